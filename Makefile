@@ -1,0 +1,61 @@
+# Every target sets itself up in .venv; nothing is installed outside this folder.
+
+# Any Python from 3.11 on: `make PYTHON=python3.12 demo` names one.
+ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
+PYTHON ?= $(or $(shell for p in $(CANDIDATES); do \
+	$$p -c '$(ENOUGH)' >/dev/null 2>&1 && echo $$p && break; done),python3)
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+PYTEST_ARGS ?=
+
+.PHONY: help demo test check test-planted bench torture clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo          run a month of flights through the engine, kill -9 included"
+	@echo "make test          the tests"
+	@echo "make check         ruff, mypy --strict, the floors of the house"
+	@echo "make test-planted  the tests of the tests: planted bugs must be caught"
+	@echo "make bench         the benchmark against other embedded stores"
+	@echo "make torture       long runs: crashes, load, large directories"
+	@echo "make clean         remove .venv, caches and builds"
+
+demo: $(VENV)/.stamp-demo
+	$(RUN) -m kvengine.demo $(DEMO_ARGS)
+
+test: $(VENV)/.stamp-test
+	$(RUN) -m pytest tests --ignore=tests/planted --ignore=tests/torture $(PYTEST_ARGS)
+
+check: $(VENV)/.stamp-test
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy --strict kvengine
+	$(RUN) -m pytest -q tests/test_architecture.py
+
+test-planted: $(VENV)/.stamp-test
+	$(RUN) -m pytest tests/planted $(PYTEST_ARGS)
+
+bench: $(VENV)/.stamp-bench
+	$(RUN) -m benchmarks $(BENCH_ARGS)
+
+torture: $(VENV)/.stamp-test
+	$(RUN) -m pytest tests/torture $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps come last in each step, so that an interrupted one is done again.
+$(VENV)/.stamp-venv:
+	@$(PYTHON) -c '$(ENOUGH)' 2>/dev/null || { \
+		echo "kvengine needs Python 3.11 or newer; '$(PYTHON)' is" \
+			"$$($(PYTHON) --version 2>&1 | head -n 1)" >&2; \
+		echo "name one that is: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.stamp-%: pyproject.toml | $(VENV)/.stamp-venv
+	$(RUN) -m pip install -q --disable-pip-version-check -e '.[$*]'
+	@touch $@

@@ -1,0 +1,73 @@
+"""What a benchmark asks of a store, and the key layout of those that only know flat keys.
+
+Durability is the same on all sides: with `durable=False` a commit has reached the operating
+system when it returns and nothing is fsynced; with `durable=True` each commit is fsynced.
+Each store has the settings that its documentation recommends for this size of data and is called
+through its own Python package in the way its users call it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+Entries = dict[str, bytes]
+
+CACHE_BYTES = 256 << 20  # holds the whole working set, for every store that has a cache
+WRITE_BUFFER_BYTES = 64 << 20
+
+
+class Peer(Protocol):
+    """One open store."""
+
+    def __init__(self, directory: str, durable: bool) -> None:
+        """Open or create the store in an existing directory."""
+
+    @staticmethod
+    def version() -> str:
+        """The package and the library beneath it."""
+
+    @staticmethod
+    def settings() -> str:
+        """What was set apart from the defaults."""
+
+    def load_object(self, service: str, key: str, entries: Entries, /) -> object:
+        """Write all entries of one object in one atomic commit."""
+
+    def get(self, service: str, key: str, state_key: str, /) -> bytes | None:
+        """One value, None where there is none."""
+
+    def get_all(self, service: str, key: str, /) -> Entries:
+        """All entries of an object (eager load)."""
+
+    def state_keys(self, service: str, key: str, /) -> list[str]:
+        """The names of an object's entries, in order."""
+
+    def set(self, service: str, key: str, state_key: str, value: bytes, /) -> object:
+        """Write one value, as a commit of its own."""
+
+    def commit(self, service: str, key: str, entries: Entries, /) -> object:
+        """Write a few entries of one object in one atomic commit."""
+
+    def clear_all(self, service: str, key: str, /) -> object:
+        """Remove all entries of one object in one atomic commit."""
+
+    def scan(self) -> int:
+        """Walk all names and values; returns how many entries there are."""
+
+    def close(self) -> None:
+        """Release the directory."""
+
+
+def object_prefix(service: str, key: str) -> bytes:
+    """What all flat keys of an object begin with; keeps the order of the names."""
+    return f"{service}\0{key}\0".encode()
+
+
+def after_prefix(prefix: bytes) -> bytes:
+    """The first flat key behind all that begin with an object's prefix (which ends with NUL)."""
+    return prefix[:-1] + b"\1"
+
+
+def flat_key(service: str, key: str, state_key: str) -> bytes:
+    """The flat key of one entry."""
+    return f"{service}\0{key}\0{state_key}".encode()

@@ -1,0 +1,83 @@
+"""LevelDB through plyvel."""
+
+from __future__ import annotations
+
+import plyvel
+
+from benchmarks.peers.base import (
+    CACHE_BYTES,
+    WRITE_BUFFER_BYTES,
+    Entries,
+    flat_key,
+    object_prefix,
+)
+
+
+class LevelDB:
+    """Objects are ranges of keys: read with a prefix iterator, written with a WriteBatch."""
+
+    def __init__(self, directory: str, durable: bool) -> None:
+        self._durable = durable
+        self._db = plyvel.DB(
+            directory,
+            create_if_missing=True,
+            write_buffer_size=WRITE_BUFFER_BYTES,
+            lru_cache_size=CACHE_BYTES,
+            bloom_filter_bits=10,
+            compression=None,
+        )
+
+    @staticmethod
+    def version() -> str:
+        return f"plyvel {plyvel.__version__}, LevelDB {plyvel.__leveldb_version__}"
+
+    @staticmethod
+    def settings() -> str:
+        return (
+            f"write buffer {WRITE_BUFFER_BYTES >> 20} MiB, cache {CACHE_BYTES >> 20} MiB, "
+            "bloom 10 bits, no compression; sync=False (fsynced: sync=True)"
+        )
+
+    def load_object(self, service: str, key: str, entries: Entries) -> None:
+        prefix = object_prefix(service, key)
+        with self._db.write_batch(sync=self._durable) as batch:
+            for state_key, value in entries.items():
+                batch.put(prefix + state_key.encode(), value)
+
+    commit = load_object
+
+    def get(self, service: str, key: str, state_key: str) -> bytes | None:
+        value: bytes | None = self._db.get(flat_key(service, key, state_key))
+        return value
+
+    def get_all(self, service: str, key: str) -> Entries:
+        prefix = object_prefix(service, key)
+        cut = len(prefix)
+        return {name[cut:].decode(): value for name, value in self._db.iterator(prefix=prefix)}
+
+    def state_keys(self, service: str, key: str) -> list[str]:
+        prefix = object_prefix(service, key)
+        cut = len(prefix)
+        names = self._db.iterator(prefix=prefix, include_value=False)
+        return [name[cut:].decode() for name in names]
+
+    def set(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        self._db.put(flat_key(service, key, state_key), value, sync=self._durable)
+
+    def clear_all(self, service: str, key: str) -> None:
+        names = self._db.iterator(prefix=object_prefix(service, key), include_value=False)
+        with self._db.write_batch(sync=self._durable) as batch:
+            for name in names:
+                batch.delete(name)
+
+    def scan(self) -> int:
+        count = 0
+        for _name, _value in self._db.iterator():
+            count += 1
+        return count
+
+    def close(self) -> None:
+        self._db.close()
+
+
+PEER = LevelDB

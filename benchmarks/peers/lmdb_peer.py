@@ -1,0 +1,93 @@
+"""LMDB through py-lmdb."""
+
+from __future__ import annotations
+
+import lmdb
+
+from benchmarks.peers.base import Entries, flat_key, object_prefix
+
+MAP_SIZE = 1 << 30  # bytes; the file is sparse
+
+
+class LMDB:
+    """Every read opens a transaction of its own, since a kept one would read the past."""
+
+    def __init__(self, directory: str, durable: bool) -> None:
+        self._env = lmdb.open(
+            directory,
+            map_size=MAP_SIZE,
+            writemap=True,
+            sync=durable,
+            metasync=durable,
+            map_async=not durable,
+        )
+
+    @staticmethod
+    def version() -> str:
+        library = ".".join(str(part) for part in lmdb.version())
+        return f"lmdb {lmdb.__version__}, LMDB {library}"
+
+    @staticmethod
+    def settings() -> str:
+        return f"writemap, map {MAP_SIZE >> 30} GiB; sync=False (fsynced: sync=True, metasync)"
+
+    def load_object(self, service: str, key: str, entries: Entries) -> None:
+        prefix = object_prefix(service, key)
+        with self._env.begin(write=True) as transaction:
+            for state_key, value in entries.items():
+                transaction.put(prefix + state_key.encode(), value)
+
+    commit = load_object
+
+    def get(self, service: str, key: str, state_key: str) -> bytes | None:
+        with self._env.begin() as transaction:
+            value: bytes | None = transaction.get(flat_key(service, key, state_key))
+            return value
+
+    def get_all(self, service: str, key: str) -> Entries:
+        prefix = object_prefix(service, key)
+        cut = len(prefix)
+        entries = {}
+        with self._env.begin() as transaction, transaction.cursor() as cursor:
+            cursor.set_range(prefix)
+            for name, value in cursor:
+                if not name.startswith(prefix):
+                    break
+                entries[name[cut:].decode()] = value
+        return entries
+
+    def state_keys(self, service: str, key: str) -> list[str]:
+        prefix = object_prefix(service, key)
+        cut = len(prefix)
+        names = []
+        with self._env.begin() as transaction, transaction.cursor() as cursor:
+            cursor.set_range(prefix)
+            for name in cursor.iternext(values=False):
+                if not name.startswith(prefix):
+                    break
+                names.append(name[cut:].decode())
+        return names
+
+    def set(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        with self._env.begin(write=True) as transaction:
+            transaction.put(flat_key(service, key, state_key), value)
+
+    def clear_all(self, service: str, key: str) -> None:
+        prefix = object_prefix(service, key)
+        with self._env.begin(write=True) as transaction, transaction.cursor() as cursor:
+            found = cursor.set_range(prefix)
+            while found and cursor.key().startswith(prefix):
+                found = cursor.delete()
+
+    def scan(self) -> int:
+        count = 0
+        with self._env.begin() as transaction, transaction.cursor() as cursor:
+            for _name, _value in cursor:
+                count += 1
+        return count
+
+    def close(self) -> None:
+        self._env.close()
+
+
+PEER = LMDB

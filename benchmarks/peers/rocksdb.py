@@ -1,0 +1,117 @@
+"""RocksDB through rocksdict, in raw mode (bytes to bytes)."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteOptions,
+)
+
+from benchmarks.peers.base import (
+    CACHE_BYTES,
+    WRITE_BUFFER_BYTES,
+    Entries,
+    after_prefix,
+    flat_key,
+    object_prefix,
+)
+
+
+def _options() -> Options:
+    table = BlockBasedOptions()
+    table.set_bloom_filter(10, False)
+    table.set_block_cache(Cache(CACHE_BYTES))
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(table)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_compression_type(DBCompressionType.none())
+    return options
+
+
+def _only(prefix: bytes) -> ReadOptions:
+    """Iterate over one object: faster than a test of each name.
+
+    The caller keeps the options until its iteration ends: rocksdict's iterator does not, and
+    the bound would dangle.
+    """
+    options = ReadOptions()
+    options.set_iterate_upper_bound(after_prefix(prefix))
+    return options
+
+
+class RocksDB:
+    """Objects are ranges of keys; clear_all is one range tombstone."""
+
+    def __init__(self, directory: str, durable: bool) -> None:
+        self._db = Rdict(directory, _options())
+        self._write_options = WriteOptions()
+        self._write_options.sync = durable
+        self._db.set_write_options(self._write_options)
+
+    @staticmethod
+    def version() -> str:
+        return f"rocksdict {metadata.version('rocksdict')}"
+
+    @staticmethod
+    def settings() -> str:
+        return (
+            f"raw mode, write buffer {WRITE_BUFFER_BYTES >> 20} MiB, "
+            f"cache {CACHE_BYTES >> 20} MiB, bloom 10 bits, no compression; "
+            "sync=False (fsynced: sync=True)"
+        )
+
+    def load_object(self, service: str, key: str, entries: Entries) -> None:
+        prefix = object_prefix(service, key)
+        batch = WriteBatch(raw_mode=True)
+        for state_key, value in entries.items():
+            batch.put(prefix + state_key.encode(), value)
+        self._db.write(batch)
+
+    commit = load_object
+
+    def get(self, service: str, key: str, state_key: str) -> bytes | None:
+        value: bytes | None = self._db.get(flat_key(service, key, state_key))
+        return value
+
+    def get_all(self, service: str, key: str) -> Entries:
+        prefix = object_prefix(service, key)
+        cut = len(prefix)
+        only = _only(prefix)
+        items: Any = self._db.items(from_key=prefix, read_opt=only)
+        return {name[cut:].decode(): value for name, value in items}
+
+    def state_keys(self, service: str, key: str) -> list[str]:
+        prefix = object_prefix(service, key)
+        cut = len(prefix)
+        only = _only(prefix)
+        names: Any = self._db.keys(from_key=prefix, read_opt=only)
+        return [name[cut:].decode() for name in names]
+
+    def set(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        self._db.put(flat_key(service, key, state_key), value)
+
+    def clear_all(self, service: str, key: str) -> None:
+        prefix = object_prefix(service, key)
+        self._db.delete_range(prefix, after_prefix(prefix))
+
+    def scan(self) -> int:
+        count = 0
+        for _name, _value in self._db.items():
+            count += 1
+        return count
+
+    def close(self) -> None:
+        self._db.close()
+
+
+PEER = RocksDB

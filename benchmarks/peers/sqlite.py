@@ -1,0 +1,79 @@
+"""SQLite through the standard library: one clustered table, write-ahead log."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from benchmarks.peers.base import CACHE_BYTES, Entries
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    service TEXT NOT NULL, key TEXT NOT NULL, state_key TEXT NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (service, key, state_key)
+) WITHOUT ROWID
+"""
+_PUT = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)"
+_GET = "SELECT value FROM entries WHERE service = ? AND key = ? AND state_key = ?"
+_GET_ALL = "SELECT state_key, value FROM entries WHERE service = ? AND key = ?"
+_STATE_KEYS = "SELECT state_key FROM entries WHERE service = ? AND key = ?"
+_CLEAR_ALL = "DELETE FROM entries WHERE service = ? AND key = ?"
+
+
+class SQLite:
+    """Statements go through the connection, which keeps the compiled ones."""
+
+    def __init__(self, directory: str, durable: bool) -> None:
+        self._db = sqlite3.connect(os.path.join(directory, "state.db"), isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+        self._db.execute(f"PRAGMA cache_size={-(CACHE_BYTES >> 10)}")
+        self._db.execute(f"PRAGMA mmap_size={CACHE_BYTES}")
+        self._db.execute(_SCHEMA)
+
+    @staticmethod
+    def version() -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
+    @staticmethod
+    def settings() -> str:
+        return (
+            f"WITHOUT ROWID, WAL, cache and mmap {CACHE_BYTES >> 20} MiB; "
+            "synchronous OFF (fsynced: FULL)"
+        )
+
+    def load_object(self, service: str, key: str, entries: Entries) -> None:
+        rows = [(service, key, state_key, value) for state_key, value in entries.items()]
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany(_PUT, rows)
+        self._db.execute("COMMIT")
+
+    commit = load_object
+
+    def get(self, service: str, key: str, state_key: str) -> bytes | None:
+        row = self._db.execute(_GET, (service, key, state_key)).fetchone()
+        return None if row is None else row[0]
+
+    def get_all(self, service: str, key: str) -> Entries:
+        return dict(self._db.execute(_GET_ALL, (service, key)))
+
+    def state_keys(self, service: str, key: str) -> list[str]:
+        return [row[0] for row in self._db.execute(_STATE_KEYS, (service, key))]
+
+    def set(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        self._db.execute(_PUT, (service, key, state_key, value))
+
+    def clear_all(self, service: str, key: str) -> None:
+        self._db.execute(_CLEAR_ALL, (service, key))
+
+    def scan(self) -> int:
+        count = 0
+        for _row in self._db.execute("SELECT service, key, state_key, value FROM entries"):
+            count += 1
+        return count
+
+    def close(self) -> None:
+        self._db.close()
+
+
+PEER = SQLite

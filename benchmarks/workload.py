@@ -1,0 +1,50 @@
+"""The data that every benchmark works on: objects of ten state keys with 100-byte values.
+
+Values are random bytes, so that compression neither helps nor hurts. Objects are loaded in an
+order that has nothing to do with the order of their keys, as users' ids arrive. Everything comes
+from seeded generators: every store does exactly the same work.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+
+SERVICE = "Cart"
+STATE_KEYS = tuple(f"item-{number}" for number in range(10))
+VALUE_SIZE = 100
+HOT_OBJECTS = 1_000
+DEFAULT_OBJECTS = 50_000
+
+
+def object_count() -> int:
+    """How many objects a store is loaded with (KVENGINE_BENCH_OBJECTS makes a quick run)."""
+    count = int(os.environ.get("KVENGINE_BENCH_OBJECTS", DEFAULT_OBJECTS))
+    if count < 1_000:
+        raise ValueError(f"KVENGINE_BENCH_OBJECTS={count}: at least 1000 objects are needed")
+    return count
+
+
+def object_key(number: int) -> str:
+    """The key of one object: a new string each time, as names that come with a request are."""
+    return f"customer-{number:07d}"
+
+
+def entry_values(generator: random.Random, state_keys: tuple[str, ...]) -> dict[str, bytes]:
+    """A random value for each of the state keys."""
+    return {name: generator.randbytes(VALUE_SIZE) for name in state_keys}
+
+
+def load_order(count: int) -> list[int]:
+    """Numbers of all objects in the order in which they are loaded."""
+    numbers = list(range(count))
+    random.Random(1).shuffle(numbers)
+    return numbers
+
+
+def objects(count: int, seed: int = 2) -> Iterator[tuple[str, str, dict[str, bytes]]]:
+    """The whole data set, as arguments of `load_object`."""
+    generator = random.Random(seed)
+    for number in load_order(count):
+        yield SERVICE, object_key(number), entry_values(generator, STATE_KEYS)

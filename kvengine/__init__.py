@@ -1,0 +1,81 @@
+"""kvengine: durable state for virtual objects and workflows, embedded.
+
+    import kvengine
+
+    with kvengine.open("state") as db:
+        db.set("Greeter", "alice", "name", b"Alice")
+        db.get("Greeter", "alice", "name")
+
+An entry is ``(service, key, state_key) -> value``; ``(service, key)`` names an
+object. See README.md and docs/.
+"""
+
+from __future__ import annotations
+
+import os
+
+from kvengine.batch import Batch
+from kvengine.engine import Engine, Snapshot, open_engine
+from kvengine.errors import (
+    CorruptionError,
+    DatabaseClosed,
+    DatabaseLocked,
+    ForkedError,
+    KVEngineError,
+    NotADatabase,
+    ReadOnly,
+    SerdeError,
+    UnsupportedFormat,
+    ValueTooLarge,
+    VersionConflict,
+    WriteFailed,
+)
+from kvengine.interpreter import refuse_untested
+from kvengine.options import Options
+from kvengine.store import LevelStats, Stats, Store, StoredObject
+
+__version__ = "0.1.0"
+
+refuse_untested()
+
+
+def open(path: str | os.PathLike[str], **options: object) -> Engine:
+    """Open the database in directory ``path``, creating it if need be.
+
+    ``options`` are the fields of `kvengine.Options`, and ``fs``. Raises
+    DatabaseLocked, NotADatabase, UnsupportedFormat, CorruptionError, OSError,
+    and ValueError or TypeError for options.
+    """
+    name = os.fspath(path)
+    if isinstance(name, bytes):
+        raise TypeError("path must be str or a path of str, not bytes")
+    if name.startswith(("postgresql://", "postgres://")):
+        raise KVEngineError("PostgreSQL back ends are not part of this release")
+    if not name:
+        raise ValueError("path is empty: name a directory")
+    return open_engine(path, **options)  # type: ignore[arg-type]
+
+
+__all__ = [
+    "Batch",
+    "CorruptionError",
+    "DatabaseClosed",
+    "DatabaseLocked",
+    "Engine",
+    "ForkedError",
+    "KVEngineError",
+    "LevelStats",
+    "NotADatabase",
+    "Options",
+    "ReadOnly",
+    "SerdeError",
+    "Snapshot",
+    "Stats",
+    "Store",
+    "StoredObject",
+    "UnsupportedFormat",
+    "ValueTooLarge",
+    "VersionConflict",
+    "WriteFailed",
+    "open",
+]

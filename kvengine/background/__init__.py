@@ -1,0 +1,1 @@
+"""Running flush and compaction: lanes, a helper process, or the caller itself."""

@@ -1,0 +1,190 @@
+"""When background work runs, and on what: two lanes, so that no compaction delays a flush."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from kvengine.background.helper import Helper, HelperDied
+from kvengine.errors import DatabaseClosed
+from kvengine.operations.compaction.job import Job, Output
+from kvengine.operations.compaction.run import Abandoned, run
+from kvengine.operations.database import Database
+from kvengine.operations.maintain import Executor, Maintenance
+
+_SMALL_JOB = 128 * 1024
+_POLL = 0.5
+_BACKOFF = (0.05, 0.2, 1.0, 5.0, 30.0)
+_DEATHS = 3
+
+
+class Lane:
+    """A thread that repeats a step whenever it is woken, and now and then for work due by time.
+
+    A step that fails is reported in `stats` and tried again later, ever more
+    rarely. With a helper, large jobs run in its process; after it died three
+    times in a row, in this thread.
+    """
+
+    def __init__(
+        self, name: str, db: Database, maintenance: Maintenance, step: Callable[[Executor], bool]
+    ) -> None:
+        self._db = db
+        self._maintenance = maintenance
+        self._step = step
+        self._closing = False
+        self._deaths = 0
+        self._wake = threading.Event()
+        self.after: Callable[[], None] | None = None
+        self.helper = Helper() if db.options.background == "process" and db.fs.local else None
+        self._thread = threading.Thread(target=self._run, name=f"kvengine-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop, abandoning a running job, and wait for the thread."""
+        self._closing = True
+        self._wake.set()
+        if self.helper is not None:
+            self.helper.close()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def execute(self, job: Job, size: int) -> list[Output]:
+        """Run a job where it belongs; the death of a helper only costs another try."""
+        while self.helper is not None and size >= _SMALL_JOB and self._deaths < _DEATHS:
+            try:
+                outputs = self.helper.run(job)
+            except HelperDied:
+                if self._closing:
+                    raise Abandoned from None
+                self._deaths += 1
+            else:
+                self._deaths = 0
+                return outputs
+        return run(self._db.fs, job, lambda: not self._closing)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._closing:
+            try:
+                while not self._closing and self._step(self.execute):
+                    failures = 0
+                    if self.after is not None:
+                        self.after()
+                failures = 0
+            except (Abandoned, DatabaseClosed):
+                if self._closing:
+                    return
+            except Exception as error:
+                if self._closing:
+                    return
+                counters = self._db.counters
+                counters.background_errors += 1
+                counters.last_background_error = f"{type(error).__name__}: {error}"
+                self._wake.wait(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+                failures += 1
+                self._wake.clear()
+                continue
+            self._wake.wait(_POLL if self._maintenance.has_timed_work() else None)
+            self._wake.clear()
+
+
+class Scheduler:
+    """Background work of one open database: two lanes, or none and the caller does it."""
+
+    def __init__(self, db: Database, maintenance: Maintenance) -> None:
+        self._db = db
+        self._maintenance = maintenance
+        self._lanes: tuple[Lane, ...] = ()
+        self._by_caller = threading.Lock()
+        self._closing = False
+        if db.options.background != "none":
+            flush = Lane("flush", db, maintenance, maintenance.flush_step)
+            compact = Lane("compact", db, maintenance, maintenance.compact_step)
+            flush.after = compact.wake
+            self._lanes = (flush, compact)
+
+    @property
+    def helpers(self) -> list[int]:
+        """Pids of the helper processes running now."""
+        pids = (lane.helper.pid for lane in self._lanes if lane.helper is not None)
+        return [pid for pid in pids if pid is not None]
+
+    def start(self) -> None:
+        for lane in self._lanes:
+            lane.start()
+            lane.wake()
+
+    def wake(self) -> None:
+        """A memtable is full, or something may be due: see to it, now if nobody else does."""
+        if self._lanes:
+            for lane in self._lanes:
+                lane.wake()
+        elif not self._closing:
+            self._run_apart(self._all_steps)
+
+    def flush(self) -> None:
+        """Flush everything committed so far, and return when it is done."""
+        self._run_apart(lambda: self._maintenance.flush_step(self._executor(0), force=True))
+        self.wake_lanes()
+
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Flush, then merge all that holds ``[start, stop)``; return when it is done."""
+        self.flush()
+        execute = self._executor(1)
+        self._run_apart(lambda: self._maintenance.compact_all(execute, start, stop))
+        self.wake_lanes()
+
+    def wake_lanes(self) -> None:
+        for lane in self._lanes:
+            lane.wake()
+
+    def close(self) -> None:
+        self._closing = True
+        for lane in self._lanes:
+            lane.close()
+
+    def abandon(self) -> None:
+        """In a forked child."""
+        for lane in self._lanes:
+            if lane.helper is not None:
+                lane.helper.abandon()
+
+    def _executor(self, lane: int) -> Executor:
+        return self._lanes[lane].execute if self._lanes else self._inline
+
+    def _inline(self, job: Job, size: int) -> list[Output]:
+        del size
+        return run(self._db.fs, job, lambda: not self._closing)
+
+    def _all_steps(self) -> None:
+        while self._maintenance.flush_step(self._inline):
+            pass
+        while self._maintenance.compact_step(self._inline):
+            pass
+
+    def _run_apart(self, work: Callable[[], object]) -> None:
+        """Run ``work`` on a thread of its own and wait.
+
+        Signals interrupt the waiting caller, never the work: a change of the
+        set of files is never left half done.
+        """
+        errors: list[BaseException] = []
+
+        def guarded() -> None:
+            try:
+                with self._by_caller:
+                    work()
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=guarded, name="kvengine-work", daemon=True)
+        thread.start()
+        thread.join()
+        if errors:
+            raise errors[0]

@@ -1,0 +1,114 @@
+"""Time as the engine believes it. The one module that decides what "now" is.
+
+Sources of time are a seam (`Clock`); `SystemClock` is the machine's,
+`ManualClock` is for tests. `EngineClock` turns readings into ``now``:
+
+- ``now`` never runs backwards within one life of the engine: a wall clock that
+  steps back is waited for.
+- A step, either way, of more than ``max_clock_step`` against the monotonic
+  clock is not believed: ``now`` goes on by the monotonic clock until the wall
+  clock agrees again. One wrong reading must not expire everything.
+- At open ``now`` starts at the last time the database knew, if the wall clock
+  is behind that by at most ``max_clock_step``; a stamp far ahead of the wall
+  clock does not drag ``now`` along, or one wrong reading of years ago would
+  freeze retention for years.
+
+Stamps are a different thing: they only ever grow (see operations/commit.py).
+All times here are integers of microseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+SECOND = 1_000_000
+"""Microseconds."""
+
+_BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+class Clock(Protocol):
+    """A source of time."""
+
+    def wall(self) -> int:
+        """Microseconds since the epoch; may step."""
+        ...
+
+    def monotonic(self) -> int:
+        """Microseconds since any fixed instant; never steps, counts suspended time if it can."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks. The monotonic one counts time asleep where the system offers that."""
+
+    def wall(self) -> int:
+        return time.time_ns() // 1000
+
+    if _BOOT_TIME is not None:
+
+        def monotonic(self) -> int:
+            return time.clock_gettime_ns(_BOOT_TIME) // 1000
+
+    else:
+
+        def monotonic(self) -> int:
+            return time.monotonic_ns() // 1000
+
+
+class ManualClock:
+    """A clock that a test moves. ``now`` in seconds since the epoch."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self._wall = int(now * SECOND)
+        self._monotonic = 0
+
+    def wall(self) -> int:
+        return self._wall
+
+    def monotonic(self) -> int:
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: both clocks move."""
+        self._wall += int(seconds * SECOND)
+        self._monotonic += int(seconds * SECOND)
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock forward or back; no time passes."""
+        self._wall += int(seconds * SECOND)
+
+
+class EngineClock:
+    """``now`` for one life of an engine. Thread-safe."""
+
+    def __init__(self, source: Clock, max_step: int, last_known: int = 0) -> None:
+        """``max_step`` in microseconds; ``last_known``: a time the database has seen, or 0."""
+        self._source = source
+        self._max_step = max_step
+        self._lock = threading.Lock()
+        self._believed = source.wall()
+        self._believed_at = source.monotonic()
+        self._started_at = self._believed_at
+        self._last = self._believed
+        if 0 < last_known - self._believed <= max_step:
+            self._last = last_known
+        self.opened = self._last
+        self.last_known = last_known or self._last
+
+    def now(self) -> int:
+        """Microseconds since the epoch; never less than any earlier answer."""
+        with self._lock:
+            wall, monotonic = self._source.wall(), self._source.monotonic()
+            expected = self._believed + monotonic - self._believed_at
+            if -self._max_step <= wall - expected <= self._max_step:
+                self._believed, self._believed_at = wall, monotonic
+                expected = wall
+            self._last = max(self._last, expected)
+            return self._last
+
+    def uptime(self) -> int:
+        """Microseconds since the engine was opened."""
+        return self._source.monotonic() - self._started_at

@@ -1,0 +1,327 @@
+"""The embedded engine: a facade. Each verb is one call into an operation."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from kvengine.background.scheduler import Scheduler
+from kvengine.batch import (
+    Batch,
+    ClearAll,
+    clear_operation,
+    clear_range_operation,
+    clear_service_operation,
+    expire_operation,
+    object_name,
+    set_operation,
+)
+from kvengine.errors import CorruptionError
+from kvengine.fs.base import FileSystem
+from kvengine.fs.disk import DiskFileSystem
+from kvengine.names import END, Name, check_name, service_range
+from kvengine.operations import install, statistics
+from kvengine.operations.checkpoint import checkpoint
+from kvengine.operations.close import close, forked
+from kvengine.operations.commit import Committer
+from kvengine.operations.maintain import Maintenance
+from kvengine.operations.reader import LiveReader, MomentReader, Reader, hold
+from kvengine.operations.recover import open_owned, open_read_only
+from kvengine.operations.verify import verify
+from kvengine.options import Durability, Options
+from kvengine.store import Stats, StoredObject
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class _ReadVerbs:
+    """The read verbs of Store and Snapshot (documented in store.Reads)."""
+
+    _reader: Reader
+
+    def get(self, service: str, key: str, state_key: str) -> bytes | None:
+        return self._reader.get(service, key, state_key)
+
+    def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
+        return self._reader.get_many(service, key, state_keys)
+
+    def get_all(self, service: str, key: str) -> dict[str, bytes]:
+        return self._reader.get_all(service, key)
+
+    def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
+        return self._reader.load(service, key, max_bytes=max_bytes)
+
+    def state_keys(
+        self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
+    ) -> list[str]:
+        return self._reader.state_keys(service, key, prefix=prefix, start=start, limit=limit)
+
+    def expires_at(self, service: str, key: str) -> float | None:
+        return self._reader.expires_at(service, key)
+
+    def version(self, service: str, key: str) -> int:
+        return self._reader.version(service, key)
+
+    def services(self) -> list[str]:
+        return self._reader.services()
+
+    def object_keys(
+        self,
+        service: str,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[str]:
+        return self._reader.object_keys(
+            service, prefix=prefix, start=start, reverse=reverse, limit=limit
+        )
+
+    def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
+        return self._reader.scan(service, prefix=prefix)
+
+
+class Snapshot(_ReadVerbs):
+    """Every read verb, as of one moment; `now` is fixed too. A context manager.
+
+    Costs nothing to take and stops no writer; the files it names live until it
+    is closed. One that is never closed warns (ResourceWarning) when collected.
+    """
+
+    def __init__(self, moment: MomentReader, closed: _Closed) -> None:
+        self._reader = self._moment = moment
+        self._closed = closed
+
+    @property
+    def stamp(self) -> int:
+        """The stamp of the last commit that the snapshot sees."""
+        return self._moment.stamp
+
+    def close(self) -> None:
+        """Let go of what the snapshot holds. May be called again."""
+        if self._moment.close():
+            self._closed()
+
+    def __enter__(self) -> Self:
+        self._moment.check_open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        moment = getattr(self, "_moment", None)
+        if moment is not None and moment.is_open:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+
+class _Closed:
+    """Called when a snapshot closes: removes the files that only it named."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __call__(self) -> None:
+        self._engine.release_files()
+
+
+class Engine(_ReadVerbs):
+    """The embedded Store: durable objects in one directory, owned by one process.
+
+    Made by `kvengine.open`. Thread-safe. A context manager; `close` is
+    idempotent. Leaving the interpreter without it loses nothing that was
+    returned (with durability "os": unless power is lost too).
+    """
+
+    def __init__(self, path: str | os.PathLike[str], options: Options, fs: FileSystem) -> None:
+        directory = os.path.abspath(os.fspath(path)) if fs.local else os.fspath(path)
+        opened = open_read_only if options.read_only else open_owned
+        self._db = opened(fs, directory, options)
+        self._closing = threading.Lock()
+        self._is_closed = False
+        self._committer = Committer(self._db, lambda: self._scheduler.wake())
+        self._maintenance = Maintenance(self._db, self._committer)
+        self._scheduler = Scheduler(self._db, self._maintenance)
+        self._reader = LiveReader(self._db)
+        self.get = self._reader.get  # type: ignore[method-assign]  # one frame less on hot paths
+        self.get_all = self._reader.get_all  # type: ignore[method-assign]
+        _engines.add(self)
+        if not options.read_only:
+            self._maintenance.note_stalls()
+            self._scheduler.start()
+
+    @property
+    def path(self) -> str:
+        """The directory, absolute."""
+        return self._db.directory
+
+    # --- writing
+
+    def set(
+        self,
+        service: str,
+        key: str,
+        state_key: str,
+        value: bytes,
+        *,
+        ttl: float | timedelta | None = None,
+    ) -> int:
+        """Set an entry; ``ttl`` in seconds or a timedelta. Without one an old ttl ends."""
+        limit = self._db.options.max_value_size
+        operation = set_operation(service, key, state_key, value, ttl, limit)
+        return self._committer.commit((operation,))[0]
+
+    def clear(self, service: str, key: str, state_key: str) -> int:
+        """Clear an entry."""
+        return self._committer.commit((clear_operation(service, key, state_key),))[0]
+
+    def clear_all(self, service: str, key: str) -> int:
+        """Clear every entry of an object, and its expiry, by one small write."""
+        return self._committer.commit((ClearAll(object_name(service, key)),))[0]
+
+    def clear_service(self, service: str) -> int:
+        """Clear every object of a service by one small write."""
+        return self._committer.commit((clear_service_operation(service),))[0]
+
+    def clear_range(self, service: str, start: str, stop: str | None) -> int:
+        """Clear the objects from key ``start`` to before ``stop`` (None: to the end)."""
+        return self._committer.commit((clear_range_operation(service, start, stop),))[0]
+
+    def expire(
+        self,
+        service: str,
+        key: str,
+        *,
+        at: float | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> bool:
+        """Let an object expire at a time (seconds since the epoch) or after one; neither: never.
+
+        Whether there was such an object; nothing is written where there was none.
+        """
+        return self._committer.commit((expire_operation(service, key, at, ttl),))[1]
+
+    def batch(self) -> Batch:
+        """Writes that commit as one when the ``with`` block ends."""
+        self._db.check_writable()
+        return Batch(_commit=self.write, _limit=self._db.options.max_value_size)
+
+    def write(
+        self,
+        batch: Batch,
+        *,
+        expect: Mapping[Name, int] | None = None,
+        durability: Durability | None = None,
+    ) -> int:
+        """Commit a batch; ``expect`` maps objects to the versions they must have.
+
+        VersionConflict, and nothing written, where one differs (0: absent).
+        """
+        batch.check_open()
+        batch.check_values(self._db.options.max_value_size)
+        stamp, _ = self._committer.commit(batch.operations, expect, durability)
+        batch.close(stamp)
+        return stamp
+
+    # --- the whole
+
+    def snapshot(self) -> Snapshot:
+        """All read verbs as of now."""
+        return Snapshot(hold(self._db), _Closed(self))
+
+    def flush(self) -> None:
+        """Write the memtable to a segment; return when it is on disk."""
+        self._db.check_writable()
+        self._scheduler.flush()
+
+    def compact(self, service: str | None = None) -> None:
+        """Rewrite all segments (of a service) without what is dead; return when done."""
+        self._db.check_writable()
+        start, stop = (
+            (b"", END) if service is None else service_range(check_name("service", service))
+        )
+        self._scheduler.compact(start, stop)
+
+    def checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """A copy of the database as of now at ``path``, by hard links; it opens by itself."""
+        target = os.path.abspath(os.fspath(path)) if self._db.fs.local else os.fspath(path)
+        checkpoint(self._db, self._committer, target)
+        self._scheduler.wake_lanes()
+
+    def verify(self) -> list[CorruptionError]:
+        """Read every byte on disk; the damage found, empty for none."""
+        return verify(self._db)
+
+    def stats(self) -> Stats:
+        """Figures of this moment."""
+        return statistics.collect(self._db, self._maintenance)
+
+    @property
+    def helpers(self) -> list[int]:
+        """Pids of the helper processes running now."""
+        return self._scheduler.helpers
+
+    def release_files(self) -> None:
+        """Remove files that no open snapshot names any more. Called when one closes."""
+        if self._db.obsolete and not self._is_closed:
+            install.sweep_obsolete(self._db)
+
+    def close(self) -> None:
+        """Make everything durable and let go of the directory. May be called again."""
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._scheduler.close()
+            close(self._db, self._committer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<kvengine.Engine {self._db.directory!r}>"
+
+    def _after_fork(self) -> None:
+        self._is_closed = True
+        self._scheduler.abandon()
+        forked(self._db)
+
+
+def open_engine(
+    path: str | os.PathLike[str], *, fs: FileSystem | None = None, **options: object
+) -> Engine:
+    """An engine on ``path``; ``options`` as in `Options`, ``fs`` a file system other than the disk."""
+    try:
+        checked = Options(**options)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise TypeError(f"open(): {error}") from None
+    return Engine(path, checked, fs if fs is not None else DiskFileSystem())
+
+
+def _in_child() -> None:
+    for engine in list(_engines):
+        engine._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,115 @@
+"""What kvengine raises.
+
+    KVEngineError
+    ├── CorruptionError      bytes on disk that are not what was written   (path, offset, reason)
+    ├── DatabaseLocked       another process owns the directory            (path, pid)
+    ├── DatabaseClosed       used after close()
+    ├── ForkedError          used in a child forked after open()
+    ├── WriteFailed          an I/O error stopped writes until reopen      (also an OSError's wrapper)
+    ├── ReadOnly             a write on a store opened with read_only=True
+    ├── VersionConflict      expect= did not hold; nothing was written     (service, key, expected, actual)
+    ├── ValueTooLarge        a name, value or commit over its limit        (also a ValueError)
+    ├── NotADatabase         a directory that holds no kvengine database
+    ├── UnsupportedFormat    written by a newer kvengine
+    └── SerdeError           a value that does not encode or decode        (service, key, state_key)
+
+Arguments of the wrong type raise TypeError and arguments that make no sense
+ValueError, before anything is written.
+"""
+
+from __future__ import annotations
+
+
+class KVEngineError(Exception):
+    """Base of every error that kvengine defines."""
+
+
+class CorruptionError(KVEngineError):
+    """Bytes on disk are not what was written there.
+
+    ``path`` is the file, ``offset`` the byte in it where the damage was found
+    and ``reason`` says what did not hold.
+    """
+
+    def __init__(self, path: str, offset: int, reason: str) -> None:
+        super().__init__(path, offset, reason)
+        self.path = path
+        self.offset = offset
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}, offset {self.offset}: {self.reason}"
+
+
+class DatabaseLocked(KVEngineError):
+    """Another owner has the directory open; ``pid`` is its process, None where unknown."""
+
+    def __init__(self, path: str, pid: int | None) -> None:
+        super().__init__(path, pid)
+        self.path = path
+        self.pid = pid
+
+    def __str__(self) -> str:
+        holder = f"process {self.pid}" if self.pid is not None else "another process"
+        return (
+            f"{self.path} is open in {holder}; close it there, or open it here with read_only=True"
+        )
+
+
+class DatabaseClosed(KVEngineError):
+    """The store, or the snapshot an iterator reads, has been closed."""
+
+
+class ForkedError(KVEngineError):
+    """A forked child used its parent's store; open the database in one process only."""
+
+
+class WriteFailed(KVEngineError):
+    """An I/O error stopped writes; reads go on, writes are refused until reopen."""
+
+
+class ReadOnly(KVEngineError):
+    """The store was opened with ``read_only=True``."""
+
+
+class VersionConflict(KVEngineError):
+    """An object's version was not the expected one; nothing was written."""
+
+    def __init__(self, service: str, key: str, expected: int, actual: int) -> None:
+        super().__init__(service, key, expected, actual)
+        self.service = service
+        self.key = key
+        self.expected = expected
+        self.actual = actual
+
+    def __str__(self) -> str:
+        return (
+            f"object ({self.service!r}, {self.key!r}) is at version {self.actual},"
+            f" not {self.expected}: read it again and retry"
+        )
+
+
+class ValueTooLarge(KVEngineError, ValueError):
+    """A name, a value or a commit is over its limit; nothing was written."""
+
+
+class NotADatabase(KVEngineError):
+    """The path exists and does not hold a kvengine database."""
+
+
+class UnsupportedFormat(KVEngineError):
+    """The database was written by a newer kvengine; open it with that release or later."""
+
+
+class SerdeError(KVEngineError):
+    """A value did not encode or decode; names where it belongs."""
+
+    def __init__(self, service: str, key: str, state_key: str, reason: str) -> None:
+        super().__init__(service, key, state_key, reason)
+        self.service = service
+        self.key = key
+        self.state_key = state_key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"({self.service!r}, {self.key!r}, {self.state_key!r}): {self.reason}"

@@ -1,0 +1,211 @@
+"""WAL files: appending commits, and reading them back after a crash or a clean close."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kvengine.errors import CorruptionError
+from kvengine.files import filenames
+from kvengine.format import record
+from kvengine.format.checksum import salt
+from kvengine.format.wal import (
+    HEADER_SIZE,
+    Commit,
+    Header,
+    decode_commit,
+    decode_header,
+    encode_header,
+)
+from kvengine.fs.base import FileSystem
+
+_FIRST_STEP = 64 * 1024
+_LAST_STEP = 1024 * 1024
+
+
+class WalWriter:
+    """The WAL file that commits append to. One thread at a time (the commit lock).
+
+    ``end``: where the next record goes. ``synced``: below it everything is known
+    to be on the medium. Space is allocated ahead in steps that grow with the
+    file: a sync then writes no file size, and an idle database stays small.
+    """
+
+    def __init__(self, fs: FileSystem, directory: str, number: int, database_id: bytes) -> None:
+        """Create file ``number``, empty, and make it durable in its directory."""
+        self.number = number
+        self.path = filenames.join(directory, filenames.wal(number))
+        self.end = self.synced = HEADER_SIZE
+        self._allocated = 0
+        self._database_id = database_id
+        self._salt = salt(database_id, number)
+        self._mark = record.marker(self._salt)
+        self._writing: bytes | None = None
+        self._file = fs.create(self.path)
+        try:
+            self._reserve(HEADER_SIZE)
+            self._file.sync()
+            fs.sync_dir(directory)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def begin(self, previous: int, proven: int) -> None:
+        """Write the header, durable before the first record.
+
+        It proves that WAL ``previous`` (0: none) was synced up to its end, ``proven``.
+        """
+        self._file.write(encode_header(Header(self._database_id, self.number, previous, proven)))
+        self._file.datasync()
+
+    def append(self, payload: bytes) -> None:
+        """Append one record. After an exception call `settle` or `discard`."""
+        data = record.encode(payload, self._salt, self._mark, self.synced)
+        end = self.end + len(data)
+        if end > self._allocated:
+            self._reserve(end)
+        self._writing = data
+        self._file.write(data)
+        self.end = end
+        self._writing = None
+
+    def settle(self) -> bool:
+        """After an interrupt within `append`: finish a record that was begun.
+
+        True where the record is now in the log in whole, False where none of it is.
+        The file's own position is the witness; it moves with the write.
+        """
+        data, self._writing = self._writing, None
+        if data is None:
+            return False
+        written = self._file.position() - self.end
+        if written <= 0:
+            return False
+        self._writing = data
+        if written < len(data):
+            self._file.write(data[written:])
+        self.end += len(data)
+        self._writing = None
+        return True
+
+    def discard(self) -> None:
+        """After an I/O error within `append`: cut what was written of the record, if possible."""
+        self._writing = None
+        try:
+            self._file.truncate(self.end)
+            self._file.seek(self.end)
+            self._allocated = self.end
+        except OSError:
+            pass
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether an `append` was left by an exception and not settled."""
+        return self._writing is not None
+
+    def sync(self) -> None:
+        """Make everything appended so far durable."""
+        end = self.end
+        self._file.datasync()
+        self.synced = max(self.synced, end)
+
+    def seal(self) -> int:
+        """Give back unused space, make the file durable, return its length. No appends after."""
+        self._file.truncate(self.end)
+        self._file.sync()
+        self.synced = self.end
+        return self.end
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _reserve(self, end: int) -> None:
+        step = min(max(self._allocated, _FIRST_STEP), _LAST_STEP)
+        target = -(-end // step) * step
+        self._file.allocate(self._allocated, target - self._allocated)
+        self._allocated = target
+
+
+class WalContent(NamedTuple):
+    """What a WAL file holds: its commits in order, where they end, what was dropped behind."""
+
+    commits: list[Commit]
+    end: int
+    torn_bytes: int
+
+
+def read_header(fs: FileSystem, directory: str, number: int, database_id: bytes) -> Header | None:
+    """The header of a WAL file that belongs to this database.
+
+    None for a file that was made and never begun: no header and no record.
+    CorruptionError for one that is missing, damaged or from elsewhere.
+    """
+    path = filenames.join(directory, filenames.wal(number))
+    data = _read(fs, path)
+    try:
+        header = decode_header(data)
+    except ValueError as error:
+        seed = salt(database_id, number)
+        mark = record.marker(seed)
+        if record.decode_at(memoryview(data), HEADER_SIZE, seed, mark) is None and not (
+            record.proven_beyond(data, 0, seed)
+        ):
+            return None
+        raise CorruptionError(path, 0, str(error)) from None
+    if header.database_id != database_id or header.number != number:
+        raise CorruptionError(path, 0, f"WAL belongs elsewhere: it is number {header.number}")
+    return header
+
+
+def _read(fs: FileSystem, path: str) -> bytes:
+    try:
+        return fs.read_bytes(path)
+    except FileNotFoundError:
+        raise CorruptionError(path, 0, "WAL file is missing") from None
+
+
+def read(
+    fs: FileSystem,
+    directory: str,
+    number: int,
+    database_id: bytes,
+    proven: int = 0,
+    known_end: int | None = None,
+) -> WalContent:
+    """All commits of a WAL file, or CorruptionError.
+
+    ``proven``: a length that something outside the file proves to have been
+    synced. ``known_end``: where an earlier recovery or a clean close found the
+    content to end; bytes behind it are not looked at. Bad bytes past the last
+    proof are a torn tail and are counted; before it they are damage (promise P5).
+    """
+    path = filenames.join(directory, filenames.wal(number))
+    header = read_header(fs, directory, number, database_id)
+    data = _read(fs, path)
+    if known_end is not None:
+        data, proven = data[:known_end], known_end
+    if header is None:
+        if proven > HEADER_SIZE:
+            raise CorruptionError(path, 0, "WAL header is damaged")
+        return WalContent([], HEADER_SIZE, 0)
+    seed = salt(database_id, number)
+    commits: list[Commit] = []
+    end, stamp = HEADER_SIZE, 0
+    for found in record.records(data, HEADER_SIZE, seed):
+        try:
+            commit = decode_commit(found.payload)
+        except ValueError as error:
+            raise CorruptionError(path, found.offset, str(error)) from None
+        if commit.stamp <= stamp:
+            raise CorruptionError(path, found.offset, "commit is older than the one before it")
+        commits.append(commit)
+        end, stamp = found.end, commit.stamp
+        proven = max(proven, found.synced)
+    if end < proven:
+        raise CorruptionError(path, end, f"log is damaged below {proven}, where it was synced")
+    torn = 0
+    if end < len(data) and not record.is_blank(data, end):
+        claimed = record.proven_beyond(data, end, seed)
+        if claimed > end:
+            raise CorruptionError(path, end, f"log is damaged below {claimed}, where it was synced")
+        torn = len(data) - end
+    return WalContent(commits, end, torn)

@@ -1,0 +1,82 @@
+"""WAL files: a header, then one record per commit holding resolved rows.
+
+Header, 64 bytes, little endian:
+
+    | offset | size | field       |                                                     |
+    |--------|------|-------------|-----------------------------------------------------|
+    | 0      | 8    | magic       | b"KVEWAL\\r\\n"                                      |
+    | 8      | 4    | version     | FORMAT_VERSION                                      |
+    | 12     | 16   | database_id | of the database it belongs to                       |
+    | 28     | 8    | number      | of this file                                        |
+    | 36     | 8    | previous    | number of the WAL before it, 0 for none              |
+    | 44     | 8    | proven      | length of the previous WAL, all of it synced         |
+    | 52     | 8    | (zero)      |                                                     |
+    | 60     | 4    | crc         | CRC-32C of the 60 bytes before                      |
+
+The payload of a record is MessagePack of `Commit`: what the commit resolved
+to, with absolute times; replay decides nothing and reads no clock.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import msgspec
+from crc32c import crc32c
+
+from kvengine.format.checksum import Buffer
+from kvengine.rows import Row
+
+FORMAT_VERSION = 1
+MAGIC = b"KVEWAL\r\n"
+_HEADER = struct.Struct("<8sI16sQQQ8xI")
+HEADER_SIZE = _HEADER.size
+
+assert HEADER_SIZE == 64
+
+
+class Header(NamedTuple):
+    """Who a WAL file is and what it proves of the one before."""
+
+    database_id: bytes
+    number: int
+    previous: int
+    proven: int
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One commit: (service, key, row) for each object, and range tombstones [start, stop)."""
+
+    stamp: int
+    rows: list[tuple[str, str, Row]]
+    tombstones: list[tuple[bytes, bytes]] = []
+
+
+encode_commit = msgspec.msgpack.Encoder().encode
+_decode_commit = msgspec.msgpack.Decoder(Commit).decode
+
+
+def decode_commit(payload: Buffer) -> Commit:
+    """Inverse of ``encode_commit``; ValueError for bytes that are no commit."""
+    try:
+        return _decode_commit(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"not a commit: {error}") from None
+
+
+def encode_header(header: Header) -> bytes:
+    data = _HEADER.pack(MAGIC, FORMAT_VERSION, *header, 0)
+    return data[:-4] + crc32c(data[:-4]).to_bytes(4, "little")
+
+
+def decode_header(data: Buffer) -> Header:
+    """ValueError where the first bytes of a file are no sound WAL header."""
+    if len(data) < HEADER_SIZE:
+        raise ValueError("WAL header is cut short")
+    magic, version, database_id, number, previous, proven, crc = _HEADER.unpack_from(data)
+    if crc32c(bytes(data[: HEADER_SIZE - 4])) != crc:
+        raise ValueError("WAL header checksum does not match")
+    if magic != MAGIC or version != FORMAT_VERSION:
+        raise ValueError(f"WAL header has magic {magic!r}, version {version}")
+    return Header(database_id, number, previous, proven)

@@ -1,0 +1,1 @@
+"""What lives in memory: memtables, open snapshots, hot objects. No I/O."""

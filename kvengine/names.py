@@ -1,0 +1,112 @@
+"""Names and their order-preserving byte encoding. The one module that knows it.
+
+A name is a ``str``; its order is the byte order of its UTF-8, which is the
+order of its code points, so Python's own ``str`` order is the order on disk.
+
+An object ``(service, key)`` and an entry ``(service, key, state_key)`` become
+byte strings that sort as their tuples do::
+
+    object = escape(service) 00 01 key
+    entry  = escape(service) 00 01 escape(key) 00 01 state_key
+    escape: 00 -> 00 FF
+
+The terminator 00 01 sorts below every continuation of a name (00 FF or any
+byte above 00), so ``("a", ...)`` precedes ``("a\\0", ...)`` precedes ``("ab", ...)``.
+The last part stands raw: nothing follows that could be confused with it, and
+a prefix of a key is a prefix of its encoding. UTF-8 never holds FF. The idea
+of an escaped zero is that of FoundationDB's tuple layer.
+"""
+
+from __future__ import annotations
+
+from kvengine.errors import ValueTooLarge
+
+MAX_NAME = 65536
+"""Longest name, in bytes of UTF-8."""
+
+TERMINATOR = b"\x00\x01"
+_AFTER_TERMINATOR = b"\x00\x02"
+
+Name = tuple[str, str]
+"""An object: (service, key)."""
+
+Range = tuple[bytes, bytes]
+"""Encoded objects from the first, included, to the second, excluded."""
+
+END = b"\xff"
+"""Sorts above every encoded object."""
+
+
+def check_name(what: str, name: str) -> str:
+    """``name`` as a plain ``str``, or TypeError, ValueError, ValueTooLarge.
+
+    A lone surrogate has no UTF-8 and is refused with UnicodeEncodeError, which
+    is a ValueError. Subclasses of ``str`` (enums) become plain strings.
+    """
+    if name.__class__ is not str:
+        if not isinstance(name, str):
+            raise TypeError(f"{what} must be str, not {type(name).__name__}")
+        name = str.__str__(name)
+    if len(name) * 4 > MAX_NAME or not name.isascii():
+        size = len(name.encode())
+        if size > MAX_NAME:
+            raise ValueTooLarge(f"{what} is {size:,} bytes of UTF-8, over {MAX_NAME:,}")
+    return name
+
+
+def encode_object(service: str, key: str) -> bytes:
+    """The order-preserving bytes of an object."""
+    return service.encode().replace(b"\0", b"\0\xff") + TERMINATOR + key.encode()
+
+
+def decode_object(data: bytes) -> Name:
+    """Inverse of `encode_object`; ValueError where the bytes are not an object."""
+    service, found, key = data.partition(TERMINATOR)
+    if not found:
+        raise ValueError("encoded object without terminator")
+    return service.replace(b"\0\xff", b"\0").decode(), key.decode()
+
+
+def encode_entry(service: str, key: str, state_key: str) -> bytes:
+    """The order-preserving bytes of an entry."""
+    escaped = key.encode().replace(b"\0", b"\0\xff")
+    return encode_object(service, "") + escaped + TERMINATOR + state_key.encode()
+
+
+def decode_entry(data: bytes) -> tuple[str, str, str]:
+    """Inverse of `encode_entry`; ValueError where the bytes are not an entry."""
+    service, found, rest = data.partition(TERMINATOR)
+    key, found_too, state_key = rest.partition(TERMINATOR)
+    if not (found and found_too):
+        raise ValueError("encoded entry without terminators")
+    return (
+        service.replace(b"\0\xff", b"\0").decode(),
+        key.replace(b"\0\xff", b"\0").decode(),
+        state_key.decode(),
+    )
+
+
+def service_range(service: str) -> Range:
+    """All objects of a service."""
+    escaped = service.encode().replace(b"\0", b"\0\xff")
+    return escaped + TERMINATOR, escaped + _AFTER_TERMINATOR
+
+
+def key_range(service: str, start: str, stop: str | None) -> Range:
+    """Objects of a service from key ``start`` to before ``stop`` (None: to the end)."""
+    first, end = service_range(service)
+    return first + start.encode(), end if stop is None else first + stop.encode()
+
+
+def prefix_range(service: str, prefix: str) -> Range:
+    """Objects of a service whose key starts with ``prefix``."""
+    first, end = service_range(service)
+    if not prefix:
+        return first, end
+    start = first + prefix.encode()
+    return start, start[:-1] + bytes([start[-1] + 1])
+
+
+def after(encoded: bytes) -> bytes:
+    """The smallest byte string above ``encoded``."""
+    return encoded + b"\0"

@@ -1,0 +1,1 @@
+"""One verb per file: what the engine does with files and memory."""

@@ -1,0 +1,49 @@
+"""Close: prove the whole log, say so in the manifest, and let go of everything."""
+
+from __future__ import annotations
+
+from kvengine.errors import DatabaseClosed, ForkedError
+from kvengine.format.manifest import VersionEdit
+from kvengine.operations.commit import Committer
+from kvengine.operations.database import Database
+
+
+def close(db: Database, committer: Committer) -> None:
+    """Make every commit durable and close the files.
+
+    Steps: (1) sync the log and publish what waited; (2) state its end in the
+    manifest: after that no byte of it can pass for a torn tail; (3) close the
+    files; (4) release the lock, last. A crash before (2) leaves what kill -9 would.
+    OSError where the log cannot be synced; the files are closed all the same.
+    """
+    try:
+        if db.wal is not None and db.manifest is not None and db.failed is None:
+            with db.install_lock, db.sync_lock, db.commit_lock:
+                committer.settle()
+                end = db.wal.seal()
+                committer.publish_synced(db.wal)
+                db.manifest.append(
+                    VersionEdit(
+                        wal_ends={db.wal.number: end},
+                        next_number=db.catalog.next_number,
+                        last_stamp=db.last_stamp,
+                        now=db.clock.now(),
+                    )
+                )
+    finally:
+        db.disappear(DatabaseClosed, f"{db.directory} is closed")
+        for file in (db.wal, db.manifest):
+            if file is not None:
+                file.close()
+        if db.lock is not None:
+            db.lock.release()
+
+
+def forked(db: Database) -> None:
+    """In a forked child: refuse every use, and harm nothing of the parent's."""
+    db.disappear(
+        ForkedError,
+        f"{db.directory} was opened before fork(); open it in one process only",
+    )
+    if db.lock is not None:
+        db.lock.release()

@@ -1,0 +1,134 @@
+"""Installing new segments: durable first, published second.
+
+Steps, and what a crash after each leaves: (1) rename the outputs to their
+numbers and sync the directory: unknown segments, swept at open; (2) append the
+version edit: the new set of files in force, the old ones unknown; (3) replace
+the view; (4) remove what neither the version nor an open snapshot names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kvengine.files import filenames
+from kvengine.files.manifest import ManifestWriter
+from kvengine.files.segment_reader import LiveSegment
+from kvengine.format.manifest import SegmentMeta, VersionEdit
+from kvengine.memory.memtable import TOMBSTONES, Memtable
+from kvengine.operations.compaction.job import Output
+from kvengine.operations.database import Database
+from kvengine.operations.version import Version, View
+
+_MANIFEST_LIMIT = 1024 * 1024
+
+
+def install_flush(db: Database, flushed: Sequence[Memtable], outputs: Sequence[Output]) -> None:
+    """Frozen memtables, the oldest ones, become segments of level 0."""
+    with db.install_lock:
+        fresh = _adopt(db, outputs, 0)
+        wals = [memtable.wal for memtable in flushed]
+        _append(db, VersionEdit(added=[one.meta for one in fresh], wals_removed=wals))
+        names = None
+        if not any(memtable.has_tombstones for memtable in flushed):
+            names = [n for memtable in flushed for n in memtable.states if n is not TOMBSTONES]
+        generation = db.cache.flushed(names)
+        with db.commit_lock:
+            view = db.view
+            frozen = tuple(one for one in view.frozen if one not in flushed)
+            version = Version([*fresh, *view.version])
+            db.view = View(view.active, frozen, version, generation)
+        for number in wals:
+            _unlink(db, filenames.wal(number))
+        db.counters.flushes += 1
+        db.counters.flushed_bytes += sum(one.size for one in outputs)
+
+
+def install_compaction(
+    db: Database, inputs: Sequence[SegmentMeta], outputs: Sequence[Output], level: int
+) -> None:
+    """Segments are replaced by their overlay; no read changes."""
+    with db.install_lock:
+        fresh = _adopt(db, outputs, level)
+        _replace(db, inputs, fresh)
+        db.counters.compactions += 1
+        db.counters.compacted_bytes += sum(one.size for one in outputs)
+
+
+def install_move(db: Database, moved: SegmentMeta, level: int) -> None:
+    """A segment changes its level; its file stays as it is."""
+    meta = SegmentMeta(moved.number, level, moved.file_id, moved.size, moved.properties)
+    with db.install_lock:
+        _replace(db, [moved], [LiveSegment(db.fs, db.directory, meta)])
+
+
+def install_drop(db: Database, dropped: Sequence[SegmentMeta]) -> None:
+    """Segments that are expired as a whole go unread."""
+    with db.install_lock:
+        _replace(db, dropped, [])
+        db.counters.dropped_segments += len(dropped)
+
+
+def sweep_obsolete(db: Database) -> None:
+    """Remove segments that no open snapshot names any more."""
+    with db.install_lock:
+        for number in sorted(db.obsolete):
+            if not db.snapshots.names(number):
+                db.obsolete.discard(number)
+                _unlink(db, filenames.segment(number))
+
+
+def _replace(db: Database, inputs: Sequence[SegmentMeta], fresh: Sequence[LiveSegment]) -> None:
+    gone = {one.number for one in inputs}
+    _append(db, VersionEdit(added=[one.meta for one in fresh], removed=sorted(gone)))
+    with db.commit_lock:
+        view = db.view
+        kept = [one for one in view.version if one.meta.number not in gone]
+        db.view = view._replace(version=Version([*fresh, *kept]))
+    db.obsolete |= gone - {one.meta.number for one in fresh}
+    sweep_obsolete(db)
+
+
+def _adopt(db: Database, outputs: Sequence[Output], level: int) -> list[LiveSegment]:
+    """Give outputs their numbers and open them. Level 0 keeps the order of numbers."""
+    fresh = []
+    for output in outputs:
+        number = db.allocate_number()
+        target = filenames.join(db.directory, filenames.segment(number))
+        db.fs.rename(filenames.join(db.directory, output.name), target)
+        meta = SegmentMeta(number, level, output.file_id, output.size, output.properties)
+        fresh.append(LiveSegment(db.fs, db.directory, meta))
+    if outputs:
+        db.fs.sync_dir(db.directory)
+    return fresh
+
+
+def _append(db: Database, edit: VersionEdit) -> None:
+    """Make an edit durable, with the counters as they are; start a new manifest when it is long."""
+    if db.manifest is None:
+        raise OSError("the database has no manifest to write to")
+    full = VersionEdit(
+        added=edit.added,
+        removed=edit.removed,
+        wals_removed=edit.wals_removed,
+        next_number=db.catalog.next_number,
+        last_stamp=db.last_stamp,
+        now=db.clock.now(),
+    )
+    try:
+        db.manifest.append(full)
+        db.catalog.apply(full)
+        if db.manifest.size > _MANIFEST_LIMIT + 512 * len(db.catalog.segments):
+            old = db.manifest
+            db.manifest = ManifestWriter(db.fs, db.directory, db.catalog, db.allocate_number())
+            old.close()
+            _unlink(db, filenames.manifest(old.number))
+    except OSError as error:
+        db.fail(error)
+        raise
+
+
+def _unlink(db: Database, name: str) -> None:
+    try:
+        db.fs.unlink(filenames.join(db.directory, name))
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,251 @@
+"""Maintenance: which flush or compaction is due, prepared as a job and installed.
+
+`Maintenance` holds no thread: background lanes, or the caller, run its steps.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from kvengine import retention
+from kvengine.clock import SECOND
+from kvengine.memory.memtable import Memtable
+from kvengine.names import encode_object
+from kvengine.operations import install
+from kvengine.operations.commit import Committer
+from kvengine.operations.compaction import picker
+from kvengine.operations.compaction.job import Job, Output
+from kvengine.operations.compaction.picker import Levels, Limits, Pick
+from kvengine.operations.database import Database
+from kvengine.operations.rotate import rotate
+from kvengine.operations.version import View
+
+Executor = Callable[[Job, int], list[Output]]
+"""Runs a job of about so many input bytes and returns its outputs."""
+
+_WORTH = 1024 * 1024
+_SMALL_WAL = 64 * 1024
+
+
+class Maintenance:
+    """Steps of background work on one database. Flush and compaction may overlap each other."""
+
+    def __init__(self, db: Database, committer: Committer) -> None:
+        self._db = db
+        self._committer = committer
+        self._flushing = threading.Lock()
+        self._compacting = threading.Lock()
+        options = db.options
+        self.limits = Limits(
+            options.l0_compact,
+            options.level_base,
+            options.level_ratio,
+            int(options.tombstone_age * SECOND),
+        )
+
+    # --- flush
+
+    def flush_step(self, execute: Executor, *, force: bool = False) -> bool:
+        """Freeze what is due and flush what is frozen; whether anything was done.
+
+        ``force``: freeze the active memtable whatever it holds.
+        """
+        with self._flushing:
+            db = self._db
+            if self._rotation_due() or (force and len(db.view.active.states)):
+                rotate(db, self._committer)
+                self.note_stalls()
+            frozen = db.view.frozen[::-1]
+            if not frozen:
+                return False
+            job, size = self._flush_job(frozen)
+            install.install_flush(db, frozen, execute(job, size))
+            self.note_stalls()
+            return True
+
+    def _rotation_due(self) -> bool:
+        db = self._db
+        wal, active = db.wal, db.view.active
+        if wal is None or not active.states:
+            return False
+        if wal.end >= db.options.memtable_size:
+            return True
+        now = db.clock.now()
+        if active.has_tombstones:
+            covered = sum(
+                one.meta.size
+                for start, stop, _ in active.tombstones()
+                for one in db.view.version
+                if one.meta.start < stop and start < one.meta.stop
+            )
+            if covered + wal.end >= _WORTH:
+                return True
+        if active.first_deletion and now - active.first_deletion >= self.limits.tombstone_age:
+            return len(db.view.version.files) > 0 or wal.end > _SMALL_WAL
+        first = active.first_expiry
+        return first is not None and first <= self.horizon() and wal.end > _SMALL_WAL
+
+    def _flush_job(self, frozen: tuple[Memtable, ...]) -> tuple[Job, int]:
+        """``frozen`` oldest first, all that there are."""
+        db = self._db
+        ends = db.catalog.wal_ends
+        with db.commit_lock:
+            horizon = self.horizon()
+            view = db.view
+            newer = [m for m in view.memtables() if m not in frozen]
+            extended = _extended(newer)
+        wals = [(memtable.wal, ends[memtable.wal]) for memtable in frozen]
+        job = self._job(
+            wals=wals,
+            horizon=horizon,
+            extended=extended,
+            older=[(one.meta.start, one.meta.stop) for one in view.version],
+        )
+        return job, sum(end for _, end in wals)
+
+    # --- compaction
+
+    def compact_step(self, execute: Executor) -> bool:
+        """Do the most urgent compaction; whether there was one."""
+        with self._compacting:
+            with self._db.commit_lock:
+                view = self._db.view
+                horizon = self.horizon()
+                extended = _extended(view.memtables())
+            names = sorted(extended)
+
+            def held(start: bytes, stop: bytes) -> bool:
+                return any(start <= name < stop for name in names)
+
+            levels = _levels(view)
+            found = picker.pick(levels, self.limits, self._db.clock.now(), horizon, held)
+            if found is None:
+                return False
+            self._do(found, levels, horizon, extended, execute)
+            return True
+
+    def compact_all(self, execute: Executor, start: bytes, stop: bytes) -> None:
+        """Merge everything that holds ``[start, stop)`` into one level."""
+        with self._compacting:
+            with self._db.commit_lock:
+                view = self._db.view
+                horizon = self.horizon()
+                extended = _extended(view.memtables())
+            levels = _levels(view)
+            found = picker.pick_all(levels, self.limits, start, stop)
+            if found is not None:
+                self._do(found, levels, horizon, extended, execute)
+
+    def _do(
+        self, found: Pick, levels: Levels, horizon: int, extended: list[bytes], execute: Executor
+    ) -> None:
+        db = self._db
+        if found.kind == "drop":
+            install.install_drop(db, found.inputs)
+        elif found.kind == "move":
+            install.install_move(db, found.inputs[0], found.output)
+        else:
+            inputs = {one.number for one in found.inputs}
+            above = [
+                m
+                for level in levels[: found.output + 1]
+                for m in level
+                if m.number not in inputs and m.properties.extends
+            ]
+            older = picker.older_than(levels, found.output, found.inputs)
+            job = self._job(
+                layers=[[one.number for one in layer] for layer in found.layers],
+                horizon=horizon,
+                extended=extended,
+                newer=[m.number for m in above],
+                older=[(m.start, m.stop) for m in older],
+                segment_size=db.options.segment_size,
+            )
+            outputs = execute(job, sum(one.size for one in found.inputs))
+            install.install_compaction(db, found.inputs, outputs, found.output)
+        self.note_stalls()
+
+    # --- shared
+
+    def horizon(self) -> int:
+        """Up to which expiry data may be dropped now (see retention.py)."""
+        db = self._db
+        return retention.drop_horizon(
+            db.clock.now(),
+            grace=int(db.options.expiry_grace * SECOND),
+            opened=db.clock.opened,
+            uptime=db.clock.uptime(),
+            last_known=db.clock.last_known,
+            max_clock_step=int(db.options.max_clock_step * SECOND),
+        )
+
+    def note_stalls(self) -> None:
+        """Say whether writers must wait, and why."""
+        db = self._db
+        options, view = db.options, db.view
+        level_zero = len(view.version.levels[0])
+        if len(view.frozen) >= options.frozen_stop:
+            db.stalled = f"stop: {len(view.frozen)} frozen memtables await their flush"
+        elif level_zero >= options.l0_stop:
+            db.stalled = f"stop: {level_zero} segments in level 0 await compaction"
+        elif level_zero >= options.l0_slow:
+            db.stalled = f"slow: {level_zero} segments in level 0 await compaction"
+        elif db.stalled:
+            db.stalled = ""
+
+    def pending_bytes(self) -> int:
+        """Bytes that flush and compaction have still to rewrite, about."""
+        db = self._db
+        frozen = sum(db.catalog.wal_ends.get(m.wal, 0) for m in db.view.frozen)
+        return frozen + picker.pending_bytes(_levels(db.view), self.limits)
+
+    def has_timed_work(self) -> bool:
+        """Whether time alone may bring work: deletions or expiries lie somewhere."""
+        view = self._db.view
+        if any(m.first_deletion or m.first_expiry is not None for m in view.memtables()):
+            return True
+        return any(
+            one.properties.tombstone_time is not None or one.properties.half_expiry is not None
+            for one in view.version
+        )
+
+    def _job(
+        self,
+        *,
+        horizon: int,
+        extended: list[bytes],
+        older: list[tuple[bytes, bytes]],
+        wals: list[tuple[int, int]] | None = None,
+        layers: list[list[int]] | None = None,
+        newer: list[int] | None = None,
+        segment_size: int = 0,
+    ) -> Job:
+        db = self._db
+        with db.install_lock:
+            number = db.allocate_number()
+        return Job(
+            directory=db.directory,
+            database_id=db.catalog.database_id,
+            number=number,
+            wals=wals or [],
+            layers=layers or [],
+            horizon=horizon,
+            now=db.clock.now(),
+            extended=extended,
+            newer=newer or [],
+            older=older,
+            segment_size=segment_size,
+            block_size=db.catalog.shape.block_size,
+            chunk_size=db.catalog.shape.chunk_size,
+        )
+
+
+def _extended(memtables: tuple[Memtable, ...] | list[Memtable]) -> list[bytes]:
+    """Encoded objects whose expiry a memtable extends. Under the commit lock."""
+    names = {name for memtable in memtables for name in memtable.extended}
+    return [encode_object(*name) for name in names]
+
+
+def _levels(view: View) -> Levels:
+    return [[one.meta for one in level] for level in view.version.levels]

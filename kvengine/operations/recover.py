@@ -1,0 +1,267 @@
+"""Open and recovery: from a directory to a database.
+
+Order of recovery: CURRENT, the manifest it names, every segment that the
+manifest states (its fixed parts), the WAL files it states, oldest first. Then,
+in an order in which a crash at any point leaves a directory that opens:
+
+1. sync the last WAL, whose recovered part becomes final here;
+2. make a new WAL, whose header proves the length of the last;
+3. write a new manifest that states all of it, and rename CURRENT to it: from
+   here the new state is in force;
+4. remove what is not part of it: temporary files, files of edits that were
+   never in force or no longer are. Unknown names are left alone and reported.
+
+A recovered WAL is never appended to; its rows become a frozen memtable, which
+is flushed like any other.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from kvengine.clock import SECOND, EngineClock
+from kvengine.errors import CorruptionError, NotADatabase
+from kvengine.files import filenames, lock, manifest, wal
+from kvengine.files.manifest import Catalog, ManifestWriter
+from kvengine.files.segment_reader import LiveSegment
+from kvengine.format.manifest import Shape
+from kvengine.format.wal import HEADER_SIZE, Commit
+from kvengine.fs.base import FileSystem
+from kvengine.memory.cache import ObjectCache
+from kvengine.memory.memtable import Memtable
+from kvengine.operations.database import Database
+from kvengine.operations.stage import stage
+from kvengine.operations.version import Version, View
+from kvengine.options import Options
+
+log = logging.getLogger("kvengine")
+
+_RETRIES = 20
+
+
+def open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
+    """Own the directory and recover it, or create it.
+
+    DatabaseLocked, NotADatabase, UnsupportedFormat, CorruptionError, OSError.
+    """
+    _check_place(fs, directory, options)
+    fs.makedirs(directory)
+    held = lock.acquire(fs, directory)
+    try:
+        if not fs.exists(filenames.join(directory, filenames.CURRENT)):
+            _create(fs, directory, options)
+        recovered = _Recovery(fs, directory)
+        db = recovered.database(options)
+        db.lock = held
+        _take_over(db, recovered)
+        return db
+    except BaseException:
+        held.release()
+        raise
+
+
+def open_read_only(fs: FileSystem, directory: str, options: Options) -> Database:
+    """What the directory holds now, beside an owner that may change it meanwhile."""
+    if not fs.exists(filenames.join(directory, filenames.CURRENT)):
+        _check_place(fs, directory, options)
+        raise NotADatabase(f"{directory} holds no database")
+    for attempt in range(_RETRIES):
+        before = manifest.read_current(fs, directory)
+        try:
+            return _Recovery(fs, directory).database(options)
+        except (CorruptionError, FileNotFoundError):
+            # The owner may have removed a file between the manifest and here.
+            moved = before != manifest.read_current(fs, directory)
+            if attempt == _RETRIES - 1 or (attempt > 2 and not moved):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _check_place(fs: FileSystem, directory: str, options: Options) -> None:
+    """Refuse a place that cannot become, or should not be taken for, a database."""
+    if not fs.exists(directory):
+        if options.create and not options.read_only:
+            return
+        raise NotADatabase(f"{directory} does not exist; create=True makes a database there")
+    if not fs.isdir(directory):
+        raise NotADatabase(f"{directory} is a file; a database is a directory")
+    names = fs.listdir(directory)
+    if filenames.CURRENT in names:
+        return
+    parsed = [filenames.parse(name) for name in names]
+    if any(one is not None and one.kind != "manifest" for one in parsed):
+        path = filenames.join(directory, filenames.CURRENT)
+        raise CorruptionError(path, 0, "missing, beside files of a database; see kvengine.repair")
+    foreign = [
+        name
+        for name, one in zip(names, parsed, strict=True)
+        if one is None and name != filenames.LOCK and not filenames.is_temporary(name)
+    ]
+    if foreign:
+        raise NotADatabase(
+            f"{directory} is no database and holds other files ({foreign[0]!r}):"
+            " choose an empty or a new directory"
+        )
+    if not options.create:
+        raise NotADatabase(f"{directory} holds no database; create=True makes one there")
+
+
+def _create(fs: FileSystem, directory: str, options: Options) -> None:
+    """A database that holds nothing. CURRENT comes last: before it nothing exists."""
+    for name in fs.listdir(directory):
+        if filenames.parse(name) is not None or filenames.is_temporary(name):
+            fs.unlink(filenames.join(directory, name))
+    shape = Shape(options.block_size, options.chunk_size)
+    catalog = Catalog(os.urandom(16), shape, next_number=2)
+    ManifestWriter(fs, directory, catalog, 1).close()
+    fs.sync_dir(directory.rpartition("/")[0] or "/")
+
+
+class _Recovery:
+    """What a directory holds: catalog, segments, and one memtable for each WAL with commits."""
+
+    def __init__(self, fs: FileSystem, directory: str) -> None:
+        self.fs, self.directory = fs, directory
+        self.manifest_number = manifest.read_current(fs, directory)
+        self.catalog = manifest.read(fs, directory, self.manifest_number)
+        self.report: list[str] = []
+        self.memtables: list[Memtable] = []
+        self.last_stamp = self.catalog.last_stamp
+        self._check_names()
+        self.version = Version(
+            LiveSegment(fs, directory, meta) for meta in self.catalog.segments.values()
+        )
+        self._replay()
+
+    def database(self, options: Options) -> Database:
+        last_known = max(self.catalog.now, self.last_stamp)
+        clock = EngineClock(options.clock, int(options.max_clock_step * SECOND), last_known)
+        active = Memtable(0)
+        view = View(active, tuple(reversed(self.memtables)), self.version, 0)
+        return Database(
+            fs=self.fs,
+            directory=self.directory,
+            options=options,
+            clock=clock,
+            catalog=self.catalog,
+            view=view,
+            cache=ObjectCache(options.cache_size),
+            last_stamp=self.last_stamp,
+            published=self.last_stamp,
+            recovery=tuple(self.report),
+        )
+
+    def _check_names(self) -> None:
+        """Unknown names are reported; a WAL with commits that the manifest does not know is damage."""
+        catalog = self.catalog
+        for name in self.fs.listdir(self.directory):
+            parsed = filenames.parse(name)
+            if parsed is None:
+                if name not in (filenames.CURRENT, filenames.LOCK) and not (
+                    filenames.is_temporary(name)
+                ):
+                    self.report.append(f"unknown file {name!r} left alone")
+                continue
+            catalog.next_number = max(catalog.next_number, parsed.number + 1)
+            newest = max(catalog.wals, default=0)
+            if parsed.kind == "wal" and parsed.number > newest:
+                content = wal.read(self.fs, self.directory, parsed.number, catalog.database_id)
+                if content.commits:
+                    path = filenames.join(self.directory, name)
+                    raise CorruptionError(path, 0, "the manifest does not know this WAL")
+
+    def _replay(self) -> None:
+        catalog = self.catalog
+        catalog.wals.sort()
+        proofs = self._proofs()
+        for number in list(catalog.wals):
+            content = wal.read(
+                self.fs,
+                self.directory,
+                number,
+                catalog.database_id,
+                proofs.get(number, 0),
+                catalog.wal_ends.get(number),
+            )
+            path = filenames.join(self.directory, filenames.wal(number))
+            if content.torn_bytes:
+                if number in proofs:
+                    raise CorruptionError(path, content.end, "bytes behind the end of a sealed WAL")
+                self.report.append(
+                    f"{filenames.wal(number)}: a torn tail of {content.torn_bytes:,} bytes"
+                    f" at offset {content.end:,} was dropped"
+                )
+            if content.commits and content.commits[0].stamp <= self._floor():
+                raise CorruptionError(path, HEADER_SIZE, "commit is older than the WAL before it")
+            catalog.wal_ends[number] = content.end
+            if content.commits:
+                self.memtables.append(_rebuilt(number, content.commits))
+                self.last_stamp = max(self.last_stamp, content.commits[-1].stamp)
+
+    def _floor(self) -> int:
+        """The stamp of the last replayed commit."""
+        return self.last_stamp if self.memtables else 0
+
+    def _proofs(self) -> dict[int, int]:
+        """For each WAL the length that the header of the next one proves."""
+        catalog = self.catalog
+        proofs: dict[int, int] = {}
+        before = 0
+        for number in catalog.wals:
+            header = wal.read_header(self.fs, self.directory, number, catalog.database_id)
+            if header is None and number != catalog.wals[-1]:
+                path = filenames.join(self.directory, filenames.wal(number))
+                raise CorruptionError(path, 0, "WAL header is damaged")
+            if header is not None and before:
+                if header.previous != before:
+                    path = filenames.join(self.directory, filenames.wal(number))
+                    raise CorruptionError(path, 0, f"follows WAL {header.previous}, not {before}")
+                proofs[before] = header.proven
+            before = number
+        return proofs
+
+
+def _rebuilt(number: int, commits: list[Commit]) -> Memtable:
+    memtable = Memtable(number)
+    for commit in commits:
+        rows = [((service, key), row) for service, key, row in commit.rows]
+        states = stage(memtable, {}, rows, commit.tombstones, commit.stamp)
+        memtable.publish(states, -1)
+    return memtable
+
+
+def _take_over(db: Database, recovered: _Recovery) -> None:
+    """Steps 1 to 4 of the module's docstring."""
+    fs, directory, catalog = db.fs, db.directory, db.catalog
+    previous, proven = 0, 0
+    if catalog.wals:
+        previous = catalog.wals[-1]
+        proven = catalog.wal_ends[previous]
+        file = fs.open_write(filenames.join(directory, filenames.wal(previous)))
+        file.sync()
+        file.close()
+    kept = {memtable.wal for memtable in recovered.memtables}
+    number = db.allocate_number()
+    db.wal = wal.WalWriter(fs, directory, number, catalog.database_id)
+    db.wal.begin(previous if previous in kept else 0, proven if previous in kept else 0)
+    db.view = db.view._replace(active=Memtable(number))
+    catalog.wals = [*sorted(kept), number]
+    catalog.wal_ends = {one: end for one, end in catalog.wal_ends.items() if one in kept}
+    catalog.last_stamp = db.last_stamp
+    db.manifest = ManifestWriter(fs, directory, catalog, db.allocate_number())
+    _sweep(db)
+    for line in db.recovery:
+        log.warning("%s: %s", directory, line)
+
+
+def _sweep(db: Database) -> None:
+    """Remove numbered files that are not part of the database, and temporary ones."""
+    live = {filenames.wal(number) for number in db.catalog.wals}
+    live |= {filenames.segment(number) for number in db.catalog.segments}
+    if db.manifest is not None:
+        live.add(filenames.manifest(db.manifest.number))
+    for name in db.fs.listdir(db.directory):
+        ours = filenames.parse(name) is not None or filenames.is_temporary(name)
+        if ours and name not in live:
+            db.fs.unlink(filenames.join(db.directory, name))

@@ -1,0 +1,58 @@
+"""Rotation: a full memtable is frozen with its WAL, and new ones take over.
+
+Steps, and what a crash after each leaves:
+
+1. Make the new WAL file, durable in the directory: an unknown, empty file.
+2. State it in the manifest: an empty WAL that recovery expects and finds.
+3. Under the sync and commit locks: seal the old WAL (cut to its end, synced),
+   publish what waited for that, write the new header, which proves the old
+   file's length, and replace the view. Either file may be the last with commits.
+"""
+
+from __future__ import annotations
+
+from kvengine.files.wal import WalWriter
+from kvengine.format.manifest import VersionEdit
+from kvengine.memory.memtable import Memtable
+from kvengine.operations.commit import Committer
+from kvengine.operations.database import Database
+from kvengine.operations.version import View
+
+
+def rotate(db: Database, committer: Committer) -> None:
+    """Freeze the active memtable. OSError stops writes until reopen."""
+    with db.install_lock:
+        if db.wal is None or db.manifest is None or db.failed is not None:
+            return
+        try:
+            number = db.allocate_number()
+            fresh = WalWriter(db.fs, db.directory, number, db.catalog.database_id)
+            edit = VersionEdit(
+                wals_added=[number],
+                next_number=db.catalog.next_number,
+                last_stamp=db.last_stamp,
+                now=db.clock.now(),
+            )
+            db.manifest.append(edit)
+            db.catalog.apply(edit)
+            _swap(db, committer, db.wal, fresh)
+        except OSError as error:
+            db.fail(error)
+            raise
+
+
+def _swap(db: Database, committer: Committer, old: WalWriter, fresh: WalWriter) -> None:
+    old.sync()  # most of it, before the locks are taken
+    with db.sync_lock, db.commit_lock:
+        committer.settle()
+        end = old.seal()
+        committer.publish_synced(old)
+        fresh.begin(old.number, end)
+        view = db.view
+        db.view = View(
+            Memtable(fresh.number), (view.active, *view.frozen), view.version, view.generation
+        )
+        db.wal = fresh
+    db.counters.wal_bytes += end
+    db.catalog.wal_ends[old.number] = end
+    old.close()

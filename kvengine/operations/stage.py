@@ -1,0 +1,57 @@
+"""Rows to memtable states: what a commit, or its replay, will make visible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kvengine import tombstones
+from kvengine.memory.memtable import (
+    TOMBSTONES,
+    Memtable,
+    State,
+    States,
+    TombstoneState,
+    successor,
+)
+from kvengine.names import Name, encode_object
+from kvengine.rows import Resolved, Row
+
+Whole = Callable[[Name, Row, State | None], Resolved | None]
+"""The whole object after a row, given the state it is laid over; None where not known."""
+
+
+def stage(
+    memtable: Memtable,
+    staged: States,
+    rows: Sequence[tuple[Name, Row]],
+    ranges: Sequence[tuple[bytes, bytes]],
+    stamp: int,
+    whole: Whole | None = None,
+) -> States:
+    """The states that one commit makes of the newest ones, in the memtable or ``staged``.
+
+    A range tombstone leaves states of smaller stamps as they are: they are
+    covered by it, and what a later row is laid over is then nothing.
+    """
+    states: States = {}
+    marks = None
+    if ranges or memtable.has_tombstones or TOMBSTONES in staged or TOMBSTONES in memtable.states:
+        before = staged.get(TOMBSTONES) or memtable.states.get(TOMBSTONES)
+        marks = before.tombstones if isinstance(before, TombstoneState) else ()
+        for start, stop in ranges:
+            marks = tombstones.add(marks, start, stop, stamp)
+        if ranges:
+            memtable.first_deletion = memtable.first_deletion or stamp
+            memtable.has_tombstones = True
+            states[TOMBSTONES] = TombstoneState(marks, stamp, before)
+    for name, row in rows:
+        current = staged.get(name) or memtable.states.get(name)
+        cover = tombstones.covering(marks, encode_object(*name)) if marks else 0
+        base = None if current is not None and current.version < cover else current
+        full = None
+        if whole is not None and not cover and not row.cleared:
+            full = whole(name, row, base)
+        states[name] = State(successor(base, row), stamp, current, full)
+        if row.expires_at is not None or row.ttls or row.cleared or row.extends:
+            memtable.note(name, row)
+    return states

@@ -1,0 +1,74 @@
+"""Versions and views: the layers of the database at one moment, newest first."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from kvengine.files.segment_reader import LiveSegment
+from kvengine.memory.memtable import Memtable
+
+
+class Version:
+    """The live segments, by level. Immutable.
+
+    Level 0 holds flushed memtables, newest first, whose ranges may overlap.
+    Each further level is segments in order whose ranges do not.
+    ``files`` are the numbers of all; ``expiring``: some row states an expiry.
+    """
+
+    __slots__ = ("_starts", "expiring", "files", "levels")
+
+    def __init__(self, segments: Iterable[LiveSegment]) -> None:
+        found = list(segments)
+        depth = max((s.meta.level for s in found), default=0) + 1
+        by_level: list[list[LiveSegment]] = [[] for _ in range(max(depth, 2))]
+        for one in found:
+            by_level[one.meta.level].append(one)
+        by_level[0].sort(key=lambda s: s.meta.number, reverse=True)
+        for level in by_level[1:]:
+            level.sort(key=lambda s: s.meta.start)
+        self.levels = tuple(tuple(level) for level in by_level)
+        self._starts = tuple([s.meta.start for s in level] for level in self.levels)
+        self.files = frozenset(s.meta.number for s in found)
+        self.expiring = any(s.properties.expiring for s in found)
+
+    def __iter__(self) -> Iterator[LiveSegment]:
+        """All segments, newest layer first."""
+        for level in self.levels:
+            yield from level
+
+    def holding(self, name: bytes) -> Iterator[LiveSegment]:
+        """Segments whose range holds an encoded object, newest first."""
+        for one in self.levels[0]:
+            if one.meta.start <= name < one.meta.stop:
+                yield one
+        for starts, level in zip(self._starts[1:], self.levels[1:], strict=True):
+            at = bisect_right(starts, name) - 1
+            if at >= 0 and name < level[at].meta.stop:
+                yield level[at]
+
+    def overlapping(self, level: int, start: bytes, stop: bytes) -> list[LiveSegment]:
+        """Segments of a level that share a part of ``[start, stop)``."""
+        if level >= len(self.levels):
+            return []
+        return [s for s in self.levels[level] if s.meta.start < stop and start < s.meta.stop]
+
+    def bytes_of(self, level: int) -> int:
+        return sum(s.meta.size for s in self.levels[level])
+
+
+class View(NamedTuple):
+    """What a read looks at: the active memtable, frozen ones (newest first), the segments.
+
+    ``generation`` is the object cache's at the time (memory/cache.py).
+    """
+
+    active: Memtable
+    frozen: tuple[Memtable, ...]
+    version: Version
+    generation: int
+
+    def memtables(self) -> tuple[Memtable, ...]:
+        return (self.active, *self.frozen)

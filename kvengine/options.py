@@ -1,0 +1,122 @@
+"""Options of the embedded engine, in one frozen dataclass. Behaviour before tuning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kvengine.clock import Clock, SystemClock
+
+Durability = Literal["sync", "os"]
+Background = Literal["process", "thread", "none"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a database behaves while it is open. Sizes in bytes, times in seconds.
+
+    Nothing here is stored but what shapes the format (``block_size``,
+    ``chunk_size``: read back from the database when it exists).
+
+    Behaviour:
+
+    durability
+        ``"sync"``: a returned commit survives power loss; concurrent commits
+        share one fdatasync. ``"os"``: it survives kill -9, and power loss may
+        take the last commits. A write may choose for itself.
+    create
+        Make the database if the directory is absent or empty.
+    read_only
+        Read what another process owns, as of now. Takes no lock, writes nothing.
+    background
+        Where flush and compaction run: a helper ``"process"`` off this
+        interpreter's lock, a ``"thread"``, or ``"none"``: inside the commit that
+        makes them due (for tests and short scripts).
+    max_value_size, max_commit_size
+        Past these a write raises ValueTooLarge before anything is written.
+    max_clock_step
+        A step of the wall clock beyond this is not believed while open.
+    expiry_grace
+        How long after its expiry data may be dropped from disk. Reads see it as
+        absent at once.
+    tombstone_age
+        A deletion this old is compacted into the data beneath it even when
+        nothing else calls for it, so that its space comes back.
+
+    Tuning:
+
+    memtable_size
+        Bytes of WAL after which the memtable is frozen and flushed. More: fewer,
+        larger segments, more memory, longer recovery.
+    cache_size
+        Bytes of values of hot objects kept decoded in memory.
+    block_size, chunk_size
+        Soft size of a block of rows, and of one chunk of an object larger than
+        that. Smaller: cheaper single reads, a larger index.
+    segment_size
+        Where a compaction starts a new segment, between objects.
+    level_base, level_ratio
+        Bytes that level 1 aims at, and how much larger each further level is.
+    l0_compact, l0_slow, l0_stop
+        Segments in level 0 that start a compaction, slow writers, stop them.
+    frozen_stop
+        Frozen memtables that await their flush before writers stop.
+    """
+
+    durability: Durability = "sync"
+    create: bool = True
+    read_only: bool = False
+    background: Background = "process"
+    max_value_size: int = 256 * MIB
+    max_commit_size: int = 512 * MIB
+    max_clock_step: float = 60.0
+    expiry_grace: float = 15.0
+    tombstone_age: float = 60.0
+    memtable_size: int = 16 * MIB
+    cache_size: int = 64 * MIB
+    block_size: int = 8 * KIB
+    chunk_size: int = 64 * KIB
+    segment_size: int = 16 * MIB
+    level_base: int = 64 * MIB
+    level_ratio: int = 8
+    l0_compact: int = 4
+    l0_slow: int = 10
+    l0_stop: int = 20
+    frozen_stop: int = 4
+    clock: Clock = field(default_factory=SystemClock)
+
+    def __post_init__(self) -> None:
+        """ValueError or TypeError for an option that makes no sense, naming it."""
+        if self.durability not in ("sync", "os"):
+            raise ValueError(f"durability must be 'sync' or 'os', not {self.durability!r}")
+        if self.background not in ("process", "thread", "none"):
+            raise ValueError(
+                f"background must be 'process', 'thread' or 'none', not {self.background!r}"
+            )
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above zero, not {getattr(self, name)!r}")
+        for name in ("max_clock_step", "expiry_grace", "tombstone_age", "cache_size"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)!r}")
+        if self.max_value_size > self.max_commit_size:
+            raise ValueError("max_value_size must not be above max_commit_size")
+
+
+_POSITIVE = (
+    "max_value_size",
+    "max_commit_size",
+    "memtable_size",
+    "block_size",
+    "chunk_size",
+    "segment_size",
+    "level_base",
+    "level_ratio",
+    "l0_compact",
+    "l0_slow",
+    "l0_stop",
+    "frozen_stop",
+)

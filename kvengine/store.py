@@ -1,0 +1,185 @@
+"""What every back end of kvengine is: the Store protocol and the records it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import NamedTuple, Protocol
+
+from kvengine.batch import Batch
+from kvengine.names import Name
+from kvengine.options import Durability
+
+
+class StoredObject(NamedTuple):
+    """An object as of one moment.
+
+    ``entries`` in key order; ``complete`` is False where ``max_bytes`` cut them
+    (those present are the first in key order). ``expires_at`` in seconds since
+    the epoch, None for never.
+    """
+
+    service: str
+    key: str
+    version: int
+    expires_at: float | None
+    entries: dict[str, bytes]
+    complete: bool = True
+
+
+class LevelStats(NamedTuple):
+    """One level of segments. ``objects`` counts rows: an object counts once in each level."""
+
+    level: int
+    segments: int
+    bytes: int
+    objects: int
+    tombstones: int
+
+
+class Stats(NamedTuple):
+    """Figures of an open database, of this moment. Sizes in bytes, times in seconds.
+
+    ``write_amplification``: bytes written to WAL and segments over bytes
+    committed, since open. ``space_amplification``: bytes of segments over those
+    of the lowest level that holds any. ``stalled``: why writers wait, or "".
+    """
+
+    levels: tuple[LevelStats, ...]
+    segments: int
+    bytes_on_disk: int
+    wal_bytes: int
+    estimated_objects: int
+    memtable_bytes: int
+    memtable_objects: int
+    frozen_memtables: int
+    cache_bytes: int
+    cache_objects: int
+    open_snapshots: int
+    pending_compaction: int
+    flushes: int
+    compactions: int
+    dropped_segments: int
+    stalls: int
+    stall_seconds: float
+    stalled: str
+    write_amplification: float
+    space_amplification: float
+    commits: int
+    syncs: int
+    last_stamp: int
+    background: str
+    background_errors: int
+    last_background_error: str
+    recovery: tuple[str, ...]
+
+
+class Reads(Protocol):
+    """The read verbs, which a Store and a Snapshot share.
+
+    Every verb raises TypeError for names that are not ``str``, ValueError for
+    names without UTF-8, DatabaseClosed after close, CorruptionError where the
+    bytes needed are damaged.
+    """
+
+    def get(self, service: str, key: str, state_key: str) -> bytes | None:
+        """The value of an entry; None where there is none. ``b""`` is a value."""
+        ...
+
+    def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
+        """Those of the entries that exist, in the order asked for."""
+        ...
+
+    def get_all(self, service: str, key: str) -> dict[str, bytes]:
+        """All entries of an object (an eager load), in key order; empty where it is absent."""
+        ...
+
+    def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
+        """An object of one moment, at most ``max_bytes`` of names and values; None if absent."""
+        ...
+
+    def state_keys(
+        self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
+    ) -> list[str]:
+        """State keys of an object in byte order, from ``start`` on."""
+        ...
+
+    def expires_at(self, service: str, key: str) -> float | None:
+        """When an object expires, seconds since the epoch; None for never or absent."""
+        ...
+
+    def version(self, service: str, key: str) -> int:
+        """The stamp of the last commit that touched an object; 0 where it is absent."""
+        ...
+
+    def services(self) -> list[str]:
+        """Services that hold at least one object, in order."""
+        ...
+
+    def object_keys(
+        self,
+        service: str,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[str]:
+        """Keys of the objects of a service in order, all of one moment.
+
+        ``start`` is the first key to return, in the direction of the walk.
+        """
+        ...
+
+    def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
+        """Every object of one moment, in order; ``prefix`` of the key needs a service."""
+        ...
+
+
+class Writes(Protocol):
+    """The write verbs. Each is one atomic commit and returns its stamp."""
+
+    def set(
+        self,
+        service: str,
+        key: str,
+        state_key: str,
+        value: bytes,
+        *,
+        ttl: float | timedelta | None = None,
+    ) -> int: ...
+
+    def clear(self, service: str, key: str, state_key: str) -> int: ...
+
+    def clear_all(self, service: str, key: str) -> int: ...
+
+    def clear_service(self, service: str) -> int: ...
+
+    def clear_range(self, service: str, start: str, stop: str | None) -> int: ...
+
+    def expire(
+        self,
+        service: str,
+        key: str,
+        *,
+        at: float | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> bool: ...
+
+    def batch(self) -> Batch: ...
+
+    def write(
+        self,
+        batch: Batch,
+        *,
+        expect: Mapping[Name, int] | None = None,
+        durability: Durability | None = None,
+    ) -> int: ...
+
+
+class Store(Reads, Writes, Protocol):
+    """Durable state of objects. Thread-safe."""
+
+    def stats(self) -> Stats: ...
+
+    def close(self) -> None: ...
