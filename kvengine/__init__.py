@@ -47,8 +47,8 @@ def open(path: str | os.PathLike[str], **options: object) -> Engine:
     and ValueError or TypeError for options.
     """
     name = os.fspath(path)
-    if isinstance(name, bytes):
-        raise TypeError("path must be str or a path of str, not bytes")
+    if not isinstance(name, str):
+        raise TypeError(f"path must be str or a path of str, not {type(name).__name__}")
     if name.startswith(("postgresql://", "postgres://")):
         raise KVEngineError("PostgreSQL back ends are not part of this release")
     if not name:

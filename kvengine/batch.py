@@ -130,8 +130,7 @@ def expire_operation(
 
 def object_name(service: str, key: str) -> Name:
     """The checked name of an object."""
-    name = (check_name("service", service), check_name("key", key))
-    return name
+    return check_name("service", service), check_name("key", key)
 
 
 class Batch:

@@ -26,7 +26,7 @@ from typing import Protocol
 SECOND = 1_000_000
 """Microseconds."""
 
-_BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", None)
+_MONOTONIC: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
@@ -47,15 +47,8 @@ class SystemClock:
     def wall(self) -> int:
         return time.time_ns() // 1000
 
-    if _BOOT_TIME is not None:
-
-        def monotonic(self) -> int:
-            return time.clock_gettime_ns(_BOOT_TIME) // 1000
-
-    else:
-
-        def monotonic(self) -> int:
-            return time.monotonic_ns() // 1000
+    def monotonic(self) -> int:
+        return time.clock_gettime_ns(_MONOTONIC) // 1000
 
 
 class ManualClock:

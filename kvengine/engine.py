@@ -151,7 +151,7 @@ class Engine(_ReadVerbs):
         self._db = opened(fs, directory, options)
         self._closing = threading.Lock()
         self._is_closed = False
-        self._committer = Committer(self._db, lambda: self._scheduler.wake())
+        self._committer = Committer(self._db, self._wake)
         self._maintenance = Maintenance(self._db, self._committer)
         self._scheduler = Scheduler(self._db, self._maintenance)
         self._reader = LiveReader(self._db)
@@ -301,6 +301,9 @@ class Engine(_ReadVerbs):
     def __repr__(self) -> str:
         return f"<kvengine.Engine {self._db.directory!r}>"
 
+    def _wake(self) -> None:
+        self._scheduler.wake()
+
     def _after_fork(self) -> None:
         self._is_closed = True
         self._scheduler.abandon()
@@ -310,7 +313,7 @@ class Engine(_ReadVerbs):
 def open_engine(
     path: str | os.PathLike[str], *, fs: FileSystem | None = None, **options: object
 ) -> Engine:
-    """An engine on ``path``; ``options`` as in `Options`, ``fs`` a file system other than the disk."""
+    """An engine on ``path``; ``options`` as in `Options`; ``fs``: another than the disk."""
     try:
         checked = Options(**options)  # type: ignore[arg-type]
     except TypeError as error:

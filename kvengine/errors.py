@@ -5,9 +5,9 @@
     ├── DatabaseLocked       another process owns the directory            (path, pid)
     ├── DatabaseClosed       used after close()
     ├── ForkedError          used in a child forked after open()
-    ├── WriteFailed          an I/O error stopped writes until reopen      (also an OSError's wrapper)
+    ├── WriteFailed          an I/O error stopped writes until reopen      (its cause: the OSError)
     ├── ReadOnly             a write on a store opened with read_only=True
-    ├── VersionConflict      expect= did not hold; nothing was written     (service, key, expected, actual)
+    ├── VersionConflict      expect= did not hold; nothing was written     (.expected, .actual)
     ├── ValueTooLarge        a name, value or commit over its limit        (also a ValueError)
     ├── NotADatabase         a directory that holds no kvengine database
     ├── UnsupportedFormat    written by a newer kvengine

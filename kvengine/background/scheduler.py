@@ -60,7 +60,7 @@ class Lane:
             try:
                 outputs = self.helper.run(job)
             except HelperDied:
-                if self._closing:
+                if self._is_closing():
                     raise Abandoned from None
                 self._deaths += 1
             else:
@@ -68,20 +68,23 @@ class Lane:
                 return outputs
         return run(self._db.fs, job, lambda: not self._closing)
 
+    def _is_closing(self) -> bool:
+        return self._closing
+
     def _run(self) -> None:
         failures = 0
-        while not self._closing:
+        while not self._is_closing():
             try:
-                while not self._closing and self._step(self.execute):
+                while not self._is_closing() and self._step(self.execute):
                     failures = 0
                     if self.after is not None:
                         self.after()
                 failures = 0
             except (Abandoned, DatabaseClosed):
-                if self._closing:
+                if self._is_closing():
                     return
             except Exception as error:
-                if self._closing:
+                if self._is_closing():
                     return
                 counters = self._db.counters
                 counters.background_errors += 1

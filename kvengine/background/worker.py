@@ -12,7 +12,7 @@ import os
 import signal
 import struct
 import sys
-from typing import BinaryIO
+from typing import IO
 
 from kvengine.errors import CorruptionError
 from kvengine.fs.disk import DiskFileSystem
@@ -23,7 +23,7 @@ _LENGTH = struct.Struct("<I")
 _NICE = 5
 
 
-def read_frame(stream: BinaryIO) -> bytes | None:
+def read_frame(stream: IO[bytes]) -> bytes | None:
     """The next frame, None at the end of the stream."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
@@ -33,7 +33,7 @@ def read_frame(stream: BinaryIO) -> bytes | None:
     return body if len(body) == length else None
 
 
-def write_frame(stream: BinaryIO, body: bytes) -> None:
+def write_frame(stream: IO[bytes], body: bytes) -> None:
     stream.write(_LENGTH.pack(len(body)) + body)
     stream.flush()
 

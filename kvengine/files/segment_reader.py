@@ -61,7 +61,7 @@ class SegmentReader:
         self.tombstones = self._part(
             self.footer.tombstones, block.TOMBSTONES, segment.decode_tombstones
         )
-        self._index = self._part(self.footer.index, block.INDEX, segment.decode_index)
+        self._index = self._part(self.footer.block_index, block.INDEX, segment.decode_index)
         self.properties = self._part(
             self.footer.properties, block.PROPERTIES, segment.decode_properties
         )

@@ -18,7 +18,6 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
-from os.path import commonprefix
 
 import msgspec
 
@@ -91,8 +90,8 @@ def is_plain(row: Row) -> bool:
 
 def encode_rows(names: Sequence[bytes], rows: Sequence[bytes], plain: bool) -> bytes:
     """A block body of encoded rows and the encoded objects they belong to, in order."""
-    prefix = commonprefix([names[0], names[-1]])
-    cut = len(prefix)
+    cut = _shared(names[0], names[-1])
+    prefix = names[0][:cut]
     offsets, at = [], _ARRAY.size
     for row in rows:
         offsets.append(at)
@@ -101,6 +100,12 @@ def encode_rows(names: Sequence[bytes], rows: Sequence[bytes], plain: bool) -> b
     return b"".join(
         (_ARRAY.pack(_ARRAY32, len(rows)), *rows, directory, _SIZE.pack(len(directory)))
     )
+
+
+def _shared(one: bytes, other: bytes) -> int:
+    """The length of the common prefix."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def decode_directory(body: memoryview) -> tuple[Directory, int]:

@@ -53,7 +53,7 @@ class Footer(NamedTuple):
 
     filter: Handle
     tombstones: Handle
-    index: Handle
+    block_index: Handle
     properties: Handle
     file_id: int
 
@@ -123,8 +123,9 @@ def decode_header(data: Buffer) -> int:
 
 
 def encode_footer(footer: Footer) -> bytes:
-    handles = (part for handle in footer[:4] for part in handle)
-    data = _FOOTER.pack(*handles, footer.file_id, FORMAT_VERSION, 0, MAGIC)
+    handles = (footer.filter, footer.tombstones, footer.block_index, footer.properties)
+    parts = (part for handle in handles for part in handle)
+    data = _FOOTER.pack(*parts, footer.file_id, FORMAT_VERSION, 0, MAGIC)
     crc = crc32c(data[: FOOTER_SIZE - 12])
     return _FOOTER.pack(*_FOOTER.unpack(data)[:10], crc, MAGIC)
 
@@ -146,7 +147,7 @@ def decode_footer(data: Buffer, file_size: int) -> Footer:
     for handle in handles:
         if not HEADER_SIZE <= handle.offset <= file_size - FOOTER_SIZE - handle.length:
             raise ValueError("segment footer points outside its file")
-    return Footer(*handles, file_id)
+    return Footer(handles[0], handles[1], handles[2], handles[3], file_id)
 
 
 def decode_index(body: Buffer) -> Index:

@@ -186,7 +186,7 @@ class Memtable:
             return list(dict.fromkeys(islice(names, count)))
 
     def _take_in(self) -> SortedList:
-        """The ordered view with all new names. A commit may append meanwhile: never swap the list."""
+        """The ordered view with all new names. Commits append meanwhile: never swap the list."""
         count = len(self._fresh)
         if count:
             self._ordered.update(self._fresh[:count])

@@ -137,7 +137,7 @@ class Committer:
         self._begun = None
 
     def settle(self) -> None:
-        """After an interrupt in `_log`: the commit in whole, or not at all. Under the commit lock."""
+        """After an interrupt in `_log`: all of the commit or nothing. Under the commit lock."""
         db = self._db
         if self._begun is None or db.wal is None:
             return
@@ -153,7 +153,7 @@ class Committer:
         self._begun = None
 
     def _complete(self) -> None:
-        """After an interrupt: what is in the log becomes durable and visible before it goes on up."""
+        """After an interrupt: what is in the log becomes durable and visible, then it goes on."""
         with self._db.commit_lock:
             self.settle()
         if self._db.pending and self._db.failed is None:

@@ -9,6 +9,7 @@ the view; (4) remove what neither the version nor an open snapshot names.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from kvengine.files import filenames
 from kvengine.files.manifest import ManifestWriter
@@ -128,7 +129,5 @@ def _append(db: Database, edit: VersionEdit) -> None:
 
 
 def _unlink(db: Database, name: str) -> None:
-    try:
+    with suppress(FileNotFoundError):
         db.fs.unlink(filenames.join(db.directory, name))
-    except FileNotFoundError:
-        pass

@@ -153,7 +153,7 @@ class _Recovery:
         )
 
     def _check_names(self) -> None:
-        """Unknown names are reported; a WAL with commits that the manifest does not know is damage."""
+        """Unknown names are reported; commits in a WAL unknown to the manifest are damage."""
         catalog = self.catalog
         for name in self.fs.listdir(self.directory):
             parsed = filenames.parse(name)
@@ -175,6 +175,7 @@ class _Recovery:
         catalog = self.catalog
         catalog.wals.sort()
         proofs = self._proofs()
+        replayed = 0
         for number in list(catalog.wals):
             content = wal.read(
                 self.fs,
@@ -192,16 +193,13 @@ class _Recovery:
                     f"{filenames.wal(number)}: a torn tail of {content.torn_bytes:,} bytes"
                     f" at offset {content.end:,} was dropped"
                 )
-            if content.commits and content.commits[0].stamp <= self._floor():
+            if content.commits and content.commits[0].stamp <= replayed:
                 raise CorruptionError(path, HEADER_SIZE, "commit is older than the WAL before it")
             catalog.wal_ends[number] = content.end
             if content.commits:
                 self.memtables.append(_rebuilt(number, content.commits))
-                self.last_stamp = max(self.last_stamp, content.commits[-1].stamp)
-
-    def _floor(self) -> int:
-        """The stamp of the last replayed commit."""
-        return self.last_stamp if self.memtables else 0
+                replayed = content.commits[-1].stamp
+        self.last_stamp = max(self.last_stamp, replayed)
 
     def _proofs(self) -> dict[int, int]:
         """For each WAL the length that the header of the next one proves."""

@@ -77,7 +77,7 @@ class _Delta:
 
 
 class Resolution:
-    """The rows and range tombstones of one commit, and whether its last `expire` found an object."""
+    """The rows and range tombstones of one commit; whether its last `expire` found an object."""
 
     def __init__(self, now: int, look_up: LookUp, expiring: bool) -> None:
         """``expiring``: some layer below states an expiry, so that writes must look it up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from kvengine.errors import CorruptionError
 from kvengine.files import manifest, wal
@@ -25,7 +26,7 @@ def verify(db: Database) -> list[CorruptionError]:
         for one in moment.view.version:
             found += _fresh(db, one)
         for level in moment.view.version.levels[1:]:
-            for left, right in zip(level, level[1:], strict=False):
+            for left, right in pairwise(level):
                 if left.meta.stop > right.meta.start:
                     found.append(CorruptionError(right.path, 0, f"overlaps {left.path}"))
         for wal_number in [m.wal for m in moment.view.frozen if m.wal in sealed]:
@@ -49,7 +50,7 @@ def verify_segment(segment: SegmentReader) -> Iterator[CorruptionError]:
             yield error
             continue
         rows += len(names)
-        in_order = all(a < b for a, b in zip(names, names[1:], strict=False))
+        in_order = all(a < b for a, b in pairwise(names))
         if names[0] != first or (at and names[0] <= last) or not in_order:
             yield CorruptionError(segment.path, handle.offset, "objects are out of order")
         if names[0] < bounds.start or names[-1] >= bounds.stop:

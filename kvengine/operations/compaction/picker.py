@@ -98,11 +98,9 @@ def pick_all(levels: Levels, limits: Limits, start: bytes, stop: bytes) -> Pick 
     while limits.target(output) < size:
         output += 1
     numbers = {m.number for m in chosen}
-    layers = [(m,) for m in levels[0] if m.number in numbers]
-    layers += [
-        part for level in levels[1:] if (part := tuple(m for m in level if m.number in numbers))
-    ]
-    return Pick("merge", "asked for", tuple(layers), output)
+    runs = [[m] for m in levels[0]] + [list(level) for level in levels[1:]]
+    layers = [tuple(m for m in run if m.number in numbers) for run in runs]
+    return Pick("merge", "asked for", tuple(layer for layer in layers if layer), output)
 
 
 def older_than(levels: Levels, level: int, inputs: Sequence[SegmentMeta]) -> list[SegmentMeta]:
