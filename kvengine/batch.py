@@ -6,17 +6,19 @@ import math
 from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
+
+import msgspec
 
 from kvengine.clock import SECOND
 from kvengine.errors import KVEngineError, ValueTooLarge
-from kvengine.names import Name, check_name, encode_object, key_range, service_range
+from kvengine.names import Name, are_plain, check_name, encode_object, key_range, service_range
 
 MAX_TIME = 253_402_300_799 * SECOND
 """The last second of the year 9999, in microseconds: no expiry lies beyond."""
 
 
-class Set(NamedTuple):
+class Set(msgspec.Struct, frozen=True, gc=False):
     """Set an entry; ``ttl`` in microseconds from the commit, None for none."""
 
     name: Name
@@ -25,27 +27,27 @@ class Set(NamedTuple):
     ttl: int | None
 
 
-class Clear(NamedTuple):
+class Clear(msgspec.Struct, frozen=True, gc=False):
     """Clear an entry."""
 
     name: Name
     state_key: str
 
 
-class ClearAll(NamedTuple):
+class ClearAll(msgspec.Struct, frozen=True, gc=False):
     """Clear every entry of an object."""
 
     name: Name
 
 
-class ClearRange(NamedTuple):
+class ClearRange(msgspec.Struct, frozen=True, gc=False):
     """Clear the objects in ``[start, stop)``, encoded."""
 
     start: bytes
     stop: bytes
 
 
-class Expire(NamedTuple):
+class Expire(msgspec.Struct, frozen=True, gc=False):
     """Give an object an expiry: at a time, after a time (microseconds), or never."""
 
     name: Name
@@ -86,13 +88,12 @@ def set_operation(
     ttl: float | timedelta | None,
     limit: int | None,
 ) -> Set:
-    name = (check_name("service", service), check_name("key", key))
-    return Set(
-        name,
-        check_name("state_key", state_key),
-        check_value(value, limit),
-        None if ttl is None else duration("ttl", ttl),
-    )
+    if not are_plain(service, key, state_key):
+        service, key = object_name(service, key)
+        state_key = check_name("state_key", state_key)
+    if value.__class__ is not bytes or limit is None or len(value) > limit:
+        value = check_value(value, limit)
+    return Set((service, key), state_key, value, None if ttl is None else duration("ttl", ttl))
 
 
 def clear_operation(service: str, key: str, state_key: str) -> Clear:
@@ -163,7 +164,9 @@ class Batch:
         *,
         ttl: float | timedelta | None = None,
     ) -> None:
-        self._add(set_operation(service, key, state_key, value, ttl, self._limit))
+        if self._state != "open":
+            self.check_open()
+        self.operations.append(set_operation(service, key, state_key, value, ttl, self._limit))
 
     def clear(self, service: str, key: str, state_key: str) -> None:
         self._add(clear_operation(service, key, state_key))

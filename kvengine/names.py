@@ -47,11 +47,22 @@ def check_name(what: str, name: str) -> str:
         if not isinstance(name, str):
             raise TypeError(f"{what} must be str, not {type(name).__name__}")
         name = str.__str__(name)
-    if len(name) * 4 > MAX_NAME or not name.isascii():
+    if len(name) > MAX_NAME or not name.isascii():
         size = len(name.encode())
         if size > MAX_NAME:
             raise ValueTooLarge(f"{what} is {size:,} bytes of UTF-8, over {MAX_NAME:,}")
     return name
+
+
+def are_plain(one: str, two: str, three: str = "") -> bool:
+    """Whether `check_name` has nothing to say of any of these: short plain ASCII. Costs little."""
+    return (
+        one.__class__ is str
+        and two.__class__ is str
+        and three.__class__ is str
+        and len(joined := one + two + three) <= MAX_NAME
+        and joined.isascii()
+    )
 
 
 def encode_object(service: str, key: str) -> bytes:

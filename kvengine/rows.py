@@ -133,6 +133,10 @@ def resolve(rows: Sequence[Row]) -> Resolved | None:
     if not rows:
         return None
     row = overlay_rows(rows)
+    if row.expires_at is None and row.ttls is None and is_sorted(row.entries):
+        values = row.entries.values()
+        if values and None not in values:
+            return Resolved(row.version, None, row.entries, None, None)  # type: ignore[arg-type]
     entries = {name: row.entries[name] for name in sorted(row.entries)}
     return _resolved(row.version, row.expires_at, entries, row.ttls or {})
 
@@ -141,12 +145,23 @@ def extend(base: Resolved | None, row: Row) -> Resolved | None:
     """``row``, a newer commit, over a resolved object."""
     if row.cleared or base is None:
         return resolve((row,))
+    if base.soonest is None and row.expires_at is None and row.ttls is None:
+        values = row.entries
+        if base.entries.keys() >= values.keys() and None not in values.values():
+            together: dict[str, bytes] = {**base.entries, **values}  # type: ignore[dict-item]
+            return Resolved(row.version, None, together, None, None)
     under = Row(base.version, base.entries, True, False, base.expires_at, base.ttls)  # type: ignore[arg-type]
     merged = overlay_row(row, under)
     entries = merged.entries
     if not base.entries.keys() >= row.entries.keys():
         entries = {name: entries[name] for name in sorted(entries)}
     return _resolved(merged.version, merged.expires_at, entries, merged.ttls or {})
+
+
+def is_sorted(entries: Mapping[str, object]) -> bool:
+    """Whether the entries stand in key order."""
+    names = list(entries)
+    return names == sorted(names)
 
 
 def _resolved(

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from kvengine.batch import Batch
 from kvengine.names import Name
 from kvengine.options import Durability
 
 
-class StoredObject(NamedTuple):
+class StoredObject(msgspec.Struct, frozen=True):
     """An object as of one moment.
 
     ``entries`` in key order; ``complete`` is False where ``max_bytes`` cut them

@@ -70,12 +70,17 @@ class SegmentReader:
         """The row of an encoded object. A large row comes as its head (see `load`)."""
         if not self._filter.may_hold(name):
             return None
-        at = bisect_right(self._index.firsts, name) - 1
+        index = self._index
+        at = bisect_right(index.firsts, name) - 1
         if at < 0:
             return None
-        body = self._body(at)
-        row = self._checked(self._index.offsets[at], lambda: block.find_row(body, name))
-        return self._placed(row, at) if row is not None and row.chunks is not None else row
+        offset = index.offsets[at]
+        body = self._unsealed(offset, index.lengths[at], block.ROWS)
+        try:
+            row = block.find_row(body, name)
+        except ValueError as error:
+            raise CorruptionError(self.path, offset, str(error)) from None
+        return row if row is None or row.chunks is None else self._placed(row, at)
 
     def may_hold(self, name: bytes) -> bool:
         """Whether the filter lets an encoded object through."""
@@ -104,19 +109,21 @@ class SegmentReader:
         at = bisect_right(chunks, state_key, key=_first) - 1
         return self.chunk(chunks[at]) if at >= 0 else None
 
-    def blocks_from(self, start: bytes, stop: bytes | None = None) -> Iterator[RowsBlock]:
+    def blocks_from(
+        self, start: bytes, stop: bytes | None = None, *, names_only: bool = False
+    ) -> Iterator[RowsBlock]:
         """Blocks in order, from the one that may hold ``start`` to the last below ``stop``."""
         firsts = self._index.firsts
         at = max(0, bisect_right(firsts, start) - 1)
         while at < len(firsts) and (stop is None or firsts[at] < stop):
-            yield self.read_block(at)
+            yield self.read_block(at, names_only=names_only)
             at += 1
 
-    def blocks_before(self, stop: bytes) -> Iterator[RowsBlock]:
+    def blocks_before(self, stop: bytes, *, names_only: bool = False) -> Iterator[RowsBlock]:
         """Blocks in reverse order, from the last that begins below ``stop``; rows in order."""
         at = bisect_right(self._index.firsts, stop) - 1
         while at >= 0:
-            yield self.read_block(at)
+            yield self.read_block(at, names_only=names_only)
             at -= 1
 
     @property
@@ -127,10 +134,12 @@ class SegmentReader:
         """First encoded object and place of block number ``at``."""
         return self._index.firsts[at], Handle(self._index.offsets[at], self._index.lengths[at])
 
-    def read_block(self, at: int) -> RowsBlock:
-        """Block number ``at``, decoded."""
+    def read_block(self, at: int, *, names_only: bool = False) -> RowsBlock:
+        """Block number ``at``, decoded (see `block.decode_rows`)."""
         body = self._body(at)
-        names, rows, plain = self._checked(self._index.offsets[at], lambda: block.decode_rows(body))
+        names, rows, plain = self._checked(
+            self._index.offsets[at], lambda: block.decode_rows(body, names_only=names_only)
+        )
         if not plain:
             rows = [row if row.chunks is None else self._placed(row, at) for row in rows]
         return names, rows, plain
@@ -174,7 +183,7 @@ class SegmentReader:
 class LiveSegment(SegmentReader):
     """A segment as the manifest states it: its number, level and identity."""
 
-    __slots__ = ("meta",)
+    __slots__ = ("meta", "start", "stop")
 
     def __init__(self, fs: FileSystem, directory: str, meta: SegmentMeta) -> None:
         """CorruptionError where the file is not the one that the manifest means."""
@@ -184,6 +193,7 @@ class LiveSegment(SegmentReader):
         if self.properties != meta.properties:
             raise CorruptionError(self.path, 0, "properties differ from the manifest's")
         self.meta = meta
+        self.start, self.stop = meta.start, meta.stop
 
 
 def _first(chunk: Chunk) -> str:

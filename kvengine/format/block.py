@@ -50,8 +50,9 @@ PLAIN = 0
 class Directory(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Encoded objects of a block, in order: a shared prefix and suffixes; where rows start.
 
-    ``plain``: every row has a live entry, no expiry and no chunks, so that an
-    object listed here and in no newer layer exists without decoding its row.
+    ``plain``: every row has entries, none of them a tombstone, no expiry and no
+    chunks, so that an object listed here and in no newer layer exists, and is
+    its row, without a further look.
     """
 
     prefix: bytes
@@ -79,12 +80,13 @@ _BAD = (msgspec.MsgspecError, UnicodeDecodeError, struct.error, MemoryError, Rec
 
 
 def is_plain(row: Row) -> bool:
-    """Whether the object of this row exists whatever the time and whatever is older."""
+    """Whether the row has values and nothing else: no tombstone, expiry or chunks."""
     return (
         row.expires_at is None
         and row.ttls is None
         and row.chunks is None
-        and any(value is not None for value in row.entries.values())
+        and len(row.entries) > 0
+        and None not in row.entries.values()
     )
 
 
@@ -123,9 +125,22 @@ def decode_directory(body: memoryview) -> tuple[Directory, int]:
     return directory, end
 
 
-def decode_rows(body: memoryview) -> tuple[list[bytes], list[Row], bool]:
-    """All of a block: encoded objects, rows, and whether they are plain."""
+EXISTS = Row(0, {"": b""})
+"""Stands for a plain row that was not decoded."""
+
+
+def decode_rows(
+    body: memoryview, *, names_only: bool = False
+) -> tuple[list[bytes], list[Row], bool]:
+    """All of a block: encoded objects, rows, and whether they are plain.
+
+    ``names_only``: plain rows come as `EXISTS`.
+    """
     directory, end = decode_directory(body)
+    if names_only and directory.plain:
+        prefix = directory.prefix
+        names = [prefix + suffix for suffix in directory.suffixes]
+        return names, [EXISTS] * len(names), True
     try:
         rows = _decode_rows(body[:end])
     except _BAD as error:

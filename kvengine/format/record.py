@@ -33,10 +33,11 @@ from crc32c import crc32c
 from kvengine.format.checksum import Buffer
 
 _HEADER = struct.Struct("<IIIQ")
-_TAIL = struct.Struct("<IQ")
+_CHECKED = struct.Struct("<II")
+_COVERED = struct.Struct("<IQ")
 HEADER_SIZE = _HEADER.size
 
-assert HEADER_SIZE == 20 and _TAIL.size == 12
+assert HEADER_SIZE == _CHECKED.size + _COVERED.size == 20
 
 
 class Record(NamedTuple):
@@ -55,9 +56,8 @@ def marker(salt: int) -> int:
 
 def encode(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
     """One record. ``mark`` is ``marker(salt)``, computed once by the caller."""
-    length = len(payload)
-    crc = crc32c(payload, crc32c(_TAIL.pack(length, synced), salt))
-    return _HEADER.pack(mark, crc, length, synced) + payload
+    covered = _COVERED.pack(len(payload), synced) + payload
+    return _CHECKED.pack(mark, crc32c(covered, salt)) + covered
 
 
 def decode_at(data: memoryview, offset: int, salt: int, mark: int) -> Record | None:
@@ -69,10 +69,9 @@ def decode_at(data: memoryview, offset: int, salt: int, mark: int) -> Record | N
     end = start + length
     if found != mark or end > len(data) or synced > offset:
         return None
-    payload = data[start:end]
-    if crc32c(payload, crc32c(data[offset + 8 : start], salt)) != crc:
+    if crc32c(data[offset + _CHECKED.size : end], salt) != crc:
         return None
-    return Record(offset, end, synced, payload)
+    return Record(offset, end, synced, data[start:end])
 
 
 def records(data: Buffer, start: int, salt: int) -> Iterator[Record]:

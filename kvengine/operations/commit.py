@@ -89,8 +89,11 @@ class Committer:
         db = self._db
         if self._begun is not None:
             self.settle()
-        db.check_writable()
-        assert db.wal is not None
+        wal, view = db.wal, db.view
+        if db.failed is not None or wal is None:
+            db.check_writable()
+        active = view.active
+        assert wal is not None
         now = db.clock.now()
         if expect:
             self._check(expect, now)
@@ -105,19 +108,18 @@ class Committer:
                 f"commit is {len(payload):,} bytes,"
                 f" over max_commit_size {db.options.max_commit_size:,}"
             )
-        active = db.view.active
         states = stage(active, db.staged, rows, ranges, stamp, self._full)
         commit = Commit(stamp, states, active, 0)
         wait = durability == "sync" or bool(db.pending)
-        self._begun = commit, db.wal.end, wait
+        self._begun = commit, wal.end, wait
         try:
-            db.wal.append(payload)
+            wal.append(payload)
             self._land(commit, wait)
         except OSError as error:
             self._begun = None
-            db.wal.discard()
+            wal.discard()
             db.fail(error)
-            raise WriteFailed(f"writing {db.wal.path} failed: {error}") from error
+            raise WriteFailed(f"writing {wal.path} failed: {error}") from error
         except BaseException:
             self.settle()
             raise
@@ -172,20 +174,18 @@ class Committer:
         self, operations: Sequence[Operation], now: int, stamp: int
     ) -> tuple[list[tuple[Name, Row]], list[tuple[bytes, bytes]], bool]:
         expiring = self._expiring()
-        if len(operations) == 1 and not expiring:
-            only = operations[0]
-            if isinstance(only, Set) and only.ttl is None:
-                return [(only.name, Row(stamp, {only.state_key: only.value}))], [], False
+        if not expiring and (plain := _plain(operations)) is not None:
+            return [(name, Row(stamp, entries)) for name, entries in plain.items()], [], False
         resolution = Resolution(now, self._stated, expiring)
         resolution.apply(operations)
         return resolution.rows(stamp), resolution.ranges(), resolution.expired_object
 
     def _expiring(self) -> bool:
         """Whether any layer states an expiry; where none does, writes look nothing up."""
-        view = self._db.view
-        if view.active.expiring or view.version.expiring:
+        active, frozen, version, _ = self._db.view
+        if active.expiring or version.expiring:
             return True
-        return any(memtable.expiring for memtable in view.frozen)
+        return bool(frozen) and any(memtable.expiring for memtable in frozen)
 
     def _stated(self, name: Name) -> Stated:
         """What every commit before this one states of an object."""
@@ -284,3 +284,20 @@ class Committer:
                 db.view.generation  # noqa: B018 - a gone view raises its own error
                 time.sleep(0.005)
         db.counters.stall_seconds += time.monotonic() - started
+
+
+def _plain(operations: Sequence[Operation]) -> dict[Name, dict[str, bytes | None]] | None:
+    """The entries of a commit that only sets, without ttl; None for any other.
+
+    Where no layer states an expiry these are its rows: nothing is looked up.
+    """
+    found: dict[Name, dict[str, bytes | None]] = {}
+    for one in operations:
+        if one.__class__ is not Set or one.ttl is not None:
+            return None
+        entries = found.get(one.name)
+        if entries is None:
+            found[one.name] = {one.state_key: one.value}
+        else:
+            entries[one.state_key] = one.value
+    return found

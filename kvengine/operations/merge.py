@@ -18,7 +18,7 @@ from kvengine import tombstones
 from kvengine.files.segment_reader import LiveSegment, SegmentReader
 from kvengine.memory.memtable import Memtable
 from kvengine.names import Name, decode_object, encode_object
-from kvengine.rows import Row
+from kvengine.rows import Row, overlay_rows
 from kvengine.tombstones import Tombstones
 
 _WINDOW = 256
@@ -36,11 +36,12 @@ class Piece(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Encoded objects in order, their rows, and where the rows came from."""
+    """Encoded objects in order, their rows, where they came from, whether all are plain."""
 
     names: Sequence[bytes]
     rows: Sequence[Row]
     segment: SegmentReader | None
+    plain: bool = False
 
 
 class Source(NamedTuple):
@@ -51,13 +52,21 @@ class Source(NamedTuple):
 
 
 def segment_blocks(
-    segments: Sequence[SegmentReader], start: bytes, stop: bytes, *, reverse: bool = False
+    segments: Sequence[SegmentReader],
+    start: bytes,
+    stop: bytes,
+    *,
+    reverse: bool = False,
+    names_only: bool = False,
 ) -> Iterator[Block]:
     """Blocks of disjoint segments, in order, that may hold objects in ``[start, stop)``."""
     for one in reversed(segments) if reverse else segments:
-        found = one.blocks_before(stop) if reverse else one.blocks_from(start, stop)
-        for names, rows, _ in found:
-            yield Block(names, rows, one)
+        if reverse:
+            found = one.blocks_before(stop, names_only=names_only)
+        else:
+            found = one.blocks_from(start, stop, names_only=names_only)
+        for names, rows, plain in found:
+            yield Block(names, rows, one, plain)
             if reverse and names[0] < start:
                 break
 
@@ -79,7 +88,7 @@ def memtable_blocks(
         for name in reversed(names) if reverse else names:
             state, _ = memtable.find(name, stamp)
             if state is not None:
-                found += ((encode_object(*name), row) for row in state.rows)
+                found.append((encode_object(*name), overlay_rows(state.rows)))
         if found:
             yield Block([name for name, _ in found], [row for _, row in found], None)
         last = names[-1]
@@ -104,6 +113,19 @@ def merge(
 
     ``sources`` newest first. Pieces below one that is cleared may be given too.
     """
+    for window in windows(sources, start, stop, reverse=reverse):
+        if isinstance(window, Block):
+            names, rows, segment, _ = window
+            for name, row in zip(names, rows, strict=True):
+                yield name, [Piece(row, segment)]
+        else:
+            yield from window
+
+
+def windows(
+    sources: Sequence[Source], start: bytes, stop: bytes, *, reverse: bool = False
+) -> Iterator[Block | list[tuple[bytes, list[Piece]]]]:
+    """`merge` by the window: a `Block` where only one layer has anything to say."""
     cursors = [_Cursor(source.blocks, start, stop, reverse) for source in sources]
     hidden: list[Tombstones] = []
     above: Tombstones = ()
@@ -115,7 +137,7 @@ def merge(
         if not live:
             return
         if len(live) == 1 and not live[0][1]:
-            yield from live[0][0].take_all()
+            yield live[0][0].take_all()
             continue
         ends = [cursor.edge for cursor, _ in live]
         bound = max(ends) if reverse else min(ends)
@@ -124,7 +146,7 @@ def merge(
             for name, piece in cursor.take(bound):
                 if not covers or not tombstones.covering(covers, name):
                     window.setdefault(name, []).append(piece)
-        yield from ((name, window[name]) for name in sorted(window, reverse=reverse))
+        yield [(name, window[name]) for name in sorted(window, reverse=reverse)]
 
 
 class _Cursor:
@@ -136,6 +158,7 @@ class _Cursor:
         self._names: Sequence[bytes] = ()
         self._rows: Sequence[Row] = ()
         self._segment: SegmentReader | None = None
+        self._plain = False
         self._low = self._high = 0
 
     def fill(self) -> bool:
@@ -144,7 +167,7 @@ class _Cursor:
             block = next(self._blocks, None)
             if block is None:
                 return False
-            self._names, self._rows, self._segment = block
+            self._names, self._rows, self._segment, self._plain = block
             self._low = bisect_left(self._names, self._start)
             self._high = bisect_left(self._names, self._stop)
         return True
@@ -164,23 +187,23 @@ class _Cursor:
             span, self._low = range(self._low, high), high
         return ((self._names[i], Piece(self._rows[i], self._segment)) for i in span)
 
-    def take_all(self) -> Iterator[tuple[bytes, list[Piece]]]:
-        """The rest of the block, each object with its only layer's pieces."""
-        span, self._low = range(self._low, self._high), self._high
-        out: list[tuple[bytes, list[Piece]]] = []
-        names, rows, segment = self._names, self._rows, self._segment
-        for i in reversed(span) if self._reverse else span:
-            if out and out[-1][0] == names[i]:
-                out[-1][1].append(Piece(rows[i], segment))
-            else:
-                out.append((names[i], [Piece(rows[i], segment)]))
+    def take_all(self) -> Block:
+        """The rest of the block, in the direction of the walk."""
+        low, high = self._low, self._high
+        self._low = high
+        names, rows = self._names[low:high], self._rows[low:high]
         if self._reverse:
-            return ((name, pieces[::-1]) for name, pieces in out)
-        return iter(out)
+            names, rows = names[::-1], rows[::-1]
+        return Block(names, rows, self._segment, self._plain)
 
 
 def level_sources(
-    levels: Sequence[Sequence[LiveSegment]], start: bytes, stop: bytes, *, reverse: bool = False
+    levels: Sequence[Sequence[LiveSegment]],
+    start: bytes,
+    stop: bytes,
+    *,
+    reverse: bool = False,
+    names_only: bool = False,
 ) -> Iterator[Source]:
     """Sources of all segments, newest first: each of level 0 alone, further levels as one."""
     runs = chain([[one] for one in levels[0]], levels[1:])
@@ -188,4 +211,5 @@ def level_sources(
         near = [s for s in run if s.meta.start < stop and start < s.meta.stop]
         if near:
             marks = tuple(chain.from_iterable(s.tombstones for s in near))
-            yield Source(segment_blocks(near, start, stop, reverse=reverse), marks)
+            found = segment_blocks(near, start, stop, reverse=reverse, names_only=names_only)
+            yield Source(found, marks)

@@ -36,8 +36,13 @@ class Layers(NamedTuple):
 
     @property
     def heavy(self) -> bool:
-        entries = sum(len(row.entries) for row, _ in self.pieces)
-        return entries > HEAVY or any(row.chunks for row, _ in self.pieces)
+        """Whether the object is too large to be resolved for one of its entries."""
+        entries = 0
+        for row, _ in self.pieces:
+            if row.chunks is not None:
+                return True
+            entries += len(row.entries)
+        return entries > HEAVY
 
 
 def look_up(
@@ -56,7 +61,9 @@ def look_up(
     """
     pieces: list[Piece] = []
     newest: State | None = None
-    for memtable in view.memtables():
+    for memtable in (view.active, *view.frozen):
+        if not memtable.states and not staged:
+            continue
         if staged and memtable is view.active:
             state, hides = memtable.find_staged(name, staged)
         else:

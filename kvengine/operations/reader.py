@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from kvengine.clock import SECOND
 from kvengine.errors import DatabaseClosed
 from kvengine.names import (
     Name,
+    are_plain,
     check_name,
-    decode_object,
     key_range,
     prefix_range,
+    service_range,
 )
 from kvengine.operations import listing, read
 from kvengine.operations.database import Database
@@ -51,8 +52,10 @@ class Reader:
         return found.at(self._now())
 
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
-        name = _checked(service, key)
-        check_name("state_key", state_key)
+        name = (service, key)
+        if not are_plain(service, key, state_key):
+            name = _checked(service, key)
+            state_key = check_name("state_key", state_key)
         view, stamp = self._moment()
         layers = read.look_up(view, self._db.cache, name, stamp)
         if layers.heavy:
@@ -193,7 +196,8 @@ class Reader:
         walk = listing.live_names(
             moment.view, moment.stamp, moment.now, (low, high), reverse=reverse
         )
-        return islice(_held(moment, self, (decode_object(name)[1] for name in walk)), limit)
+        cut = len(service_range(service)[0])
+        return islice(_held(moment, self, (name[cut:].decode() for name in walk)), limit)
 
     def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
         check_name("prefix", prefix)
@@ -203,8 +207,8 @@ class Reader:
         if service is not None:
             within = prefix_range(check_name("service", service), prefix)
         moment = self._hold()
-        walk = listing.objects(moment.view, moment.stamp, moment.now, within)
-        return _held(moment, self, (listing.stored(name, found) for name, found in walk))
+        walk = listing.scan(moment.view, moment.stamp, moment.now, within)
+        return _held(moment, self, chain.from_iterable(walk))
 
 
 class LiveReader(Reader):
@@ -232,6 +236,19 @@ class LiveReader(Reader):
         found = self.hot((service, key))
         return found.entries.copy() if found is not None else super().get_all(service, key)
 
+    def _live(self, service: str, key: str) -> Resolved | None:
+        found = self.hot((service, key))
+        return found if found is not None else super()._live(service, key)
+
+    def state_keys(
+        self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
+    ) -> list[str]:
+        if not prefix and not start and limit is None:
+            found = self.hot((service, key))
+            if found is not None:
+                return list(found.entries)
+        return super().state_keys(service, key, prefix=prefix, start=start, limit=limit)
+
     def hot(self, name: Name) -> Resolved | None:
         """An object as it is now, if that is known without looking below the memtable.
 
@@ -256,7 +273,7 @@ class MomentReader(Reader):
         self.view = view
         self.stamp = stamp
         self.now = now
-        self._token = db.snapshots.open(stamp, view.version.files)
+        self.token = db.snapshots.open(stamp, view.version.files)
 
     def _moment(self) -> tuple[View, int | None]:
         self.check_open()
@@ -272,12 +289,12 @@ class MomentReader(Reader):
     def check_open(self) -> None:
         """DatabaseClosed (or ForkedError) where the moment may no longer be read."""
         self._db.view.generation  # noqa: B018 - a gone view raises its own error
-        if not self._token:
+        if not self.token:
             raise DatabaseClosed("this snapshot is closed")
 
     @property
     def is_open(self) -> bool:
-        return self._token != 0
+        return self.token != 0
 
     def let_go(self, reader: Reader) -> None:
         """Close, unless ``reader`` is the moment itself and so still in use."""
@@ -286,11 +303,11 @@ class MomentReader(Reader):
 
     def close(self) -> bool:
         """Let go of states and files. False where it was closed before."""
-        token, self._token = self._token, 0
+        token, self.token = self.token, 0
         return self._db.snapshots.close(token) if token else False
 
     def __del__(self) -> None:
-        token = getattr(self, "_token", 0)
+        token = getattr(self, "token", 0)
         if token:
             self._db.snapshots.forget(token)
 
@@ -314,13 +331,16 @@ def check_limit(limit: int | None) -> None:
 
 
 def _checked(service: str, key: str) -> Name:
+    if are_plain(service, key):
+        return service, key
     return check_name("service", service), check_name("key", key)
 
 
 def _held(moment: MomentReader, owner: Reader, found: Iterator[_T]) -> Iterator[_T]:
     try:
         for one in found:
-            moment.check_open()
+            if not moment.token:
+                moment.check_open()
             yield one
     finally:
         moment.let_go(owner)

@@ -4,7 +4,7 @@ Order of recovery: CURRENT, the manifest it names, every segment that the
 manifest states (its fixed parts), the WAL files it states, oldest first. Then,
 in an order in which a crash at any point leaves a directory that opens:
 
-1. sync the last WAL, whose recovered part becomes final here;
+1. sync the last WAL with commits, whose recovered part becomes final here;
 2. make a new WAL, whose header proves the length of the last;
 3. write a new manifest that states all of it, and rename CURRENT to it: from
    here the new state is in force;
@@ -119,7 +119,11 @@ def _create(fs: FileSystem, directory: str, options: Options) -> None:
 
 
 class _Recovery:
-    """What a directory holds: catalog, segments, and one memtable for each WAL with commits."""
+    """What a directory holds: catalog, segments, and a memtable for each WAL that stays.
+
+    Those are the WALs from the first with commits to the last, empty ones between them
+    too: each header names the file before it, so the chain stays unbroken.
+    """
 
     def __init__(self, fs: FileSystem, directory: str) -> None:
         self.fs, self.directory = fs, directory
@@ -196,9 +200,12 @@ class _Recovery:
             if content.commits and content.commits[0].stamp <= replayed:
                 raise CorruptionError(path, HEADER_SIZE, "commit is older than the WAL before it")
             catalog.wal_ends[number] = content.end
-            if content.commits:
+            if content.commits or self.memtables:
                 self.memtables.append(_rebuilt(number, content.commits))
+            if content.commits:
                 replayed = content.commits[-1].stamp
+        while self.memtables and not self.memtables[-1].states:
+            self.memtables.pop()
         self.last_stamp = max(self.last_stamp, replayed)
 
     def _proofs(self) -> dict[int, int]:
@@ -232,17 +239,17 @@ def _rebuilt(number: int, commits: list[Commit]) -> Memtable:
 def _take_over(db: Database, recovered: _Recovery) -> None:
     """Steps 1 to 4 of the module's docstring."""
     fs, directory, catalog = db.fs, db.directory, db.catalog
+    kept = {memtable.wal for memtable in recovered.memtables}
     previous, proven = 0, 0
-    if catalog.wals:
-        previous = catalog.wals[-1]
+    if kept:
+        previous = max(kept)
         proven = catalog.wal_ends[previous]
         file = fs.open_write(filenames.join(directory, filenames.wal(previous)))
         file.sync()
         file.close()
-    kept = {memtable.wal for memtable in recovered.memtables}
     number = db.allocate_number()
     db.wal = wal.WalWriter(fs, directory, number, catalog.database_id)
-    db.wal.begin(previous if previous in kept else 0, proven if previous in kept else 0)
+    db.wal.begin(previous, proven)
     db.view = db.view._replace(active=Memtable(number))
     catalog.wals = [*sorted(kept), number]
     catalog.wal_ends = {one: end for one, end in catalog.wal_ends.items() if one in kept}

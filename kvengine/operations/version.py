@@ -18,7 +18,7 @@ class Version:
     ``files`` are the numbers of all; ``expiring``: some row states an expiry.
     """
 
-    __slots__ = ("_starts", "expiring", "files", "levels")
+    __slots__ = ("_runs", "expiring", "files", "levels")
 
     def __init__(self, segments: Iterable[LiveSegment]) -> None:
         found = list(segments)
@@ -30,7 +30,7 @@ class Version:
         for level in by_level[1:]:
             level.sort(key=lambda s: s.meta.start)
         self.levels = tuple(tuple(level) for level in by_level)
-        self._starts = tuple([s.meta.start for s in level] for level in self.levels)
+        self._runs = [([s.start for s in level], level) for level in self.levels[1:] if level]
         self.files = frozenset(s.meta.number for s in found)
         self.expiring = any(s.properties.expiring for s in found)
 
@@ -39,15 +39,14 @@ class Version:
         for level in self.levels:
             yield from level
 
-    def holding(self, name: bytes) -> Iterator[LiveSegment]:
+    def holding(self, name: bytes) -> list[LiveSegment]:
         """Segments whose range holds an encoded object, newest first."""
-        for one in self.levels[0]:
-            if one.meta.start <= name < one.meta.stop:
-                yield one
-        for starts, level in zip(self._starts[1:], self.levels[1:], strict=True):
+        found = [one for one in self.levels[0] if one.start <= name < one.stop]
+        for starts, level in self._runs:
             at = bisect_right(starts, name) - 1
-            if at >= 0 and name < level[at].meta.stop:
-                yield level[at]
+            if at >= 0 and name < level[at].stop:
+                found.append(level[at])
+        return found
 
     def overlapping(self, level: int, start: bytes, stop: bytes) -> list[LiveSegment]:
         """Segments of a level that share a part of ``[start, stop)``."""

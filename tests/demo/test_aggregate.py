@@ -6,6 +6,7 @@ from itertools import count
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from kvengine.demo.aggregate import (
     AIRCRAFT,
@@ -176,8 +177,8 @@ def test_every_difference_is_seen() -> None:
     name = (CARRIER, "UA")
     same = stored(*name, kept)
     assert not list(differing({name: kept}, {name: same}))
-    others = [same._replace(version=6), same._replace(entries={"a": b"2"})]
-    others += [same._replace(entries={}), same._replace(entries={"a": b"1", "b": b""})]
+    others = [replace(same, version=6), replace(same, entries={"a": b"2"})]
+    others += [replace(same, entries={}), replace(same, entries={"a": b"1", "b": b""})]
     for other in others:
         assert len(list(differing({name: kept}, {name: other}))) == 1
     assert len(list(differing({name: kept}, {}))) == 1

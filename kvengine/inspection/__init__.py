@@ -1,0 +1,1 @@
+"""Looking into files and databases: text for people. Reads through the engine's own readers."""
