@@ -31,6 +31,8 @@ from kvengine.errors import (
     WriteFailed,
 )
 from kvengine.interpreter import refuse_untested
+from kvengine.operations.evidence import Loss, RepairReport
+from kvengine.operations.repair import repair
 from kvengine.options import Options
 from kvengine.store import LevelStats, Stats, Store, StoredObject
 
@@ -65,9 +67,11 @@ __all__ = [
     "ForkedError",
     "KVEngineError",
     "LevelStats",
+    "Loss",
     "NotADatabase",
     "Options",
     "ReadOnly",
+    "RepairReport",
     "SerdeError",
     "Snapshot",
     "Stats",
@@ -78,4 +82,5 @@ __all__ = [
     "VersionConflict",
     "WriteFailed",
     "open",
+    "repair",
 ]

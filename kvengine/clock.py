@@ -9,9 +9,10 @@ Sources of time are a seam (`Clock`); `SystemClock` is the machine's,
   clock is not believed: ``now`` goes on by the monotonic clock until the wall
   clock agrees again. One wrong reading must not expire everything.
 - At open ``now`` starts at the last time the database knew, if the wall clock
-  is behind that by at most ``max_clock_step``; a stamp far ahead of the wall
-  clock does not drag ``now`` along, or one wrong reading of years ago would
-  freeze retention for years.
+  is behind that by at most ``max_clock_step``; one far ahead of the wall clock
+  does not drag ``now`` along, or one wrong reading of years ago would freeze
+  retention for years. The last time is that of the last commit or of the last
+  version edit, not the largest ever: after a wrong reading the right ones count.
 
 Stamps are a different thing: they only ever grow (see operations/commit.py).
 All times here are integers of microseconds since the epoch.
@@ -81,19 +82,18 @@ class ManualClock:
 class EngineClock:
     """``now`` for one life of an engine. Thread-safe."""
 
-    def __init__(self, source: Clock, max_step: int, last_known: int = 0) -> None:
-        """``max_step`` in microseconds; ``last_known``: a time the database has seen, or 0."""
+    def __init__(self, source: Clock, max_step: int, *known: int) -> None:
+        """``max_step`` in microseconds; ``known``: the last times the database has seen."""
         self._source = source
         self._max_step = max_step
         self._lock = threading.Lock()
         self._believed = source.wall()
         self._believed_at = source.monotonic()
         self._started_at = self._believed_at
-        self._last = self._believed
-        if 0 < last_known - self._believed <= max_step:
-            self._last = last_known
+        near = [time for time in known if time - self._believed <= max_step]
+        self._last = max([self._believed, *near])
         self.opened = self._last
-        self.last_known = last_known or self._last
+        self.last_known = max(known, default=0) or self._last
 
     def now(self) -> int:
         """Microseconds since the epoch; never less than any earlier answer."""

@@ -306,6 +306,7 @@ class Engine(_ReadVerbs):
 
     def _after_fork(self) -> None:
         self._is_closed = True
+        self._closing = threading.Lock()
         self._scheduler.abandon()
         forked(self._db)
 

@@ -118,6 +118,30 @@ def prefix_range(service: str, prefix: str) -> Range:
     return start, start[:-1] + bytes([start[-1] + 1])
 
 
+def least_name(encoded: bytes) -> Name | None:
+    """The first name whose encoding is at or above ``encoded``; None where there is none.
+
+    ``encoded`` is an object or a bound of a range made here, which need not be an object.
+    """
+    if encoded >= END:
+        return None
+    service, found, key = encoded.partition(TERMINATOR)
+    if not found:
+        ends = service.endswith(_AFTER_TERMINATOR)
+        escaped = service.removesuffix(_AFTER_TERMINATOR)
+        return escaped.replace(b"\0\xff", b"\0").decode() + "\0" * ends, ""
+    plain = service.replace(b"\0\xff", b"\0").decode()
+    try:
+        return plain, key.decode()
+    except UnicodeDecodeError:
+        # The end of a prefix whose last byte is the largest of its kind.
+        prefix = (key[:-1] + bytes([key[-1] - 1])).decode().rstrip("\U0010ffff")
+    if not prefix:
+        return plain + "\0", ""
+    following = ord(prefix[-1]) + 1
+    return plain, prefix[:-1] + chr(0xE000 if following == 0xD800 else following)
+
+
 def after(encoded: bytes) -> bytes:
     """The smallest byte string above ``encoded``."""
     return encoded + b"\0"

@@ -1,9 +1,11 @@
-"""When background work runs, and on what: two lanes, so that no compaction delays a flush."""
+"""When background work runs, and on what: in lanes, so that none delays a more urgent one."""
 
 from __future__ import annotations
 
 import threading
+from _thread import start_new_thread
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 
 from kvengine.background.helper import Helper, HelperDied
 from kvengine.errors import DatabaseClosed
@@ -23,7 +25,8 @@ class Lane:
 
     A step that fails is reported in `stats` and tried again later, ever more
     rarely. With a helper, large jobs run in its process; after it died three
-    times in a row, in this thread.
+    times in a row, in this thread. Waking is one call in C: a signal in the
+    midst of an `Event.set` would leave the event's lock held for good.
     """
 
     def __init__(
@@ -34,7 +37,7 @@ class Lane:
         self._step = step
         self._closing = False
         self._deaths = 0
-        self._wake = threading.Event()
+        self._woken: SimpleQueue[None] = SimpleQueue()
         self.after: Callable[[], None] | None = None
         self.helper = Helper() if db.options.background == "process" and db.fs.local else None
         self._thread = threading.Thread(target=self._run, name=f"kvengine-{name}", daemon=True)
@@ -43,12 +46,13 @@ class Lane:
         self._thread.start()
 
     def wake(self) -> None:
-        self._wake.set()
+        if self._woken.empty():
+            self._woken.put(None)
 
     def close(self) -> None:
         """Stop, abandoning a running job, and wait for the thread."""
         self._closing = True
-        self._wake.set()
+        self._woken.put(None)
         if self.helper is not None:
             self.helper.close()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
@@ -86,19 +90,27 @@ class Lane:
             except Exception as error:
                 if self._is_closing():
                     return
-                counters = self._db.counters
-                counters.background_errors += 1
-                counters.last_background_error = f"{type(error).__name__}: {error}"
-                self._wake.wait(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+                self._db.counters.note_error(error)
+                self._rest(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
                 failures += 1
-                self._wake.clear()
                 continue
-            self._wake.wait(_POLL if self._maintenance.has_timed_work() else None)
-            self._wake.clear()
+            self._rest(_POLL if self._maintenance.has_timed_work() else None)
+
+    def _rest(self, seconds: float | None) -> None:
+        """Wait until woken, or for so long."""
+        try:
+            self._woken.get(timeout=seconds)
+            while True:
+                self._woken.get_nowait()
+        except Empty:
+            pass
 
 
 class Scheduler:
-    """Background work of one open database: two lanes, or none and the caller does it."""
+    """Background work of one open database: three lanes, or none and the caller does it.
+
+    Rotation, which commits wait for, waits for no flush; a flush for no compaction.
+    """
 
     def __init__(self, db: Database, maintenance: Maintenance) -> None:
         self._db = db
@@ -109,8 +121,9 @@ class Scheduler:
         if db.options.background != "none":
             flush = Lane("flush", db, maintenance, maintenance.flush_step)
             compact = Lane("compact", db, maintenance, maintenance.compact_step)
-            flush.after = compact.wake
-            self._lanes = (flush, compact)
+            rotate = Lane("rotate", db, maintenance, lambda _: maintenance.rotate_step())
+            rotate.after, flush.after = flush.wake, compact.wake
+            self._lanes = (flush, compact, rotate)
 
     @property
     def helpers(self) -> list[int]:
@@ -124,16 +137,21 @@ class Scheduler:
             lane.wake()
 
     def wake(self) -> None:
-        """A memtable is full, or something may be due: see to it, now if nobody else does."""
+        """A memtable is full, or something may be due: see to it, now if nobody else does.
+
+        What fails is reported in `stats`: the commit that woke us is done.
+        """
         if self._lanes:
-            for lane in self._lanes:
-                lane.wake()
+            self._lanes[-1].wake()
         elif not self._closing:
-            self._run_apart(self._all_steps)
+            try:
+                self._run_apart(self._all_steps)
+            except Exception as error:
+                self._db.counters.note_error(error)
 
     def flush(self) -> None:
         """Flush everything committed so far, and return when it is done."""
-        self._run_apart(lambda: self._maintenance.flush_step(self._executor(0), force=True))
+        self._run_apart(self._flush_all)
         self.wake_lanes()
 
     def compact(self, start: bytes, stop: bytes) -> None:
@@ -165,7 +183,12 @@ class Scheduler:
         del size
         return run(self._db.fs, job, lambda: not self._closing)
 
+    def _flush_all(self) -> None:
+        self._maintenance.rotate_step(force=True)
+        self._maintenance.flush_step(self._executor(0))
+
     def _all_steps(self) -> None:
+        self._maintenance.rotate_step()
         while self._maintenance.flush_step(self._inline):
             pass
         while self._maintenance.compact_step(self._inline):
@@ -175,19 +198,21 @@ class Scheduler:
         """Run ``work`` on a thread of its own and wait.
 
         Signals interrupt the waiting caller, never the work: a change of the
-        set of files is never left half done.
+        set of files is never left half done. Nor do they find a lock to leave
+        held, as in the midst of `threading.Thread.start` they would.
         """
-        errors: list[BaseException] = []
+        outcome: SimpleQueue[BaseException | None] = SimpleQueue()
 
         def guarded() -> None:
             try:
                 with self._by_caller:
                     work()
             except BaseException as error:
-                errors.append(error)
+                outcome.put(error)
+            else:
+                outcome.put(None)
 
-        thread = threading.Thread(target=guarded, name="kvengine-work", daemon=True)
-        thread.start()
-        thread.join()
-        if errors:
-            raise errors[0]
+        start_new_thread(guarded, ())
+        error = outcome.get()
+        if error is not None:
+            raise error

@@ -18,12 +18,17 @@ def acquire(fs: FileSystem, directory: str) -> Lock:
     path = filenames.join(directory, filenames.LOCK)
     lock = fs.lock(path)
     if lock is None:
-        raise DatabaseLocked(directory, _holder(fs, path))
-    lock.write(b"%d\n" % os.getpid())
+        raise DatabaseLocked(directory, holder(fs, path))
+    try:
+        lock.write(b"%d\n" % os.getpid())
+    except BaseException:
+        lock.release()
+        raise
     return lock
 
 
-def _holder(fs: FileSystem, path: str) -> int | None:
+def holder(fs: FileSystem, path: str) -> int | None:
+    """The pid that a LOCK file names; None where it names none."""
     try:
         return int(fs.read_bytes(path)[:32])
     except (OSError, ValueError):

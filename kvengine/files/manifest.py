@@ -56,7 +56,7 @@ class Catalog:
         self.wal_ends.update(edit.wal_ends)
         self.next_number = max(self.next_number, edit.next_number)
         self.last_stamp = max(self.last_stamp, edit.last_stamp)
-        self.now = max(self.now, edit.now)
+        self.now = edit.now or self.now
 
     def whole(self) -> VersionEdit:
         """One edit that states everything."""

@@ -44,10 +44,11 @@ class SalvageReader(SegmentReader):
     the fixed parts ("footer", "header", "filter", "tombstones", "index",
     "properties") that are as they were written. Where the index is damaged,
     blocks are found by walking the file from its start to the first bad one;
-    ``walked_to`` is then the byte at which that walk ended, else None.
+    ``walked_to`` is then the byte at which that walk ended, else None;
+    ``unreachable`` the same where rows may lie behind it.
     """
 
-    __slots__ = ("damage", "known", "walked_to")
+    __slots__ = ("damage", "known", "unreachable", "walked_to")
 
     def __init__(self, fs: FileSystem, path: str, file_id: int | None = None) -> None:
         """OSError where the file cannot be opened; ``file_id``: what the manifest says of it."""
@@ -55,6 +56,7 @@ class SalvageReader(SegmentReader):
         self.damage: list[CorruptionError] = []
         self.known: set[str] = set()
         self.walked_to: int | None = None
+        self.unreachable: int | None = None
         self._file = fs.open(path)
         self.size = self._file.size()
         tail_at = max(0, self.size - segment.FOOTER_SIZE)
@@ -72,11 +74,6 @@ class SalvageReader(SegmentReader):
         found = next((one for one in ids if one is not None), None)
         self.file_id = found if found is not None else 0
         self._read_parts(footer, found is not None)
-
-    @property
-    def readable(self) -> bool:
-        """Whether any block may be read: the file's identity is known."""
-        return bool(self._index.firsts) or "tombstones" in self.known
 
     def sound_blocks(self) -> Iterator[tuple[int, RowsBlock]]:
         """Number and content of each block whose checksum holds; the others go to ``damage``."""
@@ -189,6 +186,10 @@ class SalvageReader(SegmentReader):
                     self._index.lengths.append(handle.length)
             elif kind != block.CHUNK:
                 places[kind] = handle
+        if block.FILTER not in places:
+            reason = "no block from here on can be found without the index"
+            self.damage.append(CorruptionError(self.path, self.walked_to, reason))
+            self.unreachable = self.walked_to
         return places
 
 

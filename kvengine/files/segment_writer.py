@@ -23,7 +23,10 @@ class SegmentWriter:
     it in the same file. ``size``: bytes so far, which is where callers cut.
     """
 
-    def __init__(self, fs: FileSystem, path: str, block_size: int, chunk_size: int) -> None:
+    def __init__(
+        self, fs: FileSystem, path: str, block_size: int, chunk_size: int, horizon: int = 0
+    ) -> None:
+        """``horizon``: what expired by then and is added all the same waits for a newer layer."""
         self._fs, self.path = fs, path
         self._block_size, self._chunk_size = block_size, chunk_size
         self.file_id = random.SystemRandom().getrandbits(63)
@@ -37,7 +40,7 @@ class SegmentWriter:
         self._plain = True
         self._all_names: list[bytes] = []
         self._index = Index([], [], [])
-        self._tally = _Tally()
+        self._tally = _Tally(horizon)
 
     @property
     def size(self) -> int:
@@ -120,6 +123,8 @@ class SegmentWriter:
         return Handle(offset, len(data))
 
     def _flush(self) -> None:
+        if self._flushed:
+            self._file.datasync()  # little by little, so that syncs of the WAL never wait for much
         self._file.write(self._buffer)
         self._flushed += len(self._buffer)
         self._buffer = bytearray()
@@ -149,9 +154,14 @@ def _chunks(row: Row, size: int) -> list[tuple[str, int, bytes]]:
 
 
 class _Tally:
-    """What the properties of a segment count, row by row."""
+    """What the properties of a segment count, row by row.
 
-    def __init__(self) -> None:
+    What expired by ``horizon`` was kept for a newer layer that extends it: another
+    rewrite could not drop it either, so it does not count as half a segment's expiry.
+    """
+
+    def __init__(self, horizon: int) -> None:
+        self._horizon = horizon
         self.entries = 0
         self.data_bytes = 0
         self.tombstones = 0
@@ -181,7 +191,8 @@ class _Tally:
                 self._expire(at, share)
 
     def _expire(self, at: int, size: int) -> None:
-        self.weights[at] += size
+        if at > self._horizon:
+            self.weights[at] += size
         if self.first_expiry is None or at < self.first_expiry:
             self.first_expiry = at
 

@@ -19,7 +19,7 @@ from kvengine.format.wal import (
 from kvengine.fs.base import FileSystem
 
 _FIRST_STEP = 64 * 1024
-_LAST_STEP = 1024 * 1024
+_LAST_STEP = 256 * 1024
 
 
 class WalWriter:
@@ -72,15 +72,16 @@ class WalWriter:
         """After an interrupt within `append`: finish a record that was begun.
 
         True where the record is now in the log in whole, False where none of it is.
-        The file's own position is the witness; it moves with the write.
+        The file's own position is the witness; it moves with the write. May itself
+        be interrupted, and called again.
         """
-        data, self._writing = self._writing, None
+        data = self._writing
         if data is None:
             return False
         written = self._file.position() - self.end
         if written <= 0:
+            self._writing = None
             return False
-        self._writing = data
         if written < len(data):
             self._file.write(data[written:])
         self.end += len(data)

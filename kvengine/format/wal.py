@@ -46,11 +46,15 @@ class Header(NamedTuple):
 
 
 class Commit(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One commit: (service, key, row) for each object, and range tombstones [start, stop)."""
+    """One commit: (service, key, row) for each object, and range tombstones [start, stop).
+
+    ``now``: the engine's time at the commit where the stamp is ahead of it, else 0.
+    """
 
     stamp: int
     rows: list[tuple[str, str, Row]]
     tombstones: list[tuple[bytes, bytes]] = []
+    now: int = 0
 
 
 encode_commit = msgspec.msgpack.Encoder().encode

@@ -119,18 +119,22 @@ class DiskFile:
     def allocate(self, offset: int, length: int, /) -> None:
         if offset < 0 or length <= 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        size = self.size()
         try:
             os.posix_fallocate(self._fd, offset, length)
         except AttributeError:
-            self._append_zeros(offset + length)
+            pass
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-            self._append_zeros(offset + length)
+        self._write_zeros(size, offset + length)
 
-    def _append_zeros(self, end: int) -> None:
-        """Only ever beyond the present end: bytes that are there are not overwritten."""
-        size = self.size()
+    def _write_zeros(self, size: int, end: int) -> None:
+        """Fill from the size before to ``end``: bytes that were there are not overwritten.
+
+        Space that is allocated and never written would make each sync of a later
+        write commit the file system's journal, and wait for what others wrote.
+        """
         while size < end:
             zeros = _ZEROS[: end - size]
             _pwrite_all(self._fd, zeros, size)

@@ -4,7 +4,9 @@ Two generations of dicts: a hit in the young one costs one look-up and keeps
 no order; when the young one is full it becomes the old one, and what is used
 again moves back. The content is that of the *segments* only. A flush adds a
 segment, so it bumps ``generation``: readers of an older view can no longer put
-what they found.
+what they found. A compaction bumps it too, and forgets nothing: what it dropped
+had expired. But then an object may be here alone that states an expiry, so
+commits ask ``expiring`` as they ask each layer.
 """
 
 from __future__ import annotations
@@ -28,8 +30,15 @@ class ObjectCache:
         self._old: dict[Name, Resolved] = {}
         self._young_bytes = 0
         self._old_bytes = 0
+        self._old_expiring = False
+        self._young_expiring = False
         self.young: dict[Name, Resolved] = {}
         self.generation = 0
+
+    @property
+    def expiring(self) -> bool:
+        """Whether an object kept here may state an expiry."""
+        return self._young_expiring or self._old_expiring
 
     def get(self, name: Name) -> Resolved | None:
         """What the segments say of an object, if it is kept here."""
@@ -50,17 +59,21 @@ class ObjectCache:
                 return
             if (self._young_bytes + size) * 2 > self._capacity:
                 self._old, self._old_bytes = self.young, self._young_bytes
-                self.young, self._young_bytes = {}, 0
+                self._old_expiring = self._young_expiring
+                self.young, self._young_bytes, self._young_expiring = {}, 0, False
+            if found.expires_at is not None:
+                self._young_expiring = True
             self.young[name] = found
             self._young_bytes += size
 
     def flushed(self, names: Iterable[Name] | None) -> int:
-        """Forget what a flush is about to change (None: everything); the new generation."""
+        """Forget what is about to change (None: everything); the new generation."""
         with self._lock:
             self.generation += 1
             if names is None:
                 self.young, self._young_bytes = {}, 0
                 self._old, self._old_bytes = {}, 0
+                self._young_expiring = self._old_expiring = False
                 return self.generation
             for name in names:
                 self._old.pop(name, None)

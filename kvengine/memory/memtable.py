@@ -74,8 +74,9 @@ class Memtable:
     expiry some commit here extends; ``expiring``: some row here states an expiry;
     ``has_tombstones``: set before the first range tombstone is published;
     ``first_deletion``: stamp of the first row or range cleared, 0 for none;
-    ``first_expiry``: when the first of anything here expires. All are kept before
-    the commit is visible, and never taken back.
+    ``first_expiry``: when the first of anything here expires; ``first_timed``: stamp of
+    the first commit with either, from which on time alone may bring work. All are
+    kept before the commit is visible, and never taken back.
     """
 
     __slots__ = (
@@ -86,6 +87,7 @@ class Memtable:
         "extended",
         "first_deletion",
         "first_expiry",
+        "first_timed",
         "has_tombstones",
         "states",
         "wal",
@@ -97,6 +99,7 @@ class Memtable:
         self.extended: set[Name] = set()
         self.expiring = False
         self.first_deletion = 0
+        self.first_timed = 0
         self.first_expiry: int | None = None
         self.has_tombstones = False
         self._fresh: list[Name] = []
@@ -127,6 +130,7 @@ class Memtable:
 
     def note(self, name: Name, row: Row) -> None:
         """Keep what a row states of expiry and deletion, before it is published."""
+        self.first_timed = self.first_timed or row.version
         if row.expires_at is not None:
             self.expiring = True
         if row.extends:

@@ -4,13 +4,15 @@ Steps, all into a directory aside: (1) rotate, so that every commit returned so
 far lies in sealed files; (2) under the install lock, so that no file goes
 meanwhile, link (or copy, across file systems) segments and sealed WALs;
 (3) write a manifest and CURRENT; (4) sync and rename the directory to its name.
-A crash before (4) leaves a directory that is no checkpoint and can be removed.
+A crash before (4) leaves a directory that is no checkpoint and can be removed;
+an error removes it.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 
 from kvengine.errors import KVEngineError
 from kvengine.files import filenames
@@ -30,7 +32,23 @@ def checkpoint(db: Database, committer: Committer, path: str) -> None:
         raise KVEngineError(f"{path} exists and is not an empty directory")
     db.check_writable()
     aside = f"{path}.tmp-{os.getpid()}"
-    fs.makedirs(aside)
+    _remove(fs, aside)
+    try:
+        fs.makedirs(aside)
+        _fill(db, committer, aside)
+        if fs.exists(path):
+            fs.rmdir(path)
+        fs.rename(aside, path)
+    except BaseException:
+        with suppress(OSError):
+            _remove(fs, aside)
+        raise
+    fs.sync_dir(path.rpartition("/")[0] or ".")
+
+
+def _fill(db: Database, committer: Committer, aside: str) -> None:
+    """Steps 1 to 3, and the sync of 4."""
+    fs = db.fs
     with db.install_lock:
         rotate(db, committer)
         db.check_writable()
@@ -51,10 +69,14 @@ def checkpoint(db: Database, committer: Committer, path: str) -> None:
             _link(fs, filenames.join(db.directory, name), filenames.join(aside, name))
     ManifestWriter(fs, aside, catalog, catalog.next_number - 1).close()
     fs.sync_dir(aside)
-    if fs.exists(path):
-        fs.rmdir(path)
-    fs.rename(aside, path)
-    fs.sync_dir(path.rpartition("/")[0] or ".")
+
+
+def _remove(fs: FileSystem, aside: str) -> None:
+    """What an earlier checkpoint, that a crash or an error broke off, left behind."""
+    if fs.isdir(aside):
+        for name in fs.listdir(aside):
+            fs.unlink(filenames.join(aside, name))
+        fs.rmdir(aside)
 
 
 def _link(fs: FileSystem, source: str, target: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 from kvengine.errors import DatabaseClosed, ForkedError
 from kvengine.format.manifest import VersionEdit
+from kvengine.memory.snapshots import Snapshots
 from kvengine.operations.commit import Committer
 from kvengine.operations.database import Database
 
@@ -40,10 +43,18 @@ def close(db: Database, committer: Committer) -> None:
 
 
 def forked(db: Database) -> None:
-    """In a forked child: refuse every use, and harm nothing of the parent's."""
+    """In a forked child: refuse every use, and harm nothing of the parent's.
+
+    Locks that the parent's other threads held at the fork are held here for
+    ever: the child gets its own, so that it is refused instead of waiting.
+    """
     db.disappear(
         ForkedError,
         f"{db.directory} was opened before fork(); open it in one process only",
     )
+    db.stalled = ""
+    db.snapshots = Snapshots()
+    db.install_lock, db.sync_lock = threading.RLock(), threading.Lock()
+    db.commit_lock = threading.Lock()
     if db.lock is not None:
         db.lock.release()

@@ -33,6 +33,9 @@ from kvengine.operations.stage import stage
 from kvengine.options import Durability
 from kvengine.rows import Resolved, Row, extend
 
+_OVERFULL = "stop: the memtable awaits its turn to be frozen"
+"""Writers outran the thread that freezes memtables by as much as may be frozen at all."""
+
 
 class Committer:
     """Commits batches to one database. ``maintain`` is told when the memtable is full."""
@@ -42,6 +45,7 @@ class Committer:
         self._maintain = maintain
         self._holder = 0
         self._begun: tuple[Commit, int, bool] | None = None
+        self._overfull = db.options.memtable_size * db.options.frozen_stop
 
     def commit(
         self,
@@ -70,13 +74,15 @@ class Committer:
                 return db.published, found
             if not commit.published:
                 self.sync(commit)
-        except Exception:
-            raise
+        except KVEngineError:
+            raise  # nothing was begun, or writes have stopped for good
         except BaseException:
             self._complete()
             raise
-        if commit.end >= db.options.memtable_size:
+        if commit.end >= db.options.memtable_size or commit.stamp == commit.memtable.first_timed:
             self._maintain()
+            if commit.end >= self._overfull and not db.stalled:
+                db.stalled = _OVERFULL
         return commit.stamp, found
 
     def _log(
@@ -101,7 +107,8 @@ class Committer:
         rows, ranges, found = self._resolve(operations, now, stamp)
         if not rows and not ranges:
             return None, found
-        record = Record(stamp, [(*name, row) for name, row in rows], ranges)
+        known = now if stamp > now else 0
+        record = Record(stamp, [(*name, row) for name, row in rows], ranges, known)
         payload = encode_commit(record)
         if len(payload) > db.options.max_commit_size:
             raise ValueTooLarge(
@@ -183,7 +190,7 @@ class Committer:
     def _expiring(self) -> bool:
         """Whether any layer states an expiry; where none does, writes look nothing up."""
         active, frozen, version, _ = self._db.view
-        if active.expiring or version.expiring:
+        if active.expiring or version.expiring or self._db.cache.expiring:
             return True
         return bool(frozen) and any(memtable.expiring for memtable in frozen)
 
@@ -272,18 +279,29 @@ class Committer:
             db.staged.clear()
 
     def _wait_for_space(self) -> None:
-        """Back-pressure: give flush and compaction time; `stats` says why."""
+        """Back-pressure: give flush and compaction time; `stats` says why.
+
+        WriteFailed, and nothing written, where what we wait for fails meanwhile.
+        """
         db = self._db
-        started = time.monotonic()
+        started, errors = time.monotonic(), db.counters.background_errors
         db.counters.stalls += 1
         self._maintain()
         if db.stalled.startswith("slow"):
             time.sleep(0.001)
-        else:
-            while db.stalled.startswith("stop") and db.failed is None:
-                db.view.generation  # noqa: B018 - a gone view raises its own error
-                time.sleep(0.005)
+        while self._must_wait():
+            if db.counters.background_errors > errors:
+                raise WriteFailed(f"{db.stalled}, which fails: {db.counters.last_background_error}")
+            time.sleep(0.005)
         db.counters.stall_seconds += time.monotonic() - started
+
+    def _must_wait(self) -> bool:
+        """Whether writers stop. A memtable that was frozen meanwhile is no longer too full."""
+        db = self._db
+        db.view.generation  # noqa: B018 - a gone view raises its own error
+        if db.stalled == _OVERFULL and (db.wal is None or db.wal.end < self._overfull):
+            db.stalled = ""
+        return db.stalled.startswith("stop") and db.failed is None
 
 
 def _plain(operations: Sequence[Operation]) -> dict[Name, dict[str, bytes | None]] | None:

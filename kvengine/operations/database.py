@@ -49,6 +49,11 @@ class Counters:
     background_errors: int = 0
     last_background_error: str = ""
 
+    def note_error(self, error: BaseException) -> None:
+        """A step of background work failed; it will be tried again."""
+        self.last_background_error = f"{type(error).__name__}: {error}"
+        self.background_errors += 1
+
 
 @dataclass
 class Database:
@@ -86,6 +91,7 @@ class Database:
     last_stamp: int = 0
     published: int = 0
     failed: BaseException | None = None
+    gone: bool = False
     stalled: str = ""
     obsolete: set[int] = field(default_factory=set)
     recovery: tuple[str, ...] = ()
@@ -114,6 +120,7 @@ class Database:
     def disappear(self, error: type[KVEngineError], reason: str) -> None:
         """From now on every use raises ``error``."""
         self.view = cast(View, _Gone(error, reason))
+        self.gone = True
 
 
 class _Gone:

@@ -81,10 +81,11 @@ def sweep_obsolete(db: Database) -> None:
 def _replace(db: Database, inputs: Sequence[SegmentMeta], fresh: Sequence[LiveSegment]) -> None:
     gone = {one.number for one in inputs}
     _append(db, VersionEdit(added=[one.meta for one in fresh], removed=sorted(gone)))
+    generation = db.cache.flushed(())
     with db.commit_lock:
         view = db.view
         kept = [one for one in view.version if one.meta.number not in gone]
-        db.view = view._replace(version=Version([*fresh, *kept]))
+        db.view = view._replace(version=Version([*fresh, *kept]), generation=generation)
     db.obsolete |= gone - {one.meta.number for one in fresh}
     sweep_obsolete(db)
 

@@ -46,16 +46,22 @@ class Maintenance:
 
     # --- flush
 
-    def flush_step(self, execute: Executor, *, force: bool = False) -> bool:
-        """Freeze what is due and flush what is frozen; whether anything was done.
+    def rotate_step(self, *, force: bool = False) -> bool:
+        """Freeze the active memtable if that is due; whether it was.
 
-        ``force``: freeze the active memtable whatever it holds.
+        ``force``: whatever it holds. Never waits for a flush, so that a memtable
+        does not outgrow its size while the one before is being flushed.
         """
+        due = force or self._rotation_due()
+        if due:
+            rotate(self._db, self._committer)
+        self.note_stalls()
+        return due
+
+    def flush_step(self, execute: Executor) -> bool:
+        """Flush what is frozen; whether there was anything."""
         with self._flushing:
             db = self._db
-            if self._rotation_due() or (force and len(db.view.active.states)):
-                rotate(db, self._committer)
-                self.note_stalls()
             frozen = db.view.frozen[::-1]
             if not frozen:
                 return False

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from kvengine import tombstones
 from kvengine.files.segment_reader import LiveSegment, SegmentReader
 from kvengine.memory.memtable import Memtable
-from kvengine.names import Name, decode_object, encode_object
+from kvengine.names import encode_object, least_name
 from kvengine.rows import Row, overlay_rows
 from kvengine.tombstones import Tombstones
 
@@ -75,9 +75,9 @@ def memtable_blocks(
     memtable: Memtable, start: bytes, stop: bytes, stamp: int, *, reverse: bool = False
 ) -> Iterator[Block]:
     """Rows of a memtable as of a stamp, a window at a time."""
-    low = _first_name(start)
-    edge: Name | None = _first_name(stop)
-    while True:
+    low = least_name(start)
+    edge = least_name(stop)
+    while low is not None:
         if reverse:
             names = memtable.names_before(edge, _WINDOW)
         else:
@@ -95,15 +95,6 @@ def memtable_blocks(
         if encode_object(*last) < start if reverse else encode_object(*last) >= stop:
             return
         edge, low = last, (last[0], last[1] + "\0")
-
-
-def _first_name(encoded: bytes) -> Name:
-    """A name at or below every object that sorts from ``encoded`` on, above all before."""
-    try:
-        return decode_object(encoded)
-    except ValueError:
-        service = encoded.partition(b"\0")[0].decode(errors="ignore")
-        return (service + "\0" if encoded.endswith(b"\0\x02") else service, "")
 
 
 def merge(

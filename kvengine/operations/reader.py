@@ -250,15 +250,22 @@ class LiveReader(Reader):
         return super().state_keys(service, key, prefix=prefix, start=start, limit=limit)
 
     def hot(self, name: Name) -> Resolved | None:
-        """An object as it is now, if that is known without looking below the memtable.
+        """An object as it is now, if somebody has worked it out and kept it.
 
-        Two dict look-ups for an object in use. A memtable with tombstones, or a
-        frozen one, takes the long way.
+        Two dict look-ups for an object in use. A memtable with range tombstones
+        takes the long way.
         """
         view = self._db.view
-        if view.frozen or view.active.has_tombstones:
+        if view.active.has_tombstones:
             return None
         state = view.active.states.get(name)
+        if state is None:
+            for memtable in view.frozen:
+                if memtable.has_tombstones:
+                    return None
+                state = memtable.states.get(name)
+                if state is not None:
+                    break
         found = state.full if state is not None else self._db.cache.young.get(name)
         if found is None or found.soonest is None or found.soonest > self._now():
             return found
@@ -291,6 +298,10 @@ class MomentReader(Reader):
         self._db.view.generation  # noqa: B018 - a gone view raises its own error
         if not self.token:
             raise DatabaseClosed("this snapshot is closed")
+
+    @property
+    def db(self) -> Database:
+        return self._db
 
     @property
     def is_open(self) -> bool:
@@ -337,9 +348,10 @@ def _checked(service: str, key: str) -> Name:
 
 
 def _held(moment: MomentReader, owner: Reader, found: Iterator[_T]) -> Iterator[_T]:
+    db = moment.db
     try:
         for one in found:
-            if not moment.token:
+            if db.gone or not moment.token:
                 moment.check_open()
             yield one
     finally:

@@ -132,6 +132,7 @@ class _Recovery:
         self.report: list[str] = []
         self.memtables: list[Memtable] = []
         self.last_stamp = self.catalog.last_stamp
+        self.last_commit = 0
         self._check_names()
         self.version = Version(
             LiveSegment(fs, directory, meta) for meta in self.catalog.segments.values()
@@ -139,8 +140,8 @@ class _Recovery:
         self._replay()
 
     def database(self, options: Options) -> Database:
-        last_known = max(self.catalog.now, self.last_stamp)
-        clock = EngineClock(options.clock, int(options.max_clock_step * SECOND), last_known)
+        max_step = int(options.max_clock_step * SECOND)
+        clock = EngineClock(options.clock, max_step, self.catalog.now, self.last_commit)
         active = Memtable(0)
         view = View(active, tuple(reversed(self.memtables)), self.version, 0)
         return Database(
@@ -203,7 +204,8 @@ class _Recovery:
             if content.commits or self.memtables:
                 self.memtables.append(_rebuilt(number, content.commits))
             if content.commits:
-                replayed = content.commits[-1].stamp
+                last = content.commits[-1]
+                replayed, self.last_commit = last.stamp, last.now or last.stamp
         while self.memtables and not self.memtables[-1].states:
             self.memtables.pop()
         self.last_stamp = max(self.last_stamp, replayed)

@@ -20,9 +20,11 @@ from kvengine.operations.version import View
 
 
 def rotate(db: Database, committer: Committer) -> None:
-    """Freeze the active memtable. OSError stops writes until reopen."""
+    """Freeze the active memtable, if it holds anything. OSError stops writes until reopen."""
     with db.install_lock:
         if db.wal is None or db.manifest is None or db.failed is not None:
+            return
+        if not db.view.active.states and not db.pending:
             return
         try:
             number = db.allocate_number()

@@ -42,6 +42,7 @@ def stage(
             marks = tombstones.add(marks, start, stop, stamp)
         if ranges:
             memtable.first_deletion = memtable.first_deletion or stamp
+            memtable.first_timed = memtable.first_timed or stamp
             memtable.has_tombstones = True
             states[TOMBSTONES] = TombstoneState(marks, stamp, before)
     for name, row in rows:
