@@ -30,6 +30,7 @@ from kvengine.errors import (
     VersionConflict,
     WriteFailed,
 )
+from kvengine.fs.paths import check_path
 from kvengine.interpreter import refuse_untested
 from kvengine.operations.evidence import Loss, RepairReport
 from kvengine.operations.repair import repair
@@ -48,9 +49,7 @@ def open(path: str | os.PathLike[str], **options: object) -> Engine:
     DatabaseLocked, NotADatabase, UnsupportedFormat, CorruptionError, OSError,
     and ValueError or TypeError for options.
     """
-    name = os.fspath(path)
-    if not isinstance(name, str):
-        raise TypeError(f"path must be str or a path of str, not {type(name).__name__}")
+    name = check_path("path", path)
     if name.startswith(("postgresql://", "postgres://")):
         raise KVEngineError("PostgreSQL back ends are not part of this release")
     if not name:

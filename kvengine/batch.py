@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Literal, Self
@@ -127,6 +127,15 @@ def expire_operation(
     if not 0 <= at < math.inf:
         raise ValueError(f"at must be seconds since the epoch, not {at!r}")
     return Expire(name, min(int(at * SECOND), MAX_TIME), None)
+
+
+def check_expect(expect: Mapping[Name, int]) -> None:
+    """TypeError for anything but a mapping of objects to versions."""
+    if not isinstance(expect, Mapping) or not all(
+        isinstance(name, tuple) and len(name) == 2 and type(version) is int
+        for name, version in expect.items()
+    ):
+        raise TypeError("expect must map (service, key) to a version, which is an int")
 
 
 def object_name(service: str, key: str) -> Name:

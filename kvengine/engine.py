@@ -15,6 +15,7 @@ from kvengine.background.scheduler import Scheduler
 from kvengine.batch import (
     Batch,
     ClearAll,
+    check_expect,
     clear_operation,
     clear_range_operation,
     clear_service_operation,
@@ -25,6 +26,7 @@ from kvengine.batch import (
 from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
+from kvengine.fs.paths import check_path
 from kvengine.names import END, Name, check_name, service_range
 from kvengine.operations import install, statistics
 from kvengine.operations.checkpoint import checkpoint
@@ -229,6 +231,10 @@ class Engine(_ReadVerbs):
 
         VersionConflict, and nothing written, where one differs (0: absent).
         """
+        if not isinstance(batch, Batch):
+            raise TypeError(f"batch must be a kvengine.Batch, not {type(batch).__name__}")
+        if expect is not None:
+            check_expect(expect)
         batch.check_open()
         batch.check_values(self._db.options.max_value_size)
         stamp, _ = self._committer.commit(batch.operations, expect, durability)
@@ -256,7 +262,8 @@ class Engine(_ReadVerbs):
 
     def checkpoint(self, path: str | os.PathLike[str]) -> None:
         """A copy of the database as of now at ``path``, by hard links; it opens by itself."""
-        target = os.path.abspath(os.fspath(path)) if self._db.fs.local else os.fspath(path)
+        name = check_path("path", path)
+        target = os.path.abspath(name) if self._db.fs.local else name
         checkpoint(self._db, self._committer, target)
         self._scheduler.wake_lanes()
 

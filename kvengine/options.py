@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from kvengine.clock import Clock, SystemClock
@@ -96,6 +96,7 @@ class Options:
             raise ValueError(
                 f"background must be 'process', 'thread' or 'none', not {self.background!r}"
             )
+        self._check_types()
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above zero, not {getattr(self, name)!r}")
@@ -104,6 +105,18 @@ class Options:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)!r}")
         if self.max_value_size > self.max_commit_size:
             raise ValueError("max_value_size must not be above max_commit_size")
+
+    def _check_types(self) -> None:
+        for one in fields(self):
+            value, wanted = getattr(self, one.name), _TYPES.get(str(one.type))
+            if wanted is None:
+                continue
+            if not isinstance(value, wanted) or (isinstance(value, bool) and one.type != "bool"):
+                raise TypeError(f"{one.name} must be {one.type}, not {type(value).__name__}")
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {"bool": bool, "int": int, "float": (int, float)}
+"""What fields annotated so take."""
 
 
 _POSITIVE = (

@@ -42,8 +42,8 @@ class LevelStats(NamedTuple):
 class Stats(NamedTuple):
     """Figures of an open database, of this moment. Sizes in bytes, times in seconds.
 
-    ``write_amplification``: bytes written to WAL and segments over bytes
-    committed, since open. ``space_amplification``: bytes of segments over those
+    ``write_amplification``: bytes written to WAL and segments over those
+    written to the WAL alone, since open. ``space_amplification``: bytes of segments over those
     of the lowest level that holds any. ``stalled``: why writers wait, or "".
     """
 

@@ -142,7 +142,9 @@ class Scheduler:
         What fails is reported in `stats`: the commit that woke us is done.
         """
         if self._lanes:
-            self._lanes[-1].wake()
+            # A writer that waits is worth another try of what failed before.
+            for lane in self._lanes if self._db.stalled else self._lanes[-1:]:
+                lane.wake()
         elif not self._closing:
             try:
                 self._run_apart(self._all_steps)

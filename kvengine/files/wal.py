@@ -208,5 +208,5 @@ def read(
         claimed = record.proven_beyond(data, end, seed)
         if claimed > end:
             raise CorruptionError(path, end, f"log is damaged below {claimed}, where it was synced")
-        torn = len(data) - end
+        torn = len(data.rstrip(b"\0")) - end  # space written ahead was never part of it
     return WalContent(commits, end, torn)

@@ -70,7 +70,7 @@ class Properties(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only
     """What a segment holds, known without reading it. Also part of the manifest.
 
     ``start``, ``stop``: all its rows and tombstones lie in ``[start, stop)``.
-    ``data_bytes``: names and values, each once. ``tombstones``: entries cleared
+    ``data_bytes``: encoded rows and their names. ``tombstones``: entries cleared
     and rows that clear; ``range_tombstones``: fragments. ``tombstone_time``: when
     the oldest of either was written, None where there are none. ``expiring``:
     rows with an expiry. ``first_expiry``: when the first entry or row expires;

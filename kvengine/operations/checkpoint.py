@@ -43,7 +43,7 @@ def checkpoint(db: Database, committer: Committer, path: str) -> None:
         with suppress(OSError):
             _remove(fs, aside)
         raise
-    fs.sync_dir(path.rpartition("/")[0] or ".")
+    fs.sync_dir(path.rpartition("/")[0] or "/")
 
 
 def _fill(db: Database, committer: Committer, aside: str) -> None:

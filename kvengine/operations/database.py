@@ -36,7 +36,6 @@ class Counters:
     """What `stats` counts since open."""
 
     commits: int = 0
-    committed_bytes: int = 0
     syncs: int = 0
     wal_bytes: int = 0
     flushes: int = 0

@@ -90,8 +90,7 @@ class Reader:
         return found.entries.copy() if found is not None else {}
 
     def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
-        if max_bytes is not None and max_bytes < 0:
-            raise ValueError(f"max_bytes must not be negative, not {max_bytes}")
+        check_limit(max_bytes, "max_bytes")
         if max_bytes is None:
             found = self._live(service, key)
             if found is None:
@@ -227,7 +226,10 @@ class LiveReader(Reader):
         found = self.hot((service, key))
         if found is None:
             return super().get(service, key, state_key)
-        value = found.entries.get(state_key)
+        try:
+            value = found.entries.get(state_key)
+        except TypeError:  # unhashable: no str
+            value = None
         if value is None:
             check_name("state_key", state_key)
         return value
@@ -258,7 +260,10 @@ class LiveReader(Reader):
         view = self._db.view
         if view.active.has_tombstones:
             return None
-        state = view.active.states.get(name)
+        try:
+            state = view.active.states.get(name)
+        except TypeError:  # unhashable: the long way says which name is no str
+            return None
         if state is None:
             for memtable in view.frozen:
                 if memtable.has_tombstones:
@@ -331,14 +336,14 @@ def hold(db: Database) -> MomentReader:
         return MomentReader(db, view, db.published, db.clock.now())
 
 
-def check_limit(limit: int | None) -> None:
+def check_limit(limit: int | None, what: str = "limit") -> None:
     """TypeError or ValueError for a limit that counts nothing."""
     if limit is None:
         return
     if isinstance(limit, bool) or not isinstance(limit, int):
-        raise TypeError(f"limit must be int or None, not {type(limit).__name__}")
+        raise TypeError(f"{what} must be int or None, not {type(limit).__name__}")
     if limit < 0:
-        raise ValueError(f"limit must not be negative, not {limit}")
+        raise ValueError(f"{what} must not be negative, not {limit}")
 
 
 def _checked(service: str, key: str) -> Name:

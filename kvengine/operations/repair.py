@@ -26,6 +26,7 @@ from kvengine.files.segment_writer import SegmentWriter
 from kvengine.format.manifest import SegmentMeta, Shape
 from kvengine.fs.base import FileSystem, Lock
 from kvengine.fs.disk import DiskFileSystem
+from kvengine.fs.paths import check_path
 from kvengine.operations.evidence import Evidence, NamedRow, RepairReport, gather
 from kvengine.options import Options
 from kvengine.retention import retain
@@ -49,7 +50,7 @@ def repair(
     open, UnsupportedFormat, OSError; damage is no error, it is reported.
     """
     seam = fs if fs is not None else DiskFileSystem()
-    old, new = _absolute(seam, path), _absolute(seam, into)
+    old, new = _absolute(seam, "path", path), _absolute(seam, "into", into)
     _check_places(seam, old, new)
     held = _keep_out(seam, old)
     try:
@@ -62,10 +63,8 @@ def repair(
     return RepairReport(old, new, objects, entries, evidence.lost, evidence.notes)
 
 
-def _absolute(fs: FileSystem, path: str | os.PathLike[str]) -> str:
-    name = os.fspath(path)
-    if not isinstance(name, str):
-        raise TypeError(f"path must be str or a path of str, not {type(name).__name__}")
+def _absolute(fs: FileSystem, what: str, path: str | os.PathLike[str]) -> str:
+    name = check_path(what, path)
     return os.path.realpath(name) if fs.local else name
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from kvengine.batch import Clear, ClearAll, ClearRange, Expire, Operation, Set, covers
+from kvengine.batch import MAX_TIME, Clear, ClearAll, ClearRange, Expire, Operation, Set, covers
 from kvengine.names import Name
 from kvengine.rows import Resolved, Row, overlay_row, resolve
 
@@ -97,7 +97,7 @@ class Resolution:
                 delta.entries[operation.state_key] = operation.value
                 delta.ttls.pop(operation.state_key, None)
                 if operation.ttl is not None:
-                    delta.ttls[operation.state_key] = now + operation.ttl
+                    delta.ttls[operation.state_key] = min(now + operation.ttl, MAX_TIME)
             elif isinstance(operation, Clear):
                 delta = self._delta(operation.name)
                 delta.revive(now)
@@ -140,7 +140,7 @@ class Resolution:
         self._ranges.append(operation)
 
     def _expire(self, operation: Expire) -> None:
-        at = operation.at if operation.ttl is None else self._now + operation.ttl
+        at = operation.at if operation.ttl is None else min(self._now + operation.ttl, MAX_TIME)
         known = operation.name in self._deltas
         delta = self._delta(operation.name, look=True)
         self.expired_object = delta.expire(at, self._now)

@@ -16,7 +16,7 @@ def verify(db: Database) -> list[CorruptionError]:
     """Every damage found, as the error that a read would raise; empty for a sound database.
 
     Segments: every block's checksum, order, range, counts. Levels: disjoint
-    ranges. WAL files and manifest: every record. Writes may go on meanwhile.
+    ranges. Sealed WAL files and manifest: every record. Writes may go on meanwhile.
     """
     with db.install_lock:
         moment = hold(db)
