@@ -146,10 +146,7 @@ class Scheduler:
             for lane in self._lanes if self._db.stalled else self._lanes[-1:]:
                 lane.wake()
         elif not self._closing:
-            try:
-                self._run_apart(self._all_steps)
-            except Exception as error:
-                self._db.counters.note_error(error)
+            self._run_apart(self._reported_steps)
 
     def flush(self) -> None:
         """Flush everything committed so far, and return when it is done."""
@@ -195,6 +192,12 @@ class Scheduler:
             pass
         while self._maintenance.compact_step(self._inline):
             pass
+
+    def _reported_steps(self) -> None:
+        try:
+            self._all_steps()
+        except Exception as error:
+            self._db.counters.note_error(error)
 
     def _run_apart(self, work: Callable[[], object]) -> None:
         """Run ``work`` on a thread of its own and wait.

@@ -16,7 +16,7 @@ import msgspec
 from kvengine.demo.worker import STAMP, WorkerSettings
 
 READ_SIZE = 4096 * STAMP.size
-POLL_SECONDS = 0.2
+POLL_MILLISECONDS = 200
 
 
 class WorkerFailed(Exception):
@@ -44,9 +44,10 @@ class WorkerProcess:
 
     def stamps(self) -> Iterator[list[int]]:
         """Stamps of the commits that have returned, as they are reported, until the worker ends."""
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
         while True:
-            ready, _, _ = select.select([self._pipe], [], [], POLL_SECONDS)
-            if ready:
+            if poll.poll(POLL_MILLISECONDS):
                 reports = os.read(self._pipe, READ_SIZE)
                 if not reports:
                     return

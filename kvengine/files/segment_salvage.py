@@ -75,13 +75,17 @@ class SalvageReader(SegmentReader):
         self.file_id = found if found is not None else 0
         self._read_parts(footer, found is not None)
 
+    def note(self, error: CorruptionError) -> None:
+        """Add to ``damage`` as a new error: a raised one would hold this reader and its file."""
+        self.damage.append(CorruptionError(error.path, error.offset, error.reason))
+
     def sound_blocks(self) -> Iterator[tuple[int, RowsBlock]]:
         """Number and content of each block whose checksum holds; the others go to ``damage``."""
         for at in range(self.block_count):
             try:
                 yield at, self.read_block(at)
             except CorruptionError as error:
-                self.damage.append(error)
+                self.note(error)
 
     def whole(self, row: Row) -> tuple[Row, list[tuple[str, str | None]]]:
         """A row with all entries that can be read, and the ranges of state keys that cannot.
@@ -98,7 +102,7 @@ class SalvageReader(SegmentReader):
             try:
                 part = self.chunk(chunk)
             except CorruptionError as error:
-                self.damage.append(error)
+                self.note(error)
                 following = chunks[number + 1].first if number + 1 < len(chunks) else None
                 lost.append((chunk.first, following))
                 continue
@@ -165,7 +169,7 @@ class SalvageReader(SegmentReader):
         try:
             found = read()
         except CorruptionError as error:
-            self.damage.append(error)
+            self.note(error)
             return None
         self.known.add(name)
         return found

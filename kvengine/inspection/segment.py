@@ -122,7 +122,7 @@ def listed(found: SalvageReader, limit: int | None) -> Iterator[str]:
         try:
             names, rows, _ = found.read_block(at)
         except CorruptionError as error:
-            found.damage.append(error)
+            found.note(error)
             yield f"  block {at}, offset {error.offset:,}: {error.reason}"
             continue
         for name, row in zip(names, rows, strict=True):

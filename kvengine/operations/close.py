@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from kvengine.errors import DatabaseClosed, ForkedError
+from kvengine.files.manifest import ManifestWriter
 from kvengine.format.manifest import VersionEdit
 from kvengine.memory.snapshots import Snapshots
 from kvengine.operations.commit import Committer
@@ -22,17 +23,17 @@ def close(db: Database, committer: Committer) -> None:
     try:
         if db.wal is not None and db.manifest is not None and db.failed is None:
             with db.install_lock, db.sync_lock, db.commit_lock:
-                committer.settle()
-                end = db.wal.seal()
-                committer.publish_synced(db.wal)
-                db.manifest.append(
-                    VersionEdit(
-                        wal_ends={db.wal.number: end},
-                        next_number=db.catalog.next_number,
-                        last_stamp=db.last_stamp,
-                        now=db.clock.now(),
-                    )
-                )
+                try:
+                    committer.settle()
+                    end = db.wal.seal()
+                    committer.publish_synced(db.wal)
+                    _state_end(db, db.manifest, db.wal.number, end)
+                except OSError as error:
+                    db.fail(error)
+                    raise
+                finally:
+                    # Before the locks go: no commit comes behind the end, or syncs what is lost.
+                    db.disappear(DatabaseClosed, f"{db.directory} is closed")
     finally:
         db.disappear(DatabaseClosed, f"{db.directory} is closed")
         for file in (db.wal, db.manifest):
@@ -40,6 +41,17 @@ def close(db: Database, committer: Committer) -> None:
                 file.close()
         if db.lock is not None:
             db.lock.release()
+
+
+def _state_end(db: Database, manifest: ManifestWriter, wal: int, end: int) -> None:
+    manifest.append(
+        VersionEdit(
+            wal_ends={wal: end},
+            next_number=db.catalog.next_number,
+            last_stamp=db.last_stamp,
+            now=db.clock.now(),
+        )
+    )
 
 
 def forked(db: Database) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 
 from kvengine.clock import SECOND, EngineClock
 from kvengine.errors import CorruptionError, NotADatabase
@@ -271,4 +272,5 @@ def _sweep(db: Database) -> None:
     for name in db.fs.listdir(db.directory):
         ours = filenames.parse(name) is not None or filenames.is_temporary(name)
         if ours and name not in live:
-            db.fs.unlink(filenames.join(db.directory, name))
+            with suppress(FileNotFoundError):  # the helper of a killed owner clears up too
+                db.fs.unlink(filenames.join(db.directory, name))

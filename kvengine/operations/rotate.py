@@ -20,7 +20,10 @@ from kvengine.operations.version import View
 
 
 def rotate(db: Database, committer: Committer) -> None:
-    """Freeze the active memtable, if it holds anything. OSError stops writes until reopen."""
+    """Freeze the active memtable, if it holds anything.
+
+    OSError, or WriteFailed for a sync, stops writes until reopen.
+    """
     with db.install_lock:
         if db.wal is None or db.manifest is None or db.failed is not None:
             return
@@ -44,12 +47,16 @@ def rotate(db: Database, committer: Committer) -> None:
 
 
 def _swap(db: Database, committer: Committer, old: WalWriter, fresh: WalWriter) -> None:
-    old.sync()  # most of it, before the locks are taken
+    committer.sync()  # most of it, before commits are held up
     with db.sync_lock, db.commit_lock:
         committer.settle()
-        end = old.seal()
-        committer.publish_synced(old)
-        fresh.begin(old.number, end)
+        try:
+            end = old.seal()
+            committer.publish_synced(old)
+            fresh.begin(old.number, end)
+        except OSError as error:
+            db.fail(error)  # before anyone gets the locks: a second sync may hide the loss
+            raise
         view = db.view
         db.view = View(
             Memtable(fresh.number), (view.active, *view.frozen), view.version, view.generation

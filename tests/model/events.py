@@ -1,0 +1,80 @@
+"""Hard events that a run of the model test must have met; it counts them by looking on.
+
+A test of rare interplay that never meets it proves nothing, so the bulk run
+requires each of `REQUIRED`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from kvengine.files.segment_reader import LiveSegment
+from kvengine.operations.compaction import run as compaction
+from kvengine.rows import Row
+
+REQUIRED = (
+    "expiry extended over a flushed row, compacted after the old expiry",
+    "range tombstone across a segment cut",
+    "snapshot held over a drop",
+    "whole segment dropped",
+    "large row split into chunks and compacted",
+    "level 2 filled",
+    "segment moved unread",
+    "commit while a job runs",
+    "expired row became a tombstone above older data",
+    "row without live entries kept for its expiry",
+    "killed with commits in memory",
+    "power cut lost a suffix",
+    "now held against a wall clock that stepped back",
+    "clock step not believed",
+    "reopened under an earlier clock",
+    "write refused by expect",
+    "iterator held over writes",
+)
+
+EVENTS: Counter[str] = Counter()
+
+
+def watch(patch: pytest.MonkeyPatch) -> None:
+    """Count what compaction decides of rows, from now on."""
+    retain = compaction.retain
+
+    def watched(row: Row, horizon: int, *, held: bool, bottom: bool) -> Row | None:
+        left = retain(row, horizon, held=held, bottom=bottom)
+        expired = row.expires_at is not None and row.expires_at <= horizon
+        if expired and held and left is not None and row.entries:
+            EVENTS["expiry extended over a flushed row, compacted after the old expiry"] += 1
+        if expired and not held and not bottom:
+            EVENTS["expired row became a tombstone above older data"] += 1
+        if left is not None and bottom and not left.entries:
+            EVENTS["row without live entries kept for its expiry"] += 1
+        return left
+
+    patch.setattr(compaction, "retain", watched)
+
+
+def look(before: dict[int, LiveSegment], after: dict[int, LiveSegment]) -> None:
+    """Count what changed between two sets of segments."""
+    fresh = [one for number, one in after.items() if number not in before]
+    for number in before.keys() & after.keys():
+        if before[number].meta.level != after[number].meta.level:
+            EVENTS["segment moved unread"] += 1
+    for one in fresh:
+        if one.meta.level >= 2:
+            EVENTS["level 2 filled"] += 1
+        if one.meta.level and any(_large(one)):
+            EVENTS["large row split into chunks and compacted"] += 1
+    ordered = sorted((one for one in fresh if one.meta.level), key=lambda one: one.meta.start)
+    for left, right in pairwise(ordered):
+        if left.meta.level == right.meta.level and left.tombstones and right.tombstones:
+            if left.tombstones[-1][1] == right.tombstones[0][0]:
+                EVENTS["range tombstone across a segment cut"] += 1
+
+
+def _large(one: LiveSegment) -> Any:
+    for _, rows, _ in one.blocks_from(b""):
+        yield from (row.chunks is not None for row in rows)

@@ -1,0 +1,134 @@
+"""A copy of the package with a planted bug, and a run of tests that must find it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "kvengine"
+
+ORIGIN = """
+import pathlib
+import kvengine
+assert pathlib.Path(__file__).parent in pathlib.Path(kvengine.__file__).parents, "not the copy"
+"""
+
+SETTINGS = """
+[pytest]
+pythonpath = .
+addopts = --import-mode=importlib -p no:cacheprovider -p no:xdist
+timeout = 120
+markers =
+    slow: as in the project
+    planted: as in the project
+"""
+
+
+class Change(NamedTuple):
+    """``old``, which stands exactly once in a file of the package, becomes ``new``."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Run(NamedTuple):
+    """How a run of tests ended: pytest's exit status, and what it printed."""
+
+    status: int
+    output: str
+
+
+def copy(target: Path, changes: Sequence[Change]) -> None:
+    """The package and the tests that judge it, in ``target``, with the changes made."""
+    ignored = shutil.ignore_patterns("__pycache__", "data", "demo")
+    shutil.copytree(PACKAGE, target / "kvengine", ignore=ignored)
+    for folder in ("model", "crash"):
+        shutil.copytree(ROOT / "tests" / folder, target / "tests" / folder, ignore=ignored)
+    (target / "conftest.py").write_text(ORIGIN)
+    (target / "pytest.ini").write_text(SETTINGS)
+    for file, old, new in changes:
+        path = target / "kvengine" / file
+        text = path.read_text()
+        assert text.count(old) == 1, f"{file} has {text.count(old)} times {old!r}: plant it anew"
+        changed = text.replace(old, new)
+        ast.parse(changed)
+        path.write_text(changed)
+
+
+def run(target: Path, *arguments: str) -> Run:
+    """Run tests of a copy, up to the first that fails."""
+    environment = {**os.environ, "KVENGINE_SHRINK_SECONDS": "0", "PYTHONPATH": str(target)}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", *arguments],
+        cwd=target,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout + done.stderr)
+
+
+def must_find(target: Path, changes: Sequence[Change], kind: str, *arguments: str) -> None:
+    """The tests fail on the changed copy, with an error whose line matches ``kind``."""
+    copy(target, changes)
+    status, output = run(target, *arguments)
+    assert status == 1, f"pytest ended with {status}: the planted bug was not found\n{output}"
+    assert re.search(rf"^E +.*({kind})", output, re.M), f"it failed in another way:\n{output}"
+
+
+class Sync(NamedTuple):
+    """A statement that makes something durable: where it stands, and the text around it."""
+
+    file: str
+    function: str
+    statement: str
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.file} {self.function} {self.statement}"
+
+    def left_out(self) -> Change:
+        """The whole file without it."""
+        text = (PACKAGE / self.file).read_text()
+        return Change(self.file, text, text[: self.start] + "pass" + text[self.stop :])
+
+
+def syncs() -> Iterator[Sync]:
+    """Every statement of the package, but for the file systems, that syncs something."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        file = path.relative_to(PACKAGE).as_posix()
+        if not file.startswith("fs/"):
+            text = path.read_text()
+            yield from _syncs(file, text, ast.parse(text), "")
+
+
+def _syncs(file: str, text: str, node: ast.AST, inside: str) -> Iterator[Sync]:
+    for child in ast.iter_child_nodes(node):
+        name = inside
+        if isinstance(child, ast.FunctionDef | ast.ClassDef):
+            name = f"{inside}.{child.name}".removeprefix(".")
+        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Call):
+            called = child.value.func
+            if isinstance(called, ast.Attribute) and called.attr in _NAMES:
+                lines = text.splitlines(keepends=True)
+                start = sum(map(len, lines[: child.lineno - 1])) + child.col_offset
+                statement = ast.unparse(child)
+                stop = start + len(ast.get_source_segment(text, child) or "")
+                yield Sync(file, name, statement, start, stop)
+        yield from _syncs(file, text, child, name)
+
+
+_NAMES = ("sync", "datasync", "sync_dir")

@@ -1,0 +1,160 @@
+"""Planted bugs in the rules of DESIGN.md 3: the model tests find each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.planted.patched import Change, copy, must_find, run
+
+pytestmark = [pytest.mark.planted, pytest.mark.timeout(300)]
+
+PROGRAMS = "tests/model/test_model.py"
+MOMENTS = "tests/model/test_moments.py"
+LAWS = "tests/model/test_overlay.py"
+
+RUN = "operations/compaction/run.py"
+PICKER = "operations/compaction/picker.py"
+RECOVER = "operations/recover.py"
+
+REPLAY = """_CLOCKS = []
+
+
+def _anew(memtable, name, row):
+    state = memtable.states.get(name)
+    ends = state.rows[0].expires_at if state is not None else None
+    if ends is None or ends > _CLOCKS[-1].wall():
+        return row
+    return type(row)(row.version, row.entries, True, row.extends, row.expires_at, row.ttls)
+
+
+def _rebuilt("""
+
+CUT_INSIDE = """half = len(row.entries) // 2
+        if size and half > 5:
+            part = list(row.entries.items())
+            first = type(row)(row.version, dict(part[:half]), row.cleared, row.extends)
+            self._writer.add(name, first)
+            self._end(name + b"\\0")
+            self._writer = self._new()
+            row = type(row)(row.version, dict(part[half:]), row.cleared, row.extends)
+        self._writer.add(name, row)"""
+
+BUGS: dict[str, list[Change]] = {
+    "an expired row becomes a tombstone without asking newer layers": [
+        Change(RUN, "held = self._held(name)", "held = False"),
+    ],
+    "newer memtables are asked, newer segments are not": [
+        Change(RUN, "return any(row is not None and row.extends for row in found)", "return False"),
+    ],
+    "newer segments are asked, newer memtables are not": [
+        Change(RUN, "if name in self._extended:", "if not name:"),
+    ],
+    "an expired segment is dropped above older data": [
+        Change(
+            PICKER,
+            "if any(_meet(m, one.start, one.stop) for m in beneath):\n                continue",
+            "if not level:\n                continue",
+        ),
+    ],
+    "an expired segment is dropped although a newer row extends it": [
+        Change(PICKER, "held=extended and p.rows > 0", "held=False"),
+    ],
+    "a row without live entries is dropped before its expiry": [
+        Change("retention.py", "if not entries and row.expires_at is None:", "if not entries:"),
+    ],
+    "overlay forgets that an older row extends an expiry": [
+        Change("rows.py", "new.extends or old.extends", "new.extends"),
+    ],
+    "replay resolves expiry with its own clock": [
+        Change(RECOVER, "def _rebuilt(", REPLAY),
+        Change(
+            RECOVER,
+            "rows = [((service, key), row) for service, key, row in commit.rows]",
+            "rows = [((s, k), _anew(memtable, (s, k), row)) for s, k, row in commit.rows]",
+        ),
+        Change(
+            RECOVER,
+            "    fs.makedirs(directory)\n",
+            "    fs.makedirs(directory)\n    _CLOCKS.append(options.clock)\n",
+        ),
+    ],
+    "level 0 is picked without counting range tombstones": [
+        Change(
+            PICKER,
+            "[m for m in levels[0] if m.number <= newest]",
+            "[m for m in levels[0] if m.number == newest or m.properties.rows]",
+        ),
+    ],
+    "overlap is found without counting range tombstones": [
+        Change(
+            PICKER,
+            "return one.start < stop and start < one.stop",
+            "return one.properties.rows > 0 and one.start < stop and start < one.stop",
+        ),
+    ],
+    "range tombstones are not clipped where segments are cut": [
+        Change(RUN, "tombstones.clip(self._marks, self._start, stop)", "self._marks"),
+    ],
+    "range tombstones go although older data lies beneath": [
+        Change(RUN, "_Outputs(fs, job, _above(marks, job.older),", "_Outputs(fs, job, (),"),
+    ],
+    "a large row is cut inside": [Change(RUN, "self._writer.add(name, row)", CUT_INSIDE)],
+    "the cache is not asked for expiries that compaction dropped": [
+        Change("operations/commit.py", " or self._db.cache.expiring", ""),
+    ],
+    "the largest time ever seen is taken for the last": [
+        Change(
+            "files/manifest.py", "self.now = edit.now or self.now", "self.now = max(self.now, edit.now)"
+        ),
+    ],
+    "a walk in reverse stops at a service with a NUL": [
+        Change(
+            "names.py",
+            'return escaped.replace(b"\\0\\xff", b"\\0").decode() + "\\0" * ends, ""',
+            'return escaped.partition(b"\\0")[0].decode() + "\\0" * ends, ""',
+        ),
+    ],
+    "a commit without a ttl leaves the old one": [
+        Change("rows.py", "for name, at in old.ttls.items() if name not in new.entries", "for name, at in old.ttls.items()"),
+    ],
+}
+
+
+def test_the_copy_itself_is_sound(tmp_path: Path) -> None:
+    """Without a planted bug the same run passes, so that what fails below is the bug."""
+    copy(tmp_path, [])
+    status, output = run(tmp_path, PROGRAMS, MOMENTS, "-m", "not slow")
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_the_model_finds(bug: str, tmp_path: Path) -> None:
+    """Programs of random verbs read otherwise than the reference."""
+    must_find(tmp_path, BUGS[bug], "Difference: seed", PROGRAMS)
+
+
+def test_a_snapshot_that_reads_the_clock_before_the_layers_is_found(tmp_path: Path) -> None:
+    """What expires between the two is in the snapshot's time and not in its layers."""
+    file = "operations/reader.py"
+    changes = [
+        Change(
+            file,
+            "    with db.commit_lock:\n        view = db.view\n        view.generation",
+            "    now = db.clock.now()\n"
+            "    with db.commit_lock:\n        view = db.view\n        view.generation",
+        ),
+        Change(file, "(db, view, db.published, db.clock.now())", "(db, view, db.published, now)"),
+    ]
+    must_find(tmp_path, changes, "now came before its layers", MOMENTS)
+
+
+def test_a_batch_applied_object_by_object_is_found(tmp_path: Path) -> None:
+    """A reader in between sees one object of the batch and not the other."""
+    change = Change(
+        "memory/memtable.py",
+        "        mine.update(states)",
+        "        for name, state in states.items():\n            mine[name] = state",
+    )
+    must_find(tmp_path, [change], "a reader saw", MOMENTS)
