@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,7 +13,10 @@ from kvengine.background.worker import read_frame, write_frame
 from kvengine.errors import CorruptionError, KVEngineError
 from kvengine.operations.compaction.job import Job, Output, decode_reply, encode_job
 
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+if TYPE_CHECKING:
+    import subprocess
+
+_PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 class HelperDied(KVEngineError):
@@ -100,6 +102,8 @@ class Helper:
 
 def _start() -> subprocess.Popen[bytes]:
     """Start the helper with this interpreter and this package, in a process group of its own."""
+    import subprocess  # its import is slow, and many short programs never need a helper
+
     environment = dict(os.environ)
     path = [_PACKAGE_ROOT, environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(part for part in path if part)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable
+from functools import cache
 
 from xxhash import xxh3_64_intdigest
 
@@ -22,6 +23,7 @@ _MASK_BITS = 12
 _MASK_COUNT = 1 << _MASK_BITS
 
 
+@cache
 def _masks() -> tuple[int, ...]:
     """The bit patterns that the low bits of a hash choose from. Part of the format."""
     masks = []
@@ -33,32 +35,30 @@ def _masks() -> tuple[int, ...]:
     return tuple(masks)
 
 
-_MASKS = _masks()
-
-
 class Filter:
     """Answers `may_hold`; false positives about 1 in 100, false negatives never."""
 
-    __slots__ = ("_count", "_words", "seed")
+    __slots__ = ("_count", "_masks", "_words", "seed")
 
     def __init__(self, seed: int, words: array[int]) -> None:
         self.seed = seed
+        self._masks = _masks()
         self._words = words
         self._count = len(words)
 
     def may_hold(self, name: bytes) -> bool:
         digest = xxh3_64_intdigest(name, self.seed)
-        mask = _MASKS[digest & 0xFFF]
+        mask = self._masks[digest & 0xFFF]
         return self._words[(digest >> 12) % self._count] & mask == mask
 
 
 def build(names: Iterable[bytes], count: int, seed: int) -> bytes:
     """The bytes of a filter of ``count`` encoded objects."""
     size = max(1, -(-count * BITS_PER_OBJECT // 64))
-    words = array("Q", bytes(8 * size))
+    words, masks = array("Q", bytes(8 * size)), _masks()
     for name in names:
         digest = xxh3_64_intdigest(name, seed)
-        words[(digest >> 12) % size] |= _MASKS[digest & 0xFFF]
+        words[(digest >> 12) % size] |= masks[digest & 0xFFF]
     if sys.byteorder == "big":
         words.byteswap()
     return seed.to_bytes(8, "little") + words.tobytes()

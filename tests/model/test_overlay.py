@@ -98,7 +98,7 @@ class Told:
         self.rows: list[Row] = []
         self.now = 0
         ends: int | None = None
-        for version in range(1, random.randrange(3, 9)):
+        for version in range(1, random.randrange(5, 12)):
             self.now += random.choice((0, 1, 1, 2))
             cleared = ends is not None and ends <= self.now
             if cleared or random.random() < 0.1:
