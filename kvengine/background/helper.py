@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -82,22 +83,27 @@ class Helper:
         with self._lock:
             if self._closing:
                 raise HelperDied("the database is closing")
-            if self._process is None or self._process.poll() is not None:
+            if self._process is not None and self._process.poll() is not None:
+                _close_pipes(self._process)
+                self._process = None
+            if self._process is None:
                 self._process = _start()
             return self._process
 
     def _reap(self, process: subprocess.Popen[bytes]) -> None:
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout):
-            try:
-                if pipe is not None:
-                    pipe.close()
-            except OSError:
-                pass
+        _close_pipes(process)
         with self._lock:
             if self._process is process:
                 self._process = None
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):
+            if pipe is not None:
+                pipe.close()
 
 
 def _start() -> subprocess.Popen[bytes]:

@@ -68,15 +68,24 @@ def open_read_only(fs: FileSystem, directory: str, options: Options) -> Database
         _check_place(fs, directory, options)
         raise NotADatabase(f"{directory} holds no database")
     for attempt in range(_RETRIES):
-        before = manifest.read_current(fs, directory)
+        before = _stage_of_life(fs, directory)
         try:
             return _Recovery(fs, directory).database(options)
         except (CorruptionError, FileNotFoundError):
-            # The owner may have removed a file between the manifest and here.
-            moved = before != manifest.read_current(fs, directory)
+            # The owner may have added or removed a file between the manifest and here.
+            moved = before != _stage_of_life(fs, directory)
             if attempt == _RETRIES - 1 or (attempt > 2 and not moved):
                 raise
     raise AssertionError("unreachable")
+
+
+def _stage_of_life(fs: FileSystem, directory: str) -> tuple[int, int]:
+    """The manifest in force and its length: one of them changes with the set of files."""
+    number = manifest.read_current(fs, directory)
+    try:
+        return number, fs.size(filenames.join(directory, filenames.manifest(number)))
+    except FileNotFoundError:
+        return number, 0
 
 
 def _check_place(fs: FileSystem, directory: str, options: Options) -> None:

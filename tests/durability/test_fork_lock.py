@@ -14,62 +14,10 @@ from pathlib import Path
 import pytest
 
 import kvengine
-from kvengine import DatabaseClosed, DatabaseLocked, ForkedError, ReadOnly
+from kvengine import DatabaseClosed, DatabaseLocked, ForkedError
+from tests.durability.verbs import VERBS, refused
 
 ROOT = Path(__file__).resolve().parents[2]
-Verb = Callable[[kvengine.Engine], object]
-
-
-def _write(db: kvengine.Engine) -> int:
-    batch = kvengine.Batch()
-    batch.set("s", "k", "n", b"1")
-    return db.write(batch)
-
-
-READS: dict[str, Verb] = {
-    "get": lambda db: db.get("s", "k", "n"),
-    "get_many": lambda db: db.get_many("s", "k", ["n"]),
-    "get_all": lambda db: db.get_all("s", "k"),
-    "load": lambda db: db.load("s", "k"),
-    "load_part": lambda db: db.load("s", "k", max_bytes=10),
-    "state_keys": lambda db: db.state_keys("s", "k"),
-    "expires_at": lambda db: db.expires_at("s", "k"),
-    "version": lambda db: db.version("s", "k"),
-    "services": lambda db: db.services(),
-    "object_keys": lambda db: list(db.object_keys("s")),
-    "scan": lambda db: list(db.scan("s")),
-    "snapshot": lambda db: db.snapshot().close(),
-    "stats": lambda db: db.stats(),
-}
-WRITES: dict[str, Verb] = {
-    "set": lambda db: db.set("s", "k", "n", b"1"),
-    "clear": lambda db: db.clear("s", "k", "n"),
-    "clear_all": lambda db: db.clear_all("s", "k"),
-    "clear_service": lambda db: db.clear_service("s"),
-    "clear_range": lambda db: db.clear_range("s", "a", None),
-    "expire": lambda db: db.expire("s", "k", ttl=1),
-    "batch": lambda db: db.batch(),
-    "write": _write,
-    "flush": lambda db: db.flush(),
-    "compact": lambda db: db.compact(),
-    "checkpoint": lambda db: db.checkpoint(f"{db.path}-copy"),
-}
-VERBS = {**READS, **WRITES, "verify": lambda db: db.verify()}
-
-
-def refused(db: kvengine.Engine, verbs: dict[str, Verb], error: type[Exception]) -> list[str]:
-    """The verbs that do not raise ``error``, and what they do instead."""
-    wrong = []
-    for name, verb in verbs.items():
-        try:
-            verb(db)
-        except error:
-            continue
-        except BaseException as other:
-            wrong.append(f"{name}: {other!r}")
-        else:
-            wrong.append(f"{name}: no error")
-    return wrong
 
 
 def run_python(code: str, *args: object, timeout: float = 30) -> subprocess.CompletedProcess[str]:
@@ -340,72 +288,3 @@ def test_leaving_without_close(tmp_path: Path, durability: str, background: str,
         assert {key: db.get("s", key, "n") for key in db.object_keys("s")} == {
             f"k{n % 10}": b"%d" % n * 100 for n in range(990, 1000)
         }
-
-
-# --- read only
-
-
-def test_read_only_refuses_writes(tmp_path: Path) -> None:
-    """A reader beside the owner raises ReadOnly on every write verb, and changes no file."""
-    with kvengine.open(tmp_path / "db", background="none") as owner:
-        owner.set("s", "k", "n", b"1")
-        before = {one.name: one.stat().st_mtime_ns for one in (tmp_path / "db").iterdir()}
-        with kvengine.open(tmp_path / "db", read_only=True) as reader:
-            assert refused(reader, WRITES, ReadOnly) == []
-            assert reader.get("s", "k", "n") == b"1"
-            assert all(verb(reader) is not Ellipsis for verb in READS.values())
-        assert refused(reader, VERBS, DatabaseClosed) == []
-        after = {one.name: one.stat().st_mtime_ns for one in (tmp_path / "db").iterdir()}
-        assert after == before
-
-
-WRITER = """
-import sys, kvengine
-db = kvengine.open(sys.argv[1], durability="os", memtable_size=20_000, l0_compact=2)
-print("go", flush=True)
-n = 0
-while True:
-    n += 1
-    with db.batch() as batch:
-        batch.clear_range("s", "m", None)
-        for key in ("a", "k", "z"):
-            batch.set("s", key, "n", b"%d" % n)
-        batch.set("s", f"fill{n % 200}", "n", b"%d" % n * 60)
-"""
-
-
-@pytest.mark.slow
-def test_read_only_beside_a_busy_owner(tmp_path: Path) -> None:
-    """Opened again and again while the owner writes, flushes and compacts, a reader sees whole
-    batches, never an older state than one seen before, and goes on reading what it opened."""
-    owner = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path / "db")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert owner.stdout is not None and owner.stdout.readline() == "go\n"
-        last, opened, kept = 0, 0, []
-        started = time.monotonic()
-        while time.monotonic() - started < 8:
-            reader = kvengine.open(tmp_path / "db", read_only=True)
-            found = {key: reader.get("s", key, "n") for key in ("a", "k", "z")}
-            assert len(set(found.values())) == 1
-            now = int(found["a"] or b"0")
-            assert now >= last
-            last, opened = now, opened + 1
-            kept.append((reader, {one.key: one.entries for one in reader.scan("s")}))
-            if len(kept) == 5:
-                for old, seen in kept:
-                    assert {one.key: one.entries for one in old.scan("s")} == seen
-                    old.close()
-                kept = []
-        assert opened > 50 and last > 100
-        assert owner.poll() is None
-        for old, _ in kept:
-            old.close()
-    finally:
-        owner.kill()
-        owner.wait()
-        owner.stdout.close()

@@ -72,7 +72,13 @@ def after_expecting(before: State, value: bytes) -> State:
     return {"y": {**before["y"], "n": value}, "a": {**before["a"], "n": value}}
 
 
-ROTATES: dict[str, object] = {"memtable_size": 1, "l0_compact": 8}
+ROTATES: dict[str, object] = {
+    "memtable_size": 1,
+    "frozen_stop": 10_000,
+    "l0_compact": 8,
+    "l0_slow": 1000,
+    "l0_stop": 1000,
+}
 SCENARIOS = {
     "set-os": Scenario(one_set, after_set, {"durability": "os"}),
     "set-sync": Scenario(one_set, after_set, {"durability": "sync"}),
@@ -219,10 +225,11 @@ def test_interrupted_twice(name: str) -> None:
             whole = Tripwire(0, KeyboardInterrupt)
             whole.run(partial(SCENARIOS[name].write, bench.db, value))
             points = whole.passed
-        n = points // 3 + i % (points - points // 3)
-        twice += bench.interrupt_twice(value, n, 1 + i * 7 % 30)
-        if i == 500:
+        span = points - points // 2
+        again, n = divmod(i, span)
+        if again == 12:
             break
+        twice += bench.interrupt_twice(value, points // 2 + n, 1 + again)
     assert twice > 50
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -57,21 +58,28 @@ class Tripwire:
         self._n = n
         self._error = error
         self.passed = 0
+        self._finalizers: set[FrameType | None] = set()
         self._last: dict[FrameType, tuple[int, str]] = {}
         self.tripped: str | None = None
 
     def run(self, work: Callable[[], object]) -> None:
         before = sys.gettrace()
+        gc.disable()  # what finalizers raise goes nowhere
         sys.settrace(self._call)
         try:
             work()
         finally:
             sys.settrace(before)
+            gc.enable()
             self._last.clear()
+            self._finalizers.clear()
 
     def _call(self, frame: FrameType, event: str, arg: Any) -> Any:
         path = frame.f_code.co_filename
         if self.tripped or path == __file__ or "/tests/" in path or _spared(path):
+            return None
+        if frame.f_code.co_name == "__del__" or frame.f_back in self._finalizers:
+            self._finalizers.add(frame)
             return None
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False

@@ -70,9 +70,9 @@ def look(before: dict[int, LiveSegment], after: dict[int, LiveSegment]) -> None:
             EVENTS["large row split into chunks and compacted"] += 1
     ordered = sorted((one for one in fresh if one.meta.level), key=lambda one: one.meta.start)
     for left, right in pairwise(ordered):
-        if left.meta.level == right.meta.level and left.tombstones and right.tombstones:
-            if left.tombstones[-1][1] == right.tombstones[0][0]:
-                EVENTS["range tombstone across a segment cut"] += 1
+        same = left.meta.level == right.meta.level and left.tombstones and right.tombstones
+        if same and left.tombstones[-1][1:] == (right.tombstones[0][0], right.tombstones[0][2]):
+            EVENTS["range tombstone across a segment cut"] += 1
 
 
 def _large(one: LiveSegment) -> Any:

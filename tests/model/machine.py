@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from tests.model.moment import KEYS, SERVICES, STATE_KEYS
 from tests.model.program import STEPS, TTLS, Mood, options
-from tests.model.world import KEYS, SERVICES, STATE_KEYS, World
+from tests.model.world import World
 
 services = st.sampled_from(SERVICES[:3])
 keys = st.sampled_from(KEYS)

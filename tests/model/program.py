@@ -6,8 +6,9 @@ import time
 from random import Random
 from typing import Any
 
+from tests.model.moment import KEYS, SERVICES, STATE_KEYS, Difference
 from tests.model.reference import Operation
-from tests.model.world import KEYS, SERVICES, STATE_KEYS, Action, Difference, World
+from tests.model.world import Action, World
 
 TTLS = (0.5, 1.0, 3.0, 20.0, 90.0)
 STEPS = (-3600.0, -70.0, -50.0, -3.0, 0.0, 0.0, 2.0, 45.0, 100.0, 1e8)
@@ -137,7 +138,41 @@ _ARGUMENTS: dict[str, Any] = {
 def make(seed: int, steps: int) -> tuple[dict[str, Any], list[Action]]:
     random = Mood(seed)
     random.retention = random.random() < 0.4
-    return options(random), [action(random) for _ in range(steps)]
+    chosen, program = options(random), list[Action]()
+    while len(program) < steps:
+        if random.retention and random.random() < 0.03:
+            program += _scene(random)
+        program.append(action(random))
+    return chosen, program
+
+
+def _scene(random: Mood) -> list[Action]:
+    """Objects that expire together, some of them prolonged over what was flushed, as time passes.
+
+    Random verbs alone seldom leave a segment in which everything expires.
+    """
+    of = [(random.choice(SERVICES), key) for key in random.sample(KEYS, random.choice((1, 2, 4)))]
+    longer = random.sample(of, random.randrange(len(of) + 1))
+    ttl, later = random.choice((1.0, 3.0)), random.choice((None, 20.0, 90.0))
+    begun = [
+        one for n in of for one in (("set", *n, "n", b"r" * 99, None), ("expire", *n, None, ttl))
+    ]
+    prolonged = [("expire", *name, None, later) for name in longer]
+
+    def then(name: str, *arguments: Any) -> Action:
+        return (name, random.getrandbits(32), *arguments)
+
+    actions = [then(random.choice(("flush", "snapshot"))), then("write", begun, None, None)]
+    actions += [then("flush"), then("write", prolonged, None, None)]
+    if random.random() < 0.4:
+        actions.append(then("flush"))
+    if random.random() < 0.3:
+        actions.append(then("snapshot"))
+    return [
+        *actions,
+        then("advance", ttl + random.choice((0.0, 2.0))),
+        then("background", [], False),
+    ]
 
 
 def run(chosen: dict[str, Any], program: list[Action]) -> None:

@@ -117,6 +117,7 @@ class Told:
                 if value is not None and random.random() < 0.3
             }
             self.rows.append(Row(version, entries, cleared, extends, ends, ttls or None))
+        self.now += random.choice((0, 1, 3))
         self.layers: list[Row] = []
         at = 0
         while at < len(self.rows):
@@ -134,6 +135,14 @@ def at(rows: Sequence[Row], now: int) -> Any:
     found = resolve(shown)
     live = found.at(now) if found is not None else None
     return None if live is None else (live.version, live.expires_at, live.entries)
+
+
+def written(rows: Sequence[Row], now: int) -> Row:
+    """What a write of one entry at ``now`` states, as commits resolve it."""
+    ends = rows[0].expires_at if rows else None
+    if ends is not None and ends <= now:
+        return Row(99, {"n": b"later"}, cleared=True)
+    return Row(99, {"n": b"later"}, expires_at=ends)
 
 
 def test_retain_changes_no_read_between_newer_and_older_layers() -> None:
@@ -159,10 +168,9 @@ def test_retain_changes_no_read_between_newer_and_older_layers() -> None:
         for now in range(told.now, told.now + 7):
             assert at(rewritten, now) == at(told.layers, now), (seed, now, row, left)
         # A write that comes later carries the expiry that the layers state, or starts anew.
-        head = told.layers[0]
-        if head.expires_at is None or head.expires_at > told.now:
-            later = Row(99, {"n": b"later"}, expires_at=head.expires_at)
-            assert at([later, *rewritten], told.now) == at([later, *told.layers], told.now), seed
+        later = [written(told.layers, told.now), written(rewritten, told.now)]
+        for now in range(told.now, told.now + 7):
+            assert at([later[1], *rewritten], now) == at([later[0], *told.layers], now), seed
     assert dropped > 5000
     assert kept_for_newer > 500
 

@@ -40,7 +40,15 @@ class Place:
 
 @pytest.mark.parametrize(
     ("service", "prefix"),
-    [("a\0b", ""), ("a\0", ""), ("a", "\x7f"), ("a", "\u00bf"), ("a", "x\U0010ffff"), ("a", "\ud7bf"), ("a", "\ud7ff")],
+    [
+        ("a\0b", ""),
+        ("a\0", ""),
+        ("a", "\x7f"),
+        ("a", "\u00bf"),
+        ("a", "x\U0010ffff"),
+        ("a", "\ud7bf"),
+        ("a", "\ud7ff"),
+    ],
 )
 def test_listings_in_reverse_of_names_whose_range_ends_in_no_name(
     service: str, prefix: str

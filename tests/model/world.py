@@ -7,7 +7,7 @@ printed, repeated and cut down. ``seed`` chooses the reads that follow it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import kvengine
@@ -15,135 +15,13 @@ from kvengine.clock import SECOND, ManualClock
 from kvengine.files.segment_reader import LiveSegment
 from kvengine.fs import MemoryFileSystem
 from tests.model.events import EVENTS, look
+from tests.model.moment import SERVICES, Difference, Moment, agree
 from tests.model.reference import Conflict, Operation, Reference
+from tests.model.reference_clock import MAX_STEP, ReferenceClock
 
 Action = tuple[Any, ...]
 
-SERVICES = ("a", "ab", "a\0b", "")
-KEYS = ("", "a", "a\0b", "ab", "b", "\u00e9", "e\u0301", "\U0001f600")
-STATE_KEYS = ("n", "", "n\0", "na", "p", "\U0001f600")
-
-MAX_STEP = 60
 PATH = "/db"
-
-
-class Difference(AssertionError):
-    """The engine and the reference disagree."""
-
-
-def agree(what: str, found: object, wanted: object) -> None:
-    if found != wanted:
-        raise Difference(f"{what}: the engine says {found!r}, the reference {wanted!r}")
-
-
-class Moment:
-    """A snapshot of both, and the reads that compare them. ``now`` None: the world's."""
-
-    def __init__(self, reader: Any, reference: Reference, now: Callable[[], int]) -> None:
-        self.reader = reader
-        self.reference = reference
-        self.now = now
-
-    def compare_some(self, random_: random.Random) -> None:
-        service, key = random_.choice(SERVICES), random_.choice(KEYS)
-        state_key = random_.choice(STATE_KEYS)
-        for check in random_.sample(self.CHECKS, 3):
-            check(self, random_, service, key, state_key)
-
-    def compare_all(self) -> None:
-        now, reader, reference = self.now(), self.reader, self.reference
-        agree("scan()", list(reader.scan()), list(reference.scan(None, "", now)))
-        agree("services()", reader.services(), reference.services(now))
-        for service in SERVICES:
-            for key in KEYS:
-                of = (service, key)
-                loaded = reader.load(*of)
-                agree(f"load{of}", loaded, reference.load(*of, now))
-                if loaded is not None:
-                    wanted = list(reference.get_all(*of, now))
-                    agree(f"order of load{of}", list(loaded.entries), wanted)
-
-    def _get(self, _: random.Random, service: str, key: str, state_key: str) -> None:
-        of = (service, key, state_key)
-        agree(f"get{of}", self.reader.get(*of), self.reference.get(*of, self.now()))
-
-    def _get_many(self, random_: random.Random, service: str, key: str, _: str) -> None:
-        names = random_.choices(STATE_KEYS, k=3)
-        found = list(self.reader.get_many(service, key, names).items())
-        wanted = list(self.reference.get_many(service, key, names, self.now()).items())
-        agree(f"get_many({service!r}, {key!r}, {names})", found, wanted)
-
-    def _get_all(self, _: random.Random, service: str, key: str, __: str) -> None:
-        found = list(self.reader.get_all(service, key).items())
-        wanted = list(self.reference.get_all(service, key, self.now()).items())
-        agree(f"get_all({service!r}, {key!r})", found, wanted)
-
-    def _load(self, random_: random.Random, service: str, key: str, _: str) -> None:
-        limit = random_.choice((0, 5, 60, 300, 3000))
-        found = self.reader.load(service, key, max_bytes=limit)
-        wanted = self.reference.load(service, key, self.now(), limit)
-        agree(f"load({service!r}, {key!r}, max_bytes={limit})", found, wanted)
-
-    def _state_keys(self, random_: random.Random, service: str, key: str, start: str) -> None:
-        prefix = random_.choice(("", "", "n", "g", "g1", "\U0001f600"))
-        start = random_.choice(("", start, "g15"))
-        limit = random_.choice((None, 0, 1, 4))
-        found = self.reader.state_keys(service, key, prefix=prefix, start=start, limit=limit)
-        wanted = self.reference.state_keys(service, key, prefix, start, limit, self.now())
-        what = f"state_keys({service!r}, {key!r}, {prefix=}, {start=}, {limit=})"
-        agree(what, found, wanted)
-
-    def _facts(self, _: random.Random, service: str, key: str, __: str) -> None:
-        of, now = (service, key), self.now()
-        agree(f"version{of}", self.reader.version(*of), self.reference.version(*of, now))
-        agree(f"expires_at{of}", self.reader.expires_at(*of), self.reference.expires_at(*of, now))
-
-    def _object_keys(self, random_: random.Random, service: str, key: str, _: str) -> None:
-        prefix = random_.choice(("", "", "a", "a\0", "e"))
-        start = random_.choice((None, key))
-        reverse = random_.random() < 0.5
-        limit = random_.choice((None, None, 0, 2))
-        found = self.reader.object_keys(
-            service, prefix=prefix, start=start, reverse=reverse, limit=limit
-        )
-        what = f"object_keys({service!r}, {prefix=}, {start=}, {reverse=}, {limit=})"
-        arguments = (service, prefix, start, reverse, limit, self.now())
-        agree(what, list(found), self.reference.object_keys(*arguments))
-
-    def _scan(self, random_: random.Random, service: str, _: str, __: str) -> None:
-        prefix = random_.choice(("", "a", "\U0001f600"))
-        found = list(self.reader.scan(service, prefix=prefix))
-        agree(f"scan({service!r})", found, list(self.reference.scan(service, prefix, self.now())))
-
-    def _services(self, _: random.Random, __: str, ___: str, ____: str) -> None:
-        agree("services()", self.reader.services(), self.reference.services(self.now()))
-
-    CHECKS = (
-        *(_get, _get_many, _get_all, _get_all, _load, _state_keys, _facts),
-        *(_object_keys, _scan, _services),
-    )
-
-
-class ReferenceClock:
-    """The policy of DESIGN.md 2 "Time", told in its own words, for a `ManualClock`."""
-
-    def __init__(self, source: ManualClock, now: int) -> None:
-        self._source = source
-        self._trusted = source.wall(), source.monotonic()
-        self.now = now
-
-    def observe(self) -> None:
-        """What the engine sees when it looks at the clock."""
-        wall, monotonic = self._source.wall(), self._source.monotonic()
-        by_monotonic = self._trusted[0] + monotonic - self._trusted[1]
-        if abs(wall - by_monotonic) <= MAX_STEP * SECOND:
-            self._trusted = wall, monotonic
-        else:
-            EVENTS["clock step not believed"] += 1
-            wall = by_monotonic
-        if wall < self.now:
-            EVENTS["now held against a wall clock that stepped back"] += 1
-        self.now = max(self.now, wall)
 
 
 class World:

@@ -25,7 +25,7 @@ NOT_FOR_DURABILITY = {
     "operations/checkpoint.py _fill fs.sync_dir(aside)": (
         "redundant: writing CURRENT there was the last change, and synced the directory"
     ),
-    "operations/rotate.py _swap old.sync()": (
+    "operations/rotate.py _swap committer.sync()": (
         "spreads the work; `seal` syncs again, under the locks and with little left to do"
     ),
     "operations/commit.py Committer._complete self.sync()": (
