@@ -97,7 +97,6 @@ class ManifestWriter:
             self._file.write(encode_header(Header(catalog.database_id, number)))
             self._end = HEADER_SIZE
             self.append(catalog.whole())
-            self._file.sync()
             fs.sync_dir(directory)
             set_current(fs, directory, number)
         except BaseException:

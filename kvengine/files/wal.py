@@ -43,7 +43,7 @@ class WalWriter:
         self._file = fs.create(self.path)
         try:
             self._reserve(HEADER_SIZE)
-            self._file.sync()
+            self._file.sync()  # only so that `begin`, which commits wait for, has less to do
             fs.sync_dir(directory)
         except BaseException:
             self._file.close()

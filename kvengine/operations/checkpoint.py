@@ -68,7 +68,6 @@ def _fill(db: Database, committer: Committer, aside: str) -> None:
         for name in files:
             _link(fs, filenames.join(db.directory, name), filenames.join(aside, name))
     ManifestWriter(fs, aside, catalog, catalog.next_number - 1).close()
-    fs.sync_dir(aside)
 
 
 def _remove(fs: FileSystem, aside: str) -> None:

@@ -19,12 +19,6 @@ NOT_FOR_DURABILITY = {
     "files/wal.py WalWriter.__init__ self._file.sync()": (
         "spreads the work; `begin` syncs under the locks of rotation, before the first record"
     ),
-    "files/manifest.py ManifestWriter.__init__ self._file.sync()": (
-        "redundant: `append` has just synced the same content with the size that it needs"
-    ),
-    "operations/checkpoint.py _fill fs.sync_dir(aside)": (
-        "redundant: writing CURRENT there was the last change, and synced the directory"
-    ),
     "operations/rotate.py _swap committer.sync()": (
         "spreads the work; `seal` syncs again, under the locks and with little left to do"
     ),
