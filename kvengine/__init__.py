@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 
 from kvengine.batch import Batch
-from kvengine.engine import Engine, Snapshot, open_engine
+from kvengine.engine import Engine, open_engine
 from kvengine.errors import (
     CorruptionError,
     DatabaseClosed,
@@ -35,6 +35,7 @@ from kvengine.interpreter import refuse_untested
 from kvengine.operations.evidence import Loss, RepairReport
 from kvengine.operations.repair import repair
 from kvengine.options import Options
+from kvengine.snapshot import Snapshot
 from kvengine.store import LevelStats, Stats, Store, StoredObject
 
 __version__ = "0.1.0"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -32,114 +31,19 @@ from kvengine.operations import install, statistics
 from kvengine.operations.checkpoint import checkpoint
 from kvengine.operations.close import close, forked
 from kvengine.operations.commit import Committer
+from kvengine.operations.live_reader import LiveReader
 from kvengine.operations.maintain import Maintenance
-from kvengine.operations.reader import LiveReader, MomentReader, Reader, hold
+from kvengine.operations.moment import hold
 from kvengine.operations.recover import open_owned, open_read_only
 from kvengine.operations.verify import verify
 from kvengine.options import Durability, Options
-from kvengine.store import Stats, StoredObject
+from kvengine.snapshot import ReadVerbs, Snapshot
+from kvengine.store import Stats
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-class _ReadVerbs:
-    """The read verbs of Store and Snapshot (documented in store.Reads)."""
-
-    _reader: Reader
-
-    def get(self, service: str, key: str, state_key: str) -> bytes | None:
-        return self._reader.get(service, key, state_key)
-
-    def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
-        return self._reader.get_many(service, key, state_keys)
-
-    def get_all(self, service: str, key: str) -> dict[str, bytes]:
-        return self._reader.get_all(service, key)
-
-    def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
-        return self._reader.load(service, key, max_bytes=max_bytes)
-
-    def state_keys(
-        self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
-    ) -> list[str]:
-        return self._reader.state_keys(service, key, prefix=prefix, start=start, limit=limit)
-
-    def expires_at(self, service: str, key: str) -> float | None:
-        return self._reader.expires_at(service, key)
-
-    def version(self, service: str, key: str) -> int:
-        return self._reader.version(service, key)
-
-    def services(self) -> list[str]:
-        return self._reader.services()
-
-    def object_keys(
-        self,
-        service: str,
-        *,
-        prefix: str = "",
-        start: str | None = None,
-        reverse: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[str]:
-        return self._reader.object_keys(
-            service, prefix=prefix, start=start, reverse=reverse, limit=limit
-        )
-
-    def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
-        return self._reader.scan(service, prefix=prefix)
-
-
-class Snapshot(_ReadVerbs):
-    """Every read verb, as of one moment; `now` is fixed too. A context manager.
-
-    Costs nothing to take and stops no writer; the files it names live until it
-    is closed. One that is never closed warns (ResourceWarning) when collected.
-    """
-
-    def __init__(self, moment: MomentReader, closed: _Closed) -> None:
-        self._reader = self._moment = moment
-        self._closed = closed
-
-    @property
-    def stamp(self) -> int:
-        """The stamp of the last commit that the snapshot sees."""
-        return self._moment.stamp
-
-    def close(self) -> None:
-        """Let go of what the snapshot holds. May be called again."""
-        if self._moment.close():
-            self._closed()
-
-    def __enter__(self) -> Self:
-        self._moment.check_open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        moment = getattr(self, "_moment", None)
-        if moment is not None and moment.is_open:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-
-
-class _Closed:
-    """Called when a snapshot closes: removes the files that only it named."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def __call__(self) -> None:
-        self._engine.release_files()
-
-
-class Engine(_ReadVerbs):
+class Engine(ReadVerbs):
     """The embedded Store: durable objects in one directory, owned by one process.
 
     Made by `kvengine.open`. Thread-safe. A context manager; `close` is
@@ -245,7 +149,7 @@ class Engine(_ReadVerbs):
 
     def snapshot(self) -> Snapshot:
         """All read verbs as of now."""
-        return Snapshot(hold(self._db), _Closed(self))
+        return Snapshot(hold(self._db), self.release_files)
 
     def flush(self) -> None:
         """Write the memtable to a segment; return when it is on disk."""

@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("F3 files", {"files"}),
     ("F4 operations", {"operations"}),
     ("F5 background", {"background"}),
-    ("F5 engine", {"engine"}),
+    ("F5 engine", {"snapshot", "engine"}),
     ("F6 objects", {"objects", "sessions", "state", "serdes", "aio"}),
     ("F6 public names", {""}),
     ("F7 what people meet", {"inspection", "demo", "cli", "ui", "adapters", "postgres"}),

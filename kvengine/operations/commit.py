@@ -15,26 +15,22 @@ Steps, and what a crash or an interrupt after each leaves:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
 
-from kvengine.batch import Operation, Set, object_name
-from kvengine.errors import KVEngineError, ValueTooLarge, VersionConflict, WriteFailed
+from kvengine.batch import Operation
+from kvengine.errors import KVEngineError, ValueTooLarge, WriteFailed
 from kvengine.files.wal import WalWriter
 from kvengine.format.wal import Commit as Record
 from kvengine.format.wal import encode_commit
 from kvengine.memory.memtable import SMALL_ROW, State
 from kvengine.names import Name
-from kvengine.operations import read
+from kvengine.operations.back_pressure import BackPressure
+from kvengine.operations.before import Before
 from kvengine.operations.database import Commit, Database
-from kvengine.operations.resolve import Resolution, Stated
 from kvengine.operations.stage import stage
 from kvengine.options import Durability
 from kvengine.rows import Resolved, Row, extend
-
-_OVERFULL = "stop: the memtable awaits its turn to be frozen"
-"""Writers outran the thread that freezes memtables by as much as may be frozen at all."""
 
 
 class Committer:
@@ -45,7 +41,8 @@ class Committer:
         self._maintain = maintain
         self._holder = 0
         self._begun: tuple[Commit, int, bool] | None = None
-        self._overfull = db.options.memtable_size * db.options.frozen_stop
+        self._before = Before(db)
+        self._pressure = BackPressure(db, maintain)
 
     def commit(
         self,
@@ -60,7 +57,7 @@ class Committer:
         elif durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
         if db.stalled:
-            self._wait_for_space()
+            self._pressure.wait()
         if self._holder == get_ident():
             raise KVEngineError("a commit began inside a commit (a signal handler or finalizer?)")
         try:
@@ -81,8 +78,7 @@ class Committer:
             raise
         if commit.end >= db.options.memtable_size or commit.stamp == commit.memtable.first_timed:
             self._maintain()
-            if commit.end >= self._overfull and not db.stalled:
-                db.stalled = _OVERFULL
+            self._pressure.note(commit.end)
         return commit.stamp, found
 
     def _log(
@@ -102,9 +98,9 @@ class Committer:
         assert wal is not None
         now = db.clock.now()
         if expect:
-            self._check(expect, now)
+            self._before.check(expect, now)
         stamp = max(now, db.last_stamp + 1)
-        rows, ranges, found = self._resolve(operations, now, stamp)
+        rows, ranges, found = self._before.resolve(operations, now, stamp)
         if not rows and not ranges:
             return None, found
         known = now if stamp > now else 0
@@ -175,52 +171,6 @@ class Committer:
         commit.published = True
         db.counters.commits += 1
 
-    # --- step 1
-
-    def _resolve(
-        self, operations: Sequence[Operation], now: int, stamp: int
-    ) -> tuple[list[tuple[Name, Row]], list[tuple[bytes, bytes]], bool]:
-        expiring = self._expiring()
-        if not expiring and (plain := _plain(operations)) is not None:
-            return [(name, Row(stamp, entries)) for name, entries in plain.items()], [], False
-        resolution = Resolution(now, self._stated, expiring)
-        resolution.apply(operations)
-        return resolution.rows(stamp), resolution.ranges(), resolution.expired_object
-
-    def _expiring(self) -> bool:
-        """Whether any layer states an expiry; where none does, writes look nothing up."""
-        active, frozen, version, _ = self._db.view
-        if active.expiring or version.expiring or self._db.cache.expiring:
-            return True
-        return bool(frozen) and any(memtable.expiring for memtable in frozen)
-
-    def _stated(self, name: Name) -> Stated:
-        """What every commit before this one states of an object."""
-        db = self._db
-        layers = self._layers(name)
-        if not layers.pieces and layers.base is None:
-            return Stated(None, None)
-        head = layers.pieces[0].row if layers.pieces else layers.base
-        found = read.combine(layers, db.view, db.cache, name)
-        return Stated(head.expires_at if head is not None else None, found)
-
-    def _layers(self, name: Name) -> read.Layers:
-        """The layers of an object, commits that are logged and not yet visible included."""
-        db = self._db
-        if not db.staged:
-            return read.look_up(db.view, db.cache, name)
-        return read.look_up(db.view, db.cache, name, staged=db.staged)
-
-    def _check(self, expect: Mapping[Name, int], now: int) -> None:
-        db = self._db
-        for name, version in expect.items():
-            checked = object_name(*name)
-            found = read.combine(self._layers(checked), db.view, db.cache, checked)
-            found = found.at(now) if found is not None else None
-            actual = found.version if found is not None else 0
-            if actual != version:
-                raise VersionConflict(*checked, version, actual)
-
     # --- step 3
 
     def _full(self, name: Name, row: Row, base: State | None) -> Resolved | None:
@@ -277,45 +227,3 @@ class Committer:
         with db.commit_lock:
             db.pending.clear()
             db.staged.clear()
-
-    def _wait_for_space(self) -> None:
-        """Back-pressure: give flush and compaction time; `stats` says why.
-
-        WriteFailed, and nothing written, where what we wait for fails meanwhile.
-        """
-        db = self._db
-        started, errors = time.monotonic(), db.counters.background_errors
-        db.counters.stalls += 1
-        self._maintain()
-        if db.stalled.startswith("slow"):
-            time.sleep(0.001)
-        while self._must_wait():
-            if db.counters.background_errors > errors:
-                raise WriteFailed(f"{db.stalled}, which fails: {db.counters.last_background_error}")
-            time.sleep(0.005)
-        db.counters.stall_seconds += time.monotonic() - started
-
-    def _must_wait(self) -> bool:
-        """Whether writers stop. A memtable that was frozen meanwhile is no longer too full."""
-        db = self._db
-        db.view.generation  # noqa: B018 - a gone view raises its own error
-        if db.stalled == _OVERFULL and (db.wal is None or db.wal.end < self._overfull):
-            db.stalled = ""
-        return db.stalled.startswith("stop") and db.failed is None
-
-
-def _plain(operations: Sequence[Operation]) -> dict[Name, dict[str, bytes | None]] | None:
-    """The entries of a commit that only sets, without ttl; None for any other.
-
-    Where no layer states an expiry these are its rows: nothing is looked up.
-    """
-    found: dict[Name, dict[str, bytes | None]] = {}
-    for one in operations:
-        if one.__class__ is not Set or one.ttl is not None:
-            return None
-        entries = found.get(one.name)
-        if entries is None:
-            found[one.name] = {one.state_key: one.value}
-        else:
-            entries[one.state_key] = one.value
-    return found

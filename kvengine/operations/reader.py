@@ -1,4 +1,4 @@
-"""The read verbs, over the live view (`LiveReader`) or one moment (`MomentReader`)."""
+"""The read verbs, over whatever moment is read; `MomentReader` reads one that is held."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from itertools import chain, islice
 from typing import TypeVar
 
 from kvengine.clock import SECOND
-from kvengine.errors import DatabaseClosed
 from kvengine.names import (
     Name,
     are_plain,
@@ -18,6 +17,7 @@ from kvengine.names import (
 )
 from kvengine.operations import listing, read
 from kvengine.operations.database import Database
+from kvengine.operations.moment import Moment
 from kvengine.operations.version import View
 from kvengine.rows import Resolved
 from kvengine.store import StoredObject
@@ -39,8 +39,8 @@ class Reader:
         """The time to apply; asked for after the view."""
         raise NotImplementedError
 
-    def _hold(self) -> MomentReader:
-        """One moment to walk: this one, or a snapshot of now."""
+    def _hold(self) -> tuple[Moment, bool]:
+        """A moment to walk, and whether it is to be closed after the walk."""
         raise NotImplementedError
 
     def _live(self, service: str, key: str) -> Resolved | None:
@@ -169,11 +169,12 @@ class Reader:
         return found.version if found is not None else 0
 
     def services(self) -> list[str]:
-        moment = self._hold()
+        moment, ours = self._hold()
         try:
             return list(listing.services(moment.view, moment.stamp, moment.now))
         finally:
-            moment.let_go(self)
+            if ours:
+                moment.close()
 
     def object_keys(
         self,
@@ -191,12 +192,12 @@ class Reader:
         if start is not None:
             edge = key_range(service, check_name("start", start), None)[0]
             low, high = (low, min(high, edge + b"\0")) if reverse else (max(low, edge), high)
-        moment = self._hold()
+        moment, ours = self._hold()
         walk = listing.live_names(
             moment.view, moment.stamp, moment.now, (low, high), reverse=reverse
         )
         cut = len(service_range(service)[0])
-        return islice(_held(moment, self, (name[cut:].decode() for name in walk)), limit)
+        return islice(_held(moment, ours, (name[cut:].decode() for name in walk)), limit)
 
     def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
         check_name("prefix", prefix)
@@ -205,135 +206,28 @@ class Reader:
         within = listing.EVERYTHING
         if service is not None:
             within = prefix_range(check_name("service", service), prefix)
-        moment = self._hold()
+        moment, ours = self._hold()
         walk = listing.scan(moment.view, moment.stamp, moment.now, within)
-        return _held(moment, self, chain.from_iterable(walk))
-
-
-class LiveReader(Reader):
-    """Reads what is published now."""
-
-    def _moment(self) -> tuple[View, int | None]:
-        return self._db.view, None
-
-    def _now(self) -> int:
-        return self._db.clock.now()
-
-    def _hold(self) -> MomentReader:
-        return hold(self._db)
-
-    def get(self, service: str, key: str, state_key: str) -> bytes | None:
-        found = self.hot((service, key))
-        if found is None:
-            return super().get(service, key, state_key)
-        try:
-            value = found.entries.get(state_key)
-        except TypeError:  # unhashable: no str
-            value = None
-        if value is None:
-            check_name("state_key", state_key)
-        return value
-
-    def get_all(self, service: str, key: str) -> dict[str, bytes]:
-        found = self.hot((service, key))
-        return found.entries.copy() if found is not None else super().get_all(service, key)
-
-    def _live(self, service: str, key: str) -> Resolved | None:
-        found = self.hot((service, key))
-        return found if found is not None else super()._live(service, key)
-
-    def state_keys(
-        self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
-    ) -> list[str]:
-        if not prefix and not start and limit is None:
-            found = self.hot((service, key))
-            if found is not None:
-                return list(found.entries)
-        return super().state_keys(service, key, prefix=prefix, start=start, limit=limit)
-
-    def hot(self, name: Name) -> Resolved | None:
-        """An object as it is now, if somebody has worked it out and kept it.
-
-        Two dict look-ups for an object in use. A memtable with range tombstones
-        takes the long way.
-        """
-        view = self._db.view
-        if view.active.has_tombstones:
-            return None
-        try:
-            state = view.active.states.get(name)
-        except TypeError:  # unhashable: the long way says which name is no str
-            return None
-        if state is None:
-            for memtable in view.frozen:
-                if memtable.has_tombstones:
-                    return None
-                state = memtable.states.get(name)
-                if state is not None:
-                    break
-        found = state.full if state is not None else self._db.cache.young.get(name)
-        if found is None or found.soonest is None or found.soonest > self._now():
-            return found
-        return None
+        return _held(moment, ours, chain.from_iterable(walk))
 
 
 class MomentReader(Reader):
-    """Reads one moment: layers, stamp and now, taken in this order under the commit lock."""
+    """Reads one moment that somebody holds."""
 
-    def __init__(self, db: Database, view: View, stamp: int, now: int) -> None:
-        super().__init__(db)
-        self.view = view
-        self.stamp = stamp
-        self.now = now
-        self.token = db.snapshots.open(stamp, view.version.files)
+    def __init__(self, moment: Moment) -> None:
+        super().__init__(moment.db)
+        self._held = moment
 
     def _moment(self) -> tuple[View, int | None]:
-        self.check_open()
-        return self.view, self.stamp
+        self._held.check_open()
+        return self._held.view, self._held.stamp
 
     def _now(self) -> int:
-        return self.now
+        return self._held.now
 
-    def _hold(self) -> MomentReader:
-        self.check_open()
-        return self
-
-    def check_open(self) -> None:
-        """DatabaseClosed (or ForkedError) where the moment may no longer be read."""
-        self._db.view.generation  # noqa: B018 - a gone view raises its own error
-        if not self.token:
-            raise DatabaseClosed("this snapshot is closed")
-
-    @property
-    def db(self) -> Database:
-        return self._db
-
-    @property
-    def is_open(self) -> bool:
-        return self.token != 0
-
-    def let_go(self, reader: Reader) -> None:
-        """Close, unless ``reader`` is the moment itself and so still in use."""
-        if reader is not self:
-            self.close()
-
-    def close(self) -> bool:
-        """Let go of states and files. False where it was closed before."""
-        token, self.token = self.token, 0
-        return self._db.snapshots.close(token) if token else False
-
-    def __del__(self) -> None:
-        token = getattr(self, "token", 0)
-        if token:
-            self._db.snapshots.forget(token)
-
-
-def hold(db: Database) -> MomentReader:
-    """A moment to read: the layers, the last published stamp, then now. O(1)."""
-    with db.commit_lock:
-        view = db.view
-        view.generation  # noqa: B018 - a gone view raises its own error
-        return MomentReader(db, view, db.published, db.clock.now())
+    def _hold(self) -> tuple[Moment, bool]:
+        self._held.check_open()
+        return self._held, False
 
 
 def check_limit(limit: int | None, what: str = "limit") -> None:
@@ -352,7 +246,7 @@ def _checked(service: str, key: str) -> Name:
     return check_name("service", service), check_name("key", key)
 
 
-def _held(moment: MomentReader, owner: Reader, found: Iterator[_T]) -> Iterator[_T]:
+def _held(moment: Moment, ours: bool, found: Iterator[_T]) -> Iterator[_T]:
     db = moment.db
     try:
         for one in found:
@@ -360,4 +254,5 @@ def _held(moment: MomentReader, owner: Reader, found: Iterator[_T]) -> Iterator[
                 moment.check_open()
             yield one
     finally:
-        moment.let_go(owner)
+        if ours:
+            moment.close()

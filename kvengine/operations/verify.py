@@ -9,7 +9,7 @@ from kvengine.errors import CorruptionError
 from kvengine.files import manifest, wal
 from kvengine.files.segment_reader import LiveSegment, SegmentReader
 from kvengine.operations.database import Database
-from kvengine.operations.reader import hold
+from kvengine.operations.moment import hold
 
 
 def verify(db: Database) -> list[CorruptionError]:

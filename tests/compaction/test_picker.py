@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 from kvengine.format.manifest import SegmentMeta
 from kvengine.format.segment import Properties
@@ -84,11 +85,8 @@ class Simulation:
             self.rewritten += size
         pieces = max(1, min(size // SEGMENT, high - low))
         step = max(1, (high - low) // pieces)
-        edges = [*range(low, high, step)][:pieces] + [high]
-        fresh = [
-            self.make(chosen.output, a, b, size // pieces)
-            for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        edges = [*[*range(low, high, step)][:pieces], high]
+        fresh = [self.make(chosen.output, a, b, size // pieces) for a, b in pairwise(edges)]
         level = [*self.levels[chosen.output], *fresh]
         self.levels[chosen.output] = sorted(level, key=lambda m: m.start)
 
@@ -111,7 +109,7 @@ def test_levels_stay_disjoint_and_within_their_targets() -> None:
             assert len(one.levels[0]) < LIMITS.l0_compact
             for number, level in enumerate(one.levels[1:], 1):
                 assert sum(m.size for m in level) <= LIMITS.target(number)
-                for left, right in zip(level, level[1:], strict=False):
+                for left, right in pairwise(level):
                     assert left.stop <= right.start
         assert pending_bytes(one.levels, LIMITS) == 0
         assert one.rewritten > 0

@@ -101,7 +101,7 @@ BUGS: dict[str, list[Change]] = {
     ],
     "a large row is cut inside": [Change(RUN, "self._writer.add(name, row)", CUT_INSIDE)],
     "the cache is not asked for expiries that compaction dropped": [
-        Change("operations/commit.py", " or self._db.cache.expiring", ""),
+        Change("operations/before.py", " or self._db.cache.expiring", ""),
     ],
     "the largest time ever seen is taken for the last": [
         Change(
@@ -148,7 +148,7 @@ def test_a_rewrite_that_calls_for_itself_is_found(tmp_path: Path) -> None:
 
 def test_a_snapshot_that_reads_the_clock_before_the_layers_is_found(tmp_path: Path) -> None:
     """What expires between the two is in the snapshot's time and not in its layers."""
-    file = "operations/reader.py"
+    file = "operations/moment.py"
     changes = [
         Change(
             file,
