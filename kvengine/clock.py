@@ -82,8 +82,11 @@ class ManualClock:
 class EngineClock:
     """``now`` for one life of an engine. Thread-safe."""
 
-    def __init__(self, source: Clock, max_step: int, *known: int) -> None:
-        """``max_step`` in microseconds; ``known``: the last times the database has seen."""
+    def __init__(self, source: Clock, max_step: int, *known: int, trusted: int = 0) -> None:
+        """``max_step`` in microseconds; ``known``: the last times the database has seen.
+
+        ``trusted``: the last of them that was not in doubt (see `in_doubt`), 0 for none.
+        """
         self._source = source
         self._max_step = max_step
         self._lock = threading.Lock()
@@ -93,7 +96,7 @@ class EngineClock:
         near = [time for time in known if time - self._believed <= max_step]
         self._last = max([self._believed, *near])
         self.opened = self._last
-        self.last_known = max(known, default=0) or self._last
+        self.last_trusted = trusted or self._last
 
     def now(self) -> int:
         """Microseconds since the epoch; never less than any earlier answer."""
@@ -109,6 +112,15 @@ class EngineClock:
                 expected = wall
             self._last = max(self._last, expected)
             return self._last
+
+    def in_doubt(self, grace: int) -> bool:
+        """Whether the clock read at open may be wrong, and nobody had time to notice yet.
+
+        It is in doubt where it was far ahead of the last trusted time, until the
+        engine has been open for ``grace`` (microseconds). A time in doubt is not
+        stated as trusted, so several short lives under a wrong clock are all in doubt.
+        """
+        return self.opened - self.last_trusted > self._max_step and self.uptime() < grace
 
     def uptime(self) -> int:
         """Microseconds since the engine was opened."""

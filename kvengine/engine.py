@@ -28,7 +28,6 @@ from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
 from kvengine.names import END, Name, check_name, service_range
 from kvengine.operations import install, statistics
-from kvengine.operations.checkpoint import checkpoint
 from kvengine.operations.close import close, forked
 from kvengine.operations.commit import Committer
 from kvengine.operations.live_reader import LiveReader
@@ -168,8 +167,8 @@ class Engine(ReadVerbs):
         """A copy of the database as of now at ``path``, by hard links; it opens by itself."""
         name = check_path("path", path)
         target = os.path.abspath(name) if self._db.fs.local else name
-        checkpoint(self._db, self._committer, target)
-        self._scheduler.wake_lanes()
+        self._db.check_writable()
+        self._scheduler.checkpoint(self._committer, target)
 
     def verify(self) -> list[CorruptionError]:
         """Read every byte on disk; the damage found, empty for none."""
@@ -194,9 +193,11 @@ class Engine(ReadVerbs):
         with self._closing:
             if self._is_closed:
                 return
-            self._is_closed = True
-            self._scheduler.close()
-            close(self._db, self._committer)
+            try:
+                self._scheduler.close()
+            finally:
+                close(self._db, self._committer)
+                self._is_closed = True
 
     def __enter__(self) -> Self:
         return self

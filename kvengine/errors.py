@@ -101,6 +101,14 @@ class UnsupportedFormat(KVEngineError):
     """The database was written by a newer kvengine; open it with that release or later."""
 
 
+def is_io_error(error: BaseException) -> bool:
+    """Whether the operating system refused something: not what a signal handler raised.
+
+    A handler may well raise an OSError of its own (TimeoutError); those have no errno.
+    """
+    return isinstance(error, OSError) and error.errno is not None
+
+
 class SerdeError(KVEngineError):
     """A value did not encode or decode; names where it belongs."""
 

@@ -74,7 +74,7 @@ class Options:
     max_commit_size: int = 512 * MIB
     max_clock_step: float = 60.0
     expiry_grace: float = 15.0
-    tombstone_age: float = 60.0
+    tombstone_age: float = 30.0
     memtable_size: int = 16 * MIB
     cache_size: int = 64 * MIB
     block_size: int = 8 * KIB
@@ -103,6 +103,13 @@ class Options:
         for name in ("max_clock_step", "expiry_grace", "tombstone_age", "cache_size"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)!r}")
+        if not self.l0_compact <= self.l0_slow <= self.l0_stop:
+            raise ValueError(
+                "l0_compact, l0_slow and l0_stop must not fall: writers would wait for a"
+                f" compaction that is not due ({self.l0_compact}, {self.l0_slow}, {self.l0_stop})"
+            )
+        if self.level_ratio < 2:
+            raise ValueError(f"level_ratio must be at least 2, not {self.level_ratio}")
         if self.max_value_size > self.max_commit_size:
             raise ValueError("max_value_size must not be above max_commit_size")
 

@@ -55,17 +55,11 @@ def segment_may_go(last_expiry: int | None, horizon: int, *, held: bool, bottom:
     return last_expiry is not None and last_expiry <= horizon and bottom and not held
 
 
-def drop_horizon(
-    now: int, *, grace: int, opened: int, uptime: int, last_known: int, max_clock_step: int
-) -> int:
+def drop_horizon(now: int, *, grace: int, in_doubt: bool, last_trusted: int) -> int:
     """Up to which expiry data may be dropped from disk; 0 for nothing yet. Microseconds.
 
-    ``grace`` after its expiry. A clock read at open that is far ahead of the
-    last time the database knew (``last_known``) may be wrong, so nothing that
-    expired in that gap goes before the database has been open for ``grace``:
-    long enough to notice and to open it again under the right time.
+    ``grace`` after its expiry. While the clock is ``in_doubt`` (clock.py) nothing
+    goes that was not already due at the last trusted time: long enough to notice
+    a wrong clock, and to open the database again under the right one.
     """
-    horizon = now - grace
-    if opened - last_known > max_clock_step and uptime < grace:
-        horizon = min(horizon, last_known - grace)
-    return max(horizon, 0)
+    return max((min(now, last_trusted) if in_doubt else now) - grace, 0)

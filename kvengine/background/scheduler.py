@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 from _thread import start_new_thread
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from kvengine.background.helper import Helper, HelperDied
 from kvengine.errors import DatabaseClosed
+from kvengine.files import filenames
+from kvengine.operations.checkpoint import checkpoint
+from kvengine.operations.commit import Committer
 from kvengine.operations.compaction.job import Job, Output
 from kvengine.operations.compaction.run import Abandoned, run
 from kvengine.operations.database import Database
@@ -67,10 +71,18 @@ class Lane:
                 if self._is_closing():
                     raise Abandoned from None
                 self._deaths += 1
+                self._clear_up(job)
             else:
                 self._deaths = 0
                 return outputs
         return run(self._db.fs, job, lambda: not self._closing)
+
+    def _clear_up(self, job: Job) -> None:
+        """Remove what a helper left of a job."""
+        for name in self._db.fs.listdir(job.directory):
+            if filenames.is_temporary(name) and name.startswith(f"{job.number:06}-"):
+                with suppress(FileNotFoundError):
+                    self._db.fs.unlink(filenames.join(job.directory, name))
 
     def _is_closing(self) -> bool:
         return self._closing
@@ -84,9 +96,9 @@ class Lane:
                     if self.after is not None:
                         self.after()
                 failures = 0
+                pause = _POLL if self._maintenance.has_timed_work() else None
             except (Abandoned, DatabaseClosed):
-                if self._is_closing():
-                    return
+                return
             except Exception as error:
                 if self._is_closing():
                     return
@@ -94,7 +106,7 @@ class Lane:
                 self._rest(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
                 failures += 1
                 continue
-            self._rest(_POLL if self._maintenance.has_timed_work() else None)
+            self._rest(pause)
 
     def _rest(self, seconds: float | None) -> None:
         """Wait until woken, or for so long."""
@@ -153,6 +165,11 @@ class Scheduler:
         self._run_apart(self._flush_all)
         self.wake_lanes()
 
+    def checkpoint(self, committer: Committer, path: str) -> None:
+        """Copy the database as of now to ``path``; return when it is done."""
+        self._run_apart(lambda: checkpoint(self._db, committer, path))
+        self.wake_lanes()
+
     def compact(self, start: bytes, stop: bytes) -> None:
         """Flush, then merge all that holds ``[start, stop)``; return when it is done."""
         self.flush()
@@ -165,9 +182,12 @@ class Scheduler:
             lane.wake()
 
     def close(self) -> None:
+        """Stop all work, that which callers wait for too; none is left when this returns."""
         self._closing = True
         for lane in self._lanes:
             lane.close()
+        with self._by_caller:
+            pass
 
     def abandon(self) -> None:
         """In a forked child."""
@@ -211,6 +231,8 @@ class Scheduler:
         def guarded() -> None:
             try:
                 with self._by_caller:
+                    if self._closing:
+                        raise Abandoned
                     work()
             except BaseException as error:
                 outcome.put(error)
@@ -219,5 +241,7 @@ class Scheduler:
 
         start_new_thread(guarded, ())
         error = outcome.get()
+        if isinstance(error, Abandoned):
+            raise DatabaseClosed(f"{self._db.directory} was closed meanwhile")
         if error is not None:
             raise error

@@ -50,6 +50,16 @@ def parse(name: str) -> Numbered | None:
     return Numbered(int(found[1]), found[2]) if found else None
 
 
+def is_ours(name: str) -> bool:
+    """Whether a database may have made a file of this name: what an open may sweep.
+
+    No database comes to 10**12 files: a higher number is somebody else's, and must
+    not drive the counter.
+    """
+    found = parse(name)
+    return is_temporary(name) or (found is not None and found.number < 10**12)
+
+
 def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 

@@ -37,19 +37,28 @@ class Catalog:
     next_number: int = 1
     last_stamp: int = 0
     now: int = 0
+    trusted: int = 0
 
-    def apply(self, edit: VersionEdit) -> None:
+    def check(self, edit: VersionEdit) -> None:
         """ValueError for an edit that does not fit what came before."""
         for number in edit.removed:
-            if self.segments.pop(number, None) is None:
+            if number not in self.segments:
                 raise ValueError(f"edit removes segment {number}, which is not there")
         for meta in edit.added:
-            if meta.number in self.segments:
+            if meta.number in self.segments and meta.number not in edit.removed:
                 raise ValueError(f"edit adds segment {meta.number}, which is there")
-            self.segments[meta.number] = meta
         for number in edit.wals_removed:
             if number not in self.wals:
                 raise ValueError(f"edit removes WAL {number}, which is not there")
+
+    def apply(self, edit: VersionEdit) -> None:
+        """Make the change; ValueError, and no change, for an edit that does not fit."""
+        self.check(edit)
+        for number in edit.removed:
+            del self.segments[number]
+        for meta in edit.added:
+            self.segments[meta.number] = meta
+        for number in edit.wals_removed:
             self.wals.remove(number)
             self.wal_ends.pop(number, None)
         self.wals += edit.wals_added
@@ -57,6 +66,7 @@ class Catalog:
         self.next_number = max(self.next_number, edit.next_number)
         self.last_stamp = max(self.last_stamp, edit.last_stamp)
         self.now = edit.now or self.now
+        self.trusted = edit.trusted or self.trusted
 
     def whole(self) -> VersionEdit:
         """One edit that states everything."""
@@ -68,6 +78,7 @@ class Catalog:
             last_stamp=self.last_stamp,
             now=self.now,
             shape=self.shape,
+            trusted=self.trusted,
         )
 
 

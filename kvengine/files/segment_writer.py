@@ -184,11 +184,16 @@ class _Tally:
         if row.expires_at is not None:
             self.expiring += 1
             self.last_expiry = max(self.last_expiry, row.expires_at)
-            self._expire(row.expires_at, size)
-        elif row.ttls:
-            share = size // len(row.entries)
-            for at in row.ttls.values():
-                self._expire(at, share)
+        self._expire_parts(row, size + len(name))
+
+    def _expire_parts(self, row: Row, size: int) -> None:
+        """Weigh what goes when: entries at their own expiry, the rest with the row."""
+        share = size // max(len(row.entries), 1)
+        end = row.expires_at
+        for at in (row.ttls or {}).values():
+            self._expire(at if end is None else min(at, end), share)
+        if end is not None:
+            self._expire(end, size - share * len(row.ttls or ()))
 
     def _expire(self, at: int, size: int) -> None:
         if at > self._horizon:

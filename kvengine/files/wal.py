@@ -127,29 +127,61 @@ class WalWriter:
 
 
 class WalContent(NamedTuple):
-    """What a WAL file holds: its commits in order, where they end, what was dropped behind."""
+    """What a WAL file holds: header, commits in order, their end, bytes dropped behind it.
 
+    ``header`` is None for a file that was made and never begun: it holds nothing.
+    """
+
+    header: Header | None
     commits: list[Commit]
     end: int
     torn_bytes: int
 
 
-def read_header(fs: FileSystem, directory: str, number: int, database_id: bytes) -> Header | None:
-    """The header of a WAL file that belongs to this database.
+def read(
+    fs: FileSystem, directory: str, number: int, database_id: bytes, known_end: int | None = None
+) -> WalContent:
+    """All of a WAL file, read once, or CorruptionError.
 
-    None for a file that was made and never begun: no header and no record.
-    CorruptionError for one that is missing, damaged or from elsewhere.
+    ``known_end``: where an earlier recovery or a clean close found the content
+    to end; bytes behind it are not looked at. Bad bytes past the last proof of a
+    sync that the file itself holds are a torn tail and are counted; before it they
+    are damage (promise P5). What the next file proves, the caller holds against ``end``.
     """
     path = filenames.join(directory, filenames.wal(number))
-    data = _read(fs, path)
+    try:
+        data = fs.read_bytes(path)
+    except FileNotFoundError:
+        raise CorruptionError(path, 0, "WAL file is missing") from None
+    header = _header(data, path, number, database_id)
+    proven = known_end or HEADER_SIZE
+    if known_end is not None:
+        data = data[:known_end]
+    if header is None:
+        if proven > HEADER_SIZE:
+            raise CorruptionError(path, 0, "WAL header is damaged")
+        return WalContent(None, [], HEADER_SIZE, 0)
+    commits, end, claimed = _commits(data, path, salt(database_id, number))
+    proven = max(proven, claimed)
+    if end < proven:
+        raise CorruptionError(path, end, f"log is damaged below {proven}, where it was synced")
+    torn = 0
+    if end < len(data) and not record.is_blank(data, end):
+        claimed = record.proven_beyond(data, end, salt(database_id, number))
+        if claimed > end:
+            raise CorruptionError(path, end, f"log is damaged below {claimed}, where it was synced")
+        torn = len(data.rstrip(b"\0")) - end  # space written ahead was never part of it
+    return WalContent(header, commits, end, torn)
+
+
+def _header(data: bytes, path: str, number: int, database_id: bytes) -> Header | None:
+    """The header of this WAL of this database; None where there is none, and no record either."""
     try:
         header = decode_header(data)
     except ValueError as error:
         seed = salt(database_id, number)
-        mark = record.marker(seed)
-        if record.decode_at(memoryview(data), HEADER_SIZE, seed, mark) is None and not (
-            record.proven_beyond(data, 0, seed)
-        ):
+        first = record.decode_at(memoryview(data), HEADER_SIZE, seed, record.marker(seed))
+        if first is None and not record.proven_beyond(data, 0, seed):
             return None
         raise CorruptionError(path, 0, str(error)) from None
     if header.database_id != database_id or header.number != number:
@@ -157,40 +189,10 @@ def read_header(fs: FileSystem, directory: str, number: int, database_id: bytes)
     return header
 
 
-def _read(fs: FileSystem, path: str) -> bytes:
-    try:
-        return fs.read_bytes(path)
-    except FileNotFoundError:
-        raise CorruptionError(path, 0, "WAL file is missing") from None
-
-
-def read(
-    fs: FileSystem,
-    directory: str,
-    number: int,
-    database_id: bytes,
-    proven: int = 0,
-    known_end: int | None = None,
-) -> WalContent:
-    """All commits of a WAL file, or CorruptionError.
-
-    ``proven``: a length that something outside the file proves to have been
-    synced. ``known_end``: where an earlier recovery or a clean close found the
-    content to end; bytes behind it are not looked at. Bad bytes past the last
-    proof are a torn tail and are counted; before it they are damage (promise P5).
-    """
-    path = filenames.join(directory, filenames.wal(number))
-    header = read_header(fs, directory, number, database_id)
-    data = _read(fs, path)
-    if known_end is not None:
-        data, proven = data[:known_end], known_end
-    if header is None:
-        if proven > HEADER_SIZE:
-            raise CorruptionError(path, 0, "WAL header is damaged")
-        return WalContent([], HEADER_SIZE, 0)
-    seed = salt(database_id, number)
+def _commits(data: bytes, path: str, seed: int) -> tuple[list[Commit], int, int]:
+    """The commits up to the first bytes that are none, their end, what they prove synced."""
     commits: list[Commit] = []
-    end, stamp = HEADER_SIZE, 0
+    end, stamp, proven = HEADER_SIZE, 0, 0
     for found in record.records(data, HEADER_SIZE, seed):
         try:
             commit = decode_commit(found.payload)
@@ -199,14 +201,5 @@ def read(
         if commit.stamp <= stamp:
             raise CorruptionError(path, found.offset, "commit is older than the one before it")
         commits.append(commit)
-        end, stamp = found.end, commit.stamp
-        proven = max(proven, found.synced)
-    if end < proven:
-        raise CorruptionError(path, end, f"log is damaged below {proven}, where it was synced")
-    torn = 0
-    if end < len(data) and not record.is_blank(data, end):
-        claimed = record.proven_beyond(data, end, seed)
-        if claimed > end:
-            raise CorruptionError(path, end, f"log is damaged below {claimed}, where it was synced")
-        torn = len(data.rstrip(b"\0")) - end  # space written ahead was never part of it
-    return WalContent(commits, end, torn)
+        end, stamp, proven = found.end, commit.stamp, max(proven, found.synced)
+    return commits, end, proven

@@ -38,7 +38,7 @@ def salvage(data: bytes, database_id: bytes, number: int) -> WalSalvage:
     holes: list[Hole] = []
     at, edge, last, proven = HEADER_SIZE, HEADER_SIZE, 0, 0
     while at != -1:
-        found = record.decode_at(view, at, seed, mark)
+        found = record.decode_at(view, at, seed, mark, shifted=True)
         commit = _commit(found)
         if found is None or commit is None or commit.stamp <= last:
             at = data.find(needle, at + 1)

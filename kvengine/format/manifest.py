@@ -75,7 +75,8 @@ class VersionEdit(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
     """A change of which files make up the database.
 
     ``wal_ends``: WAL files whose content is known to end, synced, at a length:
-    recovered ones, and the last one of a clean close. ``now``: the engine's time.
+    recovered ones, and the last one of a clean close. ``now``: the engine's time;
+    ``trusted``: the last time that was not in doubt (clock.py).
     """
 
     added: list[SegmentMeta] = []
@@ -87,6 +88,7 @@ class VersionEdit(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
     last_stamp: int = 0
     now: int = 0
     shape: Shape | None = None
+    trusted: int = 0
 
 
 encode_edit = msgspec.msgpack.Encoder().encode

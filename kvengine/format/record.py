@@ -60,14 +60,19 @@ def encode(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
     return _CHECKED.pack(mark, crc32c(covered, salt)) + covered
 
 
-def decode_at(data: memoryview, offset: int, salt: int, mark: int) -> Record | None:
-    """The valid record at ``offset``, or None."""
+def decode_at(
+    data: memoryview, offset: int, salt: int, mark: int, *, shifted: bool = False
+) -> Record | None:
+    """The valid record at ``offset``, or None.
+
+    ``shifted``: where bytes before it may be missing, so that rule 4 says nothing.
+    """
     start = offset + HEADER_SIZE
     if start > len(data):
         return None
     found, crc, length, synced = _HEADER.unpack_from(data, offset)
     end = start + length
-    if found != mark or end > len(data) or synced > offset:
+    if found != mark or end > len(data) or (synced > offset and not shifted):
         return None
     if crc32c(data[offset + _CHECKED.size : end], salt) != crc:
         return None
@@ -93,7 +98,7 @@ def proven_beyond(data: Buffer, offset: int, salt: int) -> int:
     best = 0
     at = raw.find(needle, offset + 1)
     while at != -1:
-        record = decode_at(view, at, salt, mark)
+        record = decode_at(view, at, salt, mark, shifted=True)
         if record is not None:
             best = max(best, record.synced)
         at = raw.find(needle, at + 1 if record is None else record.end)

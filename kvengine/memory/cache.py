@@ -25,7 +25,7 @@ class ObjectCache:
     """A bounded map of object names to resolved objects. ``capacity`` in bytes."""
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._lock = threading.Lock()
         self._old: dict[Name, Resolved] = {}
         self._young_bytes = 0
@@ -43,28 +43,31 @@ class ObjectCache:
     def get(self, name: Name) -> Resolved | None:
         """What the segments say of an object, if it is kept here."""
         found = self.young.get(name)
-        if found is None:
-            found = self._old.get(name)
-            if found is not None:
-                self.put(name, found, self.generation)
+        if found is None and name in self._old:
+            with self._lock:  # not beside a flush that is about to change it
+                found = self._old.get(name)
+                if found is not None:
+                    self._keep(name, found, footprint(found))
         return found
 
     def put(self, name: Name, found: Resolved, generation: int) -> None:
         """Keep what a reader found, unless a flush came between."""
         size = footprint(found)
-        if size * 8 > self._capacity:
+        if size * 8 > self.capacity:
             return
         with self._lock:
-            if generation != self.generation:
-                return
-            if (self._young_bytes + size) * 2 > self._capacity:
-                self._old, self._old_bytes = self.young, self._young_bytes
-                self._old_expiring = self._young_expiring
-                self.young, self._young_bytes, self._young_expiring = {}, 0, False
-            if found.expires_at is not None:
-                self._young_expiring = True
-            self.young[name] = found
-            self._young_bytes += size
+            if generation == self.generation:
+                self._keep(name, found, size)
+
+    def _keep(self, name: Name, found: Resolved, size: int) -> None:
+        if (self._young_bytes + size) * 2 > self.capacity:
+            self._old, self._old_bytes = self.young, self._young_bytes
+            self._old_expiring = self._young_expiring
+            self.young, self._young_bytes, self._young_expiring = {}, 0, False
+        if found.expires_at is not None:
+            self._young_expiring = True
+        self.young[name] = found
+        self._young_bytes += size
 
     def flushed(self, names: Iterable[Name] | None) -> int:
         """Forget what is about to change (None: everything); the new generation."""

@@ -73,23 +73,27 @@ class Memtable:
     Only the committer writes, under its lock. ``extended`` names objects whose
     expiry some commit here extends; ``expiring``: some row here states an expiry;
     ``has_tombstones``: set before the first range tombstone is published;
-    ``first_deletion``: stamp of the first row or range cleared, 0 for none;
-    ``first_expiry``: when the first of anything here expires; ``first_timed``: stamp of
-    the first commit with either, from which on time alone may bring work. All are
-    kept before the commit is visible, and never taken back.
+    ``first_deletion``: when the first row, range or entry was cleared, 0 for none;
+    ``first_expiry``: when the first of anything here expires; ``timed``: there is
+    either, so time alone may bring work (``announced``: the lanes know). All are
+    kept before the commit is visible, and never taken back. ``memo_bytes``: about
+    what is remembered in `State.full`.
     """
 
     __slots__ = (
         "_fresh",
         "_order_lock",
         "_ordered",
+        "_torn",
+        "announced",
         "expiring",
         "extended",
         "first_deletion",
         "first_expiry",
-        "first_timed",
         "has_tombstones",
+        "memo_bytes",
         "states",
+        "timed",
         "wal",
     )
 
@@ -99,18 +103,21 @@ class Memtable:
         self.extended: set[Name] = set()
         self.expiring = False
         self.first_deletion = 0
-        self.first_timed = 0
+        self.timed = False
+        self.announced = False
+        self.memo_bytes = 0
         self.first_expiry: int | None = None
         self.has_tombstones = False
         self._fresh: list[Name] = []
         self._ordered: SortedList = SortedList()
         self._order_lock = threading.Lock()
+        self._torn = False
 
     def __len__(self) -> int:
         return len(self.states) - (TOMBSTONES in self.states)
 
-    def publish(self, states: States, newest_snapshot: int) -> None:
-        """Make staged states visible at once. ``newest_snapshot``: its stamp, -1 for none open.
+    def publish(self, states: States, newest_snapshot: int = -1, oldest_snapshot: int = -1) -> None:
+        """Make staged states visible at once; stamps of open snapshots, -1 for none open.
 
         States that no open snapshot can see are unlinked. New names are noted
         first: a listing that finds a name without a visible state passes it
@@ -126,17 +133,19 @@ class Memtable:
                 state.prev = None
             elif newest_snapshot < prev.version:
                 state.prev = prev.prev
+            elif prev.version <= oldest_snapshot:
+                prev.prev = None
         mine.update(states)
 
-    def note(self, name: Name, row: Row) -> None:
+    def note(self, name: Name, row: Row, now: int) -> None:
         """Keep what a row states of expiry and deletion, before it is published."""
-        self.first_timed = self.first_timed or row.version
+        self.timed = True
         if row.expires_at is not None:
             self.expiring = True
         if row.extends:
             self.extended.add(name)
-        if row.cleared and not self.first_deletion:
-            self.first_deletion = row.version
+        if not self.first_deletion and (row.cleared or None in row.entries.values()):
+            self.first_deletion = now
         ends = [*(row.ttls or {}).values(), *([row.expires_at] if row.expires_at else [])]
         if ends:
             self.first_expiry = min([*ends, *([self.first_expiry] if self.first_expiry else [])])
@@ -151,16 +160,23 @@ class Memtable:
     def find(self, name: Name, stamp: int | None = None) -> tuple[State | None, bool]:
         """An object's state as of ``stamp``, and whether it hides every older layer.
 
-        Tombstones are read first: a batch that clears a range and writes into it
-        must not be seen by half.
+        A batch that clears a range and writes into it must not be seen by half: a
+        state counts only with the tombstones that were in force when it was read.
         """
-        cover = 0
-        if TOMBSTONES in self.states:
-            cover = tombstones.covering(self.tombstones(stamp), encode_object(*name))
-        state = self.states.get(name)
-        if stamp is not None:
+        states = self.states
+        if stamp is None:
+            while True:
+                marks = states.get(TOMBSTONES)
+                state = states.get(name)
+                if states.get(TOMBSTONES) is marks:
+                    break
+            found = cast(TombstoneState, marks).tombstones if marks is not None else ()
+        else:
+            found = self.tombstones(stamp)
+            state = states.get(name)
             while state is not None and state.version > stamp:
                 state = state.prev
+        cover = tombstones.covering(found, encode_object(*name)) if found else 0
         if state is None or state.version < cover:
             return None, cover > 0
         return state, cover > 0 or state.rows[-1].cleared
@@ -192,9 +208,14 @@ class Memtable:
     def _take_in(self) -> SortedList:
         """The ordered view with all new names. Commits append meanwhile: never swap the list."""
         count = len(self._fresh)
-        if count:
+        if self._torn:  # an interrupt broke off an update: what the view holds is not known
+            self._ordered = SortedList(name for name in list(self.states) if name is not TOMBSTONES)
+            self._torn = False
+        elif count:
+            self._torn = True
             self._ordered.update(self._fresh[:count])
-            del self._fresh[:count]
+            self._torn = False
+        del self._fresh[:count]
         return self._ordered
 
 

@@ -20,6 +20,8 @@ class Snapshots:
     def __init__(self) -> None:
         self.newest = -1
         """The largest stamp of an open snapshot, -1 where none is open."""
+        self.oldest = -1
+        """The smallest, -1 where none is open."""
         self._stamps: dict[int, int] = {}
         self._files: dict[frozenset[int], int] = {}
         self._held: dict[int, tuple[int, frozenset[int]]] = {}
@@ -40,17 +42,17 @@ class Snapshots:
             self._stamps[stamp] = self._stamps.get(stamp, 0) + 1
             self._files[files] = self._files.get(files, 0) + 1
             self.newest = stamp
+            self.oldest = next(iter(self._stamps))
             return self._next
 
-    def close(self, token: int) -> bool:
-        """Forget a snapshot. False where it was closed before."""
-        with self._lock:
-            self._sweep()
-            return self._close(token)
-
-    def forget(self, token: int) -> None:
-        """Close later: for finalizers, which may run inside any of these methods."""
+    def close(self, token: int) -> None:
+        """Forget a snapshot, soon: finalizers call this too, from inside any method here."""
         self._forgotten.append(token)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._sweep()
+            finally:
+                self._lock.release()
 
     def names(self, number: int) -> bool:
         """Whether an open snapshot names a segment file."""
@@ -59,21 +61,22 @@ class Snapshots:
             return any(number in files for files in self._files)
 
     def __len__(self) -> int:
-        return len(self._held)
+        with self._lock:
+            self._sweep()
+            return len(self._held)
 
     def _sweep(self) -> None:
         while self._forgotten:
             self._close(self._forgotten.popleft())
 
-    def _close(self, token: int) -> bool:
+    def _close(self, token: int) -> None:
         found = self._held.pop(token, None)
-        if found is None:
-            return False
-        stamp, files = found
-        _release(self._stamps, stamp)
-        _release(self._files, files)
-        self.newest = next(reversed(self._stamps), -1)
-        return True
+        if found is not None:
+            stamp, files = found
+            _release(self._stamps, stamp)
+            _release(self._files, files)
+            self.newest = next(reversed(self._stamps), -1)
+            self.oldest = next(iter(self._stamps), -1)
 
 
 def _release(counts: dict[_K, int], key: _K) -> None:

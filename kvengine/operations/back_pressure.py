@@ -32,6 +32,7 @@ class BackPressure:
         """
         db = self._db
         started, errors = time.monotonic(), db.counters.background_errors
+        asked = started
         db.counters.stalls += 1
         self._maintain()
         if db.stalled.startswith("slow"):
@@ -40,6 +41,9 @@ class BackPressure:
             if db.counters.background_errors > errors:
                 raise WriteFailed(f"{db.stalled}, which fails: {db.counters.last_background_error}")
             time.sleep(0.005)
+            if time.monotonic() - asked > 1.0:
+                asked = time.monotonic()
+                self._maintain()
         db.counters.stall_seconds += time.monotonic() - started
 
     def _must_wait(self) -> bool:

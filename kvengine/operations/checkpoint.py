@@ -26,7 +26,10 @@ _PIECE = 1024 * 1024
 
 
 def checkpoint(db: Database, committer: Committer, path: str) -> None:
-    """Copy the database as of now to ``path``, which must be absent or an empty directory."""
+    """Copy the database as of now to ``path``, which must be absent or an empty directory.
+
+    Rotates, so it is never run where a signal may interrupt it.
+    """
     fs = db.fs
     if fs.exists(path) and (not fs.isdir(path) or fs.listdir(path)):
         raise KVEngineError(f"{path} exists and is not an empty directory")
@@ -62,6 +65,7 @@ def _fill(db: Database, committer: Committer, aside: str) -> None:
             db.catalog.next_number + 1,
             db.last_stamp,
             db.clock.now(),
+            db.edit().trusted,
         )
         files = [filenames.segment(number) for number in catalog.segments]
         files += [filenames.wal(number) for number in sealed]

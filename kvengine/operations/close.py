@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 
 from kvengine.errors import DatabaseClosed, ForkedError
-from kvengine.files.manifest import ManifestWriter
-from kvengine.format.manifest import VersionEdit
 from kvengine.memory.snapshots import Snapshots
 from kvengine.operations.commit import Committer
 from kvengine.operations.database import Database
@@ -27,7 +26,7 @@ def close(db: Database, committer: Committer) -> None:
                     committer.settle()
                     end = db.wal.seal()
                     committer.publish_synced(db.wal)
-                    _state_end(db, db.manifest, db.wal.number, end)
+                    db.manifest.append(db.edit(wal_ends={db.wal.number: end}))
                 except OSError as error:
                     db.fail(error)
                     raise
@@ -36,22 +35,12 @@ def close(db: Database, committer: Committer) -> None:
                     db.disappear(DatabaseClosed, f"{db.directory} is closed")
     finally:
         db.disappear(DatabaseClosed, f"{db.directory} is closed")
-        for file in (db.wal, db.manifest):
-            if file is not None:
-                file.close()
-        if db.lock is not None:
-            db.lock.release()
-
-
-def _state_end(db: Database, manifest: ManifestWriter, wal: int, end: int) -> None:
-    manifest.append(
-        VersionEdit(
-            wal_ends={wal: end},
-            next_number=db.catalog.next_number,
-            last_stamp=db.last_stamp,
-            now=db.clock.now(),
-        )
-    )
+        with ExitStack() as last_first:
+            if db.lock is not None:
+                last_first.callback(db.lock.release)
+            for file in (db.manifest, db.wal):
+                if file is not None:
+                    last_first.callback(file.close)
 
 
 def forked(db: Database) -> None:

@@ -16,13 +16,15 @@ Steps, and what a crash or an interrupt after each leaves:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from threading import get_ident
 
 from kvengine.batch import Operation
-from kvengine.errors import KVEngineError, ValueTooLarge, WriteFailed
+from kvengine.errors import KVEngineError, ValueTooLarge, WriteFailed, is_io_error
 from kvengine.files.wal import WalWriter
 from kvengine.format.wal import Commit as Record
 from kvengine.format.wal import encode_commit
+from kvengine.memory.cache import footprint
 from kvengine.memory.memtable import SMALL_ROW, State
 from kvengine.names import Name
 from kvengine.operations.back_pressure import BackPressure
@@ -32,6 +34,8 @@ from kvengine.operations.stage import stage
 from kvengine.options import Durability
 from kvengine.rows import Resolved, Row, extend
 
+_MOMENT = 0.05
+
 
 class Committer:
     """Commits batches to one database. ``maintain`` is told when the memtable is full."""
@@ -39,7 +43,6 @@ class Committer:
     def __init__(self, db: Database, maintain: Callable[[], None]) -> None:
         self._db = db
         self._maintain = maintain
-        self._holder = 0
         self._begun: tuple[Commit, int, bool] | None = None
         self._before = Before(db)
         self._pressure = BackPressure(db, maintain)
@@ -56,17 +59,16 @@ class Committer:
             durability = db.options.durability
         elif durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
+        db.refuse_nested()
         if db.stalled:
             self._pressure.wait()
-        if self._holder == get_ident():
-            raise KVEngineError("a commit began inside a commit (a signal handler or finalizer?)")
         try:
             with db.commit_lock:
-                self._holder = get_ident()
+                db.committing = get_ident()
                 try:
                     commit, found = self._log(operations, expect, durability)
                 finally:
-                    self._holder = 0
+                    db.committing = 0
             if commit is None:
                 return db.published, found
             if not commit.published:
@@ -76,7 +78,9 @@ class Committer:
         except BaseException:
             self._complete()
             raise
-        if commit.end >= db.options.memtable_size or commit.stamp == commit.memtable.first_timed:
+        memtable = commit.memtable
+        if commit.end >= db.options.memtable_size or (memtable.timed and not memtable.announced):
+            memtable.announced = True
             self._maintain()
             self._pressure.note(commit.end)
         return commit.stamp, found
@@ -111,21 +115,23 @@ class Committer:
                 f"commit is {len(payload):,} bytes,"
                 f" over max_commit_size {db.options.max_commit_size:,}"
             )
-        states = stage(active, db.staged, rows, ranges, stamp, self._full)
+        states = stage(active, db.staged, rows, ranges, stamp, now, self._full)
         commit = Commit(stamp, states, active, 0)
         wait = durability == "sync" or bool(db.pending)
+        if wait:
+            commit.must_wait()
         self._begun = commit, wal.end, wait
         try:
             wal.append(payload)
             self._land(commit, wait)
-        except OSError as error:
+        except BaseException as error:
+            if not is_io_error(error):
+                self.settle()
+                raise
             self._begun = None
             wal.discard()
             db.fail(error)
             raise WriteFailed(f"writing {wal.path} failed: {error}") from error
-        except BaseException:
-            self.settle()
-            raise
         return commit, found
 
     def _land(self, commit: Commit, wait: bool) -> None:
@@ -166,15 +172,20 @@ class Committer:
 
     def _publish(self, commit: Commit) -> None:
         db = self._db
-        commit.memtable.publish(commit.states, db.snapshots.newest)
+        commit.memtable.publish(commit.states, db.snapshots.newest, db.snapshots.oldest)
         db.published = commit.stamp
         commit.published = True
+        commit.wake()
         db.counters.commits += 1
 
     # --- step 3
 
     def _full(self, name: Name, row: Row, base: State | None) -> Resolved | None:
-        """The whole object after this commit, where it was known before and is small."""
+        """The whole object after this commit, where it was known before and is small.
+
+        Not over one with an expiry of which the row says nothing: had the commit
+        seen it, the row would state it in full.
+        """
         db = self._db
         if base is not None:
             full = base.full
@@ -184,29 +195,59 @@ class Committer:
             full = db.cache.young.get(name)
         if full is None or len(full.entries) > SMALL_ROW:
             return None
+        if full.expires_at is not None and row.expires_at is None and not row.extends:
+            return None
+        if base is None:
+            active = db.view.active
+            if active.memo_bytes * 2 > db.cache.capacity:
+                return None
+            active.memo_bytes += footprint(full)
         return extend(full, row)
 
     # --- step 4
 
     def sync(self, commit: Commit | None = None) -> None:
-        """Sync the log and publish all that waited for it (or until ``commit`` is)."""
+        """Sync the log and publish all that waited for it (or until ``commit`` is).
+
+        One thread leads and syncs for all that came before; the others wait for
+        their own commit, not for the lock: those that a sync has published do not
+        queue behind the next one. A leader that is interrupted wakes nobody, so
+        nobody waits for longer than a moment without looking again.
+        """
         db = self._db
-        with db.sync_lock:
-            if commit is not None and commit.published:
-                return
+        while commit is not None and not commit.published and db.sync_lock.locked():
             if db.failed is not None:
-                raise WriteFailed(f"an I/O error stopped writes: {db.failed}") from db.failed
-            wal = db.wal
-            if wal is None:
-                return
-            try:
-                wal.sync()
-            except OSError as error:
-                self._give_up(error)
-                raise WriteFailed(f"syncing {wal.path} failed: {error}") from error
-            db.counters.syncs += 1
-            with db.commit_lock:
-                self.publish_synced(wal)
+                break
+            commit.wait(_MOMENT)
+        if commit is not None and commit.published:
+            return
+        with db.sync_lock:
+            if commit is None or not commit.published:
+                self._lead()
+        with suppress(IndexError):
+            db.pending[0].wake()  # the next to lead
+
+    def _lead(self) -> None:
+        """Sync once, and publish what that made durable. Under the sync lock."""
+        db = self._db
+        if db.failed is not None:
+            raise WriteFailed(f"an I/O error stopped writes: {db.failed}") from db.failed
+        wal = db.wal
+        if wal is None:
+            return
+        db.syncing = get_ident()
+        try:
+            wal.sync()
+        except OSError as error:
+            if not is_io_error(error):
+                raise
+            self._give_up(error)
+            raise WriteFailed(f"syncing {wal.path} failed: {error}") from error
+        finally:
+            db.syncing = 0
+        db.counters.syncs += 1
+        with db.commit_lock:
+            self.publish_synced(wal)
 
     def publish_synced(self, wal: WalWriter) -> None:
         """Publish pending commits below the synced end of the log. Under the commit lock."""

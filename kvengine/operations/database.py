@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+from _thread import LockType, allocate_lock
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import NoReturn, cast
 
-from kvengine.clock import EngineClock
+from kvengine.clock import SECOND, EngineClock
 from kvengine.errors import KVEngineError, ReadOnly, WriteFailed
 from kvengine.files.manifest import Catalog, ManifestWriter
 from kvengine.files.wal import WalWriter
+from kvengine.format.manifest import SegmentMeta, VersionEdit
 from kvengine.fs.base import FileSystem, Lock
 from kvengine.memory.cache import ObjectCache
 from kvengine.memory.memtable import Memtable, States
@@ -21,7 +26,7 @@ from kvengine.options import Options
 class Commit:
     """A commit between its place in the log and its visibility."""
 
-    __slots__ = ("end", "memtable", "published", "stamp", "states")
+    __slots__ = ("_waiter", "end", "memtable", "published", "stamp", "states")
 
     def __init__(self, stamp: int, states: States, memtable: Memtable, end: int) -> None:
         self.stamp = stamp
@@ -29,6 +34,23 @@ class Commit:
         self.memtable = memtable
         self.end = end
         self.published = False
+        self._waiter: LockType | None = None
+
+    def must_wait(self) -> None:
+        """Prepare for `wait`: this commit is published later, by another thread perhaps."""
+        self._waiter = allocate_lock()
+        self._waiter.acquire()
+
+    def wait(self, seconds: float) -> None:
+        """Until somebody calls `wake`, or for so long."""
+        if self._waiter is not None:
+            self._waiter.acquire(timeout=seconds)
+
+    def wake(self) -> None:
+        """Let the thread that waits look again. May be called more than once."""
+        if self._waiter is not None:
+            with suppress(RuntimeError):  # it is not waiting
+                self._waiter.release()
 
 
 @dataclass
@@ -65,6 +87,8 @@ class Database:
     ``commit_lock``: the log's end, staged commits, ``view``. Held briefly, never
     over a sync of a commit.
 
+    ``committing`` and ``syncing``: the thread that holds the lock of that name.
+
     ``view`` is replaced, never changed; readers take it once. ``pending`` are
     commits that are logged and not yet visible, in log order; ``staged`` their
     newest states. ``published`` is the stamp of the last visible commit.
@@ -87,6 +111,8 @@ class Database:
     commit_lock: threading.Lock = field(default_factory=threading.Lock)
     pending: list[Commit] = field(default_factory=list)
     staged: States = field(default_factory=dict)
+    committing: int = 0
+    syncing: int = 0
     last_stamp: int = 0
     published: int = 0
     failed: BaseException | None = None
@@ -100,6 +126,36 @@ class Database:
         number = self.catalog.next_number
         self.catalog.next_number = number + 1
         return number
+
+    def refuse_nested(self) -> None:
+        """Raise where this thread is inside a commit: a signal handler or finalizer calls."""
+        me = get_ident()
+        if me in (self.committing, self.syncing):
+            raise KVEngineError("called inside a commit, by a signal handler or a finalizer")
+
+    def edit(
+        self,
+        *,
+        added: Sequence[SegmentMeta] = (),
+        removed: Sequence[int] = (),
+        wals_added: Sequence[int] = (),
+        wals_removed: Sequence[int] = (),
+        wal_ends: Mapping[int, int] | None = None,
+    ) -> VersionEdit:
+        """A version edit that also states the counters and times as they are."""
+        now = self.clock.now()
+        grace = int(self.options.expiry_grace * SECOND)
+        return VersionEdit(
+            added=list(added),
+            removed=list(removed),
+            wals_added=list(wals_added),
+            wals_removed=list(wals_removed),
+            wal_ends=dict(wal_ends or {}),
+            next_number=self.catalog.next_number,
+            last_stamp=self.last_stamp,
+            now=now,
+            trusted=self.clock.last_trusted if self.clock.in_doubt(grace) else now,
+        )
 
     def fail(self, error: BaseException) -> None:
         """Refuse writes until reopen: what the medium holds is no longer known."""

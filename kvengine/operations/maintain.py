@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 
-from kvengine import retention
+from kvengine import retention, tombstones
 from kvengine.clock import SECOND
+from kvengine.files.segment_reader import LiveSegment
+from kvengine.format.manifest import SegmentMeta
 from kvengine.memory.memtable import Memtable
-from kvengine.names import encode_object
+from kvengine.names import Name, encode_object
 from kvengine.operations import install
 from kvengine.operations.commit import Committer
 from kvengine.operations.compaction import picker
@@ -20,6 +23,7 @@ from kvengine.operations.compaction.picker import Levels, Limits, Pick
 from kvengine.operations.database import Database
 from kvengine.operations.rotate import rotate
 from kvengine.operations.version import View
+from kvengine.tombstones import Tombstones
 
 Executor = Callable[[Job, int], list[Output]]
 """Runs a job of about so many input bytes and returns its outputs."""
@@ -36,6 +40,7 @@ class Maintenance:
         self._committer = committer
         self._flushing = threading.Lock()
         self._compacting = threading.Lock()
+        self._noting = threading.Lock()
         options = db.options
         self.limits = Limits(
             options.l0_compact,
@@ -52,19 +57,19 @@ class Maintenance:
         ``force``: whatever it holds. Never waits for a flush, so that a memtable
         does not outgrow its size while the one before is being flushed.
         """
-        due = force or self._rotation_due()
-        if due:
-            rotate(self._db, self._committer)
+        if self._stopped():
+            return False
+        done = (force or self._rotation_due()) and rotate(self._db, self._committer)
         self.note_stalls()
-        return due
+        return done
 
     def flush_step(self, execute: Executor) -> bool:
         """Flush what is frozen; whether there was anything."""
         with self._flushing:
             db = self._db
-            frozen = db.view.frozen[::-1]
-            if not frozen:
+            if self._stopped() or not db.view.frozen:
                 return False
+            frozen = db.view.frozen[::-1]
             job, size = self._flush_job(frozen)
             install.install_flush(db, frozen, execute(job, size))
             self.note_stalls()
@@ -79,15 +84,12 @@ class Maintenance:
             return True
         now = db.clock.now()
         if active.has_tombstones:
-            covered = sum(
-                one.meta.size
-                for start, stop, _ in active.tombstones()
-                for one in db.view.version
-                if one.meta.start < stop and start < one.meta.stop
-            )
+            marks = active.tombstones()
+            covered = sum(one.meta.size for one in db.view.version if _covers(marks, one))
             if covered + wal.end >= _WORTH:
                 return True
-        if active.first_deletion and now - active.first_deletion >= self.limits.tombstone_age:
+        age = now - active.first_deletion
+        if active.first_deletion and (age < 0 or age >= self.limits.tombstone_age):
             return len(db.view.version.files) > 0 or wal.end > _SMALL_WAL
         first = active.first_expiry
         return first is not None and first <= self.horizon() and wal.end > _SMALL_WAL
@@ -99,13 +101,12 @@ class Maintenance:
         with db.commit_lock:
             horizon = self.horizon()
             view = db.view
-            newer = [m for m in view.memtables() if m not in frozen]
-            extended = _extended(newer)
+            extended = _extended([m for m in view.memtables() if m not in frozen])
         wals = [(memtable.wal, ends[memtable.wal]) for memtable in frozen]
         job = self._job(
             wals=wals,
             horizon=horizon,
-            extended=extended,
+            extended=_encoded(extended),
             older=[(one.meta.start, one.meta.stop) for one in view.version],
         )
         return job, sum(end for _, end in wals)
@@ -115,33 +116,45 @@ class Maintenance:
     def compact_step(self, execute: Executor) -> bool:
         """Do the most urgent compaction; whether there was one."""
         with self._compacting:
-            with self._db.commit_lock:
-                view = self._db.view
-                horizon = self.horizon()
-                extended = _extended(view.memtables())
-            names = sorted(extended)
+            if self._stopped():
+                return False
+            if self._db.obsolete:
+                install.sweep_obsolete(self._db)
+            view, horizon, names = self._meet()
 
             def held(start: bytes, stop: bytes) -> bool:
-                return any(start <= name < stop for name in names)
+                at = bisect_left(names, start)
+                return at < len(names) and names[at] < stop
+
+            def covered(one: SegmentMeta) -> int:
+                return _covered_bytes(view, one)
 
             levels = _levels(view)
-            found = picker.pick(levels, self.limits, self._db.clock.now(), horizon, held)
+            found = picker.pick(levels, self.limits, self._db.clock.now(), horizon, held, covered)
             if found is None:
                 return False
-            self._do(found, levels, horizon, extended, execute)
+            self._do(found, levels, horizon, names, execute)
             return True
 
     def compact_all(self, execute: Executor, start: bytes, stop: bytes) -> None:
         """Merge everything that holds ``[start, stop)`` into one level."""
         with self._compacting:
-            with self._db.commit_lock:
-                view = self._db.view
-                horizon = self.horizon()
-                extended = _extended(view.memtables())
+            view, horizon, names = self._meet()
             levels = _levels(view)
             found = picker.pick_all(levels, self.limits, start, stop)
             if found is not None:
-                self._do(found, levels, horizon, extended, execute)
+                self._do(found, levels, horizon, names, execute)
+
+    def _meet(self) -> tuple[View, int, list[bytes]]:
+        """The view, then what may be dropped, and what newer memtables extend, in order.
+
+        Under the commit lock: behind every commit that began before the horizon.
+        """
+        with self._db.commit_lock:
+            view = self._db.view
+            horizon = self.horizon()
+            extended = _extended(view.memtables())
+        return view, horizon, _encoded(extended)
 
     def _do(
         self, found: Pick, levels: Levels, horizon: int, extended: list[bytes], execute: Executor
@@ -174,20 +187,26 @@ class Maintenance:
 
     # --- shared
 
+    def _stopped(self) -> bool:
+        """Whether nothing may be written any more: what the medium holds is not known."""
+        return self._db.failed is not None or self._db.gone
+
     def horizon(self) -> int:
         """Up to which expiry data may be dropped now (see retention.py)."""
-        db = self._db
+        clock, grace = self._db.clock, int(self._db.options.expiry_grace * SECOND)
         return retention.drop_horizon(
-            db.clock.now(),
-            grace=int(db.options.expiry_grace * SECOND),
-            opened=db.clock.opened,
-            uptime=db.clock.uptime(),
-            last_known=db.clock.last_known,
-            max_clock_step=int(db.options.max_clock_step * SECOND),
+            clock.now(),
+            grace=grace,
+            in_doubt=clock.in_doubt(grace),
+            last_trusted=clock.last_trusted,
         )
 
     def note_stalls(self) -> None:
         """Say whether writers must wait, and why."""
+        with self._noting:
+            self._note_stalls()
+
+    def _note_stalls(self) -> None:
         db = self._db
         options, view = db.options, db.view
         level_zero = len(view.version.levels[0])
@@ -209,11 +228,13 @@ class Maintenance:
     def has_timed_work(self) -> bool:
         """Whether time alone may bring work: deletions or expiries lie somewhere."""
         view = self._db.view
+        if self._db.obsolete:
+            return True
         if any(m.first_deletion or m.first_expiry is not None for m in view.memtables()):
             return True
         return any(
-            one.properties.tombstone_time is not None or one.properties.half_expiry is not None
-            for one in view.version
+            p.tombstone_time is not None or p.half_expiry is not None or p.last_expiry is not None
+            for p in (one.properties for one in view.version)
         )
 
     def _job(
@@ -247,10 +268,25 @@ class Maintenance:
         )
 
 
-def _extended(memtables: tuple[Memtable, ...] | list[Memtable]) -> list[bytes]:
-    """Encoded objects whose expiry a memtable extends. Under the commit lock."""
-    names = {name for memtable in memtables for name in memtable.extended}
-    return [encode_object(*name) for name in names]
+def _extended(memtables: Iterable[Memtable]) -> set[Name]:
+    """Objects whose expiry a memtable extends. Under the commit lock, so it does no more."""
+    return set[Name]().union(*(memtable.extended for memtable in memtables))
+
+
+def _encoded(found: set[Name]) -> list[bytes]:
+    return sorted(encode_object(*name) for name in found)
+
+
+def _covers(marks: Tombstones, one: LiveSegment) -> bool:
+    return tombstones.cover_range(marks, one.start, one.stop)
+
+
+def _covered_bytes(view: View, chosen: SegmentMeta) -> int:
+    """Bytes of older segments that the tombstones of a segment cover whole."""
+    order = list(view.version)
+    at = next(i for i, one in enumerate(order) if one.meta.number == chosen.number)
+    marks = order[at].tombstones
+    return sum(one.meta.size for one in order[at + 1 :] if _covers(marks, one))
 
 
 def _levels(view: View) -> Levels:

@@ -31,16 +31,19 @@ class Moment:
     def close(self) -> bool:
         """Let go of states and files. False where it was closed before."""
         token, self.token = self.token, 0
-        return self.db.snapshots.close(token) if token else False
+        if token:
+            self.db.snapshots.close(token)
+        return token != 0
 
     def __del__(self) -> None:
         token = getattr(self, "token", 0)
         if token:
-            self.db.snapshots.forget(token)
+            self.db.snapshots.close(token)
 
 
 def hold(db: Database) -> Moment:
     """A moment to read, under the commit lock, so that no commit falls between its parts. O(1)."""
+    db.refuse_nested()
     with db.commit_lock:
         view = db.view
         view.generation  # noqa: B018 - a gone view raises its own error

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from kvengine import tombstones
-from kvengine.memory.cache import ObjectCache
+from kvengine.memory.cache import ObjectCache, footprint
 from kvengine.memory.memtable import State, States
 from kvengine.names import Name, encode_object
 from kvengine.operations.merge import Piece
@@ -119,7 +119,9 @@ def combine(layers: Layers, view: View, cache: ObjectCache, name: Name) -> Resol
         found = resolve([piece.whole() for piece in pieces])
     if found is not None and not layers.heavy:
         if state is not None:
-            state.full = found
+            if view.active.memo_bytes * 2 <= cache.capacity:
+                view.active.memo_bytes += footprint(found)
+                state.full = found
         else:
             cache.put(name, found, view.generation)
     return found

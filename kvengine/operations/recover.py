@@ -27,7 +27,7 @@ from kvengine.files import filenames, lock, manifest, wal
 from kvengine.files.manifest import Catalog, ManifestWriter
 from kvengine.files.segment_reader import LiveSegment
 from kvengine.format.manifest import Shape
-from kvengine.format.wal import HEADER_SIZE, Commit
+from kvengine.format.wal import HEADER_SIZE, Commit, Header
 from kvengine.fs.base import FileSystem
 from kvengine.memory.cache import ObjectCache
 from kvengine.memory.memtable import Memtable
@@ -123,7 +123,8 @@ def _create(fs: FileSystem, directory: str, options: Options) -> None:
         if filenames.parse(name) is not None or filenames.is_temporary(name):
             fs.unlink(filenames.join(directory, name))
     shape = Shape(options.block_size, options.chunk_size)
-    catalog = Catalog(os.urandom(16), shape, next_number=2)
+    trusted = options.clock.wall()  # nothing is there yet that a wrong clock could take
+    catalog = Catalog(os.urandom(16), shape, next_number=2, trusted=trusted)
     ManifestWriter(fs, directory, catalog, 1).close()
     fs.sync_dir(directory.rpartition("/")[0] or "/")
 
@@ -151,7 +152,8 @@ class _Recovery:
 
     def database(self, options: Options) -> Database:
         max_step = int(options.max_clock_step * SECOND)
-        clock = EngineClock(options.clock, max_step, self.catalog.now, self.last_commit)
+        times = (self.catalog.now, self.last_commit)
+        clock = EngineClock(options.clock, max_step, *times, trusted=self.catalog.trusted)
         active = Memtable(0)
         view = View(active, tuple(reversed(self.memtables)), self.version, 0)
         return Database(
@@ -172,11 +174,9 @@ class _Recovery:
         catalog = self.catalog
         for name in self.fs.listdir(self.directory):
             parsed = filenames.parse(name)
-            if parsed is None:
-                if name not in (filenames.CURRENT, filenames.LOCK) and not (
-                    filenames.is_temporary(name)
-                ):
-                    self.report.append(f"unknown file {name!r} left alone")
+            if not filenames.is_ours(name) and name not in (filenames.CURRENT, filenames.LOCK):
+                self.report.append(f"unknown file {name!r} left alone")
+            if parsed is None or not filenames.is_ours(name):
                 continue
             catalog.next_number = max(catalog.next_number, parsed.number + 1)
             newest = max(catalog.wals, default=0)
@@ -187,27 +187,21 @@ class _Recovery:
                     raise CorruptionError(path, 0, "the manifest does not know this WAL")
 
     def _replay(self) -> None:
+        """Read the WALs, oldest first. Each header proves the one before it, whole."""
         catalog = self.catalog
         catalog.wals.sort()
-        proofs = self._proofs()
-        replayed = 0
-        for number in list(catalog.wals):
+        before, end, replayed = 0, 0, 0
+        for number in catalog.wals:
             content = wal.read(
-                self.fs,
-                self.directory,
-                number,
-                catalog.database_id,
-                proofs.get(number, 0),
-                catalog.wal_ends.get(number),
+                self.fs, self.directory, number, catalog.database_id, catalog.wal_ends.get(number)
             )
             path = filenames.join(self.directory, filenames.wal(number))
+            if before:
+                self._check_chain(before, end, content.header, path)
+            elif content.header is None and number != catalog.wals[-1]:
+                raise CorruptionError(path, 0, "WAL header is damaged")
             if content.torn_bytes:
-                if number in proofs:
-                    raise CorruptionError(path, content.end, "bytes behind the end of a sealed WAL")
-                self.report.append(
-                    f"{filenames.wal(number)}: a torn tail of {content.torn_bytes:,} bytes"
-                    f" at offset {content.end:,} was dropped"
-                )
+                self._note_torn(number, content)
             if content.commits and content.commits[0].stamp <= replayed:
                 raise CorruptionError(path, HEADER_SIZE, "commit is older than the WAL before it")
             catalog.wal_ends[number] = content.end
@@ -216,41 +210,49 @@ class _Recovery:
             if content.commits:
                 last = content.commits[-1]
                 replayed, self.last_commit = last.stamp, last.now or last.stamp
+            before, end = number, content.end
         while self.memtables and not self.memtables[-1].states:
             self.memtables.pop()
         self.last_stamp = max(self.last_stamp, replayed)
 
-    def _proofs(self) -> dict[int, int]:
-        """For each WAL the length that the header of the next one proves."""
-        catalog = self.catalog
-        proofs: dict[int, int] = {}
-        before = 0
-        for number in catalog.wals:
-            header = wal.read_header(self.fs, self.directory, number, catalog.database_id)
-            if header is None and number != catalog.wals[-1]:
-                path = filenames.join(self.directory, filenames.wal(number))
+    def _check_chain(self, before: int, end: int, header: Header | None, path: str) -> None:
+        """A WAL follows the one before it, which ends where its header says.
+
+        One that was made and never begun follows nothing: then it is the last.
+        """
+        if header is None:
+            if path != filenames.join(self.directory, filenames.wal(self.catalog.wals[-1])):
                 raise CorruptionError(path, 0, "WAL header is damaged")
-            if header is not None and before:
-                if header.previous != before:
-                    path = filenames.join(self.directory, filenames.wal(number))
-                    raise CorruptionError(path, 0, f"follows WAL {header.previous}, not {before}")
-                proofs[before] = header.proven
-            before = number
-        return proofs
+            return
+        if header.previous != before:
+            raise CorruptionError(path, 0, f"follows WAL {header.previous}, not {before}")
+        if header.proven != end:
+            damaged = filenames.join(self.directory, filenames.wal(before))
+            reason = f"log is damaged: it was sealed at {header.proven}"
+            raise CorruptionError(damaged, min(end, header.proven), reason)
+
+    def _note_torn(self, number: int, content: wal.WalContent) -> None:
+        self.report.append(
+            f"{filenames.wal(number)}: a torn tail of {content.torn_bytes:,} bytes"
+            f" at offset {content.end:,} was dropped"
+        )
 
 
 def _rebuilt(number: int, commits: list[Commit]) -> Memtable:
     memtable = Memtable(number)
     for commit in commits:
         rows = [((service, key), row) for service, key, row in commit.rows]
-        states = stage(memtable, {}, rows, commit.tombstones, commit.stamp)
-        memtable.publish(states, -1)
+        now = commit.now or commit.stamp
+        states = stage(memtable, {}, rows, commit.tombstones, commit.stamp, now)
+        memtable.publish(states)
     return memtable
 
 
 def _take_over(db: Database, recovered: _Recovery) -> None:
     """Steps 1 to 4 of the module's docstring."""
     fs, directory, catalog = db.fs, db.directory, db.catalog
+    for name in filter(filenames.is_temporary, fs.listdir(directory)):
+        _unlink(db, name)  # first: one of them may bear the name of one that is made below
     kept = {memtable.wal for memtable in recovered.memtables}
     previous, proven = 0, 0
     if kept:
@@ -279,7 +281,10 @@ def _sweep(db: Database) -> None:
     if db.manifest is not None:
         live.add(filenames.manifest(db.manifest.number))
     for name in db.fs.listdir(db.directory):
-        ours = filenames.parse(name) is not None or filenames.is_temporary(name)
-        if ours and name not in live:
-            with suppress(FileNotFoundError):  # the helper of a killed owner clears up too
-                db.fs.unlink(filenames.join(db.directory, name))
+        if filenames.is_ours(name) and name not in live:
+            _unlink(db, name)
+
+
+def _unlink(db: Database, name: str) -> None:
+    with suppress(FileNotFoundError):  # the helper of a killed owner clears up too
+        db.fs.unlink(filenames.join(db.directory, name))

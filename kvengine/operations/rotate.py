@@ -12,38 +12,33 @@ Steps, and what a crash after each leaves:
 from __future__ import annotations
 
 from kvengine.files.wal import WalWriter
-from kvengine.format.manifest import VersionEdit
 from kvengine.memory.memtable import Memtable
 from kvengine.operations.commit import Committer
 from kvengine.operations.database import Database
 from kvengine.operations.version import View
 
 
-def rotate(db: Database, committer: Committer) -> None:
-    """Freeze the active memtable, if it holds anything.
+def rotate(db: Database, committer: Committer) -> bool:
+    """Freeze the active memtable; False where it holds nothing, or nothing may be written.
 
-    OSError, or WriteFailed for a sync, stops writes until reopen.
+    Never run where a signal may interrupt it. Any error stops writes until reopen.
     """
     with db.install_lock:
-        if db.wal is None or db.manifest is None or db.failed is not None:
-            return
+        if db.wal is None or db.manifest is None or db.failed is not None or db.gone:
+            return False
         if not db.view.active.states and not db.pending:
-            return
+            return False
         try:
             number = db.allocate_number()
             fresh = WalWriter(db.fs, db.directory, number, db.catalog.database_id)
-            edit = VersionEdit(
-                wals_added=[number],
-                next_number=db.catalog.next_number,
-                last_stamp=db.last_stamp,
-                now=db.clock.now(),
-            )
+            edit = db.edit(wals_added=[number])
             db.manifest.append(edit)
             db.catalog.apply(edit)
             _swap(db, committer, db.wal, fresh)
-        except OSError as error:
+        except BaseException as error:
             db.fail(error)
             raise
+        return True
 
 
 def _swap(db: Database, committer: Committer, old: WalWriter, fresh: WalWriter) -> None:
@@ -54,14 +49,14 @@ def _swap(db: Database, committer: Committer, old: WalWriter, fresh: WalWriter) 
             end = old.seal()
             committer.publish_synced(old)
             fresh.begin(old.number, end)
-        except OSError as error:
+            db.catalog.wal_ends[old.number] = end
+            view = db.view
+            db.view = View(
+                Memtable(fresh.number), (view.active, *view.frozen), view.version, view.generation
+            )
+            db.wal = fresh
+        except BaseException as error:
             db.fail(error)  # before anyone gets the locks: a second sync may hide the loss
             raise
-        view = db.view
-        db.view = View(
-            Memtable(fresh.number), (view.active, *view.frozen), view.version, view.generation
-        )
-        db.wal = fresh
     db.counters.wal_bytes += end
-    db.catalog.wal_ends[old.number] = end
     old.close()

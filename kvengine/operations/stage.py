@@ -26,9 +26,10 @@ def stage(
     rows: Sequence[tuple[Name, Row]],
     ranges: Sequence[tuple[bytes, bytes]],
     stamp: int,
+    now: int,
     whole: Whole | None = None,
 ) -> States:
-    """The states that one commit makes of the newest ones, in the memtable or ``staged``.
+    """The states that a commit at ``now`` makes of the newest ones, published or ``staged``.
 
     A range tombstone leaves states of smaller stamps as they are: they are
     covered by it, and what a later row is laid over is then nothing.
@@ -41,8 +42,8 @@ def stage(
         for start, stop in ranges:
             marks = tombstones.add(marks, start, stop, stamp)
         if ranges:
-            memtable.first_deletion = memtable.first_deletion or stamp
-            memtable.first_timed = memtable.first_timed or stamp
+            memtable.first_deletion = memtable.first_deletion or now
+            memtable.timed = True
             memtable.has_tombstones = True
             states[TOMBSTONES] = TombstoneState(marks, stamp, before)
     for name, row in rows:
@@ -53,6 +54,12 @@ def stage(
         if whole is not None and not cover and not row.cleared:
             full = whole(name, row, base)
         states[name] = State(successor(base, row), stamp, current, full)
-        if row.expires_at is not None or row.ttls or row.cleared or row.extends:
-            memtable.note(name, row)
+        if (
+            row.expires_at is not None
+            or row.ttls
+            or row.cleared
+            or row.extends
+            or None in row.entries.values()
+        ):
+            memtable.note(name, row, now)
     return states

@@ -81,9 +81,9 @@ def _wal(db: Database, number: int, end: int) -> list[CorruptionError]:
 
 
 def _manifest(db: Database) -> list[CorruptionError]:
-    try:
-        current = manifest.read_current(db.fs, db.directory)
-        manifest.read(db.fs, db.directory, current)
-    except CorruptionError as error:
-        return [error]
+    with db.install_lock:  # so that it is not replaced meanwhile
+        try:
+            manifest.read(db.fs, db.directory, manifest.read_current(db.fs, db.directory))
+        except CorruptionError as error:
+            return [error]
     return []

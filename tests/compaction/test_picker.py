@@ -49,8 +49,10 @@ def never_held(start: bytes, stop: bytes) -> bool:
     return False
 
 
-def choose(levels: Sequence[Sequence[SegmentMeta]], now: int = 0, horizon: int = 0) -> Pick | None:
-    return pick(levels, LIMITS, now, horizon, never_held)
+def choose(
+    levels: Sequence[Sequence[SegmentMeta]], now: int = 1, horizon: int = 0, covered: int = 0
+) -> Pick | None:
+    return pick(levels, LIMITS, now, horizon, never_held, lambda _: covered)
 
 
 class Simulation:
@@ -125,7 +127,7 @@ def test_a_pick_from_level_zero_takes_everything_older_along() -> None:
         ],
         [meta(1, 1, 0, 1_000, size=2_000_000)],
     ]
-    chosen = choose(levels)
+    chosen = choose(levels, covered=2_000_000)
     assert chosen is not None
     assert [m.number for m in chosen.inputs] == [4, 3, 2, 1]
 
@@ -135,7 +137,7 @@ def test_range_tombstones_count_as_overlap() -> None:
     deletes = meta(9, 1, 0, 1_000, size=100, rows=0, entries=0, range_tombstones=1,
                    tombstone_time=1)  # fmt: skip
     covered = meta(5, 2, 400, 410, size=2_000_000)
-    chosen = choose([[], [deletes], [covered]])
+    chosen = choose([[], [deletes], [covered]], covered=2_000_000)
     assert chosen is not None
     assert {m.number for m in chosen.inputs} == {9, 5}
     assert chosen.kind == "merge"
@@ -166,7 +168,7 @@ def test_an_expired_segment_stays_while_a_newer_layer_extends() -> None:
     expired = {"expiring": 10, "first_expiry": 5, "last_expiry": 9, "half_expiry": 99}
     levels = [[meta(3, 0, 0, 10, extends=1)], [meta(2, 1, 0, 10, **expired)]]
     assert choose(levels, horizon=9) is None
-    held = pick([[], levels[1]], LIMITS, 0, 9, lambda start, stop: True)
+    held = pick([[], levels[1]], LIMITS, 1, 9, lambda start, stop: True, lambda _: 0)
     assert held is None
 
 

@@ -65,16 +65,18 @@ def pick(
     now: int,
     horizon: int,
     held: Callable[[bytes, bytes], bool],
+    covered: Callable[[SegmentMeta], int],
 ) -> Pick | None:
     """The most urgent work, or None.
 
     ``horizon``: what expired by then may go. ``held(start, stop)``: whether a
-    memtable extends the expiry of an object in the range.
+    memtable extends the expiry of an object in the range. ``covered(segment)``: the
+    bytes of older segments that its range tombstones cover whole.
     """
     return (
         _droppable(levels, horizon, held)
         or _full_level_zero(levels, limits)
-        or _heavy_tombstones(levels)
+        or _heavy_tombstones(levels, covered)
         or _full_level(levels, limits)
         or _half_expired(levels, horizon)
         or _old_deletions(levels, limits, now)
@@ -166,16 +168,11 @@ def _cheapest(levels: Levels, at: int) -> SegmentMeta:
     return min(levels[at], key=dragged)
 
 
-def _heavy_tombstones(levels: Levels) -> Pick | None:
+def _heavy_tombstones(levels: Levels, covered: Callable[[SegmentMeta], int]) -> Pick | None:
     """Range tombstones that cover enough bytes beneath them."""
     for at, level in enumerate(levels):
-        for index, one in enumerate(level):
-            if not one.properties.range_tombstones:
-                continue
-            beneath = [m for deeper in levels[at + 1 :] for m in deeper]
-            if at == 0:
-                beneath += level[index + 1 :]
-            if sum(m.size for m in beneath if _meet(m, one.start, one.stop)) >= _WORTH:
+        for one in level:
+            if one.properties.range_tombstones and covered(one) >= _WORTH:
                 return _down(levels, at, [one], "range tombstones")
     return None
 
@@ -193,8 +190,8 @@ def _old_deletions(levels: Levels, limits: Limits, now: int) -> Pick | None:
     for at, level in enumerate(levels):
         for index, one in enumerate(level):
             p = one.properties
-            if p.tombstone_time is None or p.tombstone_time + limits.tombstone_age > now:
-                continue
+            if p.tombstone_time is None or 0 <= now - p.tombstone_time < limits.tombstone_age:
+                continue  # one from a time that has not come is due: its clock was wrong
             beneath = [m for deeper in levels[at + 1 :] for m in deeper]
             if at == 0:
                 beneath += level[index + 1 :]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from kvengine import names, tombstones
 from kvengine.files import filenames, wal
@@ -187,10 +188,12 @@ class _Outputs:
         return self._done
 
     def abandon(self) -> None:
-        if self._writer is not None:
-            self._writer.abandon()
+        with suppress(FileNotFoundError):  # a new owner of the directory may have swept them
+            if self._writer is not None:
+                self._writer.abandon()
         for output in self._done:
-            self._fs.unlink(filenames.join(self._job.directory, output.name))
+            with suppress(FileNotFoundError):
+                self._fs.unlink(filenames.join(self._job.directory, output.name))
 
     def _new(self) -> SegmentWriter:
         job = self._job
