@@ -188,12 +188,13 @@ class _Tally:
 
     def _expire_parts(self, row: Row, size: int) -> None:
         """Weigh what goes when: entries at their own expiry, the rest with the row."""
-        share = size // max(len(row.entries), 1)
         end = row.expires_at
-        for at in (row.ttls or {}).values():
+        for state_key, at in (row.ttls or {}).items():
+            share = len(state_key) + len(row.entries[state_key] or b"")
             self._expire(at if end is None else min(at, end), share)
+            size -= share
         if end is not None:
-            self._expire(end, size - share * len(row.ttls or ()))
+            self._expire(end, size)
 
     def _expire(self, at: int, size: int) -> None:
         if at > self._horizon:

@@ -25,7 +25,7 @@ from kvengine.files.wal import WalWriter
 from kvengine.format.wal import Commit as Record
 from kvengine.format.wal import encode_commit
 from kvengine.memory.cache import footprint
-from kvengine.memory.memtable import SMALL_ROW, State
+from kvengine.memory.memtable import SMALL_ROW, TOMBSTONES, State
 from kvengine.names import Name
 from kvengine.operations.back_pressure import BackPressure
 from kvengine.operations.before import Before
@@ -79,8 +79,12 @@ class Committer:
             self._complete()
             raise
         memtable = commit.memtable
-        if commit.end >= db.options.memtable_size or (memtable.timed and not memtable.announced):
-            memtable.announced = True
+        if (
+            commit.end >= db.options.memtable_size
+            or (memtable.timed and not memtable.announced)
+            or TOMBSTONES in commit.states
+        ):
+            memtable.announced = memtable.timed
             self._maintain()
             self._pressure.note(commit.end)
         return commit.stamp, found

@@ -23,7 +23,12 @@ from tests.durability.kill_worker import SERVICE, Model, last_commit
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("KVENGINE_KILLS", "160"))
 
-FLUSHING: dict[str, object] = {"memtable_size": 20_000, "l0_compact": 1000, "l0_slow": 1000}
+FLUSHING: dict[str, object] = {
+    "memtable_size": 20_000,
+    "l0_compact": 1000,
+    "l0_slow": 1000,
+    "l0_stop": 1000,
+}
 COMPACTING: dict[str, object] = {
     "memtable_size": 8_000,
     "l0_compact": 2,
