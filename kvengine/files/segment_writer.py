@@ -13,7 +13,9 @@ from kvengine.names import after
 from kvengine.rows import Chunk, Row
 from kvengine.tombstones import Tombstones
 
-_BUFFER = 1024 * 1024
+_BUFFER = 64 * 1024
+"""Bytes written and synced at a time. A sync of the WAL waits for one such piece at most: with
+1 MiB the p99.9 of a sync commit beside a compaction was 6.8 times that without, with this 2.5."""
 
 
 class SegmentWriter:
