@@ -36,10 +36,10 @@ class Before:
 
     def _expiring(self) -> bool:
         """Whether any layer states an expiry; where none does, writes look nothing up."""
-        active, frozen, version, _ = self._db.view
-        if active.expiring or version.expiring or self._db.cache.expiring:
+        view = self._db.view
+        if view.active.expiring or view.version.expiring or self._db.cache.expiring:
             return True
-        return bool(frozen) and any(memtable.expiring for memtable in frozen)
+        return bool(view.frozen) and any(memtable.expiring for memtable in view.frozen)
 
     def _stated(self, name: Name) -> Stated:
         """What every commit before this one states of an object."""

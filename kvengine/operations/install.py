@@ -109,7 +109,7 @@ def _replace(db: Database, inputs: Sequence[SegmentMeta], fresh: Sequence[LiveSe
         with db.commit_lock:
             view = db.view
             kept = [one for one in view.version if one.meta.number not in gone]
-            db.view = view._replace(version=Version([*fresh, *kept]), generation=generation)
+            db.view = View(view.active, view.frozen, Version([*fresh, *kept]), generation)
     db.obsolete |= gone - {one.meta.number for one in fresh}
     sweep_obsolete(db)
     _renew_manifest(db)

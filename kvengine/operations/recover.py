@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
+from dataclasses import replace
 
 from kvengine.clock import SECOND, EngineClock
 from kvengine.errors import CorruptionError, NotADatabase
@@ -264,7 +265,7 @@ def _take_over(db: Database, recovered: _Recovery) -> None:
     number = db.allocate_number()
     db.wal = wal.WalWriter(fs, directory, number, catalog.database_id)
     db.wal.begin(previous, proven)
-    db.view = db.view._replace(active=Memtable(number))
+    db.view = replace(db.view, active=Memtable(number))
     catalog.wals = [*sorted(kept), number]
     catalog.wal_ends = {one: end for one, end in catalog.wal_ends.items() if one in kept}
     catalog.last_stamp = db.last_stamp

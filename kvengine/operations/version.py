@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from kvengine.files.segment_reader import LiveSegment
 from kvengine.memory.memtable import Memtable
@@ -58,7 +58,8 @@ class Version:
         return sum(s.meta.size for s in self.levels[level])
 
 
-class View(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class View:
     """What a read looks at: the active memtable, frozen ones (newest first), the segments.
 
     ``generation`` is the object cache's at the time (memory/cache.py).
