@@ -10,7 +10,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PYTEST_ARGS ?=
 
-.PHONY: help demo test check test-planted bench torture clean
+.PHONY: help demo test check test-planted bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,14 +19,13 @@ help:
 	@echo "make check         ruff, mypy --strict, the floors of the house"
 	@echo "make test-planted  the tests of the tests: planted bugs must be caught"
 	@echo "make bench         the benchmark against other embedded stores"
-	@echo "make torture       long runs: crashes, load, large directories"
 	@echo "make clean         remove .venv, caches and builds"
 
 demo: $(VENV)/.stamp-demo
 	$(RUN) -m kvengine.demo $(DEMO_ARGS)
 
 test: $(VENV)/.stamp-test
-	$(RUN) -m pytest tests --ignore=tests/planted --ignore=tests/torture $(PYTEST_ARGS)
+	$(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
 
 check: $(VENV)/.stamp-test
 	$(RUN) -m ruff check .
@@ -39,9 +38,6 @@ test-planted: $(VENV)/.stamp-test
 
 bench: $(VENV)/.stamp-bench
 	$(RUN) -m benchmarks $(BENCH_ARGS)
-
-torture: $(VENV)/.stamp-test
-	$(RUN) -m pytest tests/torture $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -127,8 +127,9 @@ class Resolution:
         return delta
 
     def _below(self, name: Name) -> Stated:
-        if any(covers(one, name) for one in self._ranges):
-            return NOTHING
+        for one in self._ranges:
+            if covers(one, name):
+                return NOTHING
         return self._look_up(name)
 
     def _clear_range(self, operation: ClearRange) -> None:

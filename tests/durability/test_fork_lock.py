@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run_python(code: str, *args: object, timeout: float = 30) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, args)],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, *map(str, args)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -141,3 +141,39 @@ def test_tiny_range_clears() -> None:
         db.flush()
         db.clear_range("s", "", None)
         assert segment_bytes(db) < 1000, "one that covers them is worth it at once"
+
+
+def test_a_heavy_clear_after_a_light_one_starts_work() -> None:
+    """With background="none" a range clear that covers much is compacted inside its commit.
+
+    Once the first deletion of a memtable had been announced, later ones started nothing,
+    and two megabytes of cleared objects stayed until some other commit filled the memtable.
+    """
+    fs = MemoryFileSystem()
+    with kvengine.open("/db", fs=fs, background="none", durability="os") as db:
+        for n in range(40):
+            db.set("s", f"{n:03}", "n", bytes(50_000))
+        db.compact()
+        db.clear_range("s", "005", "006")
+        db.clear_range("s", "", None)
+        assert db.stats().bytes_on_disk < 1_000_000
+
+
+def test_entries_that_expire_weigh_what_they_hold() -> None:
+    """One large entry with a ttl beside small ones without is most of its object.
+
+    It was weighed by its number, so a segment that was nearly all expired was never rewritten.
+    """
+    fs, clock = MemoryFileSystem(), ManualClock()
+    options = {"background": "none", "durability": "os", "expiry_grace": 0.0, "clock": clock}
+    with kvengine.open("/db", fs=fs, **options) as db:
+        for n in range(100):
+            with db.batch() as batch:
+                batch.set("s", f"{n:03}", "large", bytes(10_000), ttl=5)
+                for one in range(9):
+                    batch.set("s", f"{n:03}", f"small{one}", b"1")
+        db.flush()
+        clock.advance(60)
+        db.set("s", "other", "n", b"1", ttl=1)  # a commit with an expiry: what is due is done
+        assert db.stats().bytes_on_disk < 300_000
+        assert db.get_all("s", "000") == {f"small{one}": b"1" for one in range(9)}
