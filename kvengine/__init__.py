@@ -13,9 +13,9 @@ object. See README.md and docs/.
 from __future__ import annotations
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from kvengine.batch import Batch
-from kvengine.engine import Engine, open_engine
 from kvengine.errors import (
     CorruptionError,
     DatabaseClosed,
@@ -30,17 +30,47 @@ from kvengine.errors import (
     VersionConflict,
     WriteFailed,
 )
-from kvengine.fs.paths import check_path
 from kvengine.interpreter import refuse_untested
-from kvengine.operations.evidence import Loss, RepairReport
-from kvengine.operations.repair import repair
-from kvengine.options import Options
-from kvengine.snapshot import Snapshot
-from kvengine.store import LevelStats, Stats, Store, StoredObject
+
+if TYPE_CHECKING:
+    from kvengine.batch import Batch
+    from kvengine.engine import Engine
+    from kvengine.operations.evidence import Loss, RepairReport
+    from kvengine.operations.repair import repair
+    from kvengine.options import Options
+    from kvengine.snapshot import Snapshot
+    from kvengine.store import LevelStats, Stats, Store, StoredObject
 
 __version__ = "0.1.0"
 
 refuse_untested()
+
+_HOMES = {
+    "Batch": "kvengine.batch",
+    "Engine": "kvengine.engine",
+    "LevelStats": "kvengine.store",
+    "Loss": "kvengine.operations.evidence",
+    "Options": "kvengine.options",
+    "RepairReport": "kvengine.operations.evidence",
+    "Snapshot": "kvengine.snapshot",
+    "Stats": "kvengine.store",
+    "Store": "kvengine.store",
+    "StoredObject": "kvengine.store",
+    "repair": "kvengine.operations.repair",
+}
+"""Where the names live that are imported when first asked for: importing kvengine costs little."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def open(path: str | os.PathLike[str], **options: object) -> Engine:
@@ -50,6 +80,9 @@ def open(path: str | os.PathLike[str], **options: object) -> Engine:
     DatabaseLocked, NotADatabase, UnsupportedFormat, CorruptionError, OSError,
     and ValueError or TypeError for options.
     """
+    from kvengine.engine import open_engine
+    from kvengine.fs.paths import check_path
+
     name = check_path("path", path)
     if name.startswith(("postgresql://", "postgres://")):
         raise KVEngineError("PostgreSQL back ends are not part of this release")
