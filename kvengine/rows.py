@@ -62,9 +62,6 @@ class Layer(NamedTuple):
     rows: Mapping[bytes, Row]
 
 
-EMPTY_LAYER = Layer((), {})
-
-
 def overlay_row(new: Row, old: Row) -> Row:
     """One row that says what ``new`` over ``old`` says. Neither may be a head of chunks."""
     if new.cleared:

@@ -15,8 +15,6 @@ from itertools import pairwise
 Fragment = tuple[bytes, bytes, int]
 Tombstones = tuple[Fragment, ...]
 
-NONE: Tombstones = ()
-
 
 def _start(fragment: Fragment) -> bytes:
     return fragment[0]

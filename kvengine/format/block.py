@@ -34,14 +34,6 @@ FILTER = 3
 TOMBSTONES = 4
 INDEX = 5
 PROPERTIES = 6
-KIND_NAMES = {
-    ROWS: "rows",
-    CHUNK: "chunk",
-    FILTER: "filter",
-    TOMBSTONES: "tombstones",
-    INDEX: "index",
-    PROPERTIES: "properties",
-}
 
 # Codecs, frozen. Compression gets numbers of its own when it comes.
 PLAIN = 0

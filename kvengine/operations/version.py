@@ -48,15 +48,6 @@ class Version:
                 found.append(level[at])
         return found
 
-    def overlapping(self, level: int, start: bytes, stop: bytes) -> list[LiveSegment]:
-        """Segments of a level that share a part of ``[start, stop)``."""
-        if level >= len(self.levels):
-            return []
-        return [s for s in self.levels[level] if s.meta.start < stop and start < s.meta.stop]
-
-    def bytes_of(self, level: int) -> int:
-        return sum(s.meta.size for s in self.levels[level])
-
 
 @dataclass(frozen=True, slots=True)
 class View:
