@@ -16,6 +16,7 @@ from random import Random
 from typing import NamedTuple
 
 import kvengine
+import kvengine.engine  # before the forks: no child shall spend its life on imports
 
 KEYS = [f"k{n:02}" for n in range(12)]
 SERVICE = "s"
