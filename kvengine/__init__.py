@@ -20,11 +20,14 @@ from kvengine.errors import (
     CorruptionError,
     DatabaseClosed,
     DatabaseLocked,
+    FieldError,
     ForkedError,
     KVEngineError,
     NotADatabase,
     ReadOnly,
     SerdeError,
+    SessionError,
+    SessionTimeout,
     UnsupportedFormat,
     ValueTooLarge,
     VersionConflict,
@@ -35,10 +38,16 @@ from kvengine.interpreter import refuse_untested
 if TYPE_CHECKING:
     from kvengine.batch import Batch
     from kvengine.engine import Engine
+    from kvengine.objects.virtual_object import VirtualObject
+    from kvengine.objects.workflow import Workflow
     from kvengine.operations.evidence import Loss, RepairReport
     from kvengine.operations.repair import repair
     from kvengine.options import Options
+    from kvengine.serdes import Serde
+    from kvengine.sessions.session import Session, session_of
     from kvengine.snapshot import Snapshot
+    from kvengine.state.base import State
+    from kvengine.state.field import field
     from kvengine.store import LevelStats, Stats, Store, StoredObject
 
 __version__ = "0.1.0"
@@ -52,11 +61,18 @@ _HOMES = {
     "Loss": "kvengine.operations.evidence",
     "Options": "kvengine.options",
     "RepairReport": "kvengine.operations.evidence",
+    "Serde": "kvengine.serdes",
+    "Session": "kvengine.sessions.session",
     "Snapshot": "kvengine.snapshot",
+    "State": "kvengine.state.base",
     "Stats": "kvengine.store",
     "Store": "kvengine.store",
     "StoredObject": "kvengine.store",
+    "VirtualObject": "kvengine.objects.virtual_object",
+    "Workflow": "kvengine.objects.workflow",
+    "field": "kvengine.state.field",
     "repair": "kvengine.operations.repair",
+    "session_of": "kvengine.sessions.session",
 }
 """Where the names live that are imported when first asked for: importing kvengine costs little."""
 
@@ -97,6 +113,7 @@ __all__ = [
     "DatabaseClosed",
     "DatabaseLocked",
     "Engine",
+    "FieldError",
     "ForkedError",
     "KVEngineError",
     "LevelStats",
@@ -105,15 +122,24 @@ __all__ = [
     "Options",
     "ReadOnly",
     "RepairReport",
+    "Serde",
     "SerdeError",
+    "Session",
+    "SessionError",
+    "SessionTimeout",
     "Snapshot",
+    "State",
     "Stats",
     "Store",
     "StoredObject",
     "UnsupportedFormat",
     "ValueTooLarge",
     "VersionConflict",
+    "VirtualObject",
+    "Workflow",
     "WriteFailed",
+    "field",
     "open",
     "repair",
+    "session_of",
 ]

@@ -27,6 +27,7 @@ from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
 from kvengine.names import END, Name, check_name, service_range
+from kvengine.objects.verbs import ObjectVerbs
 from kvengine.operations import install, statistics
 from kvengine.operations.close import close, forked
 from kvengine.operations.commit import Committer
@@ -36,13 +37,14 @@ from kvengine.operations.moment import hold
 from kvengine.operations.recover import open_owned, open_read_only
 from kvengine.operations.verify import verify
 from kvengine.options import Durability, Options
+from kvengine.sessions.host import Host
 from kvengine.snapshot import ReadVerbs, Snapshot
 from kvengine.store import Stats
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-class Engine(ReadVerbs):
+class Engine(ReadVerbs, ObjectVerbs):
     """The embedded Store: durable objects in one directory, owned by one process.
 
     Made by `kvengine.open`. Thread-safe. A context manager; `close` is
@@ -60,8 +62,10 @@ class Engine(ReadVerbs):
         self._maintenance = Maintenance(self._db, self._committer)
         self._scheduler = Scheduler(self._db, self._maintenance)
         self._reader = LiveReader(self._db)
+        self._host = Host(self, options.serde, options.serdes)
         self.get = self._reader.get  # type: ignore[method-assign]  # one frame less on hot paths
         self.get_all = self._reader.get_all  # type: ignore[method-assign]
+        self.load = self._reader.load  # type: ignore[method-assign]
         _engines.add(self)
         if not options.read_only:
             self._maintenance.note_stalls()
@@ -220,6 +224,7 @@ class Engine(ReadVerbs):
         self._is_closed = True
         self._closing = threading.Lock()
         self._scheduler.abandon()
+        self._host.forget_turns()
         forked(self._db)
 
 

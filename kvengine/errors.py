@@ -6,12 +6,15 @@
     ├── DatabaseClosed       used after close()
     ├── ForkedError          used in a child forked after open()
     ├── WriteFailed          an I/O error stopped writes until reopen      (its cause: the OSError)
-    ├── ReadOnly             a write on a store opened with read_only=True
+    ├── ReadOnly             a write where only reads are allowed: read_only=True, shared=True
     ├── VersionConflict      expect= did not hold; nothing was written     (.expected, .actual)
     ├── ValueTooLarge        a name, value or commit over its limit        (also a ValueError)
     ├── NotADatabase         a directory that holds no kvengine database
     ├── UnsupportedFormat    written by a newer kvengine
-    └── SerdeError           a value that does not encode or decode        (service, key, state_key)
+    ├── SerdeError           a value that does not encode or decode        (service, key, state_key)
+    │   └── FieldError       a field set to what is not of its type        (also a TypeError)
+    └── SessionError         a session nested, used after its end, ...
+        └── SessionTimeout   another session kept the object for too long  (also a TimeoutError)
 
 Arguments of the wrong type raise TypeError and arguments that make no sense
 ValueError, before anything is written.
@@ -69,7 +72,7 @@ class WriteFailed(KVEngineError):
 
 
 class ReadOnly(KVEngineError):
-    """The store was opened with ``read_only=True``."""
+    """A write to a store opened with ``read_only=True``, or in a shared session."""
 
 
 class VersionConflict(KVEngineError):
@@ -121,3 +124,15 @@ class SerdeError(KVEngineError):
 
     def __str__(self) -> str:
         return f"({self.service!r}, {self.key!r}, {self.state_key!r}): {self.reason}"
+
+
+class FieldError(SerdeError, TypeError):
+    """A field of a typed state was given a value that is not of its type; nothing was written."""
+
+
+class SessionError(KVEngineError):
+    """A session was used in a way that cannot work: nested, after its end, against its kind."""
+
+
+class SessionTimeout(SessionError, TimeoutError):
+    """The object was in other sessions for as long as ``timeout=`` allowed to wait."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 
 from kvengine.clock import Clock, SystemClock
 
@@ -42,6 +43,12 @@ class Options:
     expiry_grace
         How long after its expiry data may be dropped from disk. Reads see it as
         absent at once.
+    serde
+        How objects encode their values: ``"json"``, ``"msgpack"``, ``"bytes"``,
+        ``"pydantic"`` or a serde of one's own (kvengine.serdes). Reads and writes of
+        bytes (`Store`) pass it by.
+    serdes
+        The serdes of services that have another one, by name of the service.
     tombstone_age
         A deletion this old is compacted into the data beneath it even when
         nothing else calls for it, so that its space comes back.
@@ -75,6 +82,8 @@ class Options:
     max_clock_step: float = 60.0
     expiry_grace: float = 15.0
     tombstone_age: float = 30.0
+    serde: Any = "json"
+    serdes: Mapping[str, Any] = field(default_factory=dict)
     memtable_size: int = 16 * MIB
     cache_size: int = 64 * MIB
     block_size: int = 8 * KIB
@@ -96,6 +105,8 @@ class Options:
             raise ValueError(
                 f"background must be 'process', 'thread' or 'none', not {self.background!r}"
             )
+        if not isinstance(self.serdes, Mapping):
+            raise TypeError(f"serdes must map services to serdes, not {self.serdes!r}")
         self._check_types()
         for name in _POSITIVE:
             if not getattr(self, name) > 0:

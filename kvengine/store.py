@@ -179,8 +179,18 @@ class Writes(Protocol):
     ) -> int: ...
 
 
+class Snapshot(Reads, Protocol):
+    """Every read verb, as of one moment."""
+
+    def close(self) -> None: ...
+
+
 class Store(Reads, Writes, Protocol):
     """Durable state of objects. Thread-safe."""
+
+    def snapshot(self) -> Snapshot:
+        """All read verbs as of now."""
+        ...
 
     def stats(self) -> Stats: ...
 

@@ -21,6 +21,7 @@ NAMES = [
     "DatabaseClosed",
     "DatabaseLocked",
     "Engine",
+    "FieldError",
     "ForkedError",
     "KVEngineError",
     "LevelStats",
@@ -29,17 +30,26 @@ NAMES = [
     "Options",
     "ReadOnly",
     "RepairReport",
+    "Serde",
     "SerdeError",
+    "Session",
+    "SessionError",
+    "SessionTimeout",
     "Snapshot",
+    "State",
     "Stats",
     "Store",
     "StoredObject",
     "UnsupportedFormat",
     "ValueTooLarge",
     "VersionConflict",
+    "VirtualObject",
+    "Workflow",
     "WriteFailed",
+    "field",
     "open",
     "repair",
+    "session_of",
 ]
 
 READS = [
@@ -67,7 +77,7 @@ def test_the_exported_names() -> None:
 
 def test_the_verbs_of_each_type() -> None:
     """DESIGN.md 4: Store is the contract, Engine adds to it, a snapshot has the read verbs."""
-    engine = {*READS, *WRITES, "snapshot", "stats", "close"}
+    engine = {*READS, *WRITES, "snapshot", "object", "workflow", "stats", "close"}
     added = {"flush", "compact", "checkpoint", "verify", "helpers", "path", "release_files"}
     assert public(kvengine.Engine) == sorted(engine | added)
     assert public(kvengine.Snapshot) == sorted([*READS, "close", "stamp"])
@@ -84,7 +94,7 @@ def test_every_error_is_a_kvengine_error() -> None:
         for name in NAMES
         if isinstance(value := getattr(kvengine, name), type) and issubclass(value, Exception)
     ]
-    assert len(errors) == 12
+    assert len(errors) == 15
     assert all(issubclass(one, kvengine.KVEngineError) for one in errors)
     assert issubclass(kvengine.ValueTooLarge, ValueError)
 

@@ -1,0 +1,34 @@
+"""The verbs by which a store gives out its objects."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from kvengine.objects.virtual_object import VirtualObject
+from kvengine.objects.workflow import DAY, Workflow
+from kvengine.serdes.registry import SerdeChoice
+from kvengine.sessions.host import Host
+
+
+class ObjectVerbs:
+    """``object`` and ``workflow``, which every back end has."""
+
+    _host: Host
+
+    def object(self, service: str, key: str, *, serde: SerdeChoice | None = None) -> VirtualObject:
+        """A handle on an object, which need not exist. ``serde``: of its values."""
+        return VirtualObject(self._host, service, key, serde=serde)
+
+    def workflow(
+        self,
+        service: str,
+        key: str,
+        *,
+        retention: float | timedelta = DAY,
+        serde: SerdeChoice | None = None,
+    ) -> Workflow:
+        """A handle on a workflow, which is kept for ``retention`` once it is complete.
+
+        In seconds or as a timedelta, one day by default; zero: gone at completion.
+        """
+        return Workflow(self._host, service, key, retention=retention, serde=serde)

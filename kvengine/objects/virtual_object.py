@@ -1,0 +1,225 @@
+"""`VirtualObject`: the verbs of one object, with values instead of bytes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final, TypeVar, overload
+
+from kvengine.names import check_name
+from kvengine.options import Durability
+from kvengine.serdes.registry import SerdeChoice
+from kvengine.sessions.context import SessionContext
+from kvengine.sessions.host import Host
+from kvengine.sessions.mapping import StateMapping
+from kvengine.sessions.session import Session
+from kvengine.sessions.settings import USUAL, Preload, check
+from kvengine.state.base import State
+
+T = TypeVar("T")
+D = TypeVar("D")
+S = TypeVar("S", bound=State)
+
+
+class Handle:
+    """What names an object, and how its values are encoded. Holds nothing of its state."""
+
+    __slots__ = ("_codec", "_host")
+
+    _retention: int | None = None
+
+    def __init__(
+        self, host: Host, service: str, key: str, *, serde: SerdeChoice | None = None
+    ) -> None:
+        self._host = host
+        name = (check_name("service", service), check_name("key", key))
+        self._codec: Final = host.codec(name, serde)
+
+    @property
+    def service(self) -> str:
+        return self._codec.name[0]
+
+    @property
+    def key(self) -> str:
+        return self._codec.name[1]
+
+    def __eq__(self, other: object) -> bool:
+        """Handles are equal that name the same object of the same open store."""
+        if not isinstance(other, Handle):
+            return NotImplemented
+        return self._host is other._host and self._codec.name == other._codec.name
+
+    def __hash__(self) -> int:
+        return hash(self._codec.name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self._codec.name!r}>"
+
+
+class VirtualObject(Handle):
+    """An object: made by ``db.object(service, key)``, for the moment or for good.
+
+    Costs nothing but itself, so make them by the million, and share them
+    between threads. Each verb is one read or one commit; what must change
+    together runs in a `session`. Values go through the object's serde.
+
+    Raises what the store raises, and SerdeError for a value that does not
+    encode or decode, which names service, key and state key.
+    """
+
+    __slots__ = ()
+
+    @overload
+    def get(self, name: str, *, type: type[T], serde: SerdeChoice | None = None) -> T | None: ...
+
+    @overload
+    def get(
+        self, name: str, default: D, *, type: type[T], serde: SerdeChoice | None = None
+    ) -> T | D: ...
+
+    @overload
+    def get(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
+    ) -> Any: ...
+
+    def get(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
+    ) -> Any:
+        """The value of an entry; ``default`` where there is none. None may be a value.
+
+        ``type``: what it must be, anything that msgspec or pydantic validates;
+        ``bytes`` gives an entry as it is stored.
+        """
+        data = self._host.store.get(*self._codec.name, name)
+        return default if data is None else self._codec.decode(name, data, type, serde)
+
+    def get_all(self, *, type: Any = None) -> dict[str, Any]:
+        """The values of all entries, of one moment, in key order."""
+        decode = self._codec.decode
+        found = self._host.store.get_all(*self._codec.name)
+        return {name: decode(name, data, type) for name, data in found.items()}
+
+    def state_keys(
+        self, *, prefix: str = "", start: str = "", limit: int | None = None
+    ) -> list[str]:
+        """State keys in byte order, from ``start`` on."""
+        return self._host.store.state_keys(
+            *self._codec.name, prefix=prefix, start=start, limit=limit
+        )
+
+    def __contains__(self, name: str) -> bool:
+        return self._host.store.get(*self._codec.name, name) is not None
+
+    @property
+    def version(self) -> int:
+        """The stamp of the last commit that touched the object; 0 where it is absent."""
+        return self._host.store.version(*self._codec.name)
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the object expires, seconds since the epoch; None for never or absent."""
+        return self._host.store.expires_at(*self._codec.name)
+
+    def set(
+        self,
+        name: str,
+        value: Any,
+        *,
+        ttl: float | timedelta | None = None,
+        serde: SerdeChoice | None = None,
+    ) -> int:
+        """Set an entry; None is stored as a value. Returns the commit's stamp.
+
+        ``ttl`` in seconds or a timedelta; without one an old ttl ends.
+        """
+        data = self._codec.encode(check_name("state_key", name), value, serde)
+        return self._host.store.set(*self._codec.name, name, data, ttl=ttl)
+
+    def clear(self, name: str) -> int:
+        """Clear an entry."""
+        return self._host.store.clear(*self._codec.name, name)
+
+    def clear_all(self) -> int:
+        """Clear every entry of the object, and its expiry, by one small write."""
+        return self._host.store.clear_all(*self._codec.name)
+
+    def expire(self, *, at: float | None = None, ttl: float | timedelta | None = None) -> bool:
+        """Let the object expire at a time or after one; neither: never. Whether it exists."""
+        return self._host.store.expire(*self._codec.name, at=at, ttl=ttl)
+
+    def mapping(self) -> StateMapping:
+        """The object as a `MutableMapping` of state keys to values."""
+        return StateMapping(self)
+
+    @overload
+    def session(
+        self,
+        *,
+        preload: Preload = True,
+        preload_limit: int | None = None,
+        shared: bool = False,
+        timeout: float | timedelta | None = None,
+        durability: Durability | None = None,
+    ) -> SessionContext[Session]: ...
+
+    @overload
+    def session(
+        self,
+        state: type[S],
+        *,
+        preload: Preload = True,
+        preload_limit: int | None = None,
+        shared: bool = False,
+        timeout: float | timedelta | None = None,
+        durability: Durability | None = None,
+    ) -> SessionContext[S]: ...
+
+    def session(
+        self,
+        state: type[State] | None = None,
+        *,
+        preload: Preload = True,
+        preload_limit: int | None = None,
+        shared: bool = False,
+        timeout: float | timedelta | None = None,
+        durability: Durability | None = None,
+    ) -> SessionContext[Any]:
+        """The object, exclusively, for a ``with`` block; one atomic commit at its end.
+
+        state
+            A subclass of `kvengine.State`: the block gets one instead of a `Session`.
+        preload
+            True (eager): one read at the beginning, then none. False (lazy):
+            each entry on its first use, all of one moment. State keys: these at
+            the beginning, the others lazily.
+        preload_limit
+            Bytes of names and values that an eager session loads; what lies
+            beyond is lazy. None: no limit.
+        shared
+            Only read, beside an exclusive session and other shared ones. A
+            write raises ReadOnly.
+        timeout
+            Seconds to wait while others have the object, SessionTimeout past
+            them; None for ever. They come in order of arrival.
+        durability
+            Of the commit: ``"sync"`` or ``"os"``; None as the database has it.
+
+        Entering raises SessionError where this thread or task is in a session
+        of the object already. Leaving raises VersionConflict, with nothing
+        written, where the object was changed from outside or expired meanwhile.
+        """
+        if preload is True and preload_limit is None and timeout is None and durability is None:
+            settings = SHARED if shared else USUAL
+        else:
+            settings = check(preload, preload_limit, shared, timeout, durability)
+        if state is not None:
+            check_state(state)
+        return SessionContext(self._host, self._codec, state, settings, self._retention)
+
+
+SHARED = USUAL._replace(shared=True)
+
+
+def check_state(state: object) -> None:
+    """TypeError for anything but a subclass of State."""
+    if not (isinstance(state, type) and issubclass(state, State)):
+        raise TypeError(f"session() takes a subclass of kvengine.State, not {state!r}")

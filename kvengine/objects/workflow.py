@@ -1,0 +1,72 @@
+"""`Workflow`: an object that is kept for its retention once it is complete."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from kvengine.clock import SECOND
+from kvengine.objects.virtual_object import Handle, VirtualObject
+from kvengine.serdes.registry import SerdeChoice
+from kvengine.sessions.host import Host
+from kvengine.sessions.settings import check_retention
+
+DAY = timedelta(days=1)
+
+
+class WorkflowHandle(Handle):
+    """A handle with a retention."""
+
+    __slots__ = ("_retention",)
+
+    _retention: int
+
+    def __init__(
+        self,
+        host: Host,
+        service: str,
+        key: str,
+        *,
+        retention: float | timedelta = DAY,
+        serde: SerdeChoice | None = None,
+    ) -> None:
+        super().__init__(host, service, key, serde=serde)
+        self._retention = check_retention(retention)
+
+    @property
+    def retention(self) -> timedelta:
+        """How long the state stays readable once the workflow is complete."""
+        return timedelta(microseconds=self._retention)
+
+    @property
+    def _retention_seconds(self) -> float:
+        return self._retention / SECOND
+
+
+class Workflow(WorkflowHandle, VirtualObject):
+    """A workflow: a virtual object that ends.
+
+    It never expires before `complete`. From then on its state stays readable
+    for ``retention``, and reads as absent from that instant; then the same key
+    may run again. In a session ``complete()`` is part of the commit.
+    """
+
+    __slots__ = ()
+
+    def complete(self) -> bool:
+        """Start the retention clock; a retention of zero clears the state at once.
+
+        Completing again changes nothing. Whether there was any state.
+        """
+        store, name = self._host.store, self._codec.name
+        if not self._retention:
+            existed = store.version(*name) != 0
+            store.clear_all(*name)
+            return existed
+        if store.expires_at(*name) is not None:
+            return True
+        return store.expire(*name, ttl=self._retention_seconds)
+
+    @property
+    def completed(self) -> bool:
+        """Whether the workflow is complete and its state still readable."""
+        return self._host.store.expires_at(*self._codec.name) is not None

@@ -1,0 +1,58 @@
+"""Values of one object: its serde, and errors that say which entry they are about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvengine.errors import SerdeError
+from kvengine.names import Name
+from kvengine.serdes.base import Serde
+from kvengine.serdes.registry import SerdeChoice, find
+
+
+class Codec:
+    """Encodes and decodes the entries of one object. Raises SerdeError for each failure."""
+
+    __slots__ = ("name", "serde")
+
+    def __init__(self, name: Name, serde: Serde) -> None:
+        self.name = name
+        self.serde = serde
+
+    def encode(self, state_key: str, value: Any, serde: SerdeChoice | None = None) -> bytes:
+        chosen = self.serde if serde is None else find(serde)
+        try:
+            data = chosen.encode(value)
+        except Exception as error:
+            raise SerdeError(*self.name, state_key, _unencodable(value, error)) from error
+        if data.__class__ is not bytes:
+            reason = f"{type(chosen).__name__}.encode returned {type(data).__name__}, not bytes"
+            raise SerdeError(*self.name, state_key, reason)
+        return data
+
+    def decode(
+        self, state_key: str, data: bytes, type: Any = None, serde: SerdeChoice | None = None
+    ) -> Any:
+        chosen = self.serde if serde is None else find(serde)
+        try:
+            return chosen.decode(data, type)
+        except Exception as error:
+            wanted = "does not decode" if type is None else f"expected {type_name(type)}"
+            reason = f"{wanted} ({chosen.__class__.__name__}): {one_line(error)}"
+            raise SerdeError(*self.name, state_key, reason) from error
+
+
+def type_name(wanted: Any) -> str:
+    """A type as people write it."""
+    return wanted.__qualname__ if wanted.__class__ is type else str(wanted)
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, on one line, or its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _unencodable(value: Any, error: Exception) -> str:
+    if hasattr(value, "__await__"):
+        return f"a {type(value).__name__} is not a value: await it first"
+    return f"a value of type {type(value).__qualname__} does not encode: {one_line(error)}"

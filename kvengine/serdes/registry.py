@@ -1,0 +1,48 @@
+"""Serdes by name, for a database, a service, or one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Literal
+
+from kvengine.serdes.base import Serde
+from kvengine.serdes.json import JSONSerde
+from kvengine.serdes.msgpack import MsgpackSerde
+from kvengine.serdes.pydantic import PydanticSerde
+from kvengine.serdes.raw import BytesSerde
+
+SerdeName = Literal["json", "msgpack", "bytes", "pydantic"]
+SerdeChoice = SerdeName | Serde
+
+_NAMED: Mapping[str, Callable[[], Serde]] = {
+    "json": JSONSerde,
+    "msgpack": MsgpackSerde,
+    "bytes": BytesSerde,
+    "pydantic": PydanticSerde,
+}
+
+
+def find(choice: SerdeChoice) -> Serde:
+    """The serde of a name, or ``choice`` itself where it is one.
+
+    ValueError for an unknown name, TypeError for what has not the two methods,
+    ImportError where a serde's package is not installed.
+    """
+    if isinstance(choice, str):
+        return _named(choice)
+    if isinstance(choice, type):
+        raise TypeError(f"serde is the class {choice.__name__}: pass an instance of it")
+    if not isinstance(choice, Serde):
+        raise TypeError(
+            f"serde must be one of {', '.join(map(repr, _NAMED))}, or have the methods"
+            f" encode(value) and decode(data, type); not {type(choice).__name__}"
+        )
+    return choice
+
+
+@cache
+def _named(name: str) -> Serde:
+    if name not in _NAMED:
+        raise ValueError(f"no serde {name!r}: it is one of {', '.join(map(repr, _NAMED))}")
+    return _NAMED[name]()

@@ -1,0 +1,88 @@
+"""The ``with`` block of a session: its turn, its load, its commit, its end.
+
+Steps, and what an interrupt after each leaves:
+
+1. Queue up and wait for the turn (not where shared). Left: the turn is given back.
+2. Load. Left: the same.
+3. The block runs. Left: nothing is written, the turn is given back.
+4. Commit. Left: the commit is there in whole or not at all (operations/commit.py).
+5. End the session, give the turn back. Left: the turn ends with this object,
+   which nothing but the interrupted frame refers to (turns.py).
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from kvengine.errors import SessionError
+from kvengine.serdes.codec import Codec
+from kvengine.sessions.host import Host
+from kvengine.sessions.load import load
+from kvengine.sessions.session import Session
+from kvengine.sessions.settings import Settings
+from kvengine.sessions.turns import Turn, take
+from kvengine.state.base import State
+
+T = TypeVar("T")
+
+
+class SessionContext(Turn, Generic[T]):
+    """A session to come. Entering it gives a `Session`, or the typed state asked for."""
+
+    __slots__ = ("_codec", "_host", "_kind", "_retention", "_session", "_settings")
+
+    def __init__(
+        self,
+        host: Host,
+        codec: Codec,
+        kind: type[State] | None,
+        settings: Settings,
+        retention: int | None,
+    ) -> None:
+        self._host = host
+        self._codec = codec
+        self._kind = kind
+        self._settings = settings
+        self._retention = retention
+        self._session: Session | None = None
+
+    def __enter__(self) -> T:
+        if self._session is not None:
+            raise SessionError("this session is open already: make another by session(...)")
+        host, codec, settings = self._host, self._codec, self._settings
+        name = codec.name
+        try:
+            if not settings.shared:
+                take(host.turns, name, self, settings.timeout)
+            working, moment = load(host.store, name, settings)
+            self._session = session = Session(
+                host.store, working, moment, codec, settings, self._retention
+            )
+            entered: Any = session if self._kind is None else session._typed(self._kind)
+            return entered  # type: ignore[no-any-return]
+        except BaseException:
+            self._leave()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        session = self._session
+        try:
+            if kind is None and session is not None:
+                session._finish()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        try:
+            if self._session is not None:
+                self._session._end()
+                self._session = None
+        finally:
+            if not self._settings.shared:
+                self._host.turns.leave(self._codec.name, self)

@@ -1,0 +1,52 @@
+"""What a session begins with: its object at one moment, all of it, a part, or nothing yet."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from kvengine.names import Name
+from kvengine.sessions.settings import Settings
+from kvengine.sessions.working import Working
+from kvengine.store import Snapshot, Store
+
+_Known = dict[str, bytes | None]
+
+
+def load(store: Store, name: Name, settings: Settings) -> tuple[Working, Snapshot | None]:
+    """The working state, and the moment to ask for what it lacks (None: it lacks nothing).
+
+    Eager: one read. Else a snapshot fixes the moment, so that what is read late
+    is of the same instant as what was read early.
+    """
+    if settings.preload is True and settings.preload_limit is None:
+        found = store.load(*name)
+        if found is None:
+            return Working(name, 0, None, {}, True), None
+        entries = cast(_Known, found.entries)
+        return Working(name, found.version, found.expires_at, entries, True), None
+    moment = store.snapshot()
+    try:
+        working = _part(moment, name, settings)
+    except BaseException:
+        moment.close()
+        raise
+    if working.complete:
+        moment.close()
+        return working, None
+    return working, moment
+
+
+def _part(moment: Snapshot, name: Name, settings: Settings) -> Working:
+    if settings.preload is True:
+        found = moment.load(*name, max_bytes=settings.preload_limit)
+        if found is None:
+            return Working(name, 0, None, {}, True)
+        entries = cast(_Known, found.entries)
+        return Working(name, found.version, found.expires_at, entries, found.complete)
+    version = moment.version(*name)
+    if not version:
+        return Working(name, 0, None, {}, True)
+    working = Working(name, version, moment.expires_at(*name), {}, False)
+    if settings.preload:
+        working.learn(moment.get_many(*name, settings.preload), settings.preload)
+    return working

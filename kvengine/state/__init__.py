@@ -1,0 +1,1 @@
+"""Typed state: a class whose annotations are state keys."""

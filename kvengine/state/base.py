@@ -1,0 +1,252 @@
+"""`State`: attributes that are the entries of an object."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self, get_origin, get_type_hints
+
+from kvengine.errors import ReadOnly, SessionError
+from kvengine.serdes.codec import Codec
+from kvengine.serdes.json import JSONSerde
+from kvengine.state.cells import Cells, Detached
+from kvengine.state.field import MISSING, UNCHANGING, Field
+
+_NOWHERE = Codec(("", ""), JSONSerde())
+"""Of states without a session."""
+
+
+class State:
+    """The base of typed states. Annotated attributes are fields, each an entry of the object::
+
+        class Greeter(kvengine.State):
+            name: str = "world"
+            count: int = 0
+
+        with db.object("Greeter", "alice").session(Greeter) as state:
+            state.count += 1
+
+    A field is validated when it is first read and when it is set; ``del``
+    clears its entry, and it reads as its default again. A value changed in
+    place (a list appended to) is noticed when the session commits. Entries that
+    no field names are kept as they are. Made by itself, ``Greeter(count=3)``
+    lives in memory, for tests.
+
+    SerdeError where stored bytes do not fit the field, FieldError (a TypeError
+    too) where a value does not; both name it.
+    """
+
+    __slots__ = ("__dict__", "_kv_cells", "_kv_codec", "_kv_watched")
+
+    _kv_fields: ClassVar[dict[str, Field]] = {}
+    _kv_cells: Cells
+    _kv_codec: Codec
+    _kv_watched: dict[str, bytes]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        annotations = {
+            name: one
+            for name, one in inspect.get_annotations(cls).items()
+            if not _is_class_variable(one)
+        }
+        own = {name: _declared(cls, name) for name in annotations}
+        cls._kv_fields = fields = {**cls._kv_fields, **own}
+        for name, one in fields.items():
+            if vars(cls).get(name, one) is not one:
+                raise TypeError(f"{cls.__qualname__}.{name} hides a field: annotate it")
+        _refuse_shared_entries(cls, fields)
+        frame = sys._getframe(1)
+        here = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
+        _resolve(cls, own, annotations, here, final=False)
+
+    def __init__(self, **values: Any) -> None:
+        """A state in memory alone, with the fields of these values."""
+        self._kv_bind(Detached(), _NOWHERE)
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    # --- what people call; names that no field may have
+
+    def commit(self) -> int | None:
+        """Commit what has changed so far; see `Session.commit`."""
+        return self._kv_session("commit").commit()  # type: ignore[no-any-return]
+
+    def clear_all(self) -> None:
+        """Clear every entry of the object, those that no field names too."""
+        self._kv_session("clear_all").clear_all()
+
+    def complete(self) -> None:
+        """Complete the workflow with the commit; see `Session.complete`."""
+        self._kv_session("complete").complete()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(self)
+        field = kind._kv_fields.get(name)
+        if field is None:
+            if isinstance(getattr(kind, name, None), property):
+                object.__setattr__(self, name, value)
+                return
+            raise AttributeError(
+                f"{kind.__qualname__} has no field {name!r}: it would not be stored"
+            )
+        data = field.encode(self._kv_codec, kind, value)
+        self._kv_cells._write(field.state_key, data)
+        for alias in field.aliases:
+            self._kv_cells._erase(alias)
+        self._kv_keep(field, value, data)
+
+    def __delattr__(self, name: str) -> None:
+        field = type(self)._kv_fields.get(name)
+        if field is None:
+            raise AttributeError(f"{type(self).__qualname__} has no field {name!r}")
+        for state_key in (field.state_key, *field.aliases):
+            self._kv_cells._erase(state_key)
+        self._kv_watched.pop(name, None)
+        self.__dict__.pop(name, None)
+
+    def __repr__(self) -> str:
+        known = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__qualname__}({known})"
+
+    # --- what a session calls
+
+    @classmethod
+    def _kv_over(cls, cells: Cells, codec: Codec) -> Self:
+        """A state whose entries are those of a session."""
+        state = cls.__new__(cls)
+        state._kv_bind(cells, codec)
+        return state
+
+    @classmethod
+    def _kv_entries(cls) -> tuple[str, ...]:
+        """The state keys that fields may lie in."""
+        found = cls._kv_fields.values()
+        return tuple(name for one in found for name in (one.state_key, *one.aliases))
+
+    def _kv_collect(self) -> None:
+        """Write what was changed in place; ReadOnly where only reads are allowed."""
+        for name, before in list(self._kv_watched.items()):
+            value = self.__dict__[name]
+            field, codec, kind = type(self)._kv_fields[name], self._kv_codec, type(self)
+            data = field.encode(codec, kind, value)
+            if data == before or data == field.encode(
+                codec, kind, field.decode(codec, kind, before)
+            ):
+                continue
+            try:
+                self._kv_cells._write(field.state_key, data)
+            except ReadOnly as error:
+                raise ReadOnly(
+                    f"{kind.__qualname__}.{name} was changed in place in a shared session,"
+                    " which only reads"
+                ) from error
+            for alias in field.aliases:
+                self._kv_cells._erase(alias)
+            self._kv_watched[name] = data
+
+    def _kv_forget(self, state_key: str | None = None) -> None:
+        """The entry (None: every one) was changed beside this state: read it anew."""
+        for name, field in type(self)._kv_fields.items():
+            if state_key is None or state_key == field.state_key or state_key in field.aliases:
+                self.__dict__.pop(name, None)
+                self._kv_watched.pop(name, None)
+
+    # --- what a field calls
+
+    def _kv_load(self, field: Field) -> Any:
+        kind, codec = type(self), self._kv_codec
+        for state_key in (field.state_key, *field.aliases):
+            data = self._kv_cells._read(state_key)
+            if data is not None:
+                value = field.decode(codec, kind, data, state_key)
+                break
+        else:
+            value = field.initial(kind)
+            data = b"" if value.__class__ in UNCHANGING else field.encode(codec, kind, value)
+        self.__dict__[field.attribute] = value
+        if value.__class__ not in UNCHANGING:
+            self._kv_watched[field.attribute] = data
+        return value
+
+    def _kv_keep(self, field: Field, value: Any, data: bytes) -> None:
+        """Remember what was set. One that cannot change is read back as it will load."""
+        if value.__class__ in field.plain:
+            self.__dict__[field.attribute] = value
+        elif value.__class__ in UNCHANGING:
+            self.__dict__.pop(field.attribute, None)
+            self._kv_watched.pop(field.attribute, None)
+        else:
+            self.__dict__[field.attribute] = value
+            self._kv_watched[field.attribute] = data
+
+    def _kv_bind(self, cells: Cells, codec: Codec) -> None:
+        object.__setattr__(self, "_kv_cells", cells)
+        object.__setattr__(self, "_kv_codec", codec)
+        object.__setattr__(self, "_kv_watched", {})
+
+    def _kv_session(self, verb: str) -> Any:
+        if isinstance(self._kv_cells, Detached):
+            raise SessionError(f"{verb}() needs a session: this {type(self).__qualname__} has none")
+        return self._kv_cells
+
+
+def _resolve(
+    cls: type[State],
+    fields: dict[str, Field],
+    annotations: dict[str, Any],
+    here: dict[str, Any],
+    *,
+    final: bool,
+) -> None:
+    """Settle the types of a class's own fields; those that name the unknown are left for later.
+
+    ``here``: what the scope around the class holds. ``final``: NameError for the unknown.
+    """
+    names = {**vars(sys.modules[cls.__module__]), **here}
+    for name, one in fields.items():
+        alone = SimpleNamespace(__annotations__={name: annotations[name]})
+        try:
+            one.settle(get_type_hints(alone, names, include_extras=True)[name])
+        except NameError:
+            if final:
+                raise
+            one.resolve = partial(_resolve, cls, {name: one}, annotations, here, final=True)
+
+
+def _declared(cls: type[State], attribute: str) -> Field:
+    """The field that an annotation declares; it takes the place of the default."""
+    if attribute.startswith("_"):
+        raise TypeError(
+            f"{cls.__qualname__}.{attribute}: a field may not begin with an underscore;"
+            " field(state_key=...) lets it live in any entry"
+        )
+    if hasattr(State, attribute):
+        raise TypeError(
+            f"{cls.__qualname__}.{attribute} is a verb of every state; name the field otherwise,"
+            f" with field(state_key={attribute!r})"
+        )
+    given = vars(cls).get(attribute, MISSING)
+    one = given if isinstance(given, Field) else Field(given, None, None, (), None)
+    one.belongs(attribute)
+    setattr(cls, attribute, one)
+    return one
+
+
+def _is_class_variable(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.replace("typing.", "").replace("t.", "").startswith("ClassVar")
+    return annotation is ClassVar or get_origin(annotation) is ClassVar
+
+
+def _refuse_shared_entries(cls: type[State], fields: dict[str, Field]) -> None:
+    taken: dict[str, str] = {}
+    for attribute, one in fields.items():
+        for state_key in (one.state_key, *one.aliases):
+            if taken.setdefault(state_key, attribute) != attribute:
+                raise TypeError(
+                    f"{cls.__qualname__}: the fields {taken[state_key]!r} and {attribute!r}"
+                    f" both live in entry {state_key!r}"
+                )

@@ -1,0 +1,31 @@
+"""What a typed state stands on: the entries of one object, as bytes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Cells(Protocol):
+    """Entries to read and write. A session is one; `Detached` is one in memory alone."""
+
+    def _read(self, state_key: str, /) -> bytes | None: ...
+
+    def _write(self, state_key: str, data: bytes, /) -> None: ...
+
+    def _erase(self, state_key: str, /) -> None: ...
+
+
+class Detached:
+    """The entries of a state that no session holds: for tests of what works on states."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, bytes] = {}
+
+    def _read(self, state_key: str, /) -> bytes | None:
+        return self._entries.get(state_key)
+
+    def _write(self, state_key: str, data: bytes, /) -> None:
+        self._entries[state_key] = data
+
+    def _erase(self, state_key: str, /) -> None:
+        self._entries.pop(state_key, None)

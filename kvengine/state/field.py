@@ -1,0 +1,162 @@
+"""A field of a typed state: its entry, its type, its default."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+from uuid import UUID
+
+from kvengine.errors import FieldError, SerdeError
+from kvengine.names import check_name
+from kvengine.serdes.codec import Codec, type_name
+from kvengine.serdes.json import JSONSerde
+from kvengine.serdes.raw import BytesSerde
+from kvengine.serdes.registry import SerdeChoice
+
+MISSING: Any = type("Missing", (), {"__repr__": lambda _: "<no default>"})()
+"""The default of a field that has none."""
+
+PLAIN = frozenset({int, str, bool, float, NoneType})
+"""Types whose values every serde stores as they are: nothing to check beyond the type."""
+
+UNCHANGING = PLAIN | {bytes, date, datetime, time, timedelta, Decimal, UUID}
+"""Types whose values cannot change in place."""
+
+_BYTES = BytesSerde()
+
+
+class Field:
+    """Reads one attribute of a state the first time; the instance keeps it from then on.
+
+    ``state_key`` is the entry it lives in; ``aliases`` are entries that it may
+    lie in yet, from before it was renamed.
+    """
+
+    __slots__ = (
+        "aliases",
+        "attribute",
+        "default",
+        "factory",
+        "plain",
+        "resolve",
+        "serde",
+        "state_key",
+        "type",
+    )
+
+    def __init__(
+        self,
+        default: Any,
+        factory: Callable[[], Any] | None,
+        state_key: str | None,
+        aliases: tuple[str, ...],
+        serde: SerdeChoice | None,
+    ) -> None:
+        self.default = default
+        self.factory = factory
+        self.aliases = aliases
+        self.serde = serde
+        self.attribute = ""
+        self.state_key = state_key if state_key is not None else ""
+        self.type: Any = None
+        self.plain: frozenset[type] = frozenset()
+        self.resolve: Callable[[], object] | None = None
+        """Settles the type, where the annotation names what was not yet defined."""
+
+    def belongs(self, attribute: str) -> None:
+        """Take the attribute's name, for the state key too where none was given."""
+        self.attribute = attribute
+        self.state_key = self.state_key or attribute
+
+    def settle(self, wanted: Any) -> None:
+        """Take the type that the annotation names."""
+        self.type = wanted
+        self.plain = _plain(wanted)
+        self.resolve = None
+
+    def __get__(self, state: Any, owner: type) -> Any:
+        return self if state is None else state._kv_load(self)
+
+    def initial(self, owner: type) -> Any:
+        """The default, a copy of its own where it could change; AttributeError for none."""
+        if self.factory is not None:
+            return self.factory()
+        if self.default is MISSING:
+            raise AttributeError(
+                f"{owner.__qualname__}.{self.attribute} is not set, and has no default"
+            )
+        if self.default.__class__ in UNCHANGING:
+            return self.default
+        return copy.deepcopy(self.default)
+
+    # --- values and bytes
+
+    def encode(self, codec: Codec, owner: type, value: Any) -> bytes:
+        """The bytes of a value; FieldError where it is not of the field's type."""
+        if self.resolve is not None:
+            self.resolve()
+        try:
+            data = codec.encode(self.state_key, value, self._serde(codec))
+            if value.__class__ not in self.plain:
+                codec.decode(self.state_key, data, self.type, self._serde(codec))
+        except SerdeError as error:
+            reason = f"{owner.__qualname__}.{self.attribute}: {error.reason}"
+            raise FieldError(*codec.name, self.state_key, reason) from error
+        return data
+
+    def decode(self, codec: Codec, owner: type, data: bytes, state_key: str | None = None) -> Any:
+        """The value of stored bytes; SerdeError names the field where they do not fit it."""
+        if self.resolve is not None:
+            self.resolve()
+        at = self.state_key if state_key is None else state_key
+        try:
+            return codec.decode(at, data, self.type, self._serde(codec))
+        except SerdeError as error:
+            reason = f"{owner.__qualname__}.{self.attribute}: {error.reason}"
+            raise SerdeError(*codec.name, at, reason) from error
+
+    def _serde(self, codec: Codec) -> SerdeChoice | None:
+        if self.serde is None and self.type is bytes and isinstance(codec.serde, JSONSerde):
+            return _BYTES
+        return self.serde
+
+    def __repr__(self) -> str:
+        return f"<field {self.attribute}: {type_name(self.type)}, entry {self.state_key!r}>"
+
+
+def field(
+    *,
+    default: Any = MISSING,
+    default_factory: Callable[[], Any] | None = None,
+    alias: str | tuple[str, ...] = (),
+    state_key: str | None = None,
+    serde: SerdeChoice | None = None,
+) -> Any:
+    """A field of a typed state that needs more than a default.
+
+    ``alias``: the state key, or keys, that the field had before: read where its
+    own entry is absent, cleared when the field is set or deleted. ``state_key``:
+    the entry to live in, where the attribute's name will not do.
+    ``default_factory`` makes a default anew for each state. ``serde``: of this field.
+    """
+    if default is not MISSING and default_factory is not None:
+        raise TypeError("field() takes default= or default_factory=, not both")
+    if default_factory is not None and not callable(default_factory):
+        raise TypeError("default_factory must be callable")
+    aliases = (alias,) if isinstance(alias, str) else tuple(alias)
+    for name in aliases:
+        check_name("alias", name)
+    if state_key is not None:
+        check_name("state_key", state_key)
+    return Field(default, default_factory, state_key, aliases, serde)
+
+
+def _plain(wanted: Any) -> frozenset[type]:
+    """Classes whose every instance is a value of this type; empty where values must be checked."""
+    parts = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+    found = frozenset(NoneType if part is None else part for part in parts)
+    return found if found <= PLAIN else frozenset()
