@@ -76,6 +76,11 @@ class Engine(ReadVerbs, ObjectVerbs):
         """The directory, absolute."""
         return self._db.directory
 
+    @property
+    def options(self) -> Options:
+        """What it was opened with."""
+        return self._db.options
+
     # --- writing
 
     def set(
@@ -147,6 +152,15 @@ class Engine(ReadVerbs, ObjectVerbs):
         stamp, _ = self._committer.commit(batch.operations, expect, durability)
         batch.close(stamp)
         return stamp
+
+    def may_wait(self, durability: Durability | None = None) -> bool:
+        """Whether a commit made now may wait: for a sync, for back-pressure, for work in place."""
+        db = self._db
+        return (
+            (durability or db.options.durability) == "sync"
+            or db.options.background == "none"
+            or bool(db.pending or db.stalled)
+        )
 
     # --- the whole
 

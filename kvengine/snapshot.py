@@ -40,6 +40,9 @@ class ReadVerbs:
     def version(self, service: str, key: str) -> int:
         return self._reader.version(service, key)
 
+    def in_memory(self, service: str, key: str) -> bool:
+        return self._reader.in_memory(service, key)
+
     def services(self) -> list[str]:
         return self._reader.services()
 

@@ -114,6 +114,10 @@ class Reads(Protocol):
         """The stamp of the last commit that touched an object; 0 where it is absent."""
         ...
 
+    def in_memory(self, service: str, key: str) -> bool:
+        """Whether the verbs on this object would answer without waiting for a disk or a server."""
+        ...
+
     def services(self) -> list[str]:
         """Services that hold at least one object, in order."""
         ...

@@ -12,7 +12,7 @@ from kvengine.sessions.context import SessionContext
 from kvengine.sessions.host import Host
 from kvengine.sessions.mapping import StateMapping
 from kvengine.sessions.session import Session
-from kvengine.sessions.settings import USUAL, Preload, check
+from kvengine.sessions.settings import Preload, check
 from kvengine.state.base import State
 
 T = TypeVar("T")
@@ -20,8 +20,16 @@ D = TypeVar("D")
 S = TypeVar("S", bound=State)
 
 
-class Handle:
-    """What names an object, and how its values are encoded. Holds nothing of its state."""
+class VirtualObject:
+    """An object: made by ``db.object(service, key)``, for the moment or for good.
+
+    Costs nothing but itself, so make them by the million, and share them
+    between threads. Each verb is one read or one commit; what must change
+    together runs in a `session`. Values go through the object's serde.
+
+    Raises what the store raises, and SerdeError for a value that does not
+    encode or decode, which names service, key and state key.
+    """
 
     __slots__ = ("_codec", "_host")
 
@@ -44,7 +52,7 @@ class Handle:
 
     def __eq__(self, other: object) -> bool:
         """Handles are equal that name the same object of the same open store."""
-        if not isinstance(other, Handle):
+        if not isinstance(other, VirtualObject):
             return NotImplemented
         return self._host is other._host and self._codec.name == other._codec.name
 
@@ -53,20 +61,6 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._codec.name!r}>"
-
-
-class VirtualObject(Handle):
-    """An object: made by ``db.object(service, key)``, for the moment or for good.
-
-    Costs nothing but itself, so make them by the million, and share them
-    between threads. Each verb is one read or one commit; what must change
-    together runs in a `session`. Values go through the object's serde.
-
-    Raises what the store raises, and SerdeError for a value that does not
-    encode or decode, which names service, key and state key.
-    """
-
-    __slots__ = ()
 
     @overload
     def get(self, name: str, *, type: type[T], serde: SerdeChoice | None = None) -> T | None: ...
@@ -207,19 +201,5 @@ class VirtualObject(Handle):
         of the object already. Leaving raises VersionConflict, with nothing
         written, where the object was changed from outside or expired meanwhile.
         """
-        if preload is True and preload_limit is None and timeout is None and durability is None:
-            settings = SHARED if shared else USUAL
-        else:
-            settings = check(preload, preload_limit, shared, timeout, durability)
-        if state is not None:
-            check_state(state)
+        settings = check(state, preload, preload_limit, shared, timeout, durability)
         return SessionContext(self._host, self._codec, state, settings, self._retention)
-
-
-SHARED = USUAL._replace(shared=True)
-
-
-def check_state(state: object) -> None:
-    """TypeError for anything but a subclass of State."""
-    if not (isinstance(state, type) and issubclass(state, State)):
-        raise TypeError(f"session() takes a subclass of kvengine.State, not {state!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from kvengine.clock import SECOND
-from kvengine.objects.virtual_object import Handle, VirtualObject
+from kvengine.objects.virtual_object import VirtualObject
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.sessions.host import Host
 from kvengine.sessions.settings import check_retention
@@ -13,8 +13,13 @@ from kvengine.sessions.settings import check_retention
 DAY = timedelta(days=1)
 
 
-class WorkflowHandle(Handle):
-    """A handle with a retention."""
+class Workflow(VirtualObject):
+    """A workflow: a virtual object that ends.
+
+    It never expires before `complete`. From then on its state stays readable
+    for ``retention``, and reads as absent from that instant; then the same key
+    may run again. In a session ``complete()`` is part of the commit.
+    """
 
     __slots__ = ("_retention",)
 
@@ -40,17 +45,6 @@ class WorkflowHandle(Handle):
     @property
     def _retention_seconds(self) -> float:
         return self._retention / SECOND
-
-
-class Workflow(WorkflowHandle, VirtualObject):
-    """A workflow: a virtual object that ends.
-
-    It never expires before `complete`. From then on its state stays readable
-    for ``retention``, and reads as absent from that instant; then the same key
-    may run again. In a session ``complete()`` is part of the commit.
-    """
-
-    __slots__ = ()
 
     def complete(self) -> bool:
         """Start the retention clock; a retention of zero clears the state at once.

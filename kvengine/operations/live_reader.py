@@ -60,6 +60,9 @@ class LiveReader(Reader):
         found = self.hot((service, key))
         return found if found is not None else super()._live(service, key)
 
+    def in_memory(self, service: str, key: str) -> bool:
+        return self.hot((service, key)) is not None or super().in_memory(service, key)
+
     def state_keys(
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:

@@ -17,6 +17,7 @@ from kvengine.names import (
 )
 from kvengine.operations import listing, read
 from kvengine.operations.database import Database
+from kvengine.operations.in_memory import in_memory
 from kvengine.operations.moment import Moment
 from kvengine.operations.version import View
 from kvengine.rows import Resolved
@@ -167,6 +168,12 @@ class Reader:
     def version(self, service: str, key: str) -> int:
         found = self._live(service, key)
         return found.version if found is not None else 0
+
+    def in_memory(self, service: str, key: str) -> bool:
+        """Whether the verbs on this object would answer without touching a file."""
+        name = _checked(service, key)
+        view, stamp = self._moment()
+        return in_memory(view, self._db.cache, name, stamp)
 
     def services(self) -> list[str]:
         moment, ours = self._hold()

@@ -19,7 +19,7 @@ from kvengine.errors import SessionError
 from kvengine.serdes.codec import Codec
 from kvengine.sessions.host import Host
 from kvengine.sessions.load import load
-from kvengine.sessions.session import Session
+from kvengine.sessions.session import Session, SessionVerbs
 from kvengine.sessions.settings import Settings
 from kvengine.sessions.turns import Turn, take
 from kvengine.state.base import State
@@ -27,8 +27,8 @@ from kvengine.state.base import State
 T = TypeVar("T")
 
 
-class SessionContext(Turn, Generic[T]):
-    """A session to come. Entering it gives a `Session`, or the typed state asked for."""
+class Block(Turn):
+    """What is the same for the ``with`` block of a thread and the ``async with`` of a task."""
 
     __slots__ = ("_codec", "_host", "_kind", "_retention", "_session", "_settings")
 
@@ -45,22 +45,42 @@ class SessionContext(Turn, Generic[T]):
         self._kind = kind
         self._settings = settings
         self._retention = retention
-        self._session: Session | None = None
+        self._session: Any = None
 
-    def __enter__(self) -> T:
+    def _refuse_nested(self) -> None:
         if self._session is not None:
             raise SessionError("this session is open already: make another by session(...)")
+
+    def _open(self, session: SessionVerbs) -> Any:
+        """What the block gets: the session, or the typed state asked for."""
+        self._session = session
+        return session if self._kind is None else session._typed(self._kind)
+
+    def _leave(self) -> None:
+        """End the session and give the turn back. May be called again."""
+        try:
+            if self._session is not None:
+                self._session._end()
+                self._session = None
+        finally:
+            if not self._settings.shared:
+                self._host.turns.leave(self._codec.name, self)
+
+
+class SessionContext(Block, Generic[T]):
+    """A session to come. Entering it gives a `Session`, or the typed state asked for."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> T:
+        self._refuse_nested()
         host, codec, settings = self._host, self._codec, self._settings
-        name = codec.name
         try:
             if not settings.shared:
-                take(host.turns, name, self, settings.timeout)
-            working, moment = load(host.store, name, settings)
-            self._session = session = Session(
-                host.store, working, moment, codec, settings, self._retention
-            )
-            entered: Any = session if self._kind is None else session._typed(self._kind)
-            return entered  # type: ignore[no-any-return]
+                take(host.turns, codec.name, self, settings.timeout)
+            working, moment = load(host.store, codec.name, settings)
+            session = Session(host.store, working, moment, codec, settings, self._retention)
+            return self._open(session)  # type: ignore[no-any-return]
         except BaseException:
             self._leave()
             raise
@@ -71,18 +91,8 @@ class SessionContext(Turn, Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        session = self._session
         try:
-            if kind is None and session is not None:
-                session._finish()
+            if kind is None and self._session is not None:
+                self._session._finish()
         finally:
             self._leave()
-
-    def _leave(self) -> None:
-        try:
-            if self._session is not None:
-                self._session._end()
-                self._session = None
-        finally:
-            if not self._settings.shared:
-                self._host.turns.leave(self._codec.name, self)

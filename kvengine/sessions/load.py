@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import cast
 
 from kvengine.names import Name
@@ -12,8 +13,12 @@ from kvengine.store import Snapshot, Store
 _Known = dict[str, bytes | None]
 
 
-def load(store: Store, name: Name, settings: Settings) -> tuple[Working, Snapshot | None]:
+def load(
+    store: Store, name: Name, settings: Settings, always: Collection[str] = ()
+) -> tuple[Working, Snapshot | None]:
     """The working state, and the moment to ask for what it lacks (None: it lacks nothing).
+
+    ``always``: state keys that are loaded whatever the settings say.
 
     Eager: one read. Else a snapshot fixes the moment, so that what is read late
     is of the same instant as what was read early.
@@ -27,6 +32,9 @@ def load(store: Store, name: Name, settings: Settings) -> tuple[Working, Snapsho
     moment = store.snapshot()
     try:
         working = _part(moment, name, settings)
+        missing = [state_key for state_key in always if working.missing(state_key)]
+        if missing:
+            working.learn(moment.get_many(*name, missing), missing)
     except BaseException:
         moment.close()
         raise

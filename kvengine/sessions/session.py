@@ -147,6 +147,11 @@ class SessionVerbs:
         if self._moment is not None:
             self._moment.close()
 
+    @property
+    def _asked(self) -> Snapshot:
+        assert self._moment is not None
+        return self._moment
+
     # --- what a typed state asks for
 
     def _read(self, state_key: str) -> bytes | None:
@@ -238,11 +243,6 @@ class Session(SessionVerbs):
                 working.learn({} if found is None else {state_key: found}, (state_key,))
                 return found
         return data
-
-    @property
-    def _asked(self) -> Snapshot:
-        assert self._moment is not None
-        return self._moment
 
 
 def session_of(state: State) -> Session:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from kvengine.batch import duration
 from kvengine.names import check_name
 from kvengine.options import Durability
+from kvengine.state.base import State
 
 Preload = bool | Iterable[str]
 
@@ -25,39 +26,58 @@ class Settings(NamedTuple):
 
 
 USUAL = Settings()
+SHARED = Settings(shared=True)
 
 
 def check(
+    state: type[State] | None,
     preload: Preload,
     preload_limit: int | None,
     shared: bool,
     timeout: float | timedelta | None,
     durability: Durability | None,
 ) -> Settings:
-    """TypeError or ValueError for settings that make no sense."""
-    if not isinstance(preload, bool):
-        if isinstance(preload, (str, bytes)) or not isinstance(preload, Iterable):
-            raise TypeError(
-                f"preload must be True, False or state keys, not {type(preload).__name__}"
-            )
-        preload = tuple(check_name("preload", name) for name in preload)
-    if preload_limit is not None:
-        if isinstance(preload_limit, bool) or not isinstance(preload_limit, int):
-            raise TypeError(f"preload_limit must be int, not {type(preload_limit).__name__}")
-        if preload_limit < 0:
-            raise ValueError(f"preload_limit must not be negative, not {preload_limit}")
-        if preload is not True:
-            raise ValueError("preload_limit is of preload=True: nothing else loads what is there")
-    if isinstance(timeout, timedelta):
-        timeout = timeout.total_seconds()
-    if timeout is not None:
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-            raise TypeError(f"timeout must be seconds or None, not {type(timeout).__name__}")
-        if not 0 <= timeout < math.inf:
-            raise ValueError(f"timeout must be seconds from 0 on, not {timeout!r}")
+    """TypeError or ValueError for arguments of ``session(...)`` that make no sense."""
+    if state is not None and not (isinstance(state, type) and issubclass(state, State)):
+        raise TypeError(f"session() takes a subclass of kvengine.State, not {state!r}")
+    if preload is True and preload_limit is None and timeout is None and durability is None:
+        return SHARED if shared else USUAL
     if durability not in (None, "sync", "os"):
         raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
-    return Settings(preload, preload_limit, bool(shared), timeout, durability)
+    chosen = _preload(preload)
+    _check_limit(preload_limit, chosen)
+    return Settings(chosen, preload_limit, bool(shared), _timeout(timeout), durability)
+
+
+def _preload(preload: Preload) -> bool | tuple[str, ...]:
+    if isinstance(preload, bool):
+        return preload
+    if isinstance(preload, (str, bytes)) or not isinstance(preload, Iterable):
+        raise TypeError(f"preload must be True, False or state keys, not {type(preload).__name__}")
+    return tuple(check_name("preload", name) for name in preload)
+
+
+def _check_limit(preload_limit: int | None, preload: bool | tuple[str, ...]) -> None:
+    if preload_limit is None:
+        return
+    if isinstance(preload_limit, bool) or not isinstance(preload_limit, int):
+        raise TypeError(f"preload_limit must be int, not {type(preload_limit).__name__}")
+    if preload_limit < 0:
+        raise ValueError(f"preload_limit must not be negative, not {preload_limit}")
+    if preload is not True:
+        raise ValueError("preload_limit is of preload=True: nothing else loads what is there")
+
+
+def _timeout(timeout: float | timedelta | None) -> float | None:
+    if isinstance(timeout, timedelta):
+        timeout = timeout.total_seconds()
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be seconds or None, not {type(timeout).__name__}")
+    if not 0 <= timeout < math.inf:
+        raise ValueError(f"timeout must be seconds from 0 on, not {timeout!r}")
+    return timeout
 
 
 def check_retention(retention: float | timedelta) -> int:

@@ -53,7 +53,7 @@ NAMES = [
 ]
 
 READS = [
-    *("expires_at", "get", "get_all", "get_many", "load", "object_keys"),
+    *("expires_at", "get", "get_all", "get_many", "in_memory", "load", "object_keys"),
     *("scan", "services", "state_keys", "version"),
 ]
 WRITES = ["batch", "clear", "clear_all", "clear_range", "clear_service", "expire", "set", "write"]
@@ -79,6 +79,7 @@ def test_the_verbs_of_each_type() -> None:
     """DESIGN.md 4: Store is the contract, Engine adds to it, a snapshot has the read verbs."""
     engine = {*READS, *WRITES, "snapshot", "object", "workflow", "stats", "close"}
     added = {"flush", "compact", "checkpoint", "verify", "helpers", "path", "release_files"}
+    added |= {"may_wait", "options"}
     assert public(kvengine.Engine) == sorted(engine | added)
     assert public(kvengine.Snapshot) == sorted([*READS, "close", "stamp"])
     assert set(public(kvengine.Store)) <= engine

@@ -1,0 +1,83 @@
+"""The ``async with`` block of a session: the steps of sessions/context.py, awaited.
+
+A cancellation takes the place of the interrupt. While the commit is under way
+it waits for its end, so that the turn is given back to an object that has the
+commit or has it not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from kvengine.aio.session import Session
+from kvengine.aio.turns import take
+from kvengine.aio.waiting import Waits, settled
+from kvengine.serdes.codec import Codec
+from kvengine.sessions.context import Block
+from kvengine.sessions.load import load
+from kvengine.sessions.settings import Settings
+from kvengine.sessions.working import Working
+from kvengine.state.base import State
+from kvengine.store import Snapshot
+
+T = TypeVar("T")
+
+
+class SessionContext(Block, Generic[T]):
+    """A session to come. Entering it gives a `Session`, or the typed state asked for."""
+
+    __slots__ = ("_waits",)
+
+    def __init__(
+        self,
+        waits: Waits,
+        codec: Codec,
+        kind: type[State] | None,
+        settings: Settings,
+        retention: int | None,
+    ) -> None:
+        super().__init__(waits.engine._host, codec, kind, settings, retention)
+        self._waits = waits
+
+    async def __aenter__(self) -> T:
+        self._refuse_nested()
+        self._waits.bind()
+        codec, settings = self._codec, self._settings
+        try:
+            if not settings.shared:
+                await take(self._host.turns, codec.name, self, settings.timeout)
+            working, moment = await self._load()
+            session = Session(self._waits, working, moment, codec, settings, self._retention)
+            return self._open(session)  # type: ignore[no-any-return]
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None and self._session is not None:
+                await self._session._finish()
+        finally:
+            self._leave()
+
+    async def _load(self) -> tuple[Working, Snapshot | None]:
+        """Typed state reads attributes, which cannot be awaited: its fields are loaded now."""
+        waits, name = self._waits, self._codec.name
+        always = self._kind._kv_entries() if self._kind is not None else ()
+        if waits.engine.in_memory(*name):
+            return load(waits.engine, name, self._settings, always)
+        work = waits.run(load, waits.engine, name, self._settings, always)
+        try:
+            return await settled(work)
+        except asyncio.CancelledError:
+            moment = None if work.cancelled() or work.exception() else work.result()[1]
+            if moment is not None:
+                moment.close()
+            raise

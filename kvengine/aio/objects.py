@@ -1,0 +1,177 @@
+"""Virtual objects and workflows whose verbs are awaited: those of kvengine.objects, waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar, overload
+
+from kvengine.aio.context import SessionContext
+from kvengine.aio.session import Session
+from kvengine.aio.waiting import Waits
+from kvengine.objects.virtual_object import VirtualObject as Handle
+from kvengine.objects.workflow import Workflow as WorkflowHandle
+from kvengine.options import Durability
+from kvengine.serdes.registry import SerdeChoice
+from kvengine.sessions.settings import Preload, check
+from kvengine.state.base import State
+
+T = TypeVar("T")
+D = TypeVar("D")
+S = TypeVar("S", bound=State)
+
+
+class VirtualObject:
+    """An object, made by ``db.object(service, key)``; see `kvengine.VirtualObject`."""
+
+    __slots__ = ("_handle", "_waits")
+
+    def __init__(self, waits: Waits, handle: Handle) -> None:
+        self._waits = waits
+        self._handle = handle
+
+    @property
+    def service(self) -> str:
+        return self._handle.service
+
+    @property
+    def key(self) -> str:
+        return self._handle.key
+
+    @overload
+    async def get(
+        self, name: str, *, type: type[T], serde: SerdeChoice | None = None
+    ) -> T | None: ...
+
+    @overload
+    async def get(
+        self, name: str, default: D, *, type: type[T], serde: SerdeChoice | None = None
+    ) -> T | D: ...
+
+    @overload
+    async def get(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
+    ) -> Any: ...
+
+    async def get(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
+    ) -> Any:
+        """The value of an entry; ``default`` where there is none. None may be a value."""
+        return await self._read(self._handle.get, name, default, type=type, serde=serde)
+
+    async def get_all(self, *, type: Any = None) -> dict[str, Any]:
+        """The values of all entries, of one moment, in key order."""
+        return await self._read(self._handle.get_all, type=type)
+
+    async def state_keys(
+        self, *, prefix: str = "", start: str = "", limit: int | None = None
+    ) -> list[str]:
+        """State keys in byte order, from ``start`` on."""
+        return await self._read(self._handle.state_keys, prefix=prefix, start=start, limit=limit)
+
+    async def contains(self, name: str) -> bool:
+        """Whether there is such an entry."""
+        return await self._read(self._handle.__contains__, name)
+
+    async def version(self) -> int:
+        """The stamp of the last commit that touched the object; 0 where it is absent."""
+        return await self._read(lambda: self._handle.version)
+
+    async def expires_at(self) -> float | None:
+        """When the object expires, seconds since the epoch; None for never or absent."""
+        return await self._read(lambda: self._handle.expires_at)
+
+    async def set(
+        self,
+        name: str,
+        value: Any,
+        *,
+        ttl: float | timedelta | None = None,
+        serde: SerdeChoice | None = None,
+    ) -> int:
+        """Set an entry; None is stored as a value. Returns the commit's stamp."""
+        return await self._waits.write(self._handle.set, name, value, ttl=ttl, serde=serde)
+
+    async def clear(self, name: str) -> int:
+        """Clear an entry."""
+        return await self._waits.write(self._handle.clear, name)
+
+    async def clear_all(self) -> int:
+        """Clear every entry of the object, and its expiry, by one small write."""
+        return await self._waits.write(self._handle.clear_all)
+
+    async def expire(
+        self, *, at: float | None = None, ttl: float | timedelta | None = None
+    ) -> bool:
+        """Let the object expire at a time or after one; neither: never. Whether it exists."""
+        return await self._waits.write(self._handle.expire, at=at, ttl=ttl)
+
+    @overload
+    def session(
+        self,
+        *,
+        preload: Preload = True,
+        preload_limit: int | None = None,
+        shared: bool = False,
+        timeout: float | timedelta | None = None,
+        durability: Durability | None = None,
+    ) -> SessionContext[Session]: ...
+
+    @overload
+    def session(
+        self,
+        state: type[S],
+        *,
+        preload: Preload = True,
+        preload_limit: int | None = None,
+        shared: bool = False,
+        timeout: float | timedelta | None = None,
+        durability: Durability | None = None,
+    ) -> SessionContext[S]: ...
+
+    def session(
+        self,
+        state: type[State] | None = None,
+        *,
+        preload: Preload = True,
+        preload_limit: int | None = None,
+        shared: bool = False,
+        timeout: float | timedelta | None = None,
+        durability: Durability | None = None,
+    ) -> SessionContext[Any]:
+        """The object, exclusively, for an ``async with`` block; one atomic commit at its end.
+
+        As `kvengine.VirtualObject.session`. A typed state loads its fields at
+        the beginning whatever ``preload`` says: attributes cannot be awaited.
+        """
+        settings = check(state, preload, preload_limit, shared, timeout, durability)
+        handle = self._handle
+        return SessionContext(self._waits, handle._codec, state, settings, handle._retention)
+
+    async def _read(self, work: Callable[..., T], *args: Any, **keywords: Any) -> T:
+        waits, name = self._waits, self._handle._codec.name
+        return await waits.read(waits.engine, name, work, *args, **keywords)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle._codec.name!r}>"
+
+
+class Workflow(VirtualObject):
+    """A workflow, made by ``db.workflow(service, key)``; see `kvengine.Workflow`."""
+
+    __slots__ = ()
+
+    _handle: WorkflowHandle
+
+    @property
+    def retention(self) -> timedelta:
+        """How long the state stays readable once the workflow is complete."""
+        return self._handle.retention
+
+    async def complete(self) -> bool:
+        """Start the retention clock; see `kvengine.Workflow.complete`."""
+        return await self._waits.write(self._handle.complete)
+
+    async def completed(self) -> bool:
+        """Whether the workflow is complete and its state still readable."""
+        return await self._read(lambda: self._handle.completed)

@@ -1,0 +1,126 @@
+"""A session of a task. What it does not share with that of a thread: it awaits what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kvengine.aio.waiting import Waits, settled
+from kvengine.batch import Batch
+from kvengine.errors import SessionError
+from kvengine.names import check_name
+from kvengine.serdes.codec import Codec
+from kvengine.serdes.registry import SerdeChoice
+from kvengine.sessions.session import SessionVerbs
+from kvengine.sessions.settings import Settings
+from kvengine.sessions.working import Working
+from kvengine.store import Snapshot
+
+_ABSENT = object()
+
+
+class Session(SessionVerbs):
+    """One object for the length of an ``async with`` block; see `kvengine.Session`.
+
+    Reads are awaited, and answer at once when the session was loaded eagerly.
+    Writes are in memory until the commit, so they are not.
+    """
+
+    __slots__ = ("_waits",)
+
+    def __init__(
+        self,
+        waits: Waits,
+        working: Working,
+        moment: Snapshot | None,
+        codec: Codec,
+        settings: Settings,
+        retention: int | None,
+    ) -> None:
+        super().__init__(waits.engine, working, moment, codec, settings, retention)
+        self._waits = waits
+
+    async def get(
+        self,
+        name: str,
+        default: Any = None,
+        *,
+        type: Any = None,
+        serde: SerdeChoice | None = None,
+    ) -> Any:
+        """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
+        working = self._working
+        data = working.known.get(name)
+        if data is None:
+            check_name("state_key", name)
+            if working.missing(name):
+                found = await self._fetch("get", name)
+                working.learn({} if found is None else {name: found}, (name,))
+                data = working.known[name]
+        return default if data is None else self._codec.decode(name, data, type, serde)
+
+    async def state_keys(self) -> list[str]:
+        """State keys in order, those just set among them."""
+        working = self._working
+        if working.keys_missing:
+            await self._learn_keys(working)
+        return working.state_keys()
+
+    async def get_all(self, *, type: Any = None) -> dict[str, Any]:
+        """The values of all entries, in key order."""
+        working = self._working
+        if not working.complete:
+            found = await self._fetch("get_all")
+            working.learn_all(found)
+        decode = self._codec.decode
+        return {name: decode(name, data, type) for name, data in working.entries().items()}
+
+    async def contains(self, name: str) -> bool:
+        """Whether there is such an entry."""
+        return await self.get(name, _ABSENT, serde="bytes") is not _ABSENT
+
+    async def commit(self) -> int | None:
+        """Commit what has changed so far, as one; the stamp, None where nothing has.
+
+        The session goes on. VersionConflict as at its end.
+        """
+        batch = self._batch()
+        if batch is None:
+            return None
+        working = self._working
+        if working.survival_unknown:
+            await self._learn_keys(working)
+        return await self._save_awaited(batch, working.committed)
+
+    async def _finish(self) -> None:
+        """The last commit, if anything changed."""
+        batch = self._batch()
+        if batch is not None:
+            await self._save_awaited(batch)
+
+    async def _save_awaited(self, batch: Batch, then: Callable[[int], object] | None = None) -> int:
+        """Commit; ``then`` is told the stamp, also where a cancellation follows."""
+        durability = self._settings.durability
+        work = self._waits.write(self._save, batch, durability=durability)
+        try:
+            return await settled(work)
+        finally:
+            if then is not None and not work.cancelled() and work.exception() is None:
+                then(work.result())
+
+    async def _learn_keys(self, working: Working) -> None:
+        working.learn_keys(await self._fetch("state_keys"))
+
+    async def _fetch(self, verb: str, *args: str) -> Any:
+        """What a read verb of the session's moment says of the object."""
+        moment, name = self._asked, self._codec.name
+        return await self._waits.read(moment, name, getattr(moment, verb), *name, *args)
+
+    def _read(self, state_key: str) -> bytes | None:
+        """For typed state, whose attributes cannot be awaited: its fields were loaded."""
+        if self._working.missing(state_key):
+            raise SessionError(
+                f"entry {state_key!r} is not loaded: name it in preload=,"
+                f" or await get({state_key!r})"
+            )
+        return self._working.known.get(state_key)

@@ -1,0 +1,36 @@
+"""Waiting for one's turn in a task (sessions/turns.py has the queue, which threads share)."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import suppress
+
+from kvengine.names import Name
+from kvengine.sessions.turns import LOOK_AGAIN, Turn, Turns, timed_out
+
+
+async def take(turns: Turns, name: Name, turn: Turn, seconds: float | None) -> None:
+    """Wait for a turn in this task, at most ``seconds``; SessionTimeout past that.
+
+    After any exception, cancellation among them, the caller leaves the queue.
+    """
+    if turns.join(name, turn, blocking=False):
+        return
+    loop = asyncio.get_running_loop()
+    bell = asyncio.Event()
+
+    def ring() -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(bell.set)
+
+    turn.call = ring
+    end = math.inf if seconds is None else loop.time() + seconds
+    while not turns.has_come(name, turn):
+        left = end - loop.time()
+        if left <= 0:
+            raise timed_out(turns, name, seconds or 0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(left, LOOK_AGAIN)):
+                await bell.wait()
+        bell.clear()
