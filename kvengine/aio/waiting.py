@@ -12,6 +12,7 @@ from kvengine.engine import Engine
 from kvengine.errors import KVEngineError
 from kvengine.names import Name
 from kvengine.options import Durability
+from kvengine.store import Reads
 
 T = TypeVar("T")
 
