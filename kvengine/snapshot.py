@@ -72,9 +72,9 @@ class Snapshot(ReadVerbs):
 
     def __init__(self, moment: Moment, closed: Callable[[], None]) -> None:
         """``closed`` is called once, when the snapshot is closed."""
-        self._moment = moment
         self._reader = MomentReader(moment)
         self._closed = closed
+        self._moment = moment  # last: from now on it is the caller's to close
 
     @property
     def stamp(self) -> int:

@@ -14,7 +14,8 @@ class Snapshots:
 
     Stamps only grow, so the last opened is the newest, and `newest` costs the
     same for one open snapshot as for ten thousand. Snapshots of one version of
-    the files share one set.
+    the files share one set. ``_held`` is the truth; the counts follow from it,
+    and are made anew where an interrupt broke off a change of both.
     """
 
     def __init__(self) -> None:
@@ -22,37 +23,42 @@ class Snapshots:
         """The largest stamp of an open snapshot, -1 where none is open."""
         self.oldest = -1
         """The smallest, -1 where none is open."""
+        self._held: dict[int, tuple[int, frozenset[int]]] = {}
         self._stamps: dict[int, int] = {}
         self._files: dict[frozenset[int], int] = {}
-        self._held: dict[int, tuple[int, frozenset[int]]] = {}
+        self._torn = False
         self._forgotten: deque[int] = deque()
         self._next = 0
         self._lock = threading.Lock()
 
-    def open(self, stamp: int, files: frozenset[int]) -> int:
-        """Register a snapshot of ``stamp`` that names segment ``files``; returns its token.
+    def token(self) -> int:
+        """What a snapshot is to be opened and closed by, noted before it is opened. Never zero.
 
-        The caller holds the commit lock, so that no commit unlinks a state
-        between the stamp being read and being registered.
+        The caller holds the commit lock here and for `open`, so that no commit
+        unlinks a state between the stamp being read and being registered.
         """
+        self._next += 1
+        return self._next
+
+    def open(self, token: int, stamp: int, files: frozenset[int]) -> None:
+        """Register a snapshot of ``stamp`` that names segment ``files``."""
         with self._lock:
             self._sweep()
-            self._next += 1
-            self._held[self._next] = (stamp, files)
-            self._stamps[stamp] = self._stamps.get(stamp, 0) + 1
-            self._files[files] = self._files.get(files, 0) + 1
-            self.newest = stamp
-            self.oldest = next(iter(self._stamps))
-            return self._next
+            self._torn = True
+            self._held[token] = (stamp, files)
+            self._count(stamp, files)
+            self._torn = False
 
     def close(self, token: int) -> None:
-        """Forget a snapshot, soon: finalizers call this too, from inside any method here."""
+        """Forget a snapshot, soon. May be called again, and for one that was never opened.
+
+        Finalizers call this too, from inside any method here: it never waits
+        for a lock that this thread holds.
+        """
         self._forgotten.append(token)
-        if self._lock.acquire(blocking=False):
-            try:
+        if not self._lock.locked():
+            with self._lock:
                 self._sweep()
-            finally:
-                self._lock.release()
 
     def names(self, number: int) -> bool:
         """Whether an open snapshot names a segment file."""
@@ -66,17 +72,31 @@ class Snapshots:
             return len(self._held)
 
     def _sweep(self) -> None:
+        if self._torn:
+            self._stamps, self._files = {}, {}
+            for stamp, files in self._held.values():
+                self._count(stamp, files)
+            self._note_bounds()
+            self._torn = False
         while self._forgotten:
-            self._close(self._forgotten.popleft())
+            self._torn = True
+            found = self._held.pop(self._forgotten[0], None)
+            if found is not None:
+                stamp, files = found
+                _release(self._stamps, stamp)
+                _release(self._files, files)
+                self._note_bounds()
+            self._torn = False
+            self._forgotten.popleft()
 
-    def _close(self, token: int) -> None:
-        found = self._held.pop(token, None)
-        if found is not None:
-            stamp, files = found
-            _release(self._stamps, stamp)
-            _release(self._files, files)
-            self.newest = next(reversed(self._stamps), -1)
-            self.oldest = next(iter(self._stamps), -1)
+    def _count(self, stamp: int, files: frozenset[int]) -> None:
+        self._stamps[stamp] = self._stamps.get(stamp, 0) + 1
+        self._files[files] = self._files.get(files, 0) + 1
+        self._note_bounds()
+
+    def _note_bounds(self) -> None:
+        self.newest = next(reversed(self._stamps), -1)
+        self.oldest = next(iter(self._stamps), -1)
 
 
 def _release(counts: dict[_K, int], key: _K) -> None:

@@ -19,8 +19,9 @@ class Moment:
         self.view = view
         self.stamp = stamp
         self.now = now
-        self.token = db.snapshots.open(stamp, view.version.files)
+        self.token = db.snapshots.token()
         """Not zero while the moment is open."""
+        db.snapshots.open(self.token, stamp, view.version.files)
 
     def check_open(self) -> None:
         """DatabaseClosed (or ForkedError) where the moment may no longer be read."""
@@ -30,9 +31,10 @@ class Moment:
 
     def close(self) -> bool:
         """Let go of states and files. False where it was closed before."""
-        token, self.token = self.token, 0
+        token = self.token
         if token:
             self.db.snapshots.close(token)
+            self.token = 0
         return token != 0
 
     def __del__(self) -> None:

@@ -114,7 +114,8 @@ def test_a_finalizer_may_close_a_snapshot_at_any_time() -> None:
     and with it every commit.
     """
     snapshots = Snapshots()
-    token = snapshots.open(1, frozenset())
+    token = snapshots.token()
+    snapshots.open(token, 1, frozenset())
 
     def finalizer() -> None:
         with snapshots._lock:

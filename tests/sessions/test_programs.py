@@ -1,0 +1,191 @@
+"""Random programs of verbs: every way to run a session agrees with a dict, and so do the others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+import kvengine
+from kvengine.clock import ManualClock
+from kvengine.fs.memory import MemoryFileSystem
+from tests.sessions.ways import WAYS, Way
+
+PROGRAMS = int(os.environ.get("KVENGINE_PROGRAMS", "5000"))
+
+NAMES = st.sampled_from(["", "a", "b", "\u00e9", "a\0", "zz", "absent"])
+VALUES = st.sampled_from([None, 0, 1, "text", "", [1, {"x": None}], "y" * 40])
+TTLS = st.sampled_from([None, None, None, 5.0, 50.0])
+STEPS = st.one_of(
+    st.tuples(st.just("get"), NAMES),
+    st.tuples(st.just("contains"), NAMES),
+    st.tuples(st.just("set"), NAMES, VALUES, TTLS),
+    st.tuples(st.just("set"), NAMES, VALUES, TTLS),
+    st.tuples(st.just("clear"), NAMES),
+    st.tuples(st.just("clear_all")),
+    st.tuples(st.just("state_keys")),
+    st.tuples(st.just("get_all")),
+    st.tuples(st.just("commit")),
+)
+ENDS = st.sampled_from(["end", "end", "end", "raise"])
+BETWEEN = st.sampled_from(["nothing", "nothing", "flush", "compact", "later", "outside"])
+PROGRAM = st.lists(st.tuples(st.lists(STEPS, max_size=8), ENDS, BETWEEN), min_size=1, max_size=4)
+Program = list[tuple[list[tuple[Any, ...]], str, str]]
+
+
+class Rollback(Exception):
+    """What a block raises that is not to be committed."""
+
+
+class Reference:
+    """An object as a dict of values with their ends, and a session as a copy of it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.entries: dict[str, tuple[Any, float | None]] = {}
+        self.session: dict[str, tuple[Any, float | None]] = {}
+
+    def live(self) -> dict[str, tuple[Any, float | None]]:
+        alive = {k: v for k, v in self.entries.items() if v[1] is None or v[1] > self.now}
+        return dict(sorted(alive.items()))
+
+    def step(self, verb: str, *args: Any) -> Any:
+        session = self.session
+        if verb == "get":
+            return session[args[0]][0] if args[0] in session else "nothing"
+        if verb == "contains":
+            return args[0] in session
+        if verb == "set":
+            name, value, ttl = args
+            session[name] = value, None if ttl is None else self.now + ttl
+        elif verb == "clear":
+            session.pop(args[0], None)
+        elif verb == "clear_all":
+            session.clear()
+        elif verb == "state_keys":
+            return sorted(session)
+        elif verb == "get_all":
+            return {name: session[name][0] for name in sorted(session)}
+        elif verb == "commit":
+            self.entries = dict(session)
+        return None
+
+
+def perform(state: Any, verb: str, *args: Any) -> Any:
+    """A step on a real session."""
+    if verb == "get":
+        return state.get(args[0], "nothing")
+    if verb == "contains":
+        return args[0] in state
+    if verb == "set":
+        return state.set(args[0], args[1], ttl=args[2])
+    if verb == "commit":
+        state.commit()
+        return None
+    return getattr(state, verb)(*args)
+
+
+class Bench:
+    """A database for thousands of programs, each on an object of its own."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        options = {"background": "none", "chunk_size": 64, "expiry_grace": 1.0}
+        self.db = kvengine.open("/db", fs=MemoryFileSystem(), clock=self.clock, **options)
+        self.runner = asyncio.Runner()
+        self.count = 0
+
+    def run(self, way: Way, program: Program) -> None:
+        """The program in this way, each answer held against the reference."""
+        self.count += 1
+        key = f"k{self.count}"
+        handle = self.db.object("S", key)
+        reference = Reference()
+        for steps, end, between in program:
+            reference.session = reference.live()
+            version = self.db.version("S", key)
+            with suppress(Rollback):
+                with self._session(way, key) as state:
+                    for verb, *args in steps:
+                        found = perform(state, verb, *args)
+                        assert found == reference.step(verb, *args), (verb, args)
+                    if end == "raise":
+                        raise Rollback
+                reference.step("commit")
+            if not any(step[0] in ("set", "clear", "clear_all") for step in steps):
+                assert self.db.version("S", key) == version, "a commit without a change"
+            self._between(between, handle, reference)
+            assert list(handle.get_all().items()) == [
+                (name, value) for name, (value, _) in reference.live().items()
+            ]
+
+    def _between(self, what: str, handle: kvengine.VirtualObject, reference: Reference) -> None:
+        if what == "flush":
+            self.db.flush()
+        elif what == "compact" and self.count % 16 == 0:
+            self.db.compact()
+        elif what == "later":
+            self.clock.advance(10)
+            reference.now += 10
+        elif what == "outside":
+            handle.set("a", "outside")
+            reference.entries = {**reference.live(), "a": ("outside", None)}
+
+    def _session(self, way: Way, key: str) -> Any:
+        if not way.asynchronous:
+            return way.session(self.db, "S", key)
+        return way.awaited(self.runner.run, self.db, "S", key)
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    found = Bench()
+    yield found
+    found.runner.close()
+    found.db.close()
+
+
+seen: Counter[str] = Counter()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@settings(
+    max_examples=PROGRAMS,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(program=PROGRAM)
+def test_every_way_agrees_with_a_dict(bench: Bench, program: Program) -> None:
+    """Eager, lazy, some and partial, of threads and tasks: the same answers, the same state after.
+
+    A session that changed nothing writes nothing.
+    """
+    for name, way in WAYS.items():
+        bench.run(way, program)
+        seen[name] += 1
+    for steps, end, between in program:
+        seen[end] += 1
+        seen[between] += 1
+        seen.update(step[0] for step in steps)
+    event(f"{len(program)} sessions")
+
+
+@pytest.mark.slow
+def test_the_programs_met_everything() -> None:
+    """The generator reaches every verb, end and event that the test above is about."""
+    if not seen:
+        pytest.skip("runs behind test_every_way_agrees_with_a_dict, in the same process")
+    wanted = {
+        *("get", "contains", "set", "clear", "clear_all", "state_keys", "get_all", "commit"),
+        *("raise", "flush", "compact", "later", "outside"),
+    }
+    assert all(seen[one] >= 100 for one in wanted), seen
+    assert all(seen[name] >= PROGRAMS for name in WAYS)
