@@ -25,11 +25,14 @@ class Waits:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kvengine-aio")
 
     def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
-        """Start ``work`` in a thread."""
+        """Start ``work`` in a thread. Once closed, at once: then all it does is say so."""
+        if self._closed:
+            return self._done(work, *args, **kwargs)
         return self.bind().run_in_executor(self._pool, partial(work, *args, **kwargs))
 
     async def read(
@@ -56,6 +59,10 @@ class Waits:
         """Begin a commit: its result to come, or what it raised. At once where nothing waits."""
         if self.engine.may_wait(durability):
             return self.run(work, *args, **kwargs)
+        return self._done(work, *args, **kwargs)
+
+    def _done(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
+        """``work`` done here and now, as something to await."""
         done: asyncio.Future[T] = self.bind().create_future()
         try:
             done.set_result(work(*args, **kwargs))
@@ -77,6 +84,7 @@ class Waits:
 
     def close(self) -> None:
         """No more work begins; what has begun goes on."""
+        self._closed = True
         self._pool.shutdown(wait=False)
 
 

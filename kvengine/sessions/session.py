@@ -78,8 +78,7 @@ class SessionVerbs:
         ``ttl`` in seconds or a timedelta, from the commit on.
         """
         working = self._writable()
-        if name.__class__ is not str or not name.isascii():
-            name = check_name("state_key", name)
+        name = check_name("state_key", name)
         data = self._codec.encode(name, value, serde)
         working.write(name, data, None if ttl is None else duration("ttl", ttl))
         if self._state is not None:

@@ -152,7 +152,7 @@ def test_the_commit_unit_is_the_session(db: kvengine.Engine, way: Way) -> None:
 
 
 def test_commit_in_the_middle(db: kvengine.Engine, way: Way) -> None:
-    """Row: commit() makes each step a commit of its own, as Restate does; what came before stays."""
+    """Row: commit() makes a step a commit of its own, as Restate does; what came before stays."""
     with pytest.raises(LookupError):
         with way.session(db) as state:
             state.set("a", 1)

@@ -1,0 +1,327 @@
+"""What people do wrong with sessions: an error that says what to do, and nothing lost or written."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import warnings
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kvengine
+import kvengine.aio
+from tests.api.refusals import refuses
+from tests.sessions.ways import Way
+
+USES: dict[str, Callable[[Any], object]] = {
+    "get": lambda state: state.get("a"),
+    "set": lambda state: state.set("a", 1),
+    "clear": lambda state: state.clear("a"),
+    "clear_all": lambda state: state.clear_all(),
+    "state_keys": lambda state: state.state_keys(),
+    "get_all": lambda state: state.get_all(),
+    "version": lambda state: state.version,
+    "expires_at": lambda state: state.expires_at,
+    "commit": lambda state: state.commit(),
+    "in": lambda state: "a" in state,
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_used_after_its_end(db: kvengine.Engine, use: str) -> None:
+    """Every verb of a session that is over says so; nothing is written."""
+    before = db.object("S", "k").set("a", 0)
+    for arguments in ({}, {"preload": False}, {"preload_limit": 1}):
+        with db.object("S", "k").session(**arguments) as state:  # type: ignore[arg-type]
+            pass
+        with refuses(kvengine.SessionError, "'S', 'k'.*is over"):
+            USES[use](state)
+    assert db.version("S", "k") == before
+
+
+@pytest.mark.parametrize("use", ["get", "set", "clear", "clear_all", "state_keys", "commit"])
+def test_used_after_its_end_by_a_task(db: kvengine.Engine, use: str) -> None:
+    """The same for a session of a task."""
+
+    async def main() -> None:
+        async with kvengine.aio.wrap(db).object("S", "k").session() as state:
+            pass
+        with refuses(kvengine.SessionError, "'S', 'k'.*is over"):
+            result = USES[use](state)
+            if asyncio.iscoroutine(result):
+                await result
+
+    asyncio.run(main())
+    assert db.version("S", "k") == 0
+
+
+def test_used_after_its_end_by_a_mapping(db: kvengine.Engine) -> None:
+    """A mapping of a session ends with it."""
+    with db.object("S", "k").session() as state:
+        mapping = state.mapping()
+        mapping["a"] = 1
+    with refuses(kvengine.SessionError, "is over"):
+        mapping["a"] = 2
+    assert db.object("S", "k").mapping() == {"a": 1}
+
+
+def test_left_open_at_close(tmp_path: Path) -> None:
+    """A database closed under a session: the session's end says so, and wrote nothing."""
+    db = kvengine.open(tmp_path / "db")
+    db.object("S", "k").set("a", 1)
+    with refuses(kvengine.DatabaseClosed, "is closed"):
+        with db.object("S", "k").session() as state:
+            state.set("a", 2)
+            db.close()
+            assert state.get("a") == 2
+    assert len(db._host.turns) == 0
+    with kvengine.open(tmp_path / "db") as again:
+        assert again.object("S", "k").get("a") == 1
+
+
+def test_left_open_at_close_by_a_lazy_session(tmp_path: Path) -> None:
+    """The same for what a lazy session would still have to read."""
+    db = kvengine.open(tmp_path / "db")
+    db.object("S", "k").set("a", 1)
+    with refuses(kvengine.DatabaseClosed, "is closed"):
+        with db.object("S", "k").session(preload=False) as state:
+            db.close()
+            state.get("a")
+    assert len(db._host.turns) == 0
+
+
+def test_left_open_at_close_by_tasks(tmp_path: Path) -> None:
+    """A database closed under the sessions of tasks: those that have it and those that wait."""
+
+    async def main() -> list[Any]:
+        entered, leave = asyncio.Event(), asyncio.Event()
+        db = await kvengine.aio.open(tmp_path / "db")
+
+        async def work() -> None:
+            async with db.object("S", "k").session() as state:
+                entered.set()
+                state.set("a", 1)
+                await leave.wait()
+
+        tasks = [asyncio.create_task(work()) for _ in range(3)]
+        await entered.wait()
+        await db.close()
+        leave.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    for found in asyncio.run(main()):
+        assert isinstance(found, kvengine.DatabaseClosed)
+    with kvengine.open(tmp_path / "db") as again:
+        assert again.version("S", "k") == 0
+
+
+def test_a_session_in_another_thread(db: kvengine.Engine) -> None:
+    """A session may be handed to a thread that works for it; it commits where it was opened."""
+    with db.object("S", "k").session() as state:
+        thread = threading.Thread(target=state.set, args=("a", 1))
+        thread.start()
+        thread.join()
+    assert db.object("S", "k").get("a") == 1
+
+
+BAD_VALUES: dict[str, Callable[[], Any]] = {
+    "an object": object,
+    "a function": lambda: len,
+    "nan": lambda: float("nan"),
+    "bytes": lambda: b"bytes",
+    "a surrogate": lambda: "\ud800",
+    "nested": lambda: {"list": [object()]},
+}
+
+
+@pytest.mark.parametrize("value", BAD_VALUES)
+def test_values_that_do_not_encode(db: kvengine.Engine, way: Way, value: str) -> None:
+    """Such a value is refused where it is set, by name; caught there, the rest commits."""
+    with pytest.raises(kvengine.SerdeError, match="'S', 'k', 'bad'"):
+        with way.session(db) as state:
+            state.set("good", 1)
+            state.set("bad", BAD_VALUES[value]())
+    assert db.version("S", "k") == 0
+    with way.session(db) as state:
+        state.set("good", 1)
+        with refuses(kvengine.SerdeError, "'S', 'k', 'bad'"):
+            state.set("bad", BAD_VALUES[value]())
+        assert state.get("bad") is None
+    assert db.object("S", "k").get_all() == {"good": 1}
+
+
+def test_a_coroutine_as_a_value(db: kvengine.Engine, way: Way) -> None:
+    """A value that somebody forgot to await is named as such."""
+
+    async def later() -> int:
+        return 1
+
+    with way.session(db) as state:
+        value = later()
+        with refuses(kvengine.SerdeError, "'S', 'k', 'a'.*await it first"):
+            state.set("a", value)
+        value.close()
+    assert db.version("S", "k") == 0
+
+
+class Broken:
+    """A serde of somebody's own that fails."""
+
+    def encode(self, value: Any) -> Any:
+        return value if isinstance(value, str) else 1 / 0
+
+    def decode(self, data: bytes, type: Any) -> Any:
+        raise LookupError("nothing\nto be found")
+
+
+def test_a_serde_that_raises(db: kvengine.Engine, way: Way) -> None:
+    """Whatever a serde raises, or returns that is not bytes, becomes a SerdeError."""
+    db.set("S", "k", "a", b"1")
+    before = db.version("S", "k")
+    with way.session(db, serde=Broken()) as state:
+        with refuses(kvengine.SerdeError, "'S', 'k', 'a'.*nothing to be found") as _:
+            state.get("a")
+        with refuses(kvengine.SerdeError, "'S', 'k', 'b'.*division by zero"):
+            state.set("b", 2)
+        with refuses(kvengine.SerdeError, "'S', 'k', 'b'.*returned str, not bytes"):
+            state.set("b", "text")
+    assert db.version("S", "k") == before
+
+
+def test_stored_bytes_that_do_not_decode(db: kvengine.Engine, way: Way) -> None:
+    """A value that is not what the reader expects names its entry and the type expected."""
+    db.set("S", "k", "a", b'"text"')
+    db.set("S", "k", "b", b"\xff{")
+    with way.session(db) as state:
+        with refuses(kvengine.SerdeError, "'S', 'k', 'a'.*int"):
+            state.get("a", type=int)
+        with refuses(kvengine.SerdeError, "'S', 'k', 'b'"):
+            state.get("b")
+        assert state.get("a") == "text"
+        assert state.get("b", serde="bytes") == b"\xff{"
+
+
+BAD_NAMES: dict[str, tuple[Any, type[Exception]]] = {
+    "bytes": (b"a", TypeError),
+    "None": (None, TypeError),
+    "a number": (1, TypeError),
+    "a list": ([], TypeError),
+    "a surrogate": ("\ud800", ValueError),
+    "too long": ("x" * 65_537, kvengine.ValueTooLarge),
+}
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_bad_names(db: kvengine.Engine, way: Way, name: str) -> None:
+    """A state key that is no name is refused by each verb, at once."""
+    value, error = BAD_NAMES[name]
+    with way.session(db) as state:
+        for use in (
+            lambda: state.get(value),
+            lambda: state.set(value, 1),
+            lambda: state.clear(value),
+            lambda: value in state,
+        ):
+            with pytest.raises(error):
+                use()
+    assert db.version("S", "k") == 0
+
+
+BAD_SETTINGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "preload a str": ({"preload": "name"}, TypeError, "preload"),
+    "preload a number": ({"preload": 3}, TypeError, "preload"),
+    "preload no names": ({"preload": [1]}, TypeError, "preload"),
+    "limit negative": ({"preload_limit": -1}, ValueError, "preload_limit"),
+    "limit a float": ({"preload_limit": 1.5}, TypeError, "preload_limit"),
+    "limit of a lazy one": ({"preload_limit": 1, "preload": False}, ValueError, "preload_limit"),
+    "timeout negative": ({"timeout": -1}, ValueError, "timeout"),
+    "timeout text": ({"timeout": "1"}, TypeError, "timeout"),
+    "timeout nan": ({"timeout": float("nan")}, ValueError, "timeout"),
+    "durability": ({"durability": "maybe"}, ValueError, "durability"),
+    "no state": ({"state": int}, TypeError, "kvengine.State"),
+    "a state itself": ({"state": kvengine.State()}, TypeError, "kvengine.State"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SETTINGS)
+def test_bad_settings(db: kvengine.Engine, name: str) -> None:
+    """Arguments of session() that make no sense are refused by session(), naming them."""
+    arguments, error, message = BAD_SETTINGS[name]
+    with refuses(error, message):
+        db.object("S", "k").session(**arguments)
+    with refuses(error, message):
+        kvengine.aio.wrap(db).object("S", "k").session(**arguments)
+
+
+def test_good_settings(db: kvengine.Engine) -> None:
+    """Whole seconds, a timedelta, any iterable of names."""
+    for timeout in (0, 1, 0.5, timedelta(seconds=1), None):
+        with db.object("S", "k").session(timeout=timeout, preload=iter(["a"])) as state:
+            assert state.get("a") is None
+
+
+def test_with_instead_of_async_with(db: kvengine.Engine) -> None:
+    """The wrong kind of `with` is Python's own error, and leaves nothing taken."""
+    with pytest.raises(TypeError):
+        with kvengine.aio.wrap(db).object("S", "k").session():  # type: ignore[attr-defined]
+            pytest.fail("entered")
+    assert len(db._host.turns) == 0
+
+
+def test_a_read_only_database(tmp_path: Path) -> None:
+    """Sessions of a read-only database read; their commit is refused, unless nothing changed."""
+    with kvengine.open(tmp_path / "db") as db:
+        db.object("S", "k").set("a", 1)
+    with kvengine.open(tmp_path / "db", read_only=True) as db:
+        with db.object("S", "k").session() as state:
+            assert state.get("a") == 1
+        with db.object("S", "k").session(shared=True, preload=False) as state:
+            assert state.get("a") == 1
+        with refuses(kvengine.ReadOnly, "read_only"):
+            with db.object("S", "k").session() as state:
+                state.set("a", 2)
+        assert len(db._host.turns) == 0
+
+
+def test_a_value_too_large_writes_nothing(tmp_path: Path) -> None:
+    """A session whose commit is over a limit writes nothing of it."""
+    with kvengine.open(tmp_path / "db", max_value_size=100) as db:
+        with refuses(kvengine.ValueTooLarge, "max_value_size"):
+            with db.object("S", "k").session() as state:
+                state.set("a", 1)
+                state.set("b", "x" * 200)
+        assert db.version("S", "k") == 0
+        with db.object("S", "k").session(timeout=0) as state:
+            state.set("a", 1)
+
+
+def test_a_session_never_entered_is_nothing(db: kvengine.Engine) -> None:
+    """session() alone takes no turn, reads nothing and warns of nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for arguments in ({}, {"preload": False}, {"shared": True}):
+            db.object("S", "k").session(**arguments)  # type: ignore[arg-type]
+            kvengine.aio.wrap(db).object("S", "k").session(**arguments)  # type: ignore[arg-type]
+    assert len(db._host.turns) == 0
+    assert db.stats().open_snapshots == 0
+
+
+def test_exceptions_pass_through(db: kvengine.Engine, way: Way) -> None:
+    """What the block raises is what the caller gets, itself, even one that is no Exception."""
+
+    class Leave(BaseException):
+        pass
+
+    error = Leave()
+    with pytest.raises(Leave) as raised:
+        with way.session(db) as state:
+            state.set("a", 1)
+            raise error
+    assert raised.value is error
+    assert db.version("S", "k") == 0
+    with way.session(db, timeout=0):
+        pass
