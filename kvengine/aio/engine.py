@@ -32,7 +32,7 @@ _WINDOW = 256
 class Engine:
     """The embedded engine, awaited. Made by `kvengine.aio.open` or `kvengine.aio.wrap`.
 
-    ``engine`` is the `kvengine.Engine` beneath, which other threads may use
+    Each verb is documented at `kvengine.Engine`. ``engine`` is the `kvengine.Engine` beneath, which other threads may use
     beside this one: sessions of both take turns with each other.
     """
 
@@ -210,3 +210,8 @@ class Engine:
         while window := await self._waits.run(lambda: list(islice(walk, _WINDOW))):
             for one in window:
                 yield one
+
+
+for _name, _verb in vars(Engine).items():
+    if not _name.startswith("_") and not _verb.__doc__:
+        _verb.__doc__ = getattr(kvengine.engine.Engine, _name).__doc__

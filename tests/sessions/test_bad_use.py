@@ -1,4 +1,4 @@
-"""What people do wrong with sessions: an error that says what to do, and nothing lost or written."""
+"""What people do wrong with sessions: an error that says what to do, and nothing written."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def test_one_that_gave_up_is_passed_over(db: kvengine.Engine) -> None:
         for name, timeout in [("first", None), ("second", 0.05), ("third", None)]:
             threads.append(threading.Thread(target=wait, args=(name, timeout)))
             threads[-1].start()
-            until(lambda: queued(db) == len(threads) + 1)  # noqa: B023
+            until(lambda: queued(db) == len(threads) + 1)
         until(lambda: order == ["second gave up"])
     for one in threads:
         one.join()

@@ -1,0 +1,267 @@
+"""The awaited verbs are those of threads: the same names, arguments and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kvengine
+import kvengine.aio
+
+SYNC_ONLY = {
+    "helpers",
+    "in_memory",
+    "may_wait",
+    "options",
+    "path",
+    "release_files",
+}
+"""Of the engine beneath (``db.engine``): nothing there waits."""
+
+
+def public(what: type) -> set[str]:
+    return {name for name in dir(what) if not name.startswith("_")}
+
+
+def arguments(verb: Any) -> list[str]:
+    return list(inspect.signature(verb).parameters)
+
+
+@pytest.mark.parametrize(
+    ("sync", "awaited", "apart"),
+    [
+        (kvengine.Engine, kvengine.aio.Engine, SYNC_ONLY | {"engine"}),
+        (kvengine.VirtualObject, kvengine.aio.VirtualObject, {"mapping", "contains"}),
+        (kvengine.Workflow, kvengine.aio.Workflow, {"mapping", "contains"}),
+        (kvengine.Session, kvengine.aio.Session, {"mapping", "contains"}),
+    ],
+)
+def test_the_same_verbs(sync: type, awaited: type, apart: set[str]) -> None:
+    """What one has the other has, with the same arguments; `contains` stands in for `in`."""
+    assert public(sync) ^ public(awaited) <= apart
+    for name in public(sync) & public(awaited):
+        one, other = getattr(sync, name), getattr(awaited, name)
+        if callable(one):
+            assert arguments(one) == arguments(other), name
+            assert other.__doc__ or not one.__doc__, name
+
+
+def test_every_verb_of_the_store(engine: kvengine.Engine) -> None:
+    """Each verb of bytes does what it says."""
+
+    async def main() -> None:
+        db = kvengine.aio.wrap(engine)
+        stamp = await db.set("S", "k", "a", b"1", ttl=timedelta(seconds=50))
+        assert await db.version("S", "k") == stamp
+        assert await db.get("S", "k", "a") == b"1"
+        assert await db.get("S", "k", "nothing") is None
+        async with db.batch() as batch:
+            batch.set("S", "k", "b", b"2")
+            batch.set("S", "l", "c", b"3")
+        assert await db.get_many("S", "k", ["b", "x"]) == {"b": b"2"}
+        assert await db.get_all("S", "k") == {"a": b"1", "b": b"2"}
+        found = await db.load("S", "k", max_bytes=2)
+        assert found is not None and not found.complete and found.entries == {"a": b"1"}
+        assert await db.state_keys("S", "k", start="b") == ["b"]
+        assert await db.services() == ["S"]
+        assert [key async for key in db.object_keys("S", reverse=True)] == ["l", "k"]
+        assert [one.key async for one in db.scan("S", prefix="l")] == ["l"]
+        assert await db.expire("S", "k", ttl=100)
+        assert await db.expires_at("S", "k") is not None
+        with db.snapshot() as snapshot:
+            await db.clear("S", "k", "a")
+            assert snapshot.get("S", "k", "a") == b"1"
+        await db.clear_all("S", "k")
+        await db.clear_range("S", "l", "m")
+        assert await db.services() == []
+        await db.set("T", "k", "a", b"1")
+        await db.clear_service("T")
+        change = kvengine.Batch()
+        change.set("S", "k", "a", b"1")
+        with pytest.raises(kvengine.VersionConflict):
+            await db.write(change, expect={("S", "k"): 1}, durability="sync")
+        await db.write(change, expect={("S", "k"): 0}, durability="sync")
+        await db.flush()
+        await db.compact()
+        await db.compact("S")
+        assert await db.verify() == []
+        assert db.stats().segments == 1
+        await db.checkpoint("/copy")
+        assert db.engine is engine
+
+    asyncio.run(main())
+
+
+def test_a_batch_that_raises_writes_nothing(engine: kvengine.Engine) -> None:
+    """`async with db.batch()` is all or nothing."""
+
+    async def main() -> None:
+        db = kvengine.aio.wrap(engine)
+        with pytest.raises(LookupError):
+            async with db.batch() as batch:
+                batch.set("S", "k", "a", b"1")
+                raise LookupError
+        with pytest.raises(kvengine.ValueTooLarge):
+            async with db.batch() as batch:
+                batch.set("S", "k", "a", bytes(engine.options.max_value_size + 1))
+        assert await db.version("S", "k") == 0
+
+    asyncio.run(main())
+
+
+def test_walks_are_of_one_moment(engine: kvengine.Engine) -> None:
+    """Iterators fetch by the window, and see what was there when they began."""
+    with engine.batch() as batch:
+        for number in range(1000):
+            batch.set("S", f"k{number:04}", "a", b"1")
+
+    async def main() -> None:
+        db = kvengine.aio.wrap(engine)
+        walk = db.object_keys("S")
+        keys = [await anext(walk)]
+        await db.clear_service("S")
+        keys += [key async for key in walk]
+        assert len(keys) == 1000
+        assert [one async for one in db.scan()] == []
+
+    asyncio.run(main())
+
+
+def test_every_verb_of_an_object(engine: kvengine.Engine) -> None:
+    """The verbs of VirtualObject, awaited."""
+
+    async def main() -> None:
+        db = kvengine.aio.wrap(engine)
+        obj = db.object("S", "k")
+        assert (obj.service, obj.key) == ("S", "k")
+        assert await obj.get("a", 7) == 7
+        stamp = await obj.set("a", {"x": None}, ttl=100)
+        assert await obj.version() == stamp
+        assert await obj.get("a", type=dict[str, None]) == {"x": None}
+        await obj.set("b", b"raw", serde="bytes")
+        assert await obj.get("b", serde="bytes") == b"raw"
+        assert await obj.contains("b") and not await obj.contains("c")
+        assert await obj.state_keys(prefix="b") == ["b"]
+        await obj.clear("b")
+        assert await obj.get_all() == {"a": {"x": None}}
+        assert await obj.expires_at() is None
+        assert await obj.expire(ttl=10)
+        assert await obj.expires_at() is not None
+        await obj.clear_all()
+        assert await obj.version() == 0
+        with pytest.raises(kvengine.SerdeError, match="'S', 'k', 'a'"):
+            await obj.set("a", object())
+        assert "'S', 'k'" in repr(obj)
+
+    asyncio.run(main())
+
+
+def test_a_workflow(engine: kvengine.Engine, clock: Any) -> None:
+    """Completion, retention and expiry, awaited; complete() in a session is part of its commit."""
+
+    async def main() -> None:
+        db = kvengine.aio.wrap(engine)
+        flow = db.workflow("W", "1", retention=10)
+        assert flow.retention == timedelta(seconds=10)
+        assert not await flow.complete()
+        await flow.set("a", 1)
+        assert await flow.expires_at() is None and not await flow.completed()
+        assert await flow.complete() and await flow.completed()
+        clock.advance(11)
+        assert await flow.get("a") is None and not await flow.completed()
+        async with flow.session() as state:
+            state.set("a", 2)
+            state.complete()
+        assert await flow.completed()
+        gone = db.workflow("W", "2", retention=0)
+        async with gone.session() as state:
+            state.set("a", 1)
+            state.complete()
+        assert await gone.version() == 0
+
+    asyncio.run(main())
+
+
+class Greeter(kvengine.State):
+    name: str = "world"
+    count: int = 0
+    tags: list[str] = []
+
+
+@pytest.mark.parametrize("loading", [{}, {"preload": False}, {"preload_limit": 1}])
+def test_typed_state(engine: kvengine.Engine, loading: dict[str, Any]) -> None:
+    """Attributes are read without awaiting: a typed session loads its fields whatever else it does.
+
+    Entries that no field names stay lazy, and are awaited.
+    """
+    engine.object("Greeter", "k").set("other", "kept")
+    engine.object("Greeter", "k").set("name", "alice")
+
+    async def main() -> None:
+        handle = kvengine.aio.wrap(engine).object("Greeter", "k")
+        async with handle.session(Greeter, **loading) as state:
+            assert state.name == "alice"
+            state.count += 1
+            state.tags.append("x")
+            session: Any = kvengine.session_of(state)
+            assert await session.get("other") == "kept"
+        assert await handle.get_all() == {
+            "count": 1,
+            "name": "alice",
+            "other": "kept",
+            "tags": ["x"],
+        }
+
+    asyncio.run(main())
+
+
+def test_open_and_close(tmp_path: Path) -> None:
+    """`async with open()`, or await it; options and errors are those of kvengine.open."""
+
+    async def main() -> None:
+        async with kvengine.aio.open(tmp_path / "db", durability="os") as db:
+            await db.object("S", "k").set("a", 1)
+            assert str(tmp_path) in repr(db)
+            with pytest.raises(kvengine.DatabaseLocked):
+                await kvengine.aio.open(tmp_path / "db")
+        with pytest.raises(kvengine.DatabaseClosed):
+            await db.get("S", "k", "a")
+        with pytest.raises(kvengine.DatabaseClosed):
+            await db.services()
+        await db.close()
+        again = await kvengine.aio.open(tmp_path / "db")
+        assert await again.object("S", "k").get("a") == 1
+        await again.close()
+        with pytest.raises(TypeError, match="nonsense"):
+            await kvengine.aio.open(tmp_path / "db", nonsense=1)
+        with pytest.raises(kvengine.NotADatabase):
+            async with kvengine.aio.open(tmp_path / "no", create=False):
+                pytest.fail("opened")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda db: db.get("S", 1, "a"),
+        lambda db: db.set("S", "k", "a", "text"),
+        lambda db: db.load(b"S", "k"),
+        lambda db: db.clear_all("S", None),
+        lambda db: db.write("batch"),
+    ],
+)
+def test_bad_arguments(engine: kvengine.Engine, use: Callable[[Any], Any]) -> None:
+    """Arguments of the wrong type are TypeError, as they are without asyncio."""
+
+    async def main() -> None:
+        with pytest.raises(TypeError):
+            await use(kvengine.aio.wrap(engine))
+
+    asyncio.run(main())
