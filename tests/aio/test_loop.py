@@ -1,4 +1,4 @@
-"""What runs on the loop and what does not; commits that share syncs; cancellation; several loops."""
+"""What runs on the loop; commits that share syncs; cancellation; several loops."""
 
 from __future__ import annotations
 

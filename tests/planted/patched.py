@@ -47,11 +47,15 @@ class Run(NamedTuple):
     output: str
 
 
-def copy(target: Path, changes: Sequence[Change]) -> None:
+JUDGES = ("model", "crash")
+"""The folders of tests that judge a copy, unless a run says otherwise."""
+
+
+def copy(target: Path, changes: Sequence[Change], judges: Sequence[str] = JUDGES) -> None:
     """The package and the tests that judge it, in ``target``, with the changes made."""
     ignored = shutil.ignore_patterns("__pycache__", "data", "demo")
     shutil.copytree(PACKAGE, target / "kvengine", ignore=ignored)
-    for folder in ("model", "crash"):
+    for folder in judges:
         shutil.copytree(ROOT / "tests" / folder, target / "tests" / folder, ignore=ignored)
     (target / "conftest.py").write_text(ORIGIN)
     (target / "pytest.ini").write_text(SETTINGS)
@@ -79,9 +83,15 @@ def run(target: Path, *arguments: str) -> Run:
     return Run(done.returncode, done.stdout + done.stderr)
 
 
-def must_find(target: Path, changes: Sequence[Change], kind: str, *arguments: str) -> None:
+def must_find(
+    target: Path,
+    changes: Sequence[Change],
+    kind: str,
+    *arguments: str,
+    judges: Sequence[str] = JUDGES,
+) -> None:
     """The tests fail on the changed copy, with an error whose line matches ``kind``."""
-    copy(target, changes)
+    copy(target, changes, judges)
     status, output = run(target, *arguments)
     assert status == 1, f"pytest ended with {status}: the planted bug was not found\n{output}"
     assert re.search(rf"^E +.*({kind})", output, re.M), f"it failed in another way:\n{output}"

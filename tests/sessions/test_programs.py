@@ -20,7 +20,7 @@ from tests.sessions.ways import WAYS, Way
 
 PROGRAMS = int(os.environ.get("KVENGINE_PROGRAMS", "5000"))
 
-NAMES = st.sampled_from(["", "a", "b", "\u00e9", "a\0", "zz", "absent"])
+NAMES = st.sampled_from(["a", "a", "a", "b", "b", "", "\u00e9", "a\0", "zz", "absent"])
 VALUES = st.sampled_from([None, 0, 1, "text", "", [1, {"x": None}], "y" * 40])
 TTLS = st.sampled_from([None, None, None, 5.0, 50.0])
 STEPS = st.one_of(
