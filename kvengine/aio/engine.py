@@ -32,8 +32,8 @@ _WINDOW = 256
 class Engine:
     """The embedded engine, awaited. Made by `kvengine.aio.open` or `kvengine.aio.wrap`.
 
-    Each verb is documented at `kvengine.Engine`. ``engine`` is the `kvengine.Engine` beneath, which other threads may use
-    beside this one: sessions of both take turns with each other.
+    Each verb is documented at `kvengine.Engine`. ``engine`` is that one beneath, which other
+    threads may use beside this: sessions of both take turns with each other.
     """
 
     def __init__(self, engine: kvengine.engine.Engine) -> None:

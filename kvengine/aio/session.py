@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from kvengine.aio.waiting import Waits, settled
 from kvengine.batch import Batch
@@ -12,9 +12,12 @@ from kvengine.names import check_name
 from kvengine.serdes.codec import Codec
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.sessions.session import SessionVerbs
-from kvengine.sessions.settings import Settings
+from kvengine.sessions.settings import Settings, check_walk
 from kvengine.sessions.working import Working
 from kvengine.store import Snapshot
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 _ABSENT = object()
 
@@ -40,13 +43,23 @@ class Session(SessionVerbs):
         super().__init__(waits.engine, working, moment, codec, settings, retention)
         self._waits = waits
 
+    @overload
     async def get(
-        self,
-        name: str,
-        default: Any = None,
-        *,
-        type: Any = None,
-        serde: SerdeChoice | None = None,
+        self, name: str, *, type: type[T], serde: SerdeChoice | None = None
+    ) -> T | None: ...
+
+    @overload
+    async def get(
+        self, name: str, default: D, *, type: type[T], serde: SerdeChoice | None = None
+    ) -> T | D: ...
+
+    @overload
+    async def get(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
+    ) -> Any: ...
+
+    async def get(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
     ) -> Any:
         """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
         working = self._working
@@ -59,12 +72,15 @@ class Session(SessionVerbs):
                 data = working.known[name]
         return default if data is None else self._codec.decode(name, data, type, serde)
 
-    async def state_keys(self) -> list[str]:
-        """State keys in order, those just set among them."""
+    async def state_keys(
+        self, *, prefix: str = "", start: str = "", limit: int | None = None
+    ) -> list[str]:
+        """State keys in byte order from ``start`` on, those just set among them."""
         working = self._working
+        check_walk(prefix, start, limit)
         if working.keys_missing:
             await self._learn_keys(working)
-        return working.state_keys()
+        return working.state_keys(prefix, start, limit)
 
     async def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, in key order."""

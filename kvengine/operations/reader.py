@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TypeVar
 
+from kvengine.arguments import check_limit
 from kvengine.clock import SECOND
 from kvengine.names import (
     Name,
@@ -235,16 +236,6 @@ class MomentReader(Reader):
     def _hold(self) -> tuple[Moment, bool]:
         self._held.check_open()
         return self._held, False
-
-
-def check_limit(limit: int | None, what: str = "limit") -> None:
-    """TypeError or ValueError for a limit that counts nothing."""
-    if limit is None:
-        return
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        raise TypeError(f"{what} must be int or None, not {type(limit).__name__}")
-    if limit < 0:
-        raise ValueError(f"{what} must not be negative, not {limit}")
 
 
 def _checked(service: str, key: str) -> Name:

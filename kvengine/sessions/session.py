@@ -7,18 +7,21 @@ at once; an asynchronous one (aio/session.py) awaits it. All else is the same.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast, overload
 
-from kvengine.batch import Batch, duration
+from kvengine.batch import Batch, Expire, duration, expire_operation
 from kvengine.errors import ReadOnly, SessionError
 from kvengine.names import check_name
 from kvengine.serdes.codec import Codec
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.sessions.mapping import StateMapping
-from kvengine.sessions.settings import Settings
+from kvengine.sessions.settings import Settings, check_walk
 from kvengine.sessions.working import Working
 from kvengine.state.base import State
 from kvengine.store import Snapshot, Writes
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 
 class SessionVerbs:
@@ -96,6 +99,13 @@ class SessionVerbs:
         if self._state is not None:
             self._state._kv_forget()
 
+    def expire(self, *, at: float | None = None, ttl: float | timedelta | None = None) -> None:
+        """Let the object expire at a time, or so long after the commit; neither: never.
+
+        Without effect where the object has no entry when the session commits.
+        """
+        self._writable().expire(expire_operation(*self._codec.name, at, ttl))
+
     def complete(self) -> None:
         """Complete the workflow with the commit: its retention begins then.
 
@@ -108,7 +118,7 @@ class SessionVerbs:
         if self._retention == 0:
             self.clear_all()
         elif not working.expiring:
-            working.expire(self._retention)
+            working.expire(Expire(self._codec.name, None, self._retention))
 
     def _writable(self) -> Working:
         if self._settings.shared:
@@ -177,24 +187,35 @@ class Session(SessionVerbs):
 
     __slots__ = ()
 
+    @overload
+    def get(self, name: str, *, type: type[T], serde: SerdeChoice | None = None) -> T | None: ...
+
+    @overload
     def get(
-        self,
-        name: str,
-        default: Any = None,
-        *,
-        type: Any = None,
-        serde: SerdeChoice | None = None,
+        self, name: str, default: D, *, type: type[T], serde: SerdeChoice | None = None
+    ) -> T | D: ...
+
+    @overload
+    def get(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
+    ) -> Any: ...
+
+    def get(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
     ) -> Any:
         """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
         data = self._read(name)
         return default if data is None else self._codec.decode(name, data, type, serde)
 
-    def state_keys(self) -> list[str]:
-        """State keys in order, those just set among them."""
+    def state_keys(
+        self, *, prefix: str = "", start: str = "", limit: int | None = None
+    ) -> list[str]:
+        """State keys in byte order from ``start`` on, those just set among them."""
         working = self._working
+        check_walk(prefix, start, limit)
         if working.keys_missing:
             working.learn_keys(self._asked.state_keys(*self._codec.name))
-        return working.state_keys()
+        return working.state_keys(prefix, start, limit)
 
     def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, in key order."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 
+from kvengine.arguments import check_limit
 from kvengine.batch import duration
 from kvengine.names import check_name
 from kvengine.options import Durability
@@ -58,13 +59,8 @@ def _preload(preload: Preload) -> bool | tuple[str, ...]:
 
 
 def _check_limit(preload_limit: int | None, preload: bool | tuple[str, ...]) -> None:
-    if preload_limit is None:
-        return
-    if isinstance(preload_limit, bool) or not isinstance(preload_limit, int):
-        raise TypeError(f"preload_limit must be int, not {type(preload_limit).__name__}")
-    if preload_limit < 0:
-        raise ValueError(f"preload_limit must not be negative, not {preload_limit}")
-    if preload is not True:
+    check_limit(preload_limit, "preload_limit")
+    if preload_limit is not None and preload is not True:
         raise ValueError("preload_limit is of preload=True: nothing else loads what is there")
 
 
@@ -85,3 +81,10 @@ def check_retention(retention: float | timedelta) -> int:
     if retention in (0, timedelta(0)) and not isinstance(retention, bool):
         return 0
     return duration("retention", retention)
+
+
+def check_walk(prefix: str, start: str, limit: int | None) -> None:
+    """TypeError or ValueError for bounds of a listing that are none."""
+    check_name("prefix", prefix)
+    check_name("start", start)
+    check_limit(limit)

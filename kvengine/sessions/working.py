@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kvengine.batch import Clear, ClearAll, Expire, Operation, Set
+from kvengine.clock import SECOND
 from kvengine.names import Name
 
 
@@ -79,12 +80,14 @@ class Working:
         """The state keys of the moment."""
         self._keys = found
 
-    def state_keys(self) -> list[str]:
-        """State keys of live entries in order, own writes among them."""
+    def state_keys(self, prefix: str = "", start: str = "", limit: int | None = None) -> list[str]:
+        """State keys of live entries in order from ``start`` on, own writes among them."""
         keys = {name for name, value in self.known.items() if value is not None}
         if not self.complete:
             keys.update(name for name in self._keys or () if name not in self.known)
-        return sorted(keys)
+        if prefix or start:
+            keys = {name for name in keys if name >= start and name.startswith(prefix)}
+        return sorted(keys)[:limit]
 
     def entries(self) -> dict[str, bytes]:
         """All live entries in key order; of a complete state."""
@@ -116,23 +119,25 @@ class Working:
         return self.known.get(state_key) is None and not self.missing(state_key)
 
     def erase_all(self) -> None:
-        """Clear every entry, and the expiry."""
+        """Clear every entry, and the expiry: also of an absent object, which may have one left."""
         self.known = {}
         self.complete = True
         self.expires_at = None
         self._changes.clear()
         self._new.clear()
         self._expire = None
-        self._cleared = self.version != 0
+        self._cleared = True
 
-    def expire(self, ttl: int) -> None:
-        """Let the object expire ``ttl`` microseconds after the commit."""
-        self._expire = Expire(self.name, None, ttl)
+    def expire(self, operation: Expire) -> None:
+        """Let the object expire, or never expire, from the commit on."""
+        self._expire = operation
 
     @property
     def expiring(self) -> bool:
         """Whether the object has an expiry, or will have one with the commit."""
-        return self.expires_at is not None or self._expire is not None
+        if self._expire is not None:
+            return self._expire.at is not None or self._expire.ttl is not None
+        return self.expires_at is not None
 
     # --- committing
 
@@ -161,7 +166,9 @@ class Working:
         An object without entries is absent, and has version 0.
         """
         if self._expire is not None:
-            self.expires_at = stamp / 1e6 + (self._expire.ttl or 0) / 1e6
+            at, ttl = self._expire.at, self._expire.ttl
+            at = stamp + ttl if ttl is not None else at
+            self.expires_at = None if at is None else at / SECOND
             self._expire = None
         self.version = stamp if self.state_keys() else 0
         if not self.version:

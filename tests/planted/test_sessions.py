@@ -33,7 +33,11 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
     ),
     "clear_all is forgotten by the commit": (
         PROGRAMS,
-        [Change(WORKING, "self._cleared = self.version != 0", "self._cleared = False")],
+        [Change(WORKING, "self._cleared = True", "self._cleared = False")],
+    ),
+    "clear_all of an absent object leaves its expiry": (
+        PROGRAMS,
+        [Change(WORKING, "self._cleared = True", "self._cleared = self.version != 0")],
     ),
     "clear_all leaves what was set before it": (
         PROGRAMS,

@@ -31,13 +31,19 @@ STEPS = st.one_of(
     st.tuples(st.just("clear"), NAMES),
     st.tuples(st.just("clear_all")),
     st.tuples(st.just("state_keys")),
+    st.tuples(st.just("state_keys"), st.sampled_from(["", "a", "z"]), NAMES),
+    st.tuples(st.just("expire"), st.sampled_from([None, 15.0, 100.0])),
     st.tuples(st.just("get_all")),
     st.tuples(st.just("commit")),
 )
 ENDS = st.sampled_from(["end", "end", "end", "raise"])
 BETWEEN = st.sampled_from(["nothing", "nothing", "flush", "compact", "later", "outside"])
 PROGRAM = st.lists(st.tuples(st.lists(STEPS, max_size=8), ENDS, BETWEEN), min_size=1, max_size=4)
+Entries = dict[str, tuple[Any, float | None]]
 Program = list[tuple[list[tuple[Any, ...]], str, str]]
+
+
+WRITES = ("set", "clear", "clear_all", "expire")
 
 
 class Rollback(Exception):
@@ -45,16 +51,26 @@ class Rollback(Exception):
 
 
 class Reference:
-    """An object as a dict of values with their ends, and a session as a copy of it."""
+    """An object as a dict of values with their ends, and a session as a copy of it.
+
+    ``end`` is the object's expiry. It stays when entries are cleared one by one.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.entries: dict[str, tuple[Any, float | None]] = {}
-        self.session: dict[str, tuple[Any, float | None]] = {}
+        self.entries: Entries = {}
+        self.end: float | None = None
+        self.session: Entries = {}
+        self.cleared = False
+        self.expire: tuple[float | None] | None = None
 
-    def live(self) -> dict[str, tuple[Any, float | None]]:
-        alive = {k: v for k, v in self.entries.items() if v[1] is None or v[1] > self.now}
-        return dict(sorted(alive.items()))
+    def live(self) -> Entries:
+        if self.end is not None and self.end <= self.now:
+            return {}
+        return {k: v for k, v in sorted(self.entries.items()) if v[1] is None or v[1] > self.now}
+
+    def begin(self) -> None:
+        self.session, self.cleared, self.expire = self.live(), False, None
 
     def step(self, verb: str, *args: Any) -> Any:
         session = self.session
@@ -62,20 +78,36 @@ class Reference:
             return session[args[0]][0] if args[0] in session else "nothing"
         if verb == "contains":
             return args[0] in session
+        if verb == "state_keys":
+            prefix, start = args or ("", "")
+            return [one for one in sorted(session) if one.startswith(prefix) and one >= start]
+        if verb == "get_all":
+            return {name: session[name][0] for name in sorted(session)}
+        self.change(verb, *args)
+        return None
+
+    def change(self, verb: str, *args: Any) -> None:
         if verb == "set":
             name, value, ttl = args
-            session[name] = value, None if ttl is None else self.now + ttl
+            self.session[name] = value, None if ttl is None else self.now + ttl
         elif verb == "clear":
-            session.pop(args[0], None)
+            self.session.pop(args[0], None)
         elif verb == "clear_all":
-            session.clear()
-        elif verb == "state_keys":
-            return sorted(session)
-        elif verb == "get_all":
-            return {name: session[name][0] for name in sorted(session)}
+            self.session.clear()
+            self.cleared, self.expire = True, None
+        elif verb == "expire":
+            self.expire = args
         elif verb == "commit":
-            self.entries = dict(session)
-        return None
+            self.commit()
+
+    def commit(self) -> None:
+        if self.cleared or (self.end is not None and self.end <= self.now):
+            self.end = None
+        self.entries = dict(self.session)
+        if self.expire is not None and self.live():
+            ttl = self.expire[0]
+            self.end = None if ttl is None else self.now + ttl
+        self.cleared, self.expire = False, None
 
 
 def perform(state: Any, verb: str, *args: Any) -> Any:
@@ -86,6 +118,10 @@ def perform(state: Any, verb: str, *args: Any) -> Any:
         return args[0] in state
     if verb == "set":
         return state.set(args[0], args[1], ttl=args[2])
+    if verb == "state_keys" and args:
+        return state.state_keys(prefix=args[0], start=args[1])
+    if verb == "expire":
+        return state.expire(ttl=args[0])
     if verb == "commit":
         state.commit()
         return None
@@ -109,7 +145,7 @@ class Bench:
         handle = self.db.object("S", key)
         reference = Reference()
         for steps, end, between in program:
-            reference.session = reference.live()
+            reference.begin()
             version = self.db.version("S", key)
             with suppress(Rollback):
                 with self._session(way, key) as state:
@@ -118,13 +154,24 @@ class Bench:
                         assert found == reference.step(verb, *args), (verb, args)
                     if end == "raise":
                         raise Rollback
-                reference.step("commit")
-            if not any(step[0] in ("set", "clear", "clear_all") for step in steps):
+                reference.commit()
+            if not any(step[0] in WRITES for step in steps):
                 assert self.db.version("S", key) == version, "a commit without a change"
             self._between(between, handle, reference)
-            assert list(handle.get_all().items()) == [
-                (name, value) for name, (value, _) in reference.live().items()
-            ]
+            self._check(handle, reference)
+
+    def _check(self, handle: kvengine.VirtualObject, reference: Reference) -> None:
+        live = reference.live()
+        assert list(handle.get_all().items()) == [
+            (name, value) for name, (value, _) in live.items()
+        ]
+        ends = handle.expires_at
+        if not live or reference.end is None:
+            assert ends is None
+        else:
+            assert ends is not None
+            left = ends - self.clock.wall() / 1e6
+            assert abs(left - (reference.end - reference.now)) < 0.01
 
     def _between(self, what: str, handle: kvengine.VirtualObject, reference: Reference) -> None:
         if what == "flush":
@@ -136,7 +183,9 @@ class Bench:
             reference.now += 10
         elif what == "outside":
             handle.set("a", "outside")
-            reference.entries = {**reference.live(), "a": ("outside", None)}
+            reference.begin()
+            reference.change("set", "a", "outside", None)
+            reference.commit()
 
     def _session(self, way: Way, key: str) -> Any:
         if not way.asynchronous:
@@ -185,7 +234,7 @@ def test_the_programs_met_everything() -> None:
         pytest.skip("runs behind test_every_way_agrees_with_a_dict, in the same process")
     wanted = {
         *("get", "contains", "set", "clear", "clear_all", "state_keys", "get_all", "commit"),
-        *("raise", "flush", "compact", "later", "outside"),
+        *("expire", "raise", "flush", "compact", "later", "outside"),
     }
     assert all(seen[one] >= 100 for one in wanted), seen
     assert all(seen[name] >= PROGRAMS for name in WAYS)

@@ -31,8 +31,8 @@ class Awaited:
         found: dict[str, Any] = self._run(self._session.get_all(**kwargs))
         return found
 
-    def state_keys(self) -> list[str]:
-        found: list[str] = self._run(self._session.state_keys())
+    def state_keys(self, **kwargs: Any) -> list[str]:
+        found: list[str] = self._run(self._session.state_keys(**kwargs))
         return found
 
     def commit(self) -> int | None:
