@@ -1,0 +1,150 @@
+"""The commit verbs, with the shortest way for plain sets into one object in use.
+
+Most commits set a few entries of one object that somebody has just read. What
+is known of such an object in whole (`State.full`, or the cache where no memtable
+holds it) settles all that `Committer` would look up: that it lives, its version,
+and, where nothing of it expires, its row in full. So the commit is two dict
+look-ups, one merge, one record and one dict update. Whatever is not so plain is
+left to `Committer`; the steps and what an interrupt leaves are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from threading import get_ident
+
+from kvengine.batch import Batch, plain_sets, set_operation
+from kvengine.errors import KVEngineError
+from kvengine.format.wal import encode_commit
+from kvengine.memory.cache import footprint
+from kvengine.memory.memtable import SMALL_ROW, whole
+from kvengine.names import Name
+from kvengine.operations.commit import Committer
+from kvengine.operations.database import Commit, Database
+from kvengine.options import Durability
+from kvengine.rows import Resolved
+
+
+class HotCommitter(Committer):
+    """Commits batches to one database; plain sets into one object in use at once."""
+
+    def __init__(self, db: Database, maintain: Callable[[], None]) -> None:
+        super().__init__(db, maintain)
+        options = db.options
+        self._durability = options.durability
+        self._max_value = options.max_value_size
+        self._max_commit = options.max_commit_size
+        self._memtable_size = options.memtable_size
+
+    def set(
+        self,
+        service: str,
+        key: str,
+        state_key: str,
+        value: bytes,
+        *,
+        ttl: float | timedelta | None = None,
+    ) -> int:
+        if (
+            ttl is None
+            and self._durability == "os"
+            and value.__class__ is bytes
+            and len(value) <= self._max_value
+            and service.__class__ is str
+            and key.__class__ is str
+            and state_key.__class__ is str
+        ):
+            stamp = self._commit_hot((service, key), {state_key: value}, None)
+            if stamp:
+                return stamp
+        operation = set_operation(service, key, state_key, value, ttl, self._max_value)
+        return self.commit((operation,))[0]
+
+    def write(
+        self,
+        batch: Batch,
+        *,
+        expect: Mapping[Name, int] | None = None,
+        durability: Durability | None = None,
+    ) -> int:
+        if batch.__class__ is Batch and (durability or self._durability) == "os":
+            stamp = self._write_hot(batch, expect)
+            if stamp:
+                batch.close(stamp)
+                return stamp
+        return super().write(batch, expect=expect, durability=durability)
+
+    def _write_hot(self, batch: Batch, expect: Mapping[Name, int] | None) -> int:
+        sets = plain_sets(batch, self._max_value)
+        if sets is None:
+            return 0
+        name, entries = sets
+        if expect is None:
+            return self._commit_hot(name, entries, None)
+        if expect.__class__ is not dict or len(expect) != 1:
+            return 0
+        expected = expect.get(name)
+        if expected.__class__ is not int:
+            return 0
+        return self._commit_hot(name, entries, expected)
+
+    def _commit_hot(self, name: Name, entries: dict[str, bytes], expected: int | None) -> int:
+        """The stamp; 0, and nothing done, where this is not for the shortest way."""
+        db = self._db
+        me = get_ident()
+        if db.stalled or db.syncing or db.committing == me:
+            return 0
+        try:
+            with db.commit_lock:
+                db.committing = me
+                try:
+                    commit = self._log_hot(name, entries, expected)
+                finally:
+                    db.committing = 0
+        except KVEngineError:
+            raise
+        except BaseException:
+            self._complete()
+            raise
+        if commit is None:
+            return 0
+        active = commit.memtable
+        if commit.end >= self._memtable_size or (active.timed and not active.announced):
+            self._ask(commit)
+        return commit.stamp
+
+    def _log_hot(
+        self, name: Name, entries: dict[str, bytes], expected: int | None
+    ) -> Commit | None:
+        db = self._db
+        wal, active = db.wal, db.view.active
+        if (
+            wal is None
+            or db.pending
+            or db.failed is not None
+            or self._begun is not None
+            or active.has_tombstones
+        ):
+            return None
+        current = active.states.get(name)
+        known = current.full if current is not None else self._cached(name)
+        if known is None or known.soonest is not None:
+            return None
+        if expected is not None and known.version != expected:
+            return None
+        together = known.entries | entries
+        if len(together) != len(known.entries) or len(together) > SMALL_ROW:
+            return None
+        now = db.clock.now()
+        stamp = now if now > db.last_stamp else db.last_stamp + 1
+        row = (stamp, entries, False, False, None, None, None)
+        payload = encode_commit((stamp, ((*name, row),), (), 0 if stamp == now else now))
+        if len(payload) > self._max_commit:
+            return None
+        if current is None:
+            active.memo_bytes += footprint(known)
+        state = whole(Resolved(stamp, None, together, None, None), current)
+        commit = Commit(stamp, {name: state}, active, wal.end)
+        self._append(commit, payload, wal)
+        return commit
