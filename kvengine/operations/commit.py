@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import get_ident
+from typing import NoReturn
 
 from kvengine.batch import Batch, Operation, check_expect
 from kvengine.errors import KVEngineError, ValueTooLarge, WriteFailed, is_io_error
@@ -25,7 +26,7 @@ from kvengine.files.wal import WalWriter
 from kvengine.format.wal import Commit as Record
 from kvengine.format.wal import encode_commit
 from kvengine.memory.cache import footprint
-from kvengine.memory.memtable import SMALL_ROW, TOMBSTONES, State
+from kvengine.memory.memtable import SMALL_ROW, TOMBSTONES, Memtable, State
 from kvengine.names import Name
 from kvengine.operations.back_pressure import BackPressure
 from kvengine.operations.before import Before
@@ -43,7 +44,8 @@ class Committer:
     def __init__(self, db: Database, maintain: Callable[[], None]) -> None:
         self._db = db
         self._maintain = maintain
-        self._begun: Commit | None = None
+        self._begun: Commit | tuple[Name, State, Memtable, int] | None = None
+        """The commit whose record is being written; or what makes one, of one object."""
         self._before = Before(db)
         self._pressure = BackPressure(db, maintain)
 
@@ -102,15 +104,14 @@ class Committer:
             or (memtable.timed and not memtable.announced)
             or TOMBSTONES in commit.states
         ):
-            self._ask(commit)
+            self._ask(memtable, commit.end)
         return commit.stamp, found
 
-    def _ask(self, commit: Commit) -> None:
-        """For work that a commit makes due."""
-        memtable = commit.memtable
+    def _ask(self, memtable: Memtable, end: int) -> None:
+        """For the work that a commit up to ``end`` of the log makes due."""
         memtable.announced = memtable.timed
         self._maintain()
-        self._pressure.note(commit.end)
+        self._pressure.note(end)
 
     def _log(
         self,
@@ -155,13 +156,17 @@ class Committer:
         try:
             self._land(commit, wal.append(payload))
         except BaseException as error:
-            if not is_io_error(error):
-                self.settle()
-                raise
-            self._begun = None
-            wal.discard()
-            self._db.fail(error)
-            raise WriteFailed(f"writing {wal.path} failed: {error}") from error
+            self._broken_off(error, wal)
+
+    def _broken_off(self, error: BaseException, wal: WalWriter) -> NoReturn:
+        """An exception within `_append` goes on, once it is known what it left."""
+        if not is_io_error(error):
+            self.settle()
+            raise error
+        self._begun = None
+        wal.discard()
+        self._db.fail(error)
+        raise WriteFailed(f"writing {wal.path} failed: {error}") from error
 
     def _land(self, commit: Commit, end: int) -> None:
         """The record is in the log: stage its states, and publish them unless they must wait."""
@@ -181,6 +186,9 @@ class Committer:
         if self._begun is None or db.wal is None:
             return
         commit = self._begun
+        if isinstance(commit, tuple):
+            name, state, memtable, start = commit
+            commit = Commit(state.version, {name: state}, memtable, start)
         try:
             db.wal.settle()
         except OSError as error:
@@ -215,7 +223,7 @@ class Committer:
         Not over one with an expiry of which the row says nothing: had the commit
         seen it, the row would state it in full.
         """
-        full = base.full if base is not None else self._cached(name)
+        full = base.full if base is not None else self._below(name)
         if full is None or len(full.entries) > SMALL_ROW:
             return None
         if full.expires_at is not None and row.expires_at is None and not row.extends:
@@ -224,12 +232,18 @@ class Committer:
             self._db.view.active.memo_bytes += footprint(full)
         return extend(full, row)
 
-    def _cached(self, name: Name) -> Resolved | None:
-        """The whole object where no memtable holds it and the active one may remember it."""
+    def _below(self, name: Name) -> Resolved | None:
+        """The whole object where lower layers hold it and the memtable may remember it."""
         db = self._db
         view, cache = db.view, db.cache
-        if view.frozen or view.active.memo_bytes * 2 > cache.capacity:
+        if view.active.memo_bytes * 2 > cache.capacity:
             return None
+        for memtable in view.frozen:
+            if memtable.has_tombstones:
+                return None
+            state = memtable.states.get(name)
+            if state is not None:
+                return state.full
         return cache.young.get(name)
 
     # --- step 4

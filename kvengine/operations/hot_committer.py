@@ -16,12 +16,13 @@ from threading import get_ident
 
 from kvengine.batch import Batch, plain_sets, set_operation
 from kvengine.errors import KVEngineError
+from kvengine.files.wal import WalWriter
 from kvengine.format.wal import encode_commit
 from kvengine.memory.cache import footprint
-from kvengine.memory.memtable import SMALL_ROW, whole
+from kvengine.memory.memtable import SMALL_ROW, Memtable, whole
 from kvengine.names import Name
 from kvengine.operations.commit import Committer
-from kvengine.operations.database import Commit, Database
+from kvengine.operations.database import Database
 from kvengine.options import Durability
 from kvengine.rows import Resolved
 
@@ -55,7 +56,7 @@ class HotCommitter(Committer):
             and key.__class__ is str
             and state_key.__class__ is str
         ):
-            stamp = self._commit_hot((service, key), {state_key: value}, None)
+            stamp = self.commit_sets((service, key), {state_key: value}, None)
             if stamp:
                 return stamp
         operation = set_operation(service, key, state_key, value, ttl, self._max_value)
@@ -81,25 +82,35 @@ class HotCommitter(Committer):
             return 0
         name, entries = sets
         if expect is None:
-            return self._commit_hot(name, entries, None)
+            return self.commit_sets(name, entries, None)
         if expect.__class__ is not dict or len(expect) != 1:
             return 0
         expected = expect.get(name)
         if expected.__class__ is not int:
             return 0
-        return self._commit_hot(name, entries, expected)
+        return self.commit_sets(name, entries, expected)
 
-    def _commit_hot(self, name: Name, entries: dict[str, bytes], expected: int | None) -> int:
-        """The stamp; 0, and nothing done, where this is not for the shortest way."""
+    def commit_sets(
+        self, name: Name, entries: dict[str, bytes], expected: int | None = None
+    ) -> int:
+        """Set entries of an object in use, if it has the version expected; the stamp.
+
+        0, and nothing done, where that is not for the shortest way: `commit` says what
+        is to be said. The caller has checked the name's and the entries' types and
+        the sizes of the values.
+        """
         db = self._db
         me = get_ident()
-        if db.stalled or db.syncing or db.committing == me:
+        if db.stalled or me in (db.committing, db.syncing):
             return 0
         try:
             with db.commit_lock:
                 db.committing = me
                 try:
-                    commit = self._log_hot(name, entries, expected)
+                    active, wal = db.view.active, db.wal
+                    if wal is None:
+                        return 0
+                    stamp = self._log_sets(name, entries, expected, active, wal)
                 finally:
                     db.committing = 0
         except KVEngineError:
@@ -107,44 +118,54 @@ class HotCommitter(Committer):
         except BaseException:
             self._complete()
             raise
-        if commit is None:
-            return 0
-        active = commit.memtable
-        if commit.end >= self._memtable_size or (active.timed and not active.announced):
-            self._ask(commit)
-        return commit.stamp
+        if stamp and (wal.end >= self._memtable_size or (active.timed and not active.announced)):
+            self._ask(active, wal.end)
+        return stamp
 
-    def _log_hot(
-        self, name: Name, entries: dict[str, bytes], expected: int | None
-    ) -> Commit | None:
+    def _log_sets(
+        self,
+        name: Name,
+        entries: dict[str, bytes],
+        expected: int | None,
+        active: Memtable,
+        wal: WalWriter,
+    ) -> int:
+        """The steps of a commit (see operations/commit.py). Under the commit lock."""
         db = self._db
-        wal, active = db.wal, db.view.active
-        if (
-            wal is None
-            or db.pending
-            or db.failed is not None
-            or self._begun is not None
-            or active.has_tombstones
-        ):
-            return None
+        if db.pending or db.failed is not None or self._begun is not None or active.has_tombstones:
+            return 0
         current = active.states.get(name)
-        known = current.full if current is not None else self._cached(name)
+        known = current.full if current is not None else self._below(name)
         if known is None or known.soonest is not None:
-            return None
+            return 0
         if expected is not None and known.version != expected:
-            return None
+            return 0
         together = known.entries | entries
         if len(together) != len(known.entries) or len(together) > SMALL_ROW:
-            return None
+            return 0
         now = db.clock.now()
         stamp = now if now > db.last_stamp else db.last_stamp + 1
+        service, key = name
         row = (stamp, entries, False, False, None, None, None)
-        payload = encode_commit((stamp, ((*name, row),), (), 0 if stamp == now else now))
+        payload = encode_commit((stamp, ((service, key, row),), (), 0 if stamp == now else now))
         if len(payload) > self._max_commit:
-            return None
+            return 0
         if current is None:
             active.memo_bytes += footprint(known)
         state = whole(Resolved(stamp, None, together, None, None), current)
-        commit = Commit(stamp, {name: state}, active, wal.end)
-        self._append(commit, payload, wal)
-        return commit
+        self._begun = name, state, active, wal.end
+        try:
+            wal.append(payload)
+            db.last_stamp = stamp
+            snapshots = db.snapshots
+            if snapshots.newest < 0 and current is not None:
+                state.prev = None
+                active.states[name] = state
+            else:
+                active.publish({name: state}, snapshots.newest, snapshots.oldest)
+            db.published = stamp
+            db.counters.commits += 1
+            self._begun = None
+        except BaseException as error:
+            self._broken_off(error, wal)
+        return stamp
