@@ -28,6 +28,7 @@ from kvengine.format.wal import encode_commit
 from kvengine.memory.cache import footprint
 from kvengine.memory.memtable import SMALL_ROW, TOMBSTONES, Memtable, State
 from kvengine.names import Name
+from kvengine.operations import read
 from kvengine.operations.back_pressure import BackPressure
 from kvengine.operations.before import Before
 from kvengine.operations.database import Commit, Database
@@ -238,13 +239,7 @@ class Committer:
         view, cache = db.view, db.cache
         if view.active.memo_bytes * 2 > cache.capacity:
             return None
-        for memtable in view.frozen:
-            if memtable.has_tombstones:
-                return None
-            state = memtable.states.get(name)
-            if state is not None:
-                return state.full
-        return cache.young.get(name)
+        return read.remembered(view, cache, name)
 
     # --- step 4
 

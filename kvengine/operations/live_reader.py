@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kvengine.names import Name, check_name
+from kvengine.operations import read
 from kvengine.operations.moment import Moment, hold
 from kvengine.operations.reader import Reader
 from kvengine.operations.version import View
@@ -60,6 +61,10 @@ class LiveReader(Reader):
         found = self.hot((service, key))
         return found if found is not None else super()._live(service, key)
 
+    def _head(self, service: str, key: str) -> read.Head | Resolved | None:
+        found = self.hot((service, key))
+        return found if found is not None else super()._head(service, key)
+
     def state_keys(
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
@@ -82,14 +87,10 @@ class LiveReader(Reader):
             state = view.active.states.get(name)
         except TypeError:  # unhashable: the long way says which name is no str
             return None
-        if state is None:
-            for memtable in view.frozen:
-                if memtable.has_tombstones:
-                    return None
-                state = memtable.states.get(name)
-                if state is not None:
-                    break
-        found = state.full if state is not None else self._db.cache.young.get(name)
+        if state is not None:
+            found = state.full
+        else:
+            found = read.remembered(view, self._db.cache, name)
         if found is None or found.soonest is None or found.soonest > self._now():
             return found
         return None
