@@ -60,6 +60,7 @@ class Engine(ReadVerbs):
         self._reader = LiveReader(self._db)
         self.get = self._reader.get  # type: ignore[method-assign]  # one frame less on hot paths
         self.get_all = self._reader.get_all  # type: ignore[method-assign]
+        self.load = self._reader.load  # type: ignore[method-assign]
         self.set = self._committer.set  # type: ignore[method-assign]
         self.write = self._committer.write  # type: ignore[method-assign]
         _engines.add(self)

@@ -26,6 +26,9 @@ from kvengine.operations.database import Database
 from kvengine.options import Durability
 from kvengine.rows import Resolved
 
+_NO_VERSION = -1
+"""Expected of no object: the long way says what is wrong with an expectation."""
+
 
 class HotCommitter(Committer):
     """Commits batches to one database; plain sets into one object in use at once."""
@@ -70,25 +73,18 @@ class HotCommitter(Committer):
         durability: Durability | None = None,
     ) -> int:
         if batch.__class__ is Batch and (durability or self._durability) == "os":
-            stamp = self._write_hot(batch, expect)
-            if stamp:
-                batch.close(stamp)
-                return stamp
+            sets = plain_sets(batch, self._max_value)
+            if sets is not None:
+                name, entries = sets
+                expected = None
+                if expect is not None:
+                    one = expect.__class__ is dict and len(expect) == 1
+                    expected = expect.get(name, _NO_VERSION) if one else _NO_VERSION
+                stamp = self.commit_sets(name, entries, expected)
+                if stamp:
+                    batch.close(stamp)
+                    return stamp
         return super().write(batch, expect=expect, durability=durability)
-
-    def _write_hot(self, batch: Batch, expect: Mapping[Name, int] | None) -> int:
-        sets = plain_sets(batch, self._max_value)
-        if sets is None:
-            return 0
-        name, entries = sets
-        if expect is None:
-            return self.commit_sets(name, entries, None)
-        if expect.__class__ is not dict or len(expect) != 1:
-            return 0
-        expected = expect.get(name)
-        if expected.__class__ is not int:
-            return 0
-        return self.commit_sets(name, entries, expected)
 
     def commit_sets(
         self, name: Name, entries: dict[str, bytes], expected: int | None = None
@@ -138,10 +134,13 @@ class HotCommitter(Committer):
         known = current.full if current is not None else self._below(name)
         if known is None or known.soonest is not None:
             return 0
-        if expected is not None and known.version != expected:
+        if expected is not None and (known.version != expected or expected.__class__ is not int):
+            return 0
+        size = len(known.entries)
+        if size > SMALL_ROW:
             return 0
         together = known.entries | entries
-        if len(together) != len(known.entries) or len(together) > SMALL_ROW:
+        if len(together) != size:  # a new name, to be checked and put in its place
             return 0
         now = db.clock.now()
         stamp = now if now > db.last_stamp else db.last_stamp + 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from kvengine.clock import SECOND
 from kvengine.names import Name, check_name
 from kvengine.operations import read
 from kvengine.operations.moment import Moment, hold
 from kvengine.operations.reader import Reader
 from kvengine.operations.version import View
 from kvengine.rows import Resolved
+from kvengine.store import StoredObject
 
 
 class LiveReader(Reader):
@@ -56,6 +58,14 @@ class LiveReader(Reader):
     def get_all(self, service: str, key: str) -> dict[str, bytes]:
         found = self.hot((service, key))
         return found.entries.copy() if found is not None else super().get_all(service, key)
+
+    def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
+        found = self.hot((service, key)) if max_bytes is None else None
+        if found is None:
+            return super().load(service, key, max_bytes=max_bytes)
+        at = found.expires_at
+        expires_at = None if at is None else at / SECOND
+        return StoredObject(service, key, found.version, expires_at, found.entries.copy())
 
     def _live(self, service: str, key: str) -> Resolved | None:
         found = self.hot((service, key))

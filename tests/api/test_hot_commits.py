@@ -155,7 +155,16 @@ def test_what_is_refused(db: kvengine.Engine) -> None:
     with pytest.raises(kvengine.ValueTooLarge):
         db.set("s", "k", "x" * 70_000, b"2")
     expect: Any
-    for expect in (1, "sk", {("s", "k"): True}, {("s", "k"): "1"}, {("s",): 1}, [("s", "k")]):
+    version = float(db.version("s", "k"))
+    for expect in (
+        {("s", "k"): version},
+        1,
+        "sk",
+        {("s", "k"): True},
+        {("s", "k"): "1"},
+        {("s",): 1},
+        [("s", "k")],
+    ):
         with pytest.raises(TypeError):
             db.write(of({"a": b"2"}), expect=expect)
     with pytest.raises(ValueError, match="durability"):
