@@ -80,12 +80,14 @@ class Committer:
             durability = db.options.durability
         elif durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
-        db.refuse_nested()
+        me = get_ident()
+        if me in (db.committing, db.syncing):
+            db.refuse_nested()
         if db.stalled:
             self._pressure.wait()
         try:
             with db.commit_lock:
-                db.committing = get_ident()
+                db.committing = me
                 try:
                     commit, found = self._log(operations, expect, durability)
                 finally:

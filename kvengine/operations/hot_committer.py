@@ -20,11 +20,11 @@ from kvengine.files.wal import WalWriter
 from kvengine.format.wal import encode_commit
 from kvengine.memory.cache import footprint
 from kvengine.memory.memtable import SMALL_ROW, Memtable, whole
-from kvengine.names import Name
+from kvengine.names import Name, check_name
 from kvengine.operations.commit import Committer
 from kvengine.operations.database import Database
 from kvengine.options import Durability
-from kvengine.rows import Resolved
+from kvengine.rows import Resolved, in_order
 
 _NO_VERSION = -1
 """Expected of no object: the long way says what is wrong with an expectation."""
@@ -92,8 +92,8 @@ class HotCommitter(Committer):
         """Set entries of an object in use, if it has the version expected; the stamp.
 
         0, and nothing done, where that is not for the shortest way: `commit` says what
-        is to be said. The caller has checked the name's and the entries' types and
-        the sizes of the values.
+        is to be said. The caller has checked all types, and the sizes of the values; the
+        names that stand already are sound.
         """
         db = self._db
         me = get_ident()
@@ -140,8 +140,10 @@ class HotCommitter(Committer):
         if size > SMALL_ROW:
             return 0
         together = known.entries | entries
-        if len(together) != size:  # a new name, to be checked and put in its place
-            return 0
+        if len(together) != size:
+            for state_key in entries:
+                check_name("state_key", state_key)
+            together = in_order(together)
         now = db.clock.now()
         stamp = now if now > db.last_stamp else db.last_stamp + 1
         service, key = name

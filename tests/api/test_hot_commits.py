@@ -64,10 +64,10 @@ def test_it_is_taken(
         shortest(db, patch)
         first = db.set("s", "k", "b", b"2")
         second = db.write(of({"a": b"3", "c": b"4"}), expect={("s", "k"): first})
-        third = db.write(of({"c": b"5"}))
+        third = db.write(of({"c": b"5", "bb": b"6", "": b"7"}))
         assert first < second < third == db.version("s", "k")
-    found = {"a": b"3", "b": b"2", "c": b"5"}
-    assert db.get_all("s", "k") == found
+    found = {"": b"7", "a": b"3", "b": b"2", "bb": b"6", "c": b"5"}
+    assert list(db.get_all("s", "k").items()) == list(found.items())
     assert db.load("s", "k").entries == found  # type: ignore[union-attr]
     db = reopen(durability="os")
     assert db.get_all("s", "k") == found and db.version("s", "k") == third
