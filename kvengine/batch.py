@@ -241,6 +241,29 @@ class Batch:
             self._commit(self)
 
 
+def plain_sets(batch: Batch, limit: int) -> tuple[Name, dict[str, bytes]] | None:
+    """The object and its new entries, where an open batch is plain sets into one object.
+
+    None for any other, and where a value is not ``bytes`` or over ``limit``.
+    """
+    if batch._state != "open":
+        return None
+    name: Name | None = None
+    entries: dict[str, bytes] = {}
+    for one in batch.operations:
+        if one.__class__ is not Set or one.ttl is not None:
+            return None
+        if name is None:
+            name = one.name
+        elif one.name != name:
+            return None
+        value = one.value
+        if value.__class__ is not bytes or len(value) > limit:
+            return None
+        entries[one.state_key] = value
+    return None if name is None else (name, entries)
+
+
 def covers(operation: ClearRange, name: Name) -> bool:
     """Whether the range holds the object."""
     return operation.start <= encode_object(*name) < operation.stop

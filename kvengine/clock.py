@@ -89,28 +89,47 @@ class EngineClock:
         """
         self._source = source
         self._max_step = max_step
+        # Every commit reads the machine's clock: without a frame in between.
+        of_machine = source.__class__ is SystemClock
+        self._read, self._unit = (time.time_ns, 1000) if of_machine else (source.wall, 1)
         self._lock = threading.Lock()
         self._believed = source.wall()
         self._believed_at = source.monotonic()
         self._started_at = self._believed_at
         near = [time for time in known if time - self._believed <= max_step]
         self._last = max([self._believed, *near])
+        self._until = self._believed + _TRUSTED
         self.opened = self._last
         self.last_trusted = trusted or self._last
 
     def now(self) -> int:
-        """Microseconds since the epoch; never less than any earlier answer."""
+        """Microseconds since the epoch; never less than any earlier answer.
+
+        Where the wall clock has just been believed and goes forward, its reading is
+        the answer, and no lock is taken: CPython switches threads behind a call or
+        a jump backward and nowhere else, so none comes between the comparison with
+        the last answer and the new last answer.
+        """
+        wall = self._read() // self._unit
+        if self._last <= wall < self._until:
+            self._last = wall
+            return wall
+        return self._judged()
+
+    def _judged(self) -> int:
+        """`now` where the monotonic clock must be asked, or the wall clock is waited for."""
         with self._lock:
             wall = self._source.wall()
-            if 0 <= wall - self._believed < _TRUSTED:
-                self._last = max(self._last, wall)
-                return self._last
-            monotonic = self._source.monotonic()
-            expected = self._believed + monotonic - self._believed_at
-            if -self._max_step <= wall - expected <= self._max_step:
-                self._believed, self._believed_at = wall, monotonic
-                expected = wall
-            self._last = max(self._last, expected)
+            if not 0 <= wall - self._believed < _TRUSTED:
+                monotonic = self._source.monotonic()
+                expected = self._believed + monotonic - self._believed_at
+                if -self._max_step <= wall - expected <= self._max_step:
+                    self._believed, self._believed_at = wall, monotonic
+                    self._until = wall + _TRUSTED
+                else:
+                    wall = expected
+            if self._last < wall:  # noqa: PLR1730 - no call of max in between, as in `now`
+                self._last = wall
             return self._last
 
     def in_doubt(self, grace: int) -> bool:

@@ -14,13 +14,11 @@ from kvengine.background.scheduler import Scheduler
 from kvengine.batch import (
     Batch,
     ClearAll,
-    check_expect,
     clear_operation,
     clear_range_operation,
     clear_service_operation,
     expire_operation,
     object_name,
-    set_operation,
 )
 from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
@@ -30,7 +28,7 @@ from kvengine.names import END, Name, check_name, service_range
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.operations import install, statistics
 from kvengine.operations.close import close, forked
-from kvengine.operations.commit import Committer
+from kvengine.operations.hot_committer import HotCommitter
 from kvengine.operations.live_reader import LiveReader
 from kvengine.operations.maintain import Maintenance
 from kvengine.operations.moment import hold
@@ -58,7 +56,7 @@ class Engine(ReadVerbs, ObjectVerbs):
         self._db = opened(fs, directory, options)
         self._closing = threading.Lock()
         self._is_closed = False
-        self._committer = Committer(self._db, self._wake)
+        self._committer = HotCommitter(self._db, self._wake)
         self._maintenance = Maintenance(self._db, self._committer)
         self._scheduler = Scheduler(self._db, self._maintenance)
         self._reader = LiveReader(self._db)
@@ -66,6 +64,8 @@ class Engine(ReadVerbs, ObjectVerbs):
         self.get = self._reader.get  # type: ignore[method-assign]  # one frame less on hot paths
         self.get_all = self._reader.get_all  # type: ignore[method-assign]
         self.load = self._reader.load  # type: ignore[method-assign]
+        self.set = self._committer.set  # type: ignore[method-assign]
+        self.write = self._committer.write  # type: ignore[method-assign]
         _engines.add(self)
         if not options.read_only:
             self._maintenance.note_stalls()
@@ -93,9 +93,7 @@ class Engine(ReadVerbs, ObjectVerbs):
         ttl: float | timedelta | None = None,
     ) -> int:
         """Set an entry; ``ttl`` in seconds or a timedelta. Without one an old ttl ends."""
-        limit = self._db.options.max_value_size
-        operation = set_operation(service, key, state_key, value, ttl, limit)
-        return self._committer.commit((operation,))[0]
+        return self._committer.set(service, key, state_key, value, ttl=ttl)
 
     def clear(self, service: str, key: str, state_key: str) -> int:
         """Clear an entry."""
@@ -143,15 +141,7 @@ class Engine(ReadVerbs, ObjectVerbs):
 
         VersionConflict, and nothing written, where one differs (0: absent).
         """
-        if not isinstance(batch, Batch):
-            raise TypeError(f"batch must be a kvengine.Batch, not {type(batch).__name__}")
-        if expect is not None:
-            check_expect(expect)
-        batch.check_open()
-        batch.check_values(self._db.options.max_value_size)
-        stamp, _ = self._committer.commit(batch.operations, expect, durability)
-        batch.close(stamp)
-        return stamp
+        return self._committer.write(batch, expect=expect, durability=durability)
 
     def may_wait(self, durability: Durability | None = None) -> bool:
         """Whether a commit made now may wait: for a sync, for back-pressure, for work in place."""

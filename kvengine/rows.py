@@ -14,12 +14,14 @@ the epoch, as are stamps.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from kvengine import tombstones
 from kvengine.tombstones import Tombstones
+
+_T = TypeVar("_T")
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -134,25 +136,30 @@ def resolve(rows: Sequence[Row]) -> Resolved | None:
         values = row.entries.values()
         if values and None not in values:
             return Resolved(row.version, None, row.entries, None, None)  # type: ignore[arg-type]
-    entries = {name: row.entries[name] for name in sorted(row.entries)}
-    return _resolved(row.version, row.expires_at, entries, row.ttls or {})
+    return _resolved(row.version, row.expires_at, in_order(row.entries), row.ttls or {})
 
 
 def extend(base: Resolved | None, row: Row) -> Resolved | None:
     """``row``, a newer commit, over a resolved object."""
     if row.cleared or base is None:
         return resolve((row,))
-    if base.soonest is None and row.expires_at is None and row.ttls is None:
-        values = row.entries
-        if base.entries.keys() >= values.keys() and None not in values.values():
-            together: dict[str, bytes] = {**base.entries, **values}  # type: ignore[dict-item]
-            return Resolved(row.version, None, together, None, None)
+    timeless = base.soonest is None and row.expires_at is None and row.ttls is None
+    if timeless and None not in row.entries.values():
+        together: dict[str, bytes] = base.entries | row.entries  # type: ignore[assignment]
+        if len(together) != len(base.entries):
+            together = in_order(together)
+        return Resolved(row.version, None, together, None, None)
     under = Row(base.version, base.entries, True, False, base.expires_at, base.ttls)  # type: ignore[arg-type]
     merged = overlay_row(row, under)
     entries = merged.entries
     if not base.entries.keys() >= row.entries.keys():
-        entries = {name: entries[name] for name in sorted(entries)}
+        entries = in_order(entries)
     return _resolved(merged.version, merged.expires_at, entries, merged.ttls or {})
+
+
+def in_order(entries: Mapping[str, _T]) -> dict[str, _T]:
+    """The entries in key order."""
+    return {name: entries[name] for name in sorted(entries)}
 
 
 def is_sorted(entries: Mapping[str, object]) -> bool:

@@ -13,7 +13,7 @@ from kvengine.names import Name
 from kvengine.options import Durability
 
 
-class StoredObject(msgspec.Struct, frozen=True):
+class StoredObject(msgspec.Struct, frozen=True, gc=False):
     """An object as of one moment.
 
     ``entries`` in key order; ``complete`` is False where ``max_bytes`` cut them

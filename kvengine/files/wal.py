@@ -41,6 +41,7 @@ class WalWriter:
         self._mark = record.marker(self._salt)
         self._writing: bytes | None = None
         self._file = fs.create(self.path)
+        self._write = self._file.write
         try:
             self._reserve(HEADER_SIZE)
             self._file.sync()  # only so that `begin`, which commits wait for, has less to do
@@ -57,16 +58,17 @@ class WalWriter:
         self._file.write(encode_header(Header(self._database_id, self.number, previous, proven)))
         self._file.datasync()
 
-    def append(self, payload: bytes) -> None:
-        """Append one record. After an exception call `settle` or `discard`."""
+    def append(self, payload: bytes) -> int:
+        """Append one record; the new end. After an exception call `settle` or `discard`."""
         data = record.encode(payload, self._salt, self._mark, self.synced)
         end = self.end + len(data)
         if end > self._allocated:
             self._reserve(end)
         self._writing = data
-        self._file.write(data)
+        self._write(data)
         self.end = end
         self._writing = None
+        return end
 
     def settle(self) -> bool:
         """After an interrupt within `append`: finish a record that was begun.

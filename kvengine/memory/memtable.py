@@ -31,27 +31,52 @@ TOMBSTONES = None
 
 
 class State:
-    """An object's rows in this memtable, newest first, as of one commit.
+    """What this memtable says of an object as of one commit: rows, or the whole object.
 
     ``prev`` is the state before, while an open snapshot can see it. ``full`` is
     the object as all layers state it, where somebody has worked it out: what
     lies below a state never changes, so it holds as long as the state does.
-    Not a msgspec.Struct: a long chain of those overflows the C stack when freed.
+    A state made by `whole` keeps nothing but that.
+    No ``__init__``, which takes as long as all the rest; and not a msgspec.Struct:
+    a long chain of those overflows the C stack when freed.
     """
 
-    __slots__ = ("full", "prev", "rows", "version")
+    __slots__ = ("_rows", "full", "prev", "version")
+    _rows: tuple[Row, ...] | None
+    version: int
+    prev: State | None
+    full: Resolved | None
 
-    def __init__(
-        self,
-        rows: tuple[Row, ...],
-        version: int,
-        prev: State | None = None,
-        full: Resolved | None = None,
-    ) -> None:
-        self.rows = rows
-        self.version = version
-        self.prev = prev
-        self.full = full
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows, newest first. That of a whole object lets nothing older show through."""
+        if self._rows is not None:
+            return self._rows
+        assert self.full is not None
+        entries: dict[str, bytes | None] = self.full.entries  # type: ignore[assignment]
+        return (Row(self.version, entries, True),)
+
+
+def of_rows(
+    rows: tuple[Row, ...], version: int, prev: State | None, full: Resolved | None
+) -> State:
+    """A state of rows; ``full`` where the whole object is known too."""
+    state = State()
+    state._rows = rows
+    state.version = version
+    state.prev = prev
+    state.full = full
+    return state
+
+
+def whole(full: Resolved, prev: State | None) -> State:
+    """The state of an object that is known in whole and of which nothing expires."""
+    state = State()
+    state._rows = None
+    state.version = full.version
+    state.prev = prev
+    state.full = full
+    return state
 
 
 class TombstoneState(State):
@@ -60,7 +85,10 @@ class TombstoneState(State):
     __slots__ = ("tombstones",)
 
     def __init__(self, found: Tombstones, version: int, prev: State | None) -> None:
-        super().__init__((), version, prev)
+        self._rows = ()
+        self.version = version
+        self.prev = prev
+        self.full = None
         self.tombstones = found
 
 

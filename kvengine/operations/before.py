@@ -14,7 +14,7 @@ from kvengine.names import Name
 from kvengine.operations import read
 from kvengine.operations.database import Database
 from kvengine.operations.resolve import Resolution, Stated
-from kvengine.rows import Row
+from kvengine.rows import Resolved, Row
 
 
 class Before:
@@ -60,14 +60,25 @@ class Before:
 
     def check(self, expect: Mapping[Name, int], now: int) -> None:
         """VersionConflict where an object is not at the version expected of it."""
-        db = self._db
         for name, version in expect.items():
             checked = object_name(*name)
-            found = read.combine(self._layers(checked), db.view, db.cache, checked)
-            found = found.at(now) if found is not None else None
+            found = self._known(checked, now) or self._head(checked, now)
             actual = found.version if found is not None else 0
             if actual != version:
                 raise VersionConflict(*checked, version, actual)
+
+    def _known(self, name: Name, now: int) -> Resolved | None:
+        """A live object that somebody has worked out, as every commit before this one leaves it."""
+        db = self._db
+        view = db.view
+        if view.active.has_tombstones:
+            return None
+        state = db.staged.get(name) or view.active.states.get(name)
+        found = state.full if state is not None else read.remembered(view, db.cache, name)
+        return found.at(now) if found is not None else None
+
+    def _head(self, name: Name, now: int) -> read.Head | Resolved | None:
+        return read.head(self._layers(name), self._db.view, self._db.cache, name, now)
 
 
 def _plain(operations: Sequence[Operation]) -> dict[Name, dict[str, bytes | None]] | None:

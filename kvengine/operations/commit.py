@@ -18,15 +18,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import get_ident
+from typing import NoReturn
 
-from kvengine.batch import Operation
+from kvengine.batch import Batch, Operation, check_expect
 from kvengine.errors import KVEngineError, ValueTooLarge, WriteFailed, is_io_error
 from kvengine.files.wal import WalWriter
 from kvengine.format.wal import Commit as Record
 from kvengine.format.wal import encode_commit
 from kvengine.memory.cache import footprint
-from kvengine.memory.memtable import SMALL_ROW, TOMBSTONES, State
+from kvengine.memory.memtable import SMALL_ROW, TOMBSTONES, Memtable, State
 from kvengine.names import Name
+from kvengine.operations import read
 from kvengine.operations.back_pressure import BackPressure
 from kvengine.operations.before import Before
 from kvengine.operations.database import Commit, Database
@@ -43,9 +45,28 @@ class Committer:
     def __init__(self, db: Database, maintain: Callable[[], None]) -> None:
         self._db = db
         self._maintain = maintain
-        self._begun: tuple[Commit, int, bool] | None = None
+        self._begun: Commit | tuple[Name, State, Memtable, int] | None = None
+        """The commit whose record is being written; or what makes one, of one object."""
         self._before = Before(db)
         self._pressure = BackPressure(db, maintain)
+
+    def write(
+        self,
+        batch: Batch,
+        *,
+        expect: Mapping[Name, int] | None = None,
+        durability: Durability | None = None,
+    ) -> int:
+        """`Store.write`: one commit of a batch, which is then written."""
+        if not isinstance(batch, Batch):
+            raise TypeError(f"batch must be a kvengine.Batch, not {type(batch).__name__}")
+        if expect is not None:
+            check_expect(expect)
+        batch.check_open()
+        batch.check_values(self._db.options.max_value_size)
+        stamp, _ = self.commit(batch.operations, expect, durability)
+        batch.close(stamp)
+        return stamp
 
     def commit(
         self,
@@ -59,12 +80,14 @@ class Committer:
             durability = db.options.durability
         elif durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
-        db.refuse_nested()
+        me = get_ident()
+        if me in (db.committing, db.syncing):
+            db.refuse_nested()
         if db.stalled:
             self._pressure.wait()
         try:
             with db.commit_lock:
-                db.committing = get_ident()
+                db.committing = me
                 try:
                     commit, found = self._log(operations, expect, durability)
                 finally:
@@ -84,10 +107,14 @@ class Committer:
             or (memtable.timed and not memtable.announced)
             or TOMBSTONES in commit.states
         ):
-            memtable.announced = memtable.timed
-            self._maintain()
-            self._pressure.note(commit.end)
+            self._ask(memtable, commit.end)
         return commit.stamp, found
+
+    def _ask(self, memtable: Memtable, end: int) -> None:
+        """For the work that a commit up to ``end`` of the log makes due."""
+        memtable.announced = memtable.timed
+        self._maintain()
+        self._pressure.note(end)
 
     def _log(
         self,
@@ -120,31 +147,36 @@ class Committer:
                 f" over max_commit_size {db.options.max_commit_size:,}"
             )
         states = stage(active, db.staged, rows, ranges, stamp, now, self._full)
-        commit = Commit(stamp, states, active, 0)
-        wait = durability == "sync" or bool(db.pending)
-        if wait:
+        commit = Commit(stamp, states, active, wal.end)
+        if durability == "sync" or db.pending:
             commit.must_wait()
-        self._begun = commit, wal.end, wait
-        try:
-            wal.append(payload)
-            self._land(commit, wait)
-        except BaseException as error:
-            if not is_io_error(error):
-                self.settle()
-                raise
-            self._begun = None
-            wal.discard()
-            db.fail(error)
-            raise WriteFailed(f"writing {wal.path} failed: {error}") from error
+        self._append(commit, payload, wal)
         return commit, found
 
-    def _land(self, commit: Commit, wait: bool) -> None:
+    def _append(self, commit: Commit, payload: bytes, wal: WalWriter) -> None:
+        """Steps 2 and 3."""
+        self._begun = commit
+        try:
+            self._land(commit, wal.append(payload))
+        except BaseException as error:
+            self._broken_off(error, wal)
+
+    def _broken_off(self, error: BaseException, wal: WalWriter) -> NoReturn:
+        """An exception within `_append` goes on, once it is known what it left."""
+        if not is_io_error(error):
+            self.settle()
+            raise error
+        self._begun = None
+        wal.discard()
+        self._db.fail(error)
+        raise WriteFailed(f"writing {wal.path} failed: {error}") from error
+
+    def _land(self, commit: Commit, end: int) -> None:
         """The record is in the log: stage its states, and publish them unless they must wait."""
         db = self._db
-        assert db.wal is not None
-        commit.end = db.wal.end
+        commit.end = end
         db.last_stamp = commit.stamp
-        if wait:
+        if commit.waiter is not None:
             db.staged.update(commit.states)
             db.pending.append(commit)
         else:
@@ -156,15 +188,18 @@ class Committer:
         db = self._db
         if self._begun is None or db.wal is None:
             return
-        commit, start, wait = self._begun
+        commit = self._begun
+        if isinstance(commit, tuple):
+            name, state, memtable, start = commit
+            commit = Commit(state.version, {name: state}, memtable, start)
         try:
             db.wal.settle()
         except OSError as error:
             self._begun = None
             db.fail(error)
             return
-        if db.wal.end > start and not commit.published and commit not in db.pending:
-            self._land(commit, wait)
+        if db.wal.end > commit.start and not commit.published and commit not in db.pending:
+            self._land(commit, db.wal.end)
         self._begun = None
 
     def _complete(self) -> None:
@@ -179,7 +214,8 @@ class Committer:
         commit.memtable.publish(commit.states, db.snapshots.newest, db.snapshots.oldest)
         db.published = commit.stamp
         commit.published = True
-        commit.wake()
+        if commit.waiter is not None:
+            commit.wake()
         db.counters.commits += 1
 
     # --- step 3
@@ -190,23 +226,22 @@ class Committer:
         Not over one with an expiry of which the row says nothing: had the commit
         seen it, the row would state it in full.
         """
-        db = self._db
-        if base is not None:
-            full = base.full
-        elif db.view.frozen:
-            return None
-        else:
-            full = db.cache.young.get(name)
+        full = base.full if base is not None else self._below(name)
         if full is None or len(full.entries) > SMALL_ROW:
             return None
         if full.expires_at is not None and row.expires_at is None and not row.extends:
             return None
         if base is None:
-            active = db.view.active
-            if active.memo_bytes * 2 > db.cache.capacity:
-                return None
-            active.memo_bytes += footprint(full)
+            self._db.view.active.memo_bytes += footprint(full)
         return extend(full, row)
+
+    def _below(self, name: Name) -> Resolved | None:
+        """The whole object where lower layers hold it and the memtable may remember it."""
+        db = self._db
+        view, cache = db.view, db.cache
+        if view.active.memo_bytes * 2 > cache.capacity:
+            return None
+        return read.remembered(view, cache, name)
 
     # --- step 4
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from threading import get_ident
 from typing import NoReturn, cast
 
+import msgspec
+
 from kvengine.clock import SECOND, EngineClock
 from kvengine.errors import KVEngineError, ReadOnly, WriteFailed
 from kvengine.files.manifest import Catalog, ManifestWriter
@@ -23,34 +25,36 @@ from kvengine.operations.version import View
 from kvengine.options import Options
 
 
-class Commit:
-    """A commit between its place in the log and its visibility."""
+class Commit(msgspec.Struct, eq=False):
+    """A commit between its place in the log and its visibility.
 
-    __slots__ = ("_waiter", "end", "memtable", "published", "stamp", "states")
+    ``start`` and ``end`` of its record in the log. ``waiter``: where it is published
+    later, by another thread perhaps, the lock that its own thread waits for.
+    """
 
-    def __init__(self, stamp: int, states: States, memtable: Memtable, end: int) -> None:
-        self.stamp = stamp
-        self.states = states
-        self.memtable = memtable
-        self.end = end
-        self.published = False
-        self._waiter: LockType | None = None
+    stamp: int
+    states: States
+    memtable: Memtable
+    start: int
+    end: int = 0
+    published: bool = False
+    waiter: LockType | None = None
 
     def must_wait(self) -> None:
-        """Prepare for `wait`: this commit is published later, by another thread perhaps."""
-        self._waiter = allocate_lock()
-        self._waiter.acquire()
+        """Prepare for `wait`: this commit is published later."""
+        self.waiter = allocate_lock()
+        self.waiter.acquire()
 
     def wait(self, seconds: float) -> None:
         """Until somebody calls `wake`, or for so long."""
-        if self._waiter is not None:
-            self._waiter.acquire(timeout=seconds)
+        if self.waiter is not None:
+            self.waiter.acquire(timeout=seconds)
 
     def wake(self) -> None:
         """Let the thread that waits look again. May be called more than once."""
-        if self._waiter is not None:
+        if self.waiter is not None:
             with suppress(RuntimeError):  # it is not waiting
-                self._waiter.release()
+                self.waiter.release()
 
 
 @dataclass

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from kvengine.clock import SECOND
 from kvengine.names import Name, check_name
+from kvengine.operations import read
 from kvengine.operations.moment import Moment, hold
 from kvengine.operations.reader import Reader
 from kvengine.operations.version import View
 from kvengine.rows import Resolved
+from kvengine.store import StoredObject
 
 
 class LiveReader(Reader):
@@ -56,12 +59,24 @@ class LiveReader(Reader):
         found = self.hot((service, key))
         return found.entries.copy() if found is not None else super().get_all(service, key)
 
+    def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
+        found = self.hot((service, key)) if max_bytes is None else None
+        if found is None:
+            return super().load(service, key, max_bytes=max_bytes)
+        at = found.expires_at
+        expires_at = None if at is None else at / SECOND
+        return StoredObject(service, key, found.version, expires_at, found.entries.copy())
+
     def _live(self, service: str, key: str) -> Resolved | None:
         found = self.hot((service, key))
         return found if found is not None else super()._live(service, key)
 
     def in_memory(self, service: str, key: str) -> bool:
         return self.hot((service, key)) is not None or super().in_memory(service, key)
+
+    def _head(self, service: str, key: str) -> read.Head | Resolved | None:
+        found = self.hot((service, key))
+        return found if found is not None else super()._head(service, key)
 
     def state_keys(
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
@@ -85,14 +100,10 @@ class LiveReader(Reader):
             state = view.active.states.get(name)
         except TypeError:  # unhashable: the long way says which name is no str
             return None
-        if state is None:
-            for memtable in view.frozen:
-                if memtable.has_tombstones:
-                    return None
-                state = memtable.states.get(name)
-                if state is not None:
-                    break
-        found = state.full if state is not None else self._db.cache.young.get(name)
+        if state is not None:
+            found = state.full
+        else:
+            found = read.remembered(view, self._db.cache, name)
         if found is None or found.soonest is None or found.soonest > self._now():
             return found
         return None

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from kvengine import tombstones
+from kvengine.format.block import ChunkEntries
 from kvengine.memory.cache import ObjectCache, footprint
 from kvengine.memory.memtable import State, States
 from kvengine.names import Name, encode_object
@@ -43,6 +44,13 @@ class Layers(NamedTuple):
                 return True
             entries += len(row.entries)
         return entries > HEAVY
+
+
+class Head(NamedTuple):
+    """What an object that lives states of itself apart from its entries."""
+
+    version: int
+    expires_at: int | None
 
 
 def look_up(
@@ -125,6 +133,59 @@ def combine(layers: Layers, view: View, cache: ObjectCache, name: Name) -> Resol
         else:
             cache.put(name, found, view.generation)
     return found
+
+
+def remembered(view: View, cache: ObjectCache, name: Name) -> Resolved | None:
+    """The whole object, where the active memtable says nothing of it and somebody worked it out."""
+    for memtable in view.frozen:
+        if memtable.has_tombstones:
+            return None
+        state = memtable.states.get(name)
+        if state is not None:
+            return state.full
+    return cache.young.get(name)
+
+
+def head(
+    layers: Layers, view: View, cache: ObjectCache, name: Name, now: int
+) -> Head | Resolved | None:
+    """The version and expiry of an object that lives at ``now``.
+
+    Of one too large to be resolved no more is read than shows that an entry lives.
+    """
+    if layers.state is not None and layers.state.full is not None:
+        return layers.state.full.at(now)
+    if layers.heavy:
+        row = layers.pieces[0].row
+        return Head(row.version, row.expires_at) if _lives(layers, now) else None
+    found = combine(layers, view, cache, name)
+    return found.at(now) if found is not None else None
+
+
+def _lives(layers: Layers, now: int) -> bool:
+    """Whether an entry of a large object is live at ``now``; read up to the first that is."""
+    head = layers.pieces[0].row
+    if head.expires_at is not None and head.expires_at <= now:
+        return False
+    newer: set[str] = set()
+    for part in _parts(layers):
+        ttls = part.ttls or {}
+        for state_key, value in part.entries.items():
+            if value is not None and state_key not in newer and ttls.get(state_key, now + 1) > now:
+                return True
+        newer.update(part.entries)
+    return False
+
+
+def _parts(layers: Layers) -> Iterator[Row | ChunkEntries | Resolved]:
+    """Entries with their expiries, newest first; a large row's by the chunk."""
+    for row, segment in layers.pieces:
+        if segment is not None and row.chunks is not None:
+            yield from map(segment.chunk, row.chunks)
+        else:
+            yield row
+    if layers.base is not None:
+        yield layers.base
 
 
 def entry(layers: Layers, state_key: str, now: int) -> bytes | None:

@@ -161,13 +161,20 @@ class Reader:
                 elif state_key > prefix:
                     return
 
+    def _head(self, service: str, key: str) -> read.Head | Resolved | None:
+        name = _checked(service, key)
+        view, stamp = self._moment()
+        cache = self._db.cache
+        layers = read.look_up(view, cache, name, stamp)
+        return read.head(layers, view, cache, name, self._now())
+
     def expires_at(self, service: str, key: str) -> float | None:
-        found = self._live(service, key)
+        found = self._head(service, key)
         at = found.expires_at if found is not None else None
         return None if at is None else at / SECOND
 
     def version(self, service: str, key: str) -> int:
-        found = self._live(service, key)
+        found = self._head(service, key)
         return found.version if found is not None else 0
 
     def in_memory(self, service: str, key: str) -> bool:

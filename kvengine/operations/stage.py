@@ -11,7 +11,9 @@ from kvengine.memory.memtable import (
     State,
     States,
     TombstoneState,
+    of_rows,
     successor,
+    whole,
 )
 from kvengine.names import Name, encode_object
 from kvengine.rows import Resolved, Row
@@ -27,7 +29,7 @@ def stage(
     ranges: Sequence[tuple[bytes, bytes]],
     stamp: int,
     now: int,
-    whole: Whole | None = None,
+    known: Whole | None = None,
 ) -> States:
     """The states that a commit at ``now`` makes of the newest ones, published or ``staged``.
 
@@ -51,9 +53,12 @@ def stage(
         cover = tombstones.covering(marks, encode_object(*name)) if marks else 0
         base = None if current is not None and current.version < cover else current
         full = None
-        if whole is not None and not cover and not row.cleared:
-            full = whole(name, row, base)
-        states[name] = State(successor(base, row), stamp, current, full)
+        if known is not None and not cover and not row.cleared:
+            full = known(name, row, base)
+        if full is not None and full.soonest is None:
+            states[name] = whole(full, current)
+        else:
+            states[name] = of_rows(successor(base, row), stamp, current, full)
         if (
             row.expires_at is not None
             or row.ttls

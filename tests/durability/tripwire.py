@@ -64,13 +64,15 @@ class Tripwire:
 
     def run(self, work: Callable[[], object]) -> None:
         before = sys.gettrace()
+        collects = gc.isenabled()  # not where this runs inside of another one
         gc.disable()  # what finalizers raise goes nowhere
         sys.settrace(self._call)
         try:
             work()
         finally:
             sys.settrace(before)
-            gc.enable()
+            if collects:
+                gc.enable()
             self._last.clear()
             self._finalizers.clear()
 
