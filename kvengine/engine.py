@@ -28,6 +28,7 @@ from kvengine.names import END, Name, check_name, service_range
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.operations import install, statistics
 from kvengine.operations.close import close, forked
+from kvengine.operations.database import Commit
 from kvengine.operations.hot_committer import HotCommitter
 from kvengine.operations.live_reader import LiveReader
 from kvengine.operations.maintain import Maintenance
@@ -145,12 +146,27 @@ class Engine(ReadVerbs, ObjectVerbs):
 
     def may_wait(self, durability: Durability | None = None) -> bool:
         """Whether a commit made now may wait: for a sync, for back-pressure, for work in place."""
-        db = self._db
-        return (
-            (durability or db.options.durability) == "sync"
-            or db.options.background == "none"
-            or bool(db.pending or db.stalled)
-        )
+        durable = (durability or self._db.options.durability) == "sync"
+        return durable or bool(self._db.pending) or not self.may_begin()
+
+    def may_begin(self) -> bool:
+        """Whether `begin_write` would return at once now."""
+        return not self._db.stalled and self._db.options.background != "none"
+
+    def begin_write(
+        self, batch: Batch, *, expect: Mapping[Name, int] | None = None
+    ) -> Commit | None:
+        """`write` with durability "sync", all but the sync; None where there is nothing to write.
+
+        For callers that must not wait. The commit has its place and its stamp; it
+        is durable and visible after `finish_write`, which some thread must call.
+        """
+        return self._committer.begin(batch, expect)
+
+    def finish_write(self, commit: Commit) -> int:
+        """Wait until a commit that was begun is durable and visible; its stamp."""
+        self._committer.sync(commit)
+        return commit.stamp
 
     # --- the whole
 

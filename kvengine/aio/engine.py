@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -122,19 +121,19 @@ class Engine:
         *,
         ttl: float | timedelta | None = None,
     ) -> int:
-        return await self._waits.write(self.engine.set, service, key, state_key, value, ttl=ttl)
+        return await self._waits.commit("set", service, key, state_key, value, ttl=ttl)
 
     async def clear(self, service: str, key: str, state_key: str) -> int:
-        return await self._waits.write(self.engine.clear, service, key, state_key)
+        return await self._waits.commit("clear", service, key, state_key)
 
     async def clear_all(self, service: str, key: str) -> int:
-        return await self._waits.write(self.engine.clear_all, service, key)
+        return await self._waits.commit("clear_all", service, key)
 
     async def clear_service(self, service: str) -> int:
-        return await self._waits.write(self.engine.clear_service, service)
+        return await self._waits.commit("clear_service", service)
 
     async def clear_range(self, service: str, start: str, stop: str | None) -> int:
-        return await self._waits.write(self.engine.clear_range, service, start, stop)
+        return await self._waits.commit("clear_range", service, start, stop)
 
     async def expire(
         self,
@@ -144,7 +143,7 @@ class Engine:
         at: float | None = None,
         ttl: float | timedelta | None = None,
     ) -> bool:
-        return await self._waits.write(self.engine.expire, service, key, at=at, ttl=ttl)
+        return await self._waits.call(self.engine.expire, service, key, at=at, ttl=ttl)
 
     @asynccontextmanager
     async def batch(self) -> AsyncIterator[Batch]:
@@ -161,8 +160,7 @@ class Engine:
         durability: Durability | None = None,
     ) -> int:
         """Commit a batch; see `kvengine.Engine.write`."""
-        write = partial(self.engine.write, batch, expect=expect, durability=durability)
-        return await self._waits.write(write, durability=durability)
+        return await self._waits.write(batch, expect=expect, durability=durability)
 
     # --- the whole
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 from kvengine.aio.context import SessionContext
 from kvengine.aio.session import Session
 from kvengine.aio.waiting import Waits
+from kvengine.names import check_name
 from kvengine.objects.virtual_object import VirtualObject as Handle
 from kvengine.objects.workflow import Workflow as WorkflowHandle
 from kvengine.options import Durability
@@ -90,21 +91,22 @@ class VirtualObject:
         serde: SerdeChoice | None = None,
     ) -> int:
         """Set an entry; None is stored as a value. Returns the commit's stamp."""
-        return await self._waits.write(self._handle.set, name, value, ttl=ttl, serde=serde)
+        data = self._handle._codec.encode(check_name("state_key", name), value, serde)
+        return await self._waits.commit("set", *self._handle._codec.name, name, data, ttl=ttl)
 
     async def clear(self, name: str) -> int:
         """Clear an entry."""
-        return await self._waits.write(self._handle.clear, name)
+        return await self._waits.commit("clear", *self._handle._codec.name, name)
 
     async def clear_all(self) -> int:
         """Clear every entry of the object, and its expiry, by one small write."""
-        return await self._waits.write(self._handle.clear_all)
+        return await self._waits.commit("clear_all", *self._handle._codec.name)
 
     async def expire(
         self, *, at: float | None = None, ttl: float | timedelta | None = None
     ) -> bool:
         """Let the object expire at a time or after one; neither: never. Whether it exists."""
-        return await self._waits.write(self._handle.expire, at=at, ttl=ttl)
+        return await self._waits.call(self._handle.expire, at=at, ttl=ttl)
 
     @overload
     def session(
@@ -170,7 +172,7 @@ class Workflow(VirtualObject):
 
     async def complete(self) -> bool:
         """Start the retention clock; see `kvengine.Workflow.complete`."""
-        return await self._waits.write(self._handle.complete)
+        return await self._waits.call(self._handle.complete)
 
     async def completed(self) -> bool:
         """Whether the workflow is complete and its state still readable."""

@@ -116,8 +116,9 @@ class Session(SessionVerbs):
 
     async def _save_awaited(self, batch: Batch, then: Callable[[int], object] | None = None) -> int:
         """Commit; ``then`` is told the stamp, also where a cancellation follows."""
+        expect = {self._codec.name: self._working.version}
         durability = self._settings.durability
-        work = self._waits.write(self._save, batch, durability=durability)
+        work = self._waits.write(batch, expect=expect, durability=durability)
         try:
             return await settled(work)
         finally:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from kvengine.aio.syncs import Syncs
+from kvengine.batch import Batch
 from kvengine.engine import Engine
 from kvengine.errors import KVEngineError
 from kvengine.names import Name
@@ -28,6 +30,7 @@ class Waits:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kvengine-aio")
+        self._syncs = Syncs(lambda commit: self.run(engine.finish_write, commit))
 
     def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
         """Start ``work`` in a thread. Once closed, at once: then all it does is say so."""
@@ -49,17 +52,46 @@ class Waits:
             return work(*args, **kwargs)
         return await self.run(work, *args, **kwargs)
 
-    def write(
-        self,
-        work: Callable[..., T],
-        *args: Any,
-        durability: Durability | None = None,
-        **kwargs: Any,
-    ) -> asyncio.Future[T]:
-        """Begin a commit: its result to come, or what it raised. At once where nothing waits."""
-        if self.engine.may_wait(durability):
+    def call(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
+        """A commit by any verb: its result to come, or what it raised. At once where it can be."""
+        if self.engine.may_wait():
             return self.run(work, *args, **kwargs)
         return self._done(work, *args, **kwargs)
+
+    def write(
+        self,
+        batch: Batch,
+        *,
+        expect: Mapping[Name, int] | None = None,
+        durability: Durability | None = None,
+    ) -> asyncio.Future[int]:
+        """Commit a batch: its stamp to come, or what it raised. It has its place in the log now.
+
+        Unless back-pressure keeps it from that: then it waits for its place in a thread.
+        """
+        engine = self.engine
+        if not engine.may_wait(durability):
+            return self._done(engine.write, batch, expect=expect, durability=durability)
+        durable = (durability or engine.options.durability) == "sync"
+        if self._closed or not durable or not engine.may_begin():
+            return self.run(engine.write, batch, expect=expect, durability=durability)
+        stamp: asyncio.Future[int] = self.bind().create_future()
+        try:
+            commit = engine.begin_write(batch, expect=expect)
+        except Exception as error:
+            stamp.set_exception(error)
+            return stamp
+        if commit is None:
+            stamp.set_result(batch.stamp or 0)
+        else:
+            self._syncs.add(commit, stamp)
+        return stamp
+
+    async def commit(self, verb: str, *args: Any, **kwargs: Any) -> int:
+        """A write verb of a batch as one commit; its stamp."""
+        batch = Batch(_limit=self.engine.options.max_value_size)
+        getattr(batch, verb)(*args, **kwargs)
+        return await self.write(batch)
 
     def _done(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
         """``work`` done here and now, as something to await."""

@@ -58,15 +58,38 @@ class Committer:
         durability: Durability | None = None,
     ) -> int:
         """`Store.write`: one commit of a batch, which is then written."""
+        self._check(batch, expect)
+        stamp, _ = self.commit(batch.operations, expect, durability)
+        batch.close(stamp)
+        return stamp
+
+    def begin(self, batch: Batch, expect: Mapping[Name, int] | None) -> Commit | None:
+        """A batch into the log, as "sync", without waiting for the sync; None: nothing to write.
+
+        Its place in the order of commits is settled. It is durable and visible
+        after `sync`, which somebody owes those that come behind it.
+        """
+        self._check(batch, expect)
+        self._db.refuse_nested()
+        try:
+            commit, _ = self._log_alone(batch.operations, expect, "sync")
+        except KVEngineError:
+            raise
+        except BaseException:
+            self._complete()
+            raise
+        batch.close(commit.stamp if commit is not None else self._db.published)
+        if commit is not None:
+            self._follow(commit)
+        return commit
+
+    def _check(self, batch: Batch, expect: Mapping[Name, int] | None) -> None:
         if not isinstance(batch, Batch):
             raise TypeError(f"batch must be a kvengine.Batch, not {type(batch).__name__}")
         if expect is not None:
             check_expect(expect)
         batch.check_open()
         batch.check_values(self._db.options.max_value_size)
-        stamp, _ = self.commit(batch.operations, expect, durability)
-        batch.close(stamp)
-        return stamp
 
     def commit(
         self,
@@ -80,18 +103,11 @@ class Committer:
             durability = db.options.durability
         elif durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
-        me = get_ident()
-        if me in (db.committing, db.syncing):
-            db.refuse_nested()
+        db.refuse_nested()
         if db.stalled:
             self._pressure.wait()
         try:
-            with db.commit_lock:
-                db.committing = me
-                try:
-                    commit, found = self._log(operations, expect, durability)
-                finally:
-                    db.committing = 0
+            commit, found = self._log_alone(operations, expect, durability)
             if commit is None:
                 return db.published, found
             if not commit.published:
@@ -101,14 +117,33 @@ class Committer:
         except BaseException:
             self._complete()
             raise
+        self._follow(commit)
+        return commit.stamp, found
+
+    def _log_alone(
+        self,
+        operations: Sequence[Operation],
+        expect: Mapping[Name, int] | None,
+        durability: Durability,
+    ) -> tuple[Commit | None, bool]:
+        """Steps 1 to 3, under the commit lock."""
+        db = self._db
+        with db.commit_lock:
+            db.committing = get_ident()
+            try:
+                return self._log(operations, expect, durability)
+            finally:
+                db.committing = 0
+
+    def _follow(self, commit: Commit) -> None:
+        """See to the work that a commit makes due."""
         memtable = commit.memtable
         if (
-            commit.end >= db.options.memtable_size
+            commit.end >= self._db.options.memtable_size
             or (memtable.timed and not memtable.announced)
             or TOMBSTONES in commit.states
         ):
             self._ask(memtable, commit.end)
-        return commit.stamp, found
 
     def _ask(self, memtable: Memtable, end: int) -> None:
         """For the work that a commit up to ``end`` of the log makes due."""

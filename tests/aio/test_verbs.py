@@ -15,8 +15,11 @@ import kvengine
 import kvengine.aio
 
 SYNC_ONLY = {
+    "begin_write",
+    "finish_write",
     "helpers",
     "in_memory",
+    "may_begin",
     "may_wait",
     "options",
     "path",

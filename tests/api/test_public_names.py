@@ -79,7 +79,7 @@ def test_the_verbs_of_each_type() -> None:
     """DESIGN.md 4: Store is the contract, Engine adds to it, a snapshot has the read verbs."""
     engine = {*READS, *WRITES, "snapshot", "object", "workflow", "stats", "close"}
     added = {"flush", "compact", "checkpoint", "verify", "helpers", "path", "release_files"}
-    added |= {"may_wait", "options"}
+    added |= {"may_wait", "may_begin", "begin_write", "finish_write", "options"}
     assert public(kvengine.Engine) == sorted(engine | added)
     assert public(kvengine.Snapshot) == sorted([*READS, "close", "stamp"])
     assert set(public(kvengine.Store)) <= engine
