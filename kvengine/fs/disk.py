@@ -39,10 +39,6 @@ else:
     _fdatasync = os.fdatasync
 
 
-_write: Final = os.write
-"""Bound once: each commit is one call of it."""
-
-
 def _error(code: int, path: str) -> OSError:
     return OSError(code, os.strerror(code), path)
 
@@ -84,7 +80,7 @@ class DiskFile:
         self._fd = fd
 
     def write(self, data: bytes | bytearray | memoryview, /) -> None:
-        written = _write(self._fd, data)
+        written = os.write(self._fd, data)
         if written != len(data):
             self._write_rest(data, written)
 
