@@ -61,7 +61,13 @@ class Engine(ReadVerbs, ObjectVerbs):
         self._maintenance = Maintenance(self._db, self._committer)
         self._scheduler = Scheduler(self._db, self._maintenance)
         self._reader = LiveReader(self._db)
-        self._host = Host(self, options.serde, options.serdes)
+        self._host = Host(
+            self,
+            options.serde,
+            options.serdes,
+            max_value_size=options.max_value_size,
+            commit_sets=self._committer.commit_sets if options.durability == "os" else None,
+        )
         self.get = self._reader.get  # type: ignore[method-assign]  # one frame less on hot paths
         self.get_all = self._reader.get_all  # type: ignore[method-assign]
         self.load = self._reader.load  # type: ignore[method-assign]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kvengine.aio.session import Session
-from kvengine.aio.turns import take
+from kvengine.aio.turns import wait
 from kvengine.aio.waiting import Waits, settled
 from kvengine.serdes.codec import Codec
 from kvengine.sessions.context import Block
@@ -42,15 +42,19 @@ class SessionContext(Block, Generic[T]):
         self._waits = waits
 
     async def __aenter__(self) -> T:
-        self._refuse_nested()
+        if self._session is not None:
+            self._refuse_nested()
         self._waits.bind()
         codec, settings = self._codec, self._settings
         try:
             if not settings.shared:
-                await take(self._host.turns, codec.name, self, settings.timeout)
+                turns, name = self._host.turns, codec.name
+                if not turns.join(name, self, blocking=False):
+                    await wait(turns, name, self, settings.timeout)
             working, moment = await self._load()
-            session = Session(self._waits, working, moment, codec, settings, self._retention)
-            return self._open(session)  # type: ignore[no-any-return]
+            session: Any = Session(self._waits, working, moment, codec, settings, self._retention)
+            self._session = session
+            return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
         except BaseException:
             self._leave()
             raise

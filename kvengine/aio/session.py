@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from kvengine.aio.waiting import Waits, settled
-from kvengine.batch import Batch
 from kvengine.errors import SessionError
 from kvengine.names import check_name
 from kvengine.serdes.codec import Codec
@@ -40,7 +39,7 @@ class Session(SessionVerbs):
         settings: Settings,
         retention: int | None,
     ) -> None:
-        super().__init__(waits.engine, working, moment, codec, settings, retention)
+        super().__init__(waits.engine._host, working, moment, codec, settings, retention)
         self._waits = waits
 
     @overload
@@ -63,13 +62,11 @@ class Session(SessionVerbs):
     ) -> Any:
         """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
         working = self._working
-        data = working.known.get(name)
-        if data is None:
-            check_name("state_key", name)
-            if working.missing(name):
-                found = await self._fetch("get", name)
-                working.learn({} if found is None else {name: found}, (name,))
-                data = working.known[name]
+        check_name("state_key", name)
+        if working.missing(name):
+            found = await self._fetch("get", name)
+            working.learn({} if found is None else {name: found}, (name,))
+        data = working.peek(name)
         return default if data is None else self._codec.decode(name, data, type, serde)
 
     async def state_keys(
@@ -100,25 +97,23 @@ class Session(SessionVerbs):
 
         The session goes on. VersionConflict as at its end.
         """
-        batch = self._batch()
-        if batch is None:
+        if not self._changed():
             return None
         working = self._working
         if working.survival_unknown:
             await self._learn_keys(working)
-        return await self._save_awaited(batch, working.committed)
+        return await self._save(working.committed)
 
     async def _finish(self) -> None:
         """The last commit, if anything changed."""
-        batch = self._batch()
-        if batch is not None:
-            await self._save_awaited(batch)
+        if self._changed():
+            await self._save()
 
-    async def _save_awaited(self, batch: Batch, then: Callable[[int], object] | None = None) -> int:
+    async def _save(self, then: Callable[[int], object] | None = None) -> int:
         """Commit; ``then`` is told the stamp, also where a cancellation follows."""
         expect = {self._codec.name: self._working.version}
         durability = self._settings.durability
-        work = self._waits.write(batch, expect=expect, durability=durability)
+        work = self._waits.write(self._batch(), expect=expect, durability=durability)
         try:
             return await settled(work)
         finally:
@@ -140,4 +135,4 @@ class Session(SessionVerbs):
                 f"entry {state_key!r} is not loaded: name it in preload=,"
                 f" or await get({state_key!r})"
             )
-        return self._working.known.get(state_key)
+        return self._working.peek(state_key)

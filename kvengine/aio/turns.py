@@ -10,13 +10,11 @@ from kvengine.names import Name
 from kvengine.sessions.turns import LOOK_AGAIN, Turn, Turns, timed_out
 
 
-async def take(turns: Turns, name: Name, turn: Turn, seconds: float | None) -> None:
+async def wait(turns: Turns, name: Name, turn: Turn, seconds: float | None) -> None:
     """Wait for a turn in this task, at most ``seconds``; SessionTimeout past that.
 
     After any exception, cancellation among them, the caller leaves the queue.
     """
-    if turns.join(name, turn, blocking=False):
-        return
     loop = asyncio.get_running_loop()
     bell = asyncio.Event()
 

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 from types import TracebackType
 from typing import Any, Generic, TypeVar
+from weakref import ref
 
 from kvengine.errors import SessionError
 from kvengine.serdes.codec import Codec
 from kvengine.sessions.host import Host
 from kvengine.sessions.load import load
-from kvengine.sessions.session import Session, SessionVerbs
+from kvengine.sessions.session import Session
 from kvengine.sessions.settings import Settings
-from kvengine.sessions.turns import Turn, take
+from kvengine.sessions.turns import Turn, wait
 from kvengine.state.base import State
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class Block(Turn):
         settings: Settings,
         retention: int | None,
     ) -> None:
+        self.me = ref(self)
         self._host = host
         self._codec = codec
         self._kind = kind
@@ -48,19 +50,14 @@ class Block(Turn):
         self._session: Any = None
 
     def _refuse_nested(self) -> None:
-        if self._session is not None:
-            raise SessionError("this session is open already: make another by session(...)")
-
-    def _open(self, session: SessionVerbs) -> Any:
-        """What the block gets: the session, or the typed state asked for."""
-        self._session = session
-        return session if self._kind is None else session._typed(self._kind)
+        raise SessionError("this session is open already: make another by session(...)")
 
     def _leave(self) -> None:
         """End the session and give the turn back. May be called again."""
+        session = self._session
         try:
-            if self._session is not None:
-                self._session._end()
+            if session is not None:
+                session._end()
                 self._session = None
         finally:
             if not self._settings.shared:
@@ -73,14 +70,18 @@ class SessionContext(Block, Generic[T]):
     __slots__ = ()
 
     def __enter__(self) -> T:
-        self._refuse_nested()
+        if self._session is not None:
+            self._refuse_nested()
         host, codec, settings = self._host, self._codec, self._settings
         try:
             if not settings.shared:
-                take(host.turns, codec.name, self, settings.timeout)
+                turns, name = host.turns, codec.name
+                if not turns.join(name, self, blocking=True):
+                    wait(turns, name, self, settings.timeout)
             working, moment = load(host.store, codec.name, settings)
-            session = Session(host.store, working, moment, codec, settings, self._retention)
-            return self._open(session)  # type: ignore[no-any-return]
+            session: Any = Session(host, working, moment, codec, settings, self._retention)
+            self._session = session
+            return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
         except BaseException:
             self._leave()
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kvengine.names import Name, check_name
 from kvengine.serdes.codec import Codec
@@ -10,16 +10,36 @@ from kvengine.serdes.registry import SerdeChoice, find
 from kvengine.sessions.turns import Turns
 from kvengine.store import Store
 
+CommitSets = Callable[[Name, dict[str, bytes], int], int]
+"""Commits plain sets of one object at the version expected of it, with durability "os".
+
+Returns the stamp, or 0 with nothing done, where the commit is not that simple.
+"""
+
 
 class Host:
     """An open store as the home of objects."""
 
-    __slots__ = ("_serde", "_serdes", "store", "turns")
+    __slots__ = ("_serde", "_serdes", "commit_sets", "max_value_size", "store", "turns")
 
-    def __init__(self, store: Store, serde: SerdeChoice, serdes: Mapping[str, SerdeChoice]) -> None:
-        """``serde`` for all services but those that ``serdes`` names."""
+    def __init__(
+        self,
+        store: Store,
+        serde: SerdeChoice,
+        serdes: Mapping[str, SerdeChoice],
+        *,
+        max_value_size: int,
+        commit_sets: CommitSets | None = None,
+    ) -> None:
+        """``serde`` for all services but those that ``serdes`` names.
+
+        ``commit_sets``: a shorter way than `Store.write` that a store may have;
+        only where "os" is the durability of the store.
+        """
         self.store = store
         self.turns = Turns()
+        self.max_value_size = max_value_size
+        self.commit_sets = commit_sets
         self._serde = find(serde)
         self._serdes = {check_name("service", name): find(one) for name, one in serdes.items()}
 

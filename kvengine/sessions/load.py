@@ -26,9 +26,9 @@ def load(
     if settings.preload is True and settings.preload_limit is None:
         found = store.load(*name)
         if found is None:
-            return Working(name, 0, None, {}, True), None
+            return Working(0, None, {}, True), None
         entries = cast(_Known, found.entries)
-        return Working(name, found.version, found.expires_at, entries, True), None
+        return Working(found.version, found.expires_at, entries, True), None
     moment = store.snapshot()
     try:
         working = _part(moment, name, settings)
@@ -48,13 +48,13 @@ def _part(moment: Snapshot, name: Name, settings: Settings) -> Working:
     if settings.preload is True:
         found = moment.load(*name, max_bytes=settings.preload_limit)
         if found is None:
-            return Working(name, 0, None, {}, True)
+            return Working(0, None, {}, True)
         entries = cast(_Known, found.entries)
-        return Working(name, found.version, found.expires_at, entries, found.complete)
+        return Working(found.version, found.expires_at, entries, found.complete)
     version = moment.version(*name)
     if not version:
-        return Working(name, 0, None, {}, True)
-    working = Working(name, version, moment.expires_at(*name), {}, False)
+        return Working(0, None, {}, True)
+    working = Working(version, moment.expires_at(*name), {}, False)
     if settings.preload:
         working.learn(moment.get_many(*name, settings.preload), settings.preload)
     return working

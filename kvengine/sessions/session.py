@@ -7,18 +7,19 @@ at once; an asynchronous one (aio/session.py) awaits it. All else is the same.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, overload
 
-from kvengine.batch import Batch, Expire, duration, expire_operation
+from kvengine.batch import Batch, Expire, check_value, duration, expire_operation
 from kvengine.errors import ReadOnly, SessionError
 from kvengine.names import check_name
 from kvengine.serdes.codec import Codec
 from kvengine.serdes.registry import SerdeChoice
+from kvengine.sessions.host import Host
 from kvengine.sessions.mapping import StateMapping
 from kvengine.sessions.settings import Settings, check_walk
 from kvengine.sessions.working import Working
 from kvengine.state.base import State
-from kvengine.store import Snapshot, Writes
+from kvengine.store import Snapshot
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -27,11 +28,11 @@ D = TypeVar("D")
 class SessionVerbs:
     """The verbs of a session that need no engine."""
 
-    __slots__ = ("_codec", "_moment", "_retention", "_settings", "_state", "_store", "_working")
+    __slots__ = ("_codec", "_host", "_moment", "_retention", "_settings", "_state", "_working")
 
     def __init__(
         self,
-        store: Writes,
+        host: Host,
         working: Working,
         moment: Snapshot | None,
         codec: Codec,
@@ -42,7 +43,7 @@ class SessionVerbs:
 
         ``retention``: of a workflow, in microseconds; None for a virtual object.
         """
-        self._store = store
+        self._host = host
         self._working = working
         self._moment = moment
         self._codec = codec
@@ -80,9 +81,11 @@ class SessionVerbs:
 
         ``ttl`` in seconds or a timedelta, from the commit on.
         """
-        working = self._writable()
+        working = self._working if not self._settings.shared else self._writable()
         name = check_name("state_key", name)
         data = self._codec.encode(name, value, serde)
+        if len(data) > self._host.max_value_size:
+            check_value(data, self._host.max_value_size)
         working.write(name, data, None if ttl is None else duration("ttl", ttl))
         if self._state is not None:
             self._state._kv_forget(name)
@@ -128,20 +131,17 @@ class SessionVerbs:
             )
         return self._working
 
-    def _batch(self) -> Batch | None:
-        """What is to be committed; None where nothing changed."""
+    def _changed(self) -> bool:
+        """Whether there is anything to commit, with what was changed in place."""
         if self._state is not None:
             self._state._kv_collect()
-        if not self._working.changed:
-            return None
-        batch = Batch()
-        batch.operations = self._working.operations()
-        return batch
+        return self._working.changed
 
-    def _save(self, batch: Batch) -> int:
-        """Commit; VersionConflict where the object is no longer as the session began."""
-        expect = {self._codec.name: self._working.version}
-        return self._store.write(batch, expect=expect, durability=self._settings.durability)
+    def _batch(self) -> Batch:
+        """What is to be committed."""
+        batch = Batch()
+        batch.operations = self._working.operations(self._codec.name)
+        return batch
 
     def _typed(self, kind: type[State]) -> State:
         """A typed state over this session."""
@@ -150,11 +150,22 @@ class SessionVerbs:
 
     def _end(self) -> None:
         """From now on every use raises SessionError."""
-        self._working = cast(Working, _Ended(self._codec.name))
         if self._state is not None:
             self._state._kv_forget()
         if self._moment is not None:
             self._moment.close()
+        del self._working
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Asked for what is not there: for the working state of a session that is over."""
+            if name != "_working":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise SessionError(
+                f"the session of object {self._codec.name!r} is over: what it reads and writes"
+                " belongs inside its `with` block"
+            )
 
     @property
     def _asked(self) -> Snapshot:
@@ -204,8 +215,13 @@ class Session(SessionVerbs):
         self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
     ) -> Any:
         """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
-        data = self._read(name)
-        return default if data is None else self._codec.decode(name, data, type, serde)
+        working = self._working
+        data = working.changes[name] if name in working.changes else working.base.get(name)
+        if data is None:
+            data = self._read(name)
+            if data is None:
+                return default
+        return self._codec.decode(name, data, type, serde)
 
     def state_keys(
         self, *, prefix: str = "", start: str = "", limit: int | None = None
@@ -230,13 +246,12 @@ class Session(SessionVerbs):
 
         The session goes on. VersionConflict as at its end.
         """
-        batch = self._batch()
-        if batch is None:
+        if not self._changed():
             return None
         working = self._working
         if working.survival_unknown:
             working.learn_keys(self._asked.state_keys(*self._codec.name))
-        stamp = self._save(batch)
+        stamp = self._save()
         working.committed(stamp)
         return stamp
 
@@ -246,38 +261,32 @@ class Session(SessionVerbs):
 
     def _finish(self) -> None:
         """The last commit, if anything changed."""
-        batch = self._batch()
-        if batch is not None:
-            self._save(batch)
+        if self._changed():
+            self._save()
+
+    def _save(self) -> int:
+        """Commit; VersionConflict where the object is no longer as the session began."""
+        host, name, working = self._host, self._codec.name, self._working
+        durability = self._settings.durability
+        if host.commit_sets is not None and durability != "sync":
+            sets = working.sets()
+            if sets is not None and (stamp := host.commit_sets(name, sets, working.version)):
+                return stamp
+        expect = {name: working.version}
+        return host.store.write(self._batch(), expect=expect, durability=durability)
 
     def __contains__(self, name: object) -> bool:
         return self._read(cast(str, name)) is not None
 
     def _read(self, state_key: str) -> bytes | None:
         working = self._working
-        data = working.known.get(state_key)
-        if data is None:
-            check_name("state_key", state_key)
-            if working.missing(state_key):
-                found = self._asked.get(*self._codec.name, state_key)
-                working.learn({} if found is None else {state_key: found}, (state_key,))
-                return found
-        return data
+        check_name("state_key", state_key)
+        if working.missing(state_key):
+            found = self._asked.get(*self._codec.name, state_key)
+            working.learn({} if found is None else {state_key: found}, (state_key,))
+        return working.peek(state_key)
 
 
 def session_of(state: State) -> Session:
     """The session that a typed state belongs to, for its other verbs: `get`, `state_keys`, ..."""
     return state._kv_session("session_of")  # type: ignore[no-any-return]
-
-
-class _Ended:
-    """Stands in for the working state of a session that is over."""
-
-    def __init__(self, name: tuple[str, str]) -> None:
-        self.__name = name
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise SessionError(
-            f"the session of object {self.__name!r} is over: what it reads and writes belongs"
-            " inside its `with` block"
-        )

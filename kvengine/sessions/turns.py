@@ -1,9 +1,8 @@
 """Turns: one session at a time writes an object, in order of arrival.
 
-The queue of an object holds its sessions; the first has the object, the others
-wait. A session is in it by a weak reference: one whose frame is gone (an
-interrupt hit the very beginning of its ``__exit__``) is out of the queue too,
-without a line of code that another interrupt could hit.
+Who has an object, and who waits for it, is noted by weak references: a session
+whose frame is gone (an interrupt hit the very beginning of its ``__exit__``)
+has nothing any more, without a line of code that another interrupt could hit.
 """
 
 from __future__ import annotations
@@ -26,18 +25,21 @@ LOOK_AGAIN = 0.25
 
 
 class Turn:
-    """A place in the queue of an object.
+    """A claim on an object: a place in its queue, and in the end the object.
 
     ``thread`` is the thread that may not be blocked before the turn is over;
     ``task`` the asyncio task it belongs to, if any. ``call`` is called when the
     turn has come, from any thread.
     """
 
-    __slots__ = ("__weakref__", "call", "task", "thread")
+    __slots__ = ("__weakref__", "call", "me", "task", "thread")
 
     thread: int
     task: Any
     call: Callable[[], object] | None
+
+    def __init__(self) -> None:
+        self.me: ref[Turn] = ref(self)
 
     def blocks(self, other: Turn, *, blocking: bool) -> bool:
         """Whether this turn could not end while ``other`` waits (in a thread that stands still)."""
@@ -47,70 +49,95 @@ class Turn:
 
 
 class Turns:
-    """The queues of the objects of one open database. Thread-safe."""
+    """Who has the objects of one open database, and who waits for them. Thread-safe.
+
+    An object that nobody waits for is taken and given back by single steps of a
+    dict, which are atomic to other threads under the interpreter lock. Who waits
+    is noted under a lock, and looks once more after that; who gives back looks for
+    waiters once more after that: so one of the two sees the other.
+    """
 
     def __init__(self) -> None:
-        self._queues: dict[Name, deque[ref[Turn]]] = {}
+        self._holders: dict[Name, ref[Turn]] = {}
+        self._waiting: dict[Name, deque[ref[Turn]]] = {}
         # Reentrant: a finalizer or signal handler may run inside.
         self._lock = threading.RLock()
 
     def join(self, name: Name, turn: Turn, *, blocking: bool) -> bool:
-        """Queue up; True where the turn has come at once.
+        """Take the object, or queue up; True where it was free.
 
         ``blocking``: the thread will stand still until the turn comes.
         SessionError where that would be never.
         """
+        me = turn.me
         turn.thread = threading.get_ident()
         turn.task = current_task()
         turn.call = None
+        if name not in self._waiting and self._holders.setdefault(name, me) is me:
+            return True
         with self._lock:
-            queue = self._queues.get(name)
-            if queue is None:
-                self._queues[name] = deque((ref(turn),))
-                return True
-            for one in [found for each in queue if (found := each()) is not None]:
-                if one.blocks(turn, blocking=blocking):
-                    raise SessionError(
-                        f"object {name!r} is in a session of this thread or task, which cannot end"
-                        " while another one waits for it here: use the one there is, or end it"
-                        " first (asyncio tasks wait for each other with `async with`)"
-                    )
-            queue.append(ref(turn))
-            return self.has_come(name, turn)
+            self._refuse_deadlock(name, turn, blocking=blocking)
+            self._waiting.setdefault(name, deque()).append(me)
+        return self.has_come(name, turn)
+
+    def _refuse_deadlock(self, name: Name, turn: Turn, *, blocking: bool) -> None:
+        for each in (self._holders.get(name), *self._waiting.get(name, ())):
+            other = each() if each is not None else None
+            if other is not None and other.blocks(turn, blocking=blocking):
+                raise SessionError(
+                    f"object {name!r} is in a session of this thread or task, which cannot end"
+                    " while another one waits for it here: use the one there is, or end it"
+                    " first (asyncio tasks wait for each other with `async with`)"
+                )
 
     def has_come(self, name: Name, turn: Turn) -> bool:
-        """Whether a turn is the first in its queue. Those before it whose sessions died go."""
+        """Whether a turn that waited has come. Those before it whose sessions died go."""
         with self._lock:
-            queue = self._queues.get(name)
-            while queue:
-                first = queue[0]()
-                if first is not None:
-                    return first is turn
-                queue.popleft()
-            return False
+            holder = self._holders.get(name)
+            if holder is not None and holder() is None:
+                del self._holders[name]  # nobody else does: a dead turn does not leave
+                holder = None
+            if holder is None:
+                self._pass_on(name)
+            if self._holders.get(name) is not turn.me:
+                return False
+            self._unwait(name, turn)
+            return True
 
     def leave(self, name: Name, turn: Turn) -> None:
-        """Give the turn, or the place in the queue, back. May be called again."""
+        """Give the object, or the place in the queue, back. May be called again."""
+        if name not in self._waiting:
+            if self._holders.get(name) is turn.me:
+                del self._holders[name]
+            if name not in self._waiting:
+                return
         with self._lock:
-            queue = self._queues.get(name)
-            if queue is None:
+            self._unwait(name, turn)
+            if self._holders.get(name) is turn.me:
+                del self._holders[name]
+            if name not in self._holders:
+                self._pass_on(name)
+
+    def _pass_on(self, name: Name) -> None:
+        """Give a free object to the first that waits and lives."""
+        for each in self._waiting.get(name, ()):
+            following = each()
+            if following is not None:
+                if self._holders.setdefault(name, each) is each and following.call is not None:
+                    following.call()
                 return
-            if len(queue) == 1 and queue[0]() is turn:
-                del self._queues[name]
-                return
-            left = deque(each for each in queue if each() not in (None, turn))
-            if not left:
-                del self._queues[name]
-                return
-            self._queues[name] = left
-            following = left[0]()
-            if following is not None and following.call is not None:
-                following.call()
+
+    def _unwait(self, name: Name, turn: Turn) -> None:
+        left = deque(each for each in self._waiting.get(name, ()) if each() not in (None, turn))
+        if left:
+            self._waiting[name] = left
+        else:
+            self._waiting.pop(name, None)
 
     def holder(self, name: Name) -> str:
         """Who has the object, for people."""
-        with self._lock:
-            first = next((found for each in self._queues.get(name, ()) if (found := each())), None)
+        found = self._holders.get(name)
+        first = found() if found is not None else None
         if first is None:
             return "nobody"
         if first.task is not None:
@@ -118,19 +145,23 @@ class Turns:
         names = {one.ident: one.name for one in threading.enumerate()}
         return f"thread {names.get(first.thread, first.thread)!r}"
 
+    def claims(self, name: Name) -> int:
+        """Sessions that have the object or wait for it."""
+        with self._lock:
+            found = [self._holders.get(name), *self._waiting.get(name, ())]
+            return len({each for each in found if each is not None and each() is not None})
+
     def __len__(self) -> int:
         """Objects that somebody has or waits for."""
         with self._lock:
-            return sum(any(each() is not None for each in queue) for queue in self._queues.values())
+            return sum(self.claims(name) > 0 for name in {*self._holders, *self._waiting})
 
 
-def take(turns: Turns, name: Name, turn: Turn, timeout: float | None) -> None:
+def wait(turns: Turns, name: Name, turn: Turn, timeout: float | None) -> None:
     """Wait for a turn in this thread, at most ``timeout`` seconds; SessionTimeout past that.
 
     After any exception the caller leaves the queue.
     """
-    if turns.join(name, turn, blocking=True):
-        return
     bell = threading.Lock()
     bell.acquire()
 

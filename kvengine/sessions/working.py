@@ -1,6 +1,6 @@
 """What a session knows of its object, and what it has changed: pure, without I/O.
 
-Reads see the session's own writes over the object as of one moment. Whatever
+Reads see the session's own changes over the object as of one moment. Whatever
 runs a session, with threads or with asyncio, asks here first, fetches what
 `missing` says is not known, and tells what it found.
 """
@@ -17,58 +17,49 @@ from kvengine.names import Name
 class Working:
     """The working state of one session.
 
-    ``known`` maps a state key to what a read sees, None for absent; where
-    ``complete`` is True every live entry is in it. ``version`` is that of the
-    moment the session began with, or of its own last commit. ``expires_at`` in
-    seconds since the epoch.
+    ``base`` maps a state key to what the moment holds, None for nothing; where
+    ``complete`` is True every live entry is in it. ``changes`` are the session's
+    own, None for a cleared entry; ``ttls`` theirs, in microseconds from the
+    commit. ``version`` is that of the moment, or of the session's last commit;
+    ``expires_at`` in seconds since the epoch.
     """
 
-    __slots__ = (
-        "_changes",
-        "_cleared",
-        "_expire",
-        "_keys",
-        "_new",
-        "complete",
-        "expires_at",
-        "known",
-        "name",
-        "version",
-    )
+    cleared = False
+    ttls: dict[str, int] | None = None
+    _expire: Expire | None = None
+    _keys: list[str] | None = None
 
     def __init__(
         self,
-        name: Name,
         version: int,
         expires_at: float | None,
-        known: dict[str, bytes | None],
+        base: dict[str, bytes | None],
         complete: bool,
     ) -> None:
-        self.name = name
         self.version = version
         self.expires_at = expires_at
-        self.known = known
+        self.base = base
         self.complete = complete
-        self._changes: dict[str, Set | Clear] = {}
-        self._new: set[str] = set()
-        self._cleared = False
-        self._expire: Expire | None = None
-        self._keys: list[str] | None = None
+        self.changes: dict[str, bytes | None] = {}
 
     # --- reading
 
+    def peek(self, state_key: str) -> bytes | None:
+        """What a read sees, where it is not `missing`."""
+        return self.changes[state_key] if state_key in self.changes else self.base.get(state_key)
+
     def missing(self, state_key: str) -> bool:
         """Whether the entry must be fetched before it can be read."""
-        return not self.complete and state_key not in self.known
+        return not self.complete and state_key not in self.changes and state_key not in self.base
 
     def learn(self, found: Mapping[str, bytes], asked: Iterable[str]) -> None:
-        """What the moment holds of the state keys ``asked`` for. Own writes stay."""
+        """What the moment holds of the state keys ``asked`` for."""
         for state_key in asked:
-            self.known.setdefault(state_key, found.get(state_key))
+            self.base.setdefault(state_key, found.get(state_key))
 
     def learn_all(self, found: Mapping[str, bytes]) -> None:
-        """Every entry of the moment."""
-        self.known = {**found, **self.known}
+        """Every entry of the moment. What the session has committed since stays."""
+        self.base = {**found, **self.base}
         self.complete = True
 
     @property
@@ -81,52 +72,46 @@ class Working:
         self._keys = found
 
     def state_keys(self, prefix: str = "", start: str = "", limit: int | None = None) -> list[str]:
-        """State keys of live entries in order from ``start`` on, own writes among them."""
-        keys = {name for name, value in self.known.items() if value is not None}
+        """State keys of live entries in order from ``start`` on, own changes among them."""
+        known = {**self.base, **self.changes}
+        keys = {name for name, value in known.items() if value is not None}
         if not self.complete:
-            keys.update(name for name in self._keys or () if name not in self.known)
+            keys.update(name for name in self._keys or () if name not in known)
         if prefix or start:
             keys = {name for name in keys if name >= start and name.startswith(prefix)}
         return sorted(keys)[:limit]
 
     def entries(self) -> dict[str, bytes]:
         """All live entries in key order; of a complete state."""
-        return {
-            name: value for name in sorted(self.known) if (value := self.known[name]) is not None
-        }
+        known = {**self.base, **self.changes}
+        return {name: value for name in sorted(known) if (value := known[name]) is not None}
 
     # --- writing
 
     def write(self, state_key: str, value: bytes, ttl: int | None = None) -> None:
         """Set an entry; ``ttl`` in microseconds from the commit."""
-        if self._absent(state_key) and state_key not in self._changes:
-            self._new.add(state_key)
-        self.known[state_key] = value
-        self._changes[state_key] = Set(self.name, state_key, value, ttl)
+        self.changes[state_key] = value
+        if ttl is not None:
+            self.ttls = {**(self.ttls or {}), state_key: ttl}
+        elif self.ttls:
+            self.ttls.pop(state_key, None)
 
     def erase(self, state_key: str) -> None:
-        """Clear an entry. One that is known to be absent, or is new here, leaves no trace."""
-        if self._absent(state_key):
-            return
-        self.known[state_key] = None
-        if state_key in self._new:
-            del self._changes[state_key]
-            self._new.discard(state_key)
+        """Clear an entry. One that is known to be absent leaves no trace."""
+        if self.ttls:
+            self.ttls.pop(state_key, None)
+        if self.base.get(state_key) is None and (self.complete or state_key in self.base):
+            self.changes.pop(state_key, None)
         else:
-            self._changes[state_key] = Clear(self.name, state_key)
-
-    def _absent(self, state_key: str) -> bool:
-        return self.known.get(state_key) is None and not self.missing(state_key)
+            self.changes[state_key] = None
 
     def erase_all(self) -> None:
         """Clear every entry, and the expiry: also of an absent object, which may have one left."""
-        self.known = {}
+        self.base, self.changes, self.ttls = {}, {}, None
         self.complete = True
         self.expires_at = None
-        self._changes.clear()
-        self._new.clear()
         self._expire = None
-        self._cleared = True
+        self.cleared = True
 
     def expire(self, operation: Expire) -> None:
         """Let the object expire, or never expire, from the commit on."""
@@ -144,13 +129,24 @@ class Working:
     @property
     def changed(self) -> bool:
         """Whether there is anything to commit."""
-        return bool(self._changes) or self._cleared or self._expire is not None
+        return bool(self.changes) or self.cleared or self._expire is not None
 
-    def operations(self) -> list[Operation]:
+    def sets(self) -> dict[str, bytes] | None:
+        """The changes, where they are sets without ttl and nothing else."""
+        changes = self.changes
+        if self.cleared or self.ttls or self._expire is not None or None in changes.values():
+            return None
+        return changes  # type: ignore[return-value]
+
+    def operations(self, name: Name) -> list[Operation]:
         """What to commit, in order."""
-        operations: list[Operation] = [*self._changes.values()]
-        if self._cleared:
-            operations.insert(0, ClearAll(self.name))
+        operations: list[Operation] = [ClearAll(name)] if self.cleared else []
+        ttls = self.ttls or {}
+        for state_key, value in self.changes.items():
+            if value is None:
+                operations.append(Clear(name, state_key))
+            else:
+                operations.append(Set(name, state_key, value, ttls.get(state_key)))
         if self._expire is not None:
             operations.append(self._expire)
         return operations
@@ -158,21 +154,20 @@ class Working:
     @property
     def survival_unknown(self) -> bool:
         """Whether the state keys are needed to tell if the object exists after the commit."""
-        return self.keys_missing and not any(value is not None for value in self.known.values())
+        return self.keys_missing and not self.state_keys(limit=1)
 
     def committed(self, stamp: int) -> None:
         """The changes are in, as the commit with this stamp.
 
         An object without entries is absent, and has version 0.
         """
+        self.version = stamp if self.state_keys(limit=1) else 0
         if self._expire is not None:
             at, ttl = self._expire.at, self._expire.ttl
             at = stamp + ttl if ttl is not None else at
             self.expires_at = None if at is None else at / SECOND
             self._expire = None
-        self.version = stamp if self.state_keys() else 0
         if not self.version:
             self.expires_at = None
-        self._changes = {}
-        self._new = set()
-        self._cleared = False
+        self.base = {**self.base, **self.changes}
+        self.changes, self.ttls, self.cleared = {}, None, False

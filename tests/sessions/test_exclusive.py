@@ -29,7 +29,7 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 def queued(db: kvengine.Engine, name: tuple[str, str] = ("S", "k")) -> int:
     """Sessions that have the object or wait for it."""
-    return len(db._host.turns._queues.get(name, ()))
+    return db._host.turns.claims(name)
 
 
 def test_a_counter_of_eight_threads(tmp_path: Path) -> None:
@@ -317,4 +317,5 @@ def test_no_trace_of_sessions_is_left(db: kvengine.Engine) -> None:
     for number in range(10_000):
         with db.object("S", f"k{number}").session():
             pass
-    assert not db._host.turns._queues
+    turns = db._host.turns
+    assert not turns._holders and not turns._waiting
