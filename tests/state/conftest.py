@@ -1,0 +1,73 @@
+"""Databases for the tests of objects and typed state: in memory, with a clock that tests move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import kvengine
+from kvengine.clock import ManualClock
+from kvengine.fs.memory import MemoryFileSystem
+
+START = 1_700_000_000.0
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def fs() -> MemoryFileSystem:
+    return MemoryFileSystem()
+
+
+@pytest.fixture
+def reopen(fs: MemoryFileSystem, clock: ManualClock) -> Iterator[Callable[..., kvengine.Engine]]:
+    """Open the database anew, closing it first where it is open."""
+    opened: list[kvengine.Engine] = []
+
+    def run(**options: object) -> kvengine.Engine:
+        for one in opened:
+            one.close()
+        settings: dict[str, object] = {
+            "fs": fs,
+            "clock": clock,
+            "background": "none",
+            "durability": "os",
+            "block_size": 512,
+            "chunk_size": 1024,
+        }
+        opened.append(kvengine.open("/db", **(settings | options)))
+        return opened[-1]
+
+    yield run
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def db(reopen: Callable[..., kvengine.Engine]) -> kvengine.Engine:
+    return reopen()
+
+
+@pytest.fixture(params=["memory", "segment", "reopened"])
+def settle(
+    request: pytest.FixtureRequest, reopen: Callable[..., kvengine.Engine]
+) -> Callable[[kvengine.Engine], kvengine.Engine]:
+    """Move what was written to where a test wants to read it; the database to go on with."""
+
+    def move(db: kvengine.Engine) -> kvengine.Engine:
+        if request.param == "segment":
+            db.flush()
+        elif request.param == "reopened":
+            return reopen()
+        return db
+
+    return move
+
+
+@pytest.fixture
+def obj(db: kvengine.Engine) -> kvengine.VirtualObject:
+    return db.object("Greeter", "alice")

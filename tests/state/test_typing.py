@@ -1,0 +1,167 @@
+"""The API of state as type checkers see it: what users write passes, what is wrong does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.state import usage_state
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Lines = dict[int, str]
+"""What a checker finds wrong: line numbers and messages."""
+
+OF_THREADS = [
+    'state.count = "x"',
+    "state.tags.append(1)",
+    "state.name = None",
+    "print(state.cuont)",
+    "state.cuont = 1",
+    'state.get("count")',
+    "obj.session(int)",
+    'obj.session("count")',
+    'obj.session(preload="count", shared="yes")',
+    'obj.session(durability="maybe")',
+    'count: int = obj.get("n", type=int)',
+    'print(obj.get("n", type=int) + 1)',
+    "obj.complete()",
+    'obj.set("n", 1, ttl="1 day")',
+    "obj.set(1, 1)",
+    'db.object("S", "k", serde="pickle")',
+    'db.object("S", "k", serde=object())',
+    'db.workflow("W", "1", retention="1 day")',
+    'db.workflow("W", "1").retention = 3',
+    "kvengine.session_of(obj)",
+]
+OF_TASKS = [
+    'number: int = obj.get("n", 0, type=int)',
+    'count: int = await obj.get("n", type=int)',
+    "await obj.complete()",
+    "obj.session(int)",
+    "with obj.session(): pass",
+    'await db.object("S", "k", serde="pickle").get("n")',
+]
+PREFACE = """\
+import kvengine
+import kvengine.aio
+
+class Greeter(kvengine.State):
+    name: str = "world"
+    count: int = 0
+    tags: list[str] = []
+
+def threads(db: kvengine.Engine, obj: kvengine.VirtualObject, state: Greeter) -> None:
+"""
+TASKS = "async def tasks(db: kvengine.aio.Engine, obj: kvengine.aio.VirtualObject) -> None:"
+MODULE = [
+    *PREFACE.splitlines(),
+    *(f"    {use}" for use in OF_THREADS),
+    TASKS,
+    *(f"    {use}" for use in OF_TASKS),
+]
+"""The wrong uses, each in a line of its own."""
+
+
+def mypy(file: Path, cache: Path) -> Lines:
+    """What mypy --strict finds."""
+    api = pytest.importorskip("mypy.api", reason="the extra `test` brings mypy")
+    out, err, _ = api.run(
+        [
+            "--strict",
+            f"--config-file={ROOT / 'pyproject.toml'}",
+            f"--cache-dir={cache}",
+            "--no-error-summary",
+            str(file),
+        ]
+    )
+    assert not err
+    found = re.findall(rf"^{re.escape(str(file))}:(\d+): error: (.*)$", out, re.MULTILINE)
+    assert found or not out, out
+    return {int(line): message for line, message in found}
+
+
+def pyright(file: Path, scratch: Path) -> Lines:
+    """What pyright finds in strict mode."""
+    pytest.importorskip("pyright", reason="the extra `test` brings pyright")
+    settings = {
+        "include": [file.name],
+        "extraPaths": [str(ROOT)],
+        "pythonVersion": "3.11",
+        "typeCheckingMode": "strict",
+    }
+    scratch.mkdir()
+    shutil.copy(file, scratch)
+    project = scratch / "pyrightconfig.json"
+    project.write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
+    try:
+        done = subprocess.run(
+            [*command, "--outputjson", "--project", str(project)],
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        report = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        pytest.skip(
+            f"PYRIGHT DOES NOT RUN HERE (it needs node), types are unchecked by it: {error}"
+        )
+    assert report["summary"]["filesAnalyzed"] == 1
+    return {
+        one["range"]["start"]["line"] + 1: one["message"]
+        for one in report["generalDiagnostics"]
+        if one["severity"] == "error"
+    }
+
+
+CHECKERS: dict[str, Callable[[Path, Path], Lines]] = {"mypy": mypy, "pyright": pyright}
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_what_users_write_passes(checker: str, tmp_path: Path) -> None:
+    """A module that uses the API of state as users do, with every type asserted, has no error."""
+    file = ROOT / "tests" / "state" / "usage_state.py"
+    assert CHECKERS[checker](file, tmp_path / "cache") == {}
+
+
+def test_it_does_what_it_says(tmp_path: Path) -> None:
+    """The same module runs."""
+    assert asyncio.run(usage_state.run(tmp_path / "db")) == (1, "Hello, worldworld", True, 2)
+
+
+@pytest.fixture(scope="module", params=CHECKERS)
+def found_wrong(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Lines:
+    """What a checker says of all the wrong uses, by line."""
+    scratch = tmp_path_factory.mktemp("wrong")
+    file = scratch / "wrong.py"
+    file.write_text("\n".join(MODULE))
+    return CHECKERS[request.param](file, scratch / "cache")
+
+
+@pytest.mark.parametrize("use", OF_THREADS)
+def test_a_wrong_use_does_not_pass(found_wrong: Lines, use: str) -> None:
+    """Each of these is an error to the type checker, in its line."""
+    assert MODULE.index(f"    {use}") + 1 in found_wrong
+
+
+@pytest.mark.parametrize("use", OF_TASKS)
+def test_a_wrong_use_of_a_task_does_not_pass(found_wrong: Lines, use: str) -> None:
+    """The same for what is awaited, or should be."""
+    assert MODULE.index(f"    {use}", MODULE.index(TASKS)) + 1 in found_wrong
+
+
+def test_only_the_wrong_uses_are_found(found_wrong: Lines) -> None:
+    """The module around them is right, so each error is about its line."""
+    right = {*range(1, len(PREFACE.splitlines()) + 1), MODULE.index(TASKS) + 1}
+    assert not right & found_wrong.keys()
