@@ -14,32 +14,18 @@ from typing import Any, Generic, TypeVar
 from kvengine.aio.session import Session
 from kvengine.aio.turns import wait
 from kvengine.aio.waiting import Waits, settled
-from kvengine.serdes.codec import Codec
 from kvengine.sessions.context import Block
 from kvengine.sessions.load import load
-from kvengine.sessions.settings import Settings
 from kvengine.sessions.working import Working
-from kvengine.state.base import State
 from kvengine.store import Snapshot
 
 T = TypeVar("T")
 
 
-class SessionContext(Block, Generic[T]):
+class SessionContext(Block, Generic[T], kw_only=True):
     """A session to come. Entering it gives a `Session`, or the typed state asked for."""
 
-    __slots__ = ("_waits",)
-
-    def __init__(
-        self,
-        waits: Waits,
-        codec: Codec,
-        kind: type[State] | None,
-        settings: Settings,
-        retention: int | None,
-    ) -> None:
-        super().__init__(waits.engine._host, codec, kind, settings, retention)
-        self._waits = waits
+    _waits: Waits
 
     async def __aenter__(self) -> T:
         if self._session is not None:
@@ -52,7 +38,9 @@ class SessionContext(Block, Generic[T]):
                 if not turns.join(name, self, blocking=False):
                     await wait(turns, name, self, settings.timeout)
             working, moment = await self._load()
-            session: Any = Session(self._waits, working, moment, codec, settings, self._retention)
+            session: Any = Session(
+                self._host, working, moment, codec, settings, self._retention, _waits=self._waits
+            )
             self._session = session
             return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
         except BaseException:

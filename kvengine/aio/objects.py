@@ -147,8 +147,10 @@ class VirtualObject:
         the beginning whatever ``preload`` says: attributes cannot be awaited.
         """
         settings = check(state, preload, preload_limit, shared, timeout, durability)
-        handle = self._handle
-        return SessionContext(self._waits, handle._codec, state, settings, handle._retention)
+        handle, waits = self._handle, self._waits
+        return SessionContext(
+            handle._host, handle._codec, state, settings, handle._retention, _waits=waits
+        )
 
     async def _read(self, work: Callable[..., T], *args: Any, **keywords: Any) -> T:
         waits, name = self._waits, self._handle._codec.name

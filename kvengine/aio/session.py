@@ -8,12 +8,10 @@ from typing import Any, TypeVar, overload
 from kvengine.aio.waiting import Waits, settled
 from kvengine.errors import SessionError
 from kvengine.names import check_name
-from kvengine.serdes.codec import Codec
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.sessions.session import SessionVerbs
-from kvengine.sessions.settings import Settings, check_walk
+from kvengine.sessions.settings import check_walk
 from kvengine.sessions.working import Working
-from kvengine.store import Snapshot
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -21,26 +19,14 @@ D = TypeVar("D")
 _ABSENT = object()
 
 
-class Session(SessionVerbs):
+class Session(SessionVerbs, kw_only=True):
     """One object for the length of an ``async with`` block; see `kvengine.Session`.
 
     Reads are awaited, and answer at once when the session was loaded eagerly.
     Writes are in memory until the commit, so they are not.
     """
 
-    __slots__ = ("_waits",)
-
-    def __init__(
-        self,
-        waits: Waits,
-        working: Working,
-        moment: Snapshot | None,
-        codec: Codec,
-        settings: Settings,
-        retention: int | None,
-    ) -> None:
-        super().__init__(waits.engine._host, working, moment, codec, settings, retention)
-        self._waits = waits
+    _waits: Waits
 
     @overload
     async def get(

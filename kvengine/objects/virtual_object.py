@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final, TypeVar, overload
 
-from kvengine.names import check_name
+from kvengine.batch import object_name
+from kvengine.names import are_plain, check_name
 from kvengine.options import Durability
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.sessions.context import SessionContext
@@ -39,8 +40,9 @@ class VirtualObject:
         self, host: Host, service: str, key: str, *, serde: SerdeChoice | None = None
     ) -> None:
         self._host = host
-        name = (check_name("service", service), check_name("key", key))
-        self._codec: Final = host.codec(name, serde)
+        if not are_plain(service, key):
+            service, key = object_name(service, key)
+        self._codec: Final = host.codec((service, key), serde)
 
     @property
     def service(self) -> str:

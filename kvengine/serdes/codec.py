@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from kvengine.errors import SerdeError
 from kvengine.names import Name
 from kvengine.serdes.base import Serde
 from kvengine.serdes.registry import SerdeChoice, find
 
 
-class Codec:
+class Codec(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Encodes and decodes the entries of one object. Raises SerdeError for each failure."""
 
-    __slots__ = ("name", "serde")
-
-    def __init__(self, name: Name, serde: Serde) -> None:
-        self.name = name
-        self.serde = serde
+    name: Name
+    serde: Serde
 
     def encode(self, state_key: str, value: Any, serde: SerdeChoice | None = None) -> bytes:
         chosen = self.serde if serde is None else find(serde)

@@ -9,11 +9,13 @@ class BytesSerde:
     """Bytes-like values, stored as they are and read as ``bytes``."""
 
     def encode(self, value: Any, /) -> bytes:
+        if value.__class__ is bytes:
+            return value  # type: ignore[no-any-return]
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise TypeError(f"value must be bytes, not {type(value).__name__}")
         return bytes(value)
 
     def decode(self, data: bytes, type: Any, /) -> bytes:
-        if type not in (None, bytes, object, Any):
+        if type is not None and type not in (bytes, object, Any):
             raise TypeError(f'serde="bytes" reads bytes, not {type!r}')
         return data

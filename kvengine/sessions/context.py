@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from types import TracebackType
 from typing import Any, Generic, TypeVar
-from weakref import ref
 
 from kvengine.errors import SessionError
 from kvengine.serdes.codec import Codec
@@ -31,23 +30,12 @@ T = TypeVar("T")
 class Block(Turn):
     """What is the same for the ``with`` block of a thread and the ``async with`` of a task."""
 
-    __slots__ = ("_codec", "_host", "_kind", "_retention", "_session", "_settings")
-
-    def __init__(
-        self,
-        host: Host,
-        codec: Codec,
-        kind: type[State] | None,
-        settings: Settings,
-        retention: int | None,
-    ) -> None:
-        self.me = ref(self)
-        self._host = host
-        self._codec = codec
-        self._kind = kind
-        self._settings = settings
-        self._retention = retention
-        self._session: Any = None
+    _host: Host
+    _codec: Codec
+    _kind: type[State] | None
+    _settings: Settings
+    _retention: int | None
+    _session: Any = None
 
     def _refuse_nested(self) -> None:
         raise SessionError("this session is open already: make another by session(...)")
@@ -66,8 +54,6 @@ class Block(Turn):
 
 class SessionContext(Block, Generic[T]):
     """A session to come. Entering it gives a `Session`, or the typed state asked for."""
-
-    __slots__ = ()
 
     def __enter__(self) -> T:
         if self._session is not None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, overload
 
+import msgspec
+
 from kvengine.batch import Batch, Expire, check_value, duration, expire_operation
 from kvengine.errors import ReadOnly, SessionError
 from kvengine.names import check_name
@@ -25,31 +27,21 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
-class SessionVerbs:
-    """The verbs of a session that need no engine."""
+class SessionVerbs(msgspec.Struct, eq=False):
+    """The verbs of a session that need no engine.
 
-    __slots__ = ("_codec", "_host", "_moment", "_retention", "_settings", "_state", "_working")
+    ``_moment``: whom to ask for what ``_working`` lacks; None where it is
+    complete. ``_retention``: of a workflow, in microseconds; None for a virtual
+    object. ``_state``: the typed state over this session.
+    """
 
-    def __init__(
-        self,
-        host: Host,
-        working: Working,
-        moment: Snapshot | None,
-        codec: Codec,
-        settings: Settings,
-        retention: int | None,
-    ) -> None:
-        """``moment``: whom to ask for what ``working`` lacks; None where it is complete.
-
-        ``retention``: of a workflow, in microseconds; None for a virtual object.
-        """
-        self._host = host
-        self._working = working
-        self._moment = moment
-        self._codec = codec
-        self._settings = settings
-        self._retention = retention
-        self._state: State | None = None
+    _host: Host
+    _working: Working
+    _moment: Snapshot | None
+    _codec: Codec
+    _settings: Settings
+    _retention: int | None
+    _state: State | None = None
 
     @property
     def service(self) -> str:
@@ -196,8 +188,6 @@ class Session(SessionVerbs):
     written, where the object was changed from outside meanwhile, or expired.
     """
 
-    __slots__ = ()
-
     @overload
     def get(self, name: str, *, type: type[T], serde: SerdeChoice | None = None) -> T | None: ...
 
@@ -261,7 +251,9 @@ class Session(SessionVerbs):
 
     def _finish(self) -> None:
         """The last commit, if anything changed."""
-        if self._changed():
+        if self._state is not None:
+            self._state._kv_collect()
+        if self._working.changed:
             self._save()
 
     def _save(self) -> int:

@@ -17,6 +17,8 @@ from contextlib import suppress
 from typing import Any
 from weakref import ref
 
+import msgspec
+
 from kvengine.errors import SessionError, SessionTimeout
 from kvengine.names import Name
 
@@ -24,7 +26,7 @@ LOOK_AGAIN = 0.25
 """Seconds after which a waiter looks for itself: an interrupt may have cost it its call."""
 
 
-class Turn:
+class Turn(msgspec.Struct, eq=False, weakref=True, kw_only=True):
     """A claim on an object: a place in its queue, and in the end the object.
 
     ``thread`` is the thread that may not be blocked before the turn is over;
@@ -32,14 +34,9 @@ class Turn:
     turn has come, from any thread.
     """
 
-    __slots__ = ("__weakref__", "call", "me", "task", "thread")
-
-    thread: int
-    task: Any
-    call: Callable[[], object] | None
-
-    def __init__(self) -> None:
-        self.me: ref[Turn] = ref(self)
+    thread: int = 0
+    task: Any = None
+    call: Callable[[], object] | None = None
 
     def blocks(self, other: Turn, *, blocking: bool) -> bool:
         """Whether this turn could not end while ``other`` waits (in a thread that stands still)."""
@@ -69,9 +66,9 @@ class Turns:
         ``blocking``: the thread will stand still until the turn comes.
         SessionError where that would be never.
         """
-        me = turn.me
+        me = ref(turn)
         turn.thread = threading.get_ident()
-        turn.task = current_task()
+        turn.task = current_task() if "asyncio" in sys.modules else None
         turn.call = None
         if name not in self._waiting and self._holders.setdefault(name, me) is me:
             return True
@@ -99,7 +96,7 @@ class Turns:
                 holder = None
             if holder is None:
                 self._pass_on(name)
-            if self._holders.get(name) is not turn.me:
+            if self._holders.get(name) is not ref(turn):
                 return False
             self._unwait(name, turn)
             return True
@@ -107,13 +104,13 @@ class Turns:
     def leave(self, name: Name, turn: Turn) -> None:
         """Give the object, or the place in the queue, back. May be called again."""
         if name not in self._waiting:
-            if self._holders.get(name) is turn.me:
+            if self._holders.get(name) is ref(turn):
                 del self._holders[name]
             if name not in self._waiting:
                 return
         with self._lock:
             self._unwait(name, turn)
-            if self._holders.get(name) is turn.me:
+            if self._holders.get(name) is ref(turn):
                 del self._holders[name]
             if name not in self._holders:
                 self._pass_on(name)
@@ -187,8 +184,6 @@ def timed_out(turns: Turns, name: Name, seconds: float) -> SessionTimeout:
 
 
 def current_task() -> Any:
-    """The asyncio task that runs in this thread, if asyncio is in use at all."""
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or asyncio._get_running_loop() is None:
-        return None
-    return asyncio.current_task()
+    """The asyncio task that runs in this thread, in a program that has imported asyncio."""
+    asyncio = sys.modules["asyncio"]
+    return asyncio.current_task() if asyncio._get_running_loop() is not None else None

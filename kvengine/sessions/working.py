@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from kvengine.batch import Clear, ClearAll, Expire, Operation, Set
 from kvengine.clock import SECOND
 from kvengine.names import Name
 
 
-class Working:
+class Working(msgspec.Struct, eq=False):
     """The working state of one session.
 
     ``base`` maps a state key to what the moment holds, None for nothing; where
@@ -24,23 +26,15 @@ class Working:
     ``expires_at`` in seconds since the epoch.
     """
 
-    cleared = False
+    version: int
+    expires_at: float | None
+    base: dict[str, bytes | None]
+    complete: bool
+    changes: dict[str, bytes | None] = {}
     ttls: dict[str, int] | None = None
+    cleared: bool = False
     _expire: Expire | None = None
     _keys: list[str] | None = None
-
-    def __init__(
-        self,
-        version: int,
-        expires_at: float | None,
-        base: dict[str, bytes | None],
-        complete: bool,
-    ) -> None:
-        self.version = version
-        self.expires_at = expires_at
-        self.base = base
-        self.complete = complete
-        self.changes: dict[str, bytes | None] = {}
 
     # --- reading
 
@@ -129,7 +123,7 @@ class Working:
     @property
     def changed(self) -> bool:
         """Whether there is anything to commit."""
-        return bool(self.changes) or self.cleared or self._expire is not None
+        return True if self.changes else self.cleared or self._expire is not None
 
     def sets(self) -> dict[str, bytes] | None:
         """The changes, where they are sets without ttl and nothing else."""
