@@ -10,7 +10,7 @@ class BytesSerde:
 
     def encode(self, value: Any, /) -> bytes:
         if value.__class__ is bytes:
-            return value  # type: ignore[no-any-return]
+            return value
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise TypeError(f"value must be bytes, not {type(value).__name__}")
         return bytes(value)

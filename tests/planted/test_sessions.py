@@ -23,29 +23,43 @@ WORKING = "sessions/working.py"
 TURNS = "sessions/turns.py"
 
 BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
-    "a lazy read overwrites what the session wrote": (
+    "a lazy read of all hides what the session committed": (
         PROGRAMS,
-        [Change(WORKING, "self.known = {**found, **self.known}", "self.known.update(found)")],
+        [Change(WORKING, "self.base = {**found, **self.base}", "self.base = {**found}")],
+    ),
+    "reads do not see the session's own changes": (
+        PROGRAMS,
+        [Change(WORKING, "if state_key in self.changes else", "if not self.complete else")],
     ),
     "state_keys lists what was cleared": (
         PROGRAMS,
-        [Change(WORKING, "if name not in self.known)", "if self.known.get(name) is None)")],
+        [Change(WORKING, "if name not in known)", "if known.get(name) is None)")],
     ),
     "clear_all is forgotten by the commit": (
         PROGRAMS,
-        [Change(WORKING, "self._cleared = True", "self._cleared = False")],
+        [Change(WORKING, "        self.cleared = True", "        self.cleared = False")],
     ),
     "clear_all of an absent object leaves its expiry": (
         PROGRAMS,
-        [Change(WORKING, "self._cleared = True", "self._cleared = self.version != 0")],
+        [
+            Change(
+                WORKING, "        self.cleared = True", "        self.cleared = self.version != 0"
+            )
+        ],
     ),
     "clear_all leaves what was set before it": (
         PROGRAMS,
-        [Change(WORKING, "        self._changes.clear()\n", "")],
+        [
+            Change(
+                WORKING,
+                "self.base, self.changes, self.ttls = {}, {}, None",
+                "self.base, self.ttls = {}, None",
+            )
+        ],
     ),
-    "an entry that was cleared and set again is taken for a new one": (
+    "clearing what was set again leaves what was there": (
         PROGRAMS,
-        [Change(WORKING, "self._absent(state_key) and state_key not in self._changes", "True")],
+        [Change(WORKING, "if self.base.get(state_key) is None and (", "if True or (")],
     ),
     "the ttl of a set is lost": (
         PROGRAMS,
@@ -57,23 +71,31 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
             )
         ],
     ),
-    "changes are committed twice": (
+    "the ttl of a set stays when it is set again": (
         PROGRAMS,
-        [Change(WORKING, "        self._changes = {}\n        self._new = set()\n", "")],
+        [Change(WORKING, "        elif self.ttls:", "        elif False:")],
+    ),
+    "changes with a ttl take the shortest way": (
+        PROGRAMS,
+        [Change(WORKING, "if self.cleared or self.ttls or", "if self.cleared or")],
+    ),
+    "changes are committed twice": (
+        TABLE,
+        [
+            Change(
+                WORKING,
+                "self.changes, self.ttls, self.cleared = {}, None, False",
+                "self.ttls = None",
+            )
+        ],
     ),
     "an emptied object keeps its version": (
         MOMENT,
-        [Change(WORKING, "stamp if self.state_keys() else 0", "stamp")],
+        [Change(WORKING, "stamp if self.state_keys(limit=1) else 0", "stamp")],
     ),
     "a session commits over what others changed": (
         MOMENT,
-        [
-            Change(
-                "sessions/session.py",
-                "expect=expect, durability",
-                "expect=None, durability",
-            )
-        ],
+        [Change("sessions/session.py", "expect=expect, durability", "expect=None, durability")],
     ),
     "lazy reads are of now": (
         MOMENT,
@@ -81,21 +103,21 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
     ),
     "a session is not exclusive": (
         EXCLUSIVE,
-        [Change(TURNS, "            return self.has_come(name, turn)", "            return True")],
+        [Change(TURNS, "self._holders.setdefault(name, me) is me:", "not self._waiting:")],
     ),
-    "the last to come is the first": (
+    "a newcomer overtakes those that wait": (
         EXCLUSIVE,
         [
             Change(
                 TURNS,
-                "            queue.append(ref(turn))",
-                "            queue.insert(1, ref(turn))",
+                "            self._waiting.setdefault(name, deque()).append(me)",
+                "            self._waiting.setdefault(name, deque()).appendleft(me)",
             )
         ],
     ),
     "a nested session waits for itself": (
         EXCLUSIVE,
-        [Change(TURNS, "if one.blocks(turn, blocking=blocking):", "if False:")],
+        [Change(TURNS, "if other is not None and other.blocks(", "if not other and self.blocks(")],
     ),
     "one that gave up stays in the queue": (
         EXCLUSIVE,
@@ -109,7 +131,12 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
                 "        except BaseException:\n            self._leave()",
                 "        except Exception:\n            self._leave()",
             ),
-            Change(TURNS, "ref(turn),)", "(lambda: turn),)"),
+            Change(
+                TURNS,
+                "        me = ref(turn)\n",
+                "        me = ref(turn)\n        _KEPT.append(turn)\n",
+            ),
+            Change(TURNS, "class Turns:", "_KEPT: list[Any] = []\n\n\nclass Turns:"),
         ],
     ),
     "a cancelled commit gives its turn back at once": (
@@ -122,7 +149,14 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
     ),
     "a shared session writes": (
         TABLE,
-        [Change("sessions/session.py", "if self._settings.shared:", "if False:")],
+        [
+            Change("sessions/session.py", "        if self._settings.shared:", "        if False:"),
+            Change(
+                "sessions/session.py",
+                "self._working if not self._settings.shared else self._writable()",
+                "self._working",
+            ),
+        ],
     ),
 }
 

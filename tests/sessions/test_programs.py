@@ -209,6 +209,7 @@ seen: Counter[str] = Counter()
 @settings(
     max_examples=PROGRAMS,
     deadline=None,
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(program=PROGRAM)
