@@ -36,6 +36,7 @@ from kvengine.operations.moment import hold
 from kvengine.operations.recover import open_owned, open_read_only
 from kvengine.operations.verify import verify
 from kvengine.options import Durability, Options
+from kvengine.serdes.registry import Serdes
 from kvengine.sessions.host import Host
 from kvengine.snapshot import ReadVerbs, Snapshot
 from kvengine.store import Stats
@@ -52,6 +53,7 @@ class Engine(ReadVerbs, ObjectVerbs):
     """
 
     def __init__(self, path: str | os.PathLike[str], options: Options, fs: FileSystem) -> None:
+        serdes = Serdes(options.serde, options.serdes)
         directory = os.path.abspath(os.fspath(path)) if fs.local else os.fspath(path)
         opened = open_read_only if options.read_only else open_owned
         self._db = opened(fs, directory, options)
@@ -63,8 +65,7 @@ class Engine(ReadVerbs, ObjectVerbs):
         self._reader = LiveReader(self._db)
         self._host = Host(
             self,
-            options.serde,
-            options.serdes,
+            serdes,
             max_value_size=options.max_value_size,
             commit_sets=self._committer.commit_sets if options.durability == "os" else None,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Literal
 
+from kvengine.names import check_name
 from kvengine.serdes.base import Serde
 from kvengine.serdes.json import JSONSerde
 from kvengine.serdes.msgpack import MsgpackSerde
@@ -46,3 +47,17 @@ def _named(name: str) -> Serde:
     if name not in _NAMED:
         raise ValueError(f"no serde {name!r}: it is one of {', '.join(map(repr, _NAMED))}")
     return _NAMED[name]()
+
+
+class Serdes:
+    """The serdes of a database: one for every service but those that have their own."""
+
+    __slots__ = ("_own", "_usual")
+
+    def __init__(self, usual: SerdeChoice, own: Mapping[str, SerdeChoice]) -> None:
+        """What `find` raises, and TypeError for services that are no names."""
+        self._usual = find(usual)
+        self._own = {check_name("service", service): find(one) for service, one in own.items()}
+
+    def of(self, service: str) -> Serde:
+        return self._own.get(service, self._usual) if self._own else self._usual

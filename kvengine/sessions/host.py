@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from kvengine.names import Name, check_name
+from kvengine.names import Name
 from kvengine.serdes.codec import Codec
-from kvengine.serdes.registry import SerdeChoice, find
+from kvengine.serdes.registry import SerdeChoice, Serdes, find
 from kvengine.sessions.turns import Turns
 from kvengine.store import Store
 
@@ -20,34 +20,29 @@ Returns the stamp, or 0 with nothing done, where the commit is not that simple.
 class Host:
     """An open store as the home of objects."""
 
-    __slots__ = ("_serde", "_serdes", "commit_sets", "max_value_size", "store", "turns")
+    __slots__ = ("_serdes", "commit_sets", "max_value_size", "store", "turns")
 
     def __init__(
         self,
         store: Store,
-        serde: SerdeChoice,
-        serdes: Mapping[str, SerdeChoice],
+        serdes: Serdes,
         *,
         max_value_size: int,
         commit_sets: CommitSets | None = None,
     ) -> None:
-        """``serde`` for all services but those that ``serdes`` names.
+        """``commit_sets``: a shorter way than `Store.write` that a store may have.
 
-        ``commit_sets``: a shorter way than `Store.write` that a store may have;
-        only where "os" is the durability of the store.
+        Only where "os" is the durability of the store.
         """
         self.store = store
         self.turns = Turns()
         self.max_value_size = max_value_size
         self.commit_sets = commit_sets
-        self._serde = find(serde)
-        self._serdes = {check_name("service", name): find(one) for name, one in serdes.items()}
+        self._serdes = serdes
 
     def codec(self, name: Name, serde: SerdeChoice | None) -> Codec:
         """The codec of an object; ``serde`` where its handle chose one."""
-        if serde is not None:
-            return Codec(name, find(serde))
-        return Codec(name, self._serdes.get(name[0], self._serde) if self._serdes else self._serde)
+        return Codec(name, self._serdes.of(name[0]) if serde is None else find(serde))
 
     def forget_turns(self) -> None:
         """In a forked child: nobody here has a session."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -319,3 +320,31 @@ def test_no_trace_of_sessions_is_left(db: kvengine.Engine) -> None:
             pass
     turns = db._host.turns
     assert not turns._holders and not turns._waiting
+
+
+def test_a_forked_child_has_no_sessions(tmp_path: Path) -> None:
+    """P7: a child gets ForkedError, at once, also for an object that its parent has."""
+    with kvengine.open(tmp_path / "db") as db, db.object("S", "k").session() as state:
+        state.set("a", 1)
+        pid = os.fork()
+        if not pid:
+            status = 1
+            try:
+                with db.object("S", "k").session():
+                    pass
+            except kvengine.ForkedError:
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    with kvengine.open(tmp_path / "db") as db:
+        assert db.object("S", "k").get("a") == 1
+
+
+def test_a_serde_that_is_none_opens_nothing(tmp_path: Path) -> None:
+    """A database asked for with a wrong serde is not opened: the next open finds it free."""
+    with pytest.raises(ValueError, match="yaml"):
+        kvengine.open(tmp_path / "db", serde="yaml")
+    with pytest.raises(TypeError, match="encode"):
+        kvengine.open(tmp_path / "db", serdes={"S": object()})
+    assert not (tmp_path / "db").exists()
