@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import pytest
 
 import kvengine
@@ -101,6 +102,25 @@ def test_the_empty_state_key(obj: kvengine.VirtualObject) -> None:
     with obj.session(Elsewhere) as state:
         state.nameless = 1
     assert obj.get_all() == {"": 1}
+
+
+def test_bytes_that_may_be_absent(obj: kvengine.VirtualObject) -> None:
+    """serde="bytes" is what JSON's error advises: it serves an optional or limited field too."""
+
+    class Picture(State):
+        image: bytes | None = field(default=None, serde="bytes")
+        small: Annotated[bytes, msgspec.Meta(max_length=3)] = field(default=b"", serde="bytes")
+
+    with obj.session(Picture) as state:
+        assert (state.image, state.small) == (None, b"")
+        state.image = b"\xff"
+        state.small = b"abc"
+    with obj.session(Picture) as state:
+        assert (state.image, state.small) == (b"\xff", b"abc")
+        with refuses(kvengine.FieldError, r"Picture\.image"):
+            state.image = "text"  # type: ignore[assignment]
+        del state.image
+        assert state.image is None
 
 
 def test_default_factory(obj: kvengine.VirtualObject) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
+from datetime import datetime
+from ipaddress import IPv4Address
 from typing import Any
 
 import pydantic
@@ -12,7 +14,7 @@ import pytest
 import kvengine
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.serdes import PydanticSerde
-from tests.state.values import OF_PYDANTIC, SAMPLES, Point, Reading
+from tests.state.values import OF_PYDANTIC, SAMPLES, WHEN, Point, Reading
 
 
 @pytest.mark.parametrize("name", OF_PYDANTIC)
@@ -40,8 +42,19 @@ class Computed(pydantic.BaseModel, extra="forbid"):
         return 2 * self.number
 
 
+class Typed(pydantic.BaseModel, strict=True):
+    """Types that JSON has not, and msgspec not all of them."""
+
+    address: IPv4Address = IPv4Address("127.0.0.1")
+    site: pydantic.AnyUrl = pydantic.AnyUrl("https://example.org/")
+    when: datetime = WHEN
+
+
+MODELS = {"alias": Aliased(n=1), "computed": Computed(number=1), "types": Typed()}
+
+
 @pytest.mark.parametrize("serde", ["json", "msgpack", "pydantic"])
-@pytest.mark.parametrize("model", [Aliased(n=1), Computed(number=1)], ids=["alias", "computed"])
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 def test_a_model_loads_as_it_was_stored(
     db: kvengine.Engine, serde: Any, model: pydantic.BaseModel
 ) -> None:

@@ -177,7 +177,11 @@ def test_stored_bytes_under_json(db: kvengine.Engine) -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-@pytest.mark.parametrize("content", [b"", b"text", base64.b64decode("null"), b"\xff" * 100])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"text", base64.b64decode("null"), b"\xff" * 100],
+    ids=["empty", "text", "null in base64", "long"],
+)
 def test_json_refuses_bytes(db: kvengine.Engine, kind: Any, content: bytes) -> None:
     """JSON has no bytes: whatever they are, they are refused, and the error says what to do."""
     with pytest.raises(kvengine.SerdeError, match='store them with serde="bytes"'):
@@ -204,6 +208,7 @@ def test_bytes_inside_a_value(db: kvengine.Engine) -> None:
         lambda number: Point(1, number),
         lambda number: Reading(value=number),
     ],
+    ids=["alone", "beside null", "nested", "in a set", "in a struct", "in a model"],
 )
 def test_json_refuses_what_is_not_finite(
     db: kvengine.Engine, number: float, wrap: Callable[[float], Any]

@@ -188,6 +188,10 @@ def test_deleted_after_a_change(obj: kvengine.VirtualObject) -> None:
     assert obj.version == 0
     with obj.session(Deep) as state:
         state.items.append(1)
+        del state.items
+    assert obj.version == 0
+    with obj.session(Deep) as state:
+        state.items.append(1)
         state.clear_all()
         assert state.items == [0]
         state.items.append(2)

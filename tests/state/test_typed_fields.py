@@ -155,6 +155,21 @@ class Later(msgspec.Struct):
     n: int = 0
 
 
+def test_annotations_that_are_not_text() -> None:
+    """In a module without `from __future__ import annotations` the same holds."""
+    annotations = {"count": int, "most": ClassVar[int], "bare": ClassVar, "late": "Later | None"}
+    kind: Any = type(
+        "Early",
+        (State,),
+        {"__annotations__": annotations, "__module__": __name__, "count": 0, "most": 5, "bare": 6},
+    )
+    state = kind(count=1, late=Later(2))
+    assert (state.count, state.most, state.bare, state.late) == (1, 5, 6, Later(2))
+    for name, error in {"count": kvengine.FieldError, "most": AttributeError}.items():
+        with pytest.raises(error):
+            setattr(state, name, "x")
+
+
 def test_forward_names(obj: kvengine.VirtualObject) -> None:
     """A type may be defined after the state that names it; one that never is, is a NameError."""
     with obj.session(Forward) as state:
@@ -167,6 +182,18 @@ def test_forward_names(obj: kvengine.VirtualObject) -> None:
             state.unknown = 1
     with obj.session(Forward) as state:
         assert (state.late, state.many) == (Later(1), [Later(2)])
+
+
+def test_a_forward_name_that_is_loaded_first(obj: kvengine.VirtualObject) -> None:
+    """The type is settled by the first use of the field, a read of its entry too."""
+
+    class Fresh(State):
+        late: After | None = None
+
+    obj.set("late", {"n": 1})
+    with obj.session(Fresh) as state:
+        assert state.late == After(1)
+    assert "After | None" in repr(Fresh.late)
 
 
 def test_classes_local_to_a_function(obj: kvengine.VirtualObject) -> None:
@@ -186,3 +213,7 @@ def test_classes_local_to_a_function(obj: kvengine.VirtualObject) -> None:
         assert (state.one, state.two) == (Local(1), {"a": Local(2)})
         with refuses(kvengine.FieldError, r"Inner\.one: expected .*Local"):
             state.one = 3  # type: ignore[assignment]
+
+
+class After(msgspec.Struct):
+    n: int = 0

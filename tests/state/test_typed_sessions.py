@@ -198,6 +198,7 @@ def test_the_session_of_a_state(obj: kvengine.VirtualObject) -> None:
         assert session.get("count") == 6
         session.clear("tags")
         assert state.tags == [] and session.state_keys() == ["count", "other"]
+        assert state.title == ""
         session.set("name", "Ada")
         assert state.title == "Ada"
         state.title = "Countess"
