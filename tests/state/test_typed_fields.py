@@ -184,12 +184,12 @@ def test_forward_names(obj: kvengine.VirtualObject) -> None:
         assert (state.late, state.many) == (Later(1), [Later(2)])
 
 
+class Fresh(State):
+    late: After | None = None
+
+
 def test_a_forward_name_that_is_loaded_first(obj: kvengine.VirtualObject) -> None:
     """The type is settled by the first use of the field, a read of its entry too."""
-
-    class Fresh(State):
-        late: After | None = None
-
     obj.set("late", {"n": 1})
     with obj.session(Fresh) as state:
         assert state.late == After(1)
