@@ -2,5 +2,6 @@
 
 `python -m benchmarks` runs every operation on every store and prints a table of ratios.
 `python -m benchmarks.latency` measures what compaction does to the tail of get and commit.
+`python -m benchmarks.asyncio_sessions` measures sessions of many tasks that share their syncs.
 `python -m benchmarks.grown` measures a directory of a million entries.
 """

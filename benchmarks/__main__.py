@@ -1,7 +1,9 @@
 """`python -m benchmarks [pytest arguments]`: run all operations, then print the table.
 
-KVENGINE_BENCH_OBJECTS=5000 makes a quick run; `-k "get and not missing"` picks operations;
-`--benchmark-json FILE` keeps the figures, for `python -m benchmarks.report FILE`.
+KVENGINE_BENCH_OBJECTS=5000 makes a quick run; `-k "get and not missing"` picks operations,
+`-k session` those of handlers; `--benchmark-json FILE` keeps the figures, for
+`python -m benchmarks.report FILE`; `--benchmark-timer=time.thread_time` measures processor time,
+for a machine that is busy with other things (not for what is fsynced or opened).
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ def main(arguments: list[str]) -> int:
     print(f"{workload.object_count():,} objects of {len(workload.STATE_KEYS)} state keys")
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch, "out.json")
-        operations = str(Path(__file__).with_name("test_operations.py"))
+        operations = [
+            str(Path(__file__).with_name(f"test_{name}.py")) for name in ("operations", "sessions")
+        ]
         # The tests' own command line options (addopts) do not suit a measurement.
         options = ["-q", "-rs", "-o", "addopts=", "-p", "no:cacheprovider"]
         options += ["--benchmark-quiet", f"--basetemp={scratch}/run"]
         options += [f"--benchmark-storage={scratch}/storage"]
-        code = pytest.main([operations, *options, f"--benchmark-json={output}", *arguments])
+        code = pytest.main([*operations, *options, f"--benchmark-json={output}", *arguments])
         if output.exists() and output.stat().st_size:
             sys.argv = ["report", str(output)]
             report.main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ SETTLE_SECONDS = 0.3  # what a store does in the background after its open is no
 
 Call = tuple[Any, ...]
 Loaded = Callable[[str], str]
+Objects = Callable[[int], Iterator[Call]]
 
 
 class Measure:
@@ -54,6 +56,30 @@ class Measure:
             _run, setup=setup, rounds=rounds, warmup_rounds=warmup_rounds, iterations=1
         )
 
+    def beside(
+        self,
+        operation: Callable[..., object],
+        base: Callable[..., object],
+        make_calls: Callable[[random.Random], list[Call]],
+        *,
+        rounds: int = 60,
+    ) -> None:
+        """Time `operation` and, by turns, the `base` that it stands on: one ratio, not two."""
+        clock = self._benchmark._timer  # what --benchmark-timer says
+        extra = self._benchmark.extra_info
+        samples: list[float] = []
+
+        def setup() -> tuple[tuple[Any, ...], dict[str, Any]]:
+            calls = make_calls(self._generator)
+            start = clock()
+            _run(base, calls)
+            samples.append(clock() - start)
+            extra["operations"] = len(calls)
+            return (operation, make_calls(self._generator)), {}
+
+        self._benchmark.pedantic(_run, setup=setup, rounds=rounds, warmup_rounds=10, iterations=1)
+        extra["base"] = statistics.median(samples[-rounds:]) / extra["operations"] * 1e6
+
     def whole(self, operation: Callable[..., object], *, operations: int, **options: Any) -> None:
         """Time one call that does `operations` things; options as pytest-benchmark's pedantic."""
         self._benchmark.extra_info["operations"] = operations
@@ -79,13 +105,23 @@ def peer_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     """The directory of a store with all objects, loaded at the first request and closed."""
+    return _loader(tmp_path_factory, workload.objects)
+
+
+@pytest.fixture(scope="session")
+def loaded_typed(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """The same, with all typed objects."""
+    return _loader(tmp_path_factory, workload.profiles)
+
+
+def _loader(tmp_path_factory: pytest.TempPathFactory, objects: Objects) -> Loaded:
     directories_by_name: dict[str, str] = {}
 
     def get(name: str) -> str:
         if name not in directories_by_name:
             directory = str(tmp_path_factory.mktemp(f"loaded-{name}"))
             store = peers.find(name)(directory, False)
-            for arguments in workload.objects(workload.object_count()):
+            for arguments in objects(workload.object_count()):
                 store.load_object(*arguments)
             store.close()
             directories_by_name[name] = directory
@@ -113,7 +149,17 @@ def empty_store(peer_name: str, directory: str) -> Iterator[Peer]:
 @pytest.fixture
 def store(peer_name: str, directory: str, loaded: Loaded) -> Iterator[Peer]:
     """All objects, just reopened; a commit reaches the operating system."""
-    directories.copy(loaded(peer_name), directory)
+    yield from _opened(peer_name, loaded(peer_name), directory)
+
+
+@pytest.fixture
+def typed_store(peer_name: str, directory: str, loaded_typed: Loaded) -> Iterator[Peer]:
+    """All typed objects, just reopened; a commit reaches the operating system."""
+    yield from _opened(peer_name, loaded_typed(peer_name), directory)
+
+
+def _opened(peer_name: str, source: str, directory: str) -> Iterator[Peer]:
+    directories.copy(source, directory)
     opened = peers.find(peer_name)(directory, False)
     time.sleep(SETTLE_SECONDS)
     yield opened

@@ -3,6 +3,8 @@
 Values are random bytes, so that compression neither helps nor hurts. Objects are loaded in an
 order that has nothing to do with the order of their keys, as users' ids arrive. Everything comes
 from seeded generators: every store does exactly the same work.
+
+Typed objects are of ten state keys too, each value the JSON of an int or a str.
 """
 
 from __future__ import annotations
@@ -11,11 +13,27 @@ import os
 import random
 from collections.abc import Iterator
 
+import msgspec
+
 SERVICE = "Cart"
 STATE_KEYS = tuple(f"item-{number}" for number in range(10))
 VALUE_SIZE = 100
 HOT_OBJECTS = 1_000
 DEFAULT_OBJECTS = 50_000
+
+TYPED_SERVICE = "Profile"
+FIELDS: dict[str, type] = {
+    "city": str,
+    "count": int,
+    "country": str,
+    "credit": int,
+    "email": str,
+    "language": str,
+    "level": int,
+    "name": str,
+    "points": int,
+    "since": int,
+}
 
 
 def object_count() -> int:
@@ -48,3 +66,17 @@ def objects(count: int, seed: int = 2) -> Iterator[tuple[str, str, dict[str, byt
     generator = random.Random(seed)
     for number in load_order(count):
         yield SERVICE, object_key(number), entry_values(generator, STATE_KEYS)
+
+
+def profiles(count: int, seed: int = 3) -> Iterator[tuple[str, str, dict[str, bytes]]]:
+    """The typed data set, as arguments of `load_object`."""
+    generator = random.Random(seed)
+    encode = msgspec.json.Encoder().encode
+    for number in load_order(count):
+        entries = {
+            name: encode(
+                generator.randrange(1_000_000) if kind is int else generator.randbytes(8).hex()
+            )
+            for name, kind in FIELDS.items()
+        }
+        yield TYPED_SERVICE, object_key(number), entries

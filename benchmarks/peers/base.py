@@ -4,11 +4,18 @@ Durability is the same on all sides: with `durable=False` a commit has reached t
 system when it returns and nothing is fsynced; with `durable=True` each commit is fsynced.
 Each store has the settings that its documentation recommends for this size of data and is called
 through its own Python package in the way its users call it.
+
+Session verbs do what a handler does: load an object, change one entry, commit. Each store has
+the fastest way of the same load and the same commit.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
+
+import msgspec
+
+from benchmarks.workload import FIELDS
 
 Entries = dict[str, bytes]
 
@@ -51,6 +58,18 @@ class Peer(Protocol):
     def clear_all(self, service: str, key: str, /) -> object:
         """Remove all entries of one object in one atomic commit."""
 
+    def session(self, service: str, key: str, state_key: str, value: bytes, /) -> object:
+        """Load all entries, read one, set it, commit."""
+
+    def lazy_session(self, service: str, key: str, state_key: str, value: bytes, /) -> object:
+        """Load one entry, set it, commit."""
+
+    def count(self, service: str, key: str, /) -> object:
+        """Load all entries of a typed object; add one to its field "count", using no other."""
+
+    def review(self, service: str, key: str, /) -> object:
+        """The same, with the values of all ten fields in the handler's hands."""
+
     def scan(self) -> int:
         """Walk all names and values; returns how many entries there are."""
 
@@ -71,3 +90,19 @@ def after_prefix(prefix: bytes) -> bytes:
 def flat_key(service: str, key: str, state_key: str) -> bytes:
     """The flat key of one entry."""
     return f"{service}\0{key}\0{state_key}".encode()
+
+
+_encode = msgspec.json.Encoder().encode
+_decoders = {name: msgspec.json.Decoder(kind).decode for name, kind in FIELDS.items()}
+_decode_count = _decoders["count"]
+
+
+def counted(entries: Entries) -> bytes:
+    """The new bytes of "count" where the handler looks at nothing else."""
+    return _encode(_decode_count(entries["count"]) + 1)
+
+
+def reviewed(entries: Entries) -> bytes:
+    """The new bytes of "count" where the handler has all ten values, of the right types."""
+    values = {name: decode(entries[name]) for name, decode in _decoders.items()}
+    return _encode(values["count"] + 1)

@@ -8,8 +8,10 @@ from benchmarks.peers.base import (
     CACHE_BYTES,
     WRITE_BUFFER_BYTES,
     Entries,
+    counted,
     flat_key,
     object_prefix,
+    reviewed,
 )
 
 
@@ -69,6 +71,20 @@ class LevelDB:
         with self._db.write_batch(sync=self._durable) as batch:
             for name in names:
                 batch.delete(name)
+
+    def session(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        self.get_all(service, key).get(state_key)
+        self.set(service, key, state_key, value)
+
+    def lazy_session(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        self.get(service, key, state_key)
+        self.set(service, key, state_key, value)
+
+    def count(self, service: str, key: str) -> None:
+        self.set(service, key, "count", counted(self.get_all(service, key)))
+
+    def review(self, service: str, key: str) -> None:
+        self.set(service, key, "count", reviewed(self.get_all(service, key)))
 
     def scan(self) -> int:
         count = 0

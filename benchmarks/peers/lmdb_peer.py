@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import lmdb
 
-from benchmarks.peers.base import Entries, flat_key, object_prefix
+from benchmarks.peers.base import Entries, counted, flat_key, object_prefix, reviewed
 
 MAP_SIZE = 1 << 30  # bytes; the file is sparse
 
 
 class LMDB:
-    """Every read opens a transaction of its own, since a kept one would read the past."""
+    """Every read opens a transaction of its own, since a kept one would read the past.
+
+    A session is one write transaction: a tenth faster than a read one and then a write one.
+    """
 
     def __init__(self, directory: str, durable: bool) -> None:
         self._env = lmdb.open(
@@ -45,16 +48,8 @@ class LMDB:
             return value
 
     def get_all(self, service: str, key: str) -> Entries:
-        prefix = object_prefix(service, key)
-        cut = len(prefix)
-        entries = {}
-        with self._env.begin() as transaction, transaction.cursor() as cursor:
-            cursor.set_range(prefix)
-            for name, value in cursor:
-                if not name.startswith(prefix):
-                    break
-                entries[name[cut:].decode()] = value
-        return entries
+        with self._env.begin() as transaction:
+            return _entries(transaction, object_prefix(service, key))
 
     def state_keys(self, service: str, key: str) -> list[str]:
         prefix = object_prefix(service, key)
@@ -79,6 +74,28 @@ class LMDB:
             while found and cursor.key().startswith(prefix):
                 found = cursor.delete()
 
+    def session(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        prefix = object_prefix(service, key)
+        with self._env.begin(write=True) as transaction:
+            _entries(transaction, prefix).get(state_key)
+            transaction.put(prefix + state_key.encode(), value)
+
+    def lazy_session(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        name = flat_key(service, key, state_key)
+        with self._env.begin(write=True) as transaction:
+            transaction.get(name)
+            transaction.put(name, value)
+
+    def count(self, service: str, key: str) -> None:
+        prefix = object_prefix(service, key)
+        with self._env.begin(write=True) as transaction:
+            transaction.put(prefix + b"count", counted(_entries(transaction, prefix)))
+
+    def review(self, service: str, key: str) -> None:
+        prefix = object_prefix(service, key)
+        with self._env.begin(write=True) as transaction:
+            transaction.put(prefix + b"count", reviewed(_entries(transaction, prefix)))
+
     def scan(self) -> int:
         count = 0
         with self._env.begin() as transaction, transaction.cursor() as cursor:
@@ -88,6 +105,19 @@ class LMDB:
 
     def close(self) -> None:
         self._env.close()
+
+
+def _entries(transaction: lmdb.Transaction, prefix: bytes) -> Entries:
+    """All entries of an object; the transaction closes the cursor."""
+    cut = len(prefix)
+    entries = {}
+    cursor = transaction.cursor()
+    cursor.set_range(prefix)
+    for name, value in cursor:
+        if not name.startswith(prefix):
+            break
+        entries[name[cut:].decode()] = value
+    return entries
 
 
 PEER = LMDB

@@ -21,8 +21,10 @@ from benchmarks.peers.base import (
     WRITE_BUFFER_BYTES,
     Entries,
     after_prefix,
+    counted,
     flat_key,
     object_prefix,
+    reviewed,
 )
 
 
@@ -103,6 +105,20 @@ class RocksDB:
     def clear_all(self, service: str, key: str) -> None:
         prefix = object_prefix(service, key)
         self._db.delete_range(prefix, after_prefix(prefix))
+
+    def session(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        self.get_all(service, key).get(state_key)
+        self.set(service, key, state_key, value)
+
+    def lazy_session(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        self.get(service, key, state_key)
+        self.set(service, key, state_key, value)
+
+    def count(self, service: str, key: str) -> None:
+        self.set(service, key, "count", counted(self.get_all(service, key)))
+
+    def review(self, service: str, key: str) -> None:
+        self.set(service, key, "count", reviewed(self.get_all(service, key)))
 
     def scan(self) -> int:
         count = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from benchmarks.peers.base import CACHE_BYTES, Entries
+from benchmarks.peers.base import CACHE_BYTES, Entries, counted, reviewed
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -21,7 +21,10 @@ _CLEAR_ALL = "DELETE FROM entries WHERE service = ? AND key = ?"
 
 
 class SQLite:
-    """Statements go through the connection, which keeps the compiled ones."""
+    """Statements go through the connection, which keeps the compiled ones.
+
+    A session is one transaction, which costs no more than two that commit by themselves.
+    """
 
     def __init__(self, directory: str, durable: bool) -> None:
         self._db = sqlite3.connect(os.path.join(directory, "state.db"), isolation_level=None)
@@ -65,6 +68,34 @@ class SQLite:
 
     def clear_all(self, service: str, key: str) -> None:
         self._db.execute(_CLEAR_ALL, (service, key))
+
+    def session(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        execute = self._db.execute
+        execute("BEGIN IMMEDIATE")
+        dict(execute(_GET_ALL, (service, key))).get(state_key)
+        execute(_PUT, (service, key, state_key, value))
+        execute("COMMIT")
+
+    def lazy_session(self, service: str, key: str, state_key: str, value: bytes) -> None:
+        execute = self._db.execute
+        execute("BEGIN IMMEDIATE")
+        execute(_GET, (service, key, state_key)).fetchone()
+        execute(_PUT, (service, key, state_key, value))
+        execute("COMMIT")
+
+    def count(self, service: str, key: str) -> None:
+        execute = self._db.execute
+        execute("BEGIN IMMEDIATE")
+        value = counted(dict(execute(_GET_ALL, (service, key))))
+        execute(_PUT, (service, key, "count", value))
+        execute("COMMIT")
+
+    def review(self, service: str, key: str) -> None:
+        execute = self._db.execute
+        execute("BEGIN IMMEDIATE")
+        value = reviewed(dict(execute(_GET_ALL, (service, key))))
+        execute(_PUT, (service, key, "count", value))
+        execute("COMMIT")
 
     def scan(self) -> int:
         count = 0
