@@ -16,6 +16,6 @@ from __future__ import annotations
 from .engine import Engine
 from .objects import VirtualObject, Workflow
 from .opening import open, wrap
-from .session import Session
+from .session import Session, session_of
 
-__all__ = ["Engine", "Session", "VirtualObject", "Workflow", "open", "wrap"]
+__all__ = ["Engine", "Session", "VirtualObject", "Workflow", "open", "session_of", "wrap"]

@@ -8,10 +8,12 @@ from typing import Any, TypeVar, overload
 from kvengine.aio.waiting import Waits, settled
 from kvengine.errors import SessionError
 from kvengine.names import check_name
+from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.sessions.session import SessionVerbs
 from kvengine.sessions.settings import check_walk
 from kvengine.sessions.working import Working
+from kvengine.state.base import State
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -53,7 +55,9 @@ class Session(SessionVerbs, kw_only=True):
             found = await self._fetch("get", name)
             working.learn({} if found is None else {name: found}, (name,))
         data = working.peek(name)
-        return default if data is None else self._codec.decode(name, data, type, serde)
+        if data is None:
+            return absent(default, serde)
+        return self._codec.decode(name, data, type, serde)
 
     async def state_keys(
         self, *, prefix: str = "", start: str = "", limit: int | None = None
@@ -88,7 +92,12 @@ class Session(SessionVerbs, kw_only=True):
         working = self._working
         if working.survival_unknown:
             await self._learn_keys(working)
-        return await self._save(working.committed)
+        expires = working.expiry_changes
+        stamp = await self._save(working.committed)
+        if expires:
+            store, name = self._host.store, self._codec.name
+            working.expires_at = await self._waits.read(store, name, store.expires_at, *name)
+        return stamp
 
     async def _finish(self) -> None:
         """The last commit, if anything changed."""
@@ -122,3 +131,16 @@ class Session(SessionVerbs, kw_only=True):
                 f" or await get({state_key!r})"
             )
         return self._working.peek(state_key)
+
+    def _commit(self) -> int | None:
+        raise SessionError(
+            "commit() must be awaited here: await kvengine.aio.session_of(state).commit()"
+        )
+
+
+def session_of(state: State) -> Session:
+    """The session that a typed state belongs to, for its other verbs, which are awaited."""
+    session = state._kv_cells
+    if not isinstance(session, Session):
+        raise SessionError(f"this {type(state).__qualname__} belongs to no session of asyncio")
+    return session

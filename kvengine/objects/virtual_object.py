@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar, overload
 from kvengine.batch import object_name
 from kvengine.names import are_plain, check_name
 from kvengine.options import Durability
+from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.sessions.context import SessionContext
 from kvengine.sessions.host import Host
@@ -82,11 +83,13 @@ class VirtualObject:
     ) -> Any:
         """The value of an entry; ``default`` where there is none. None may be a value.
 
-        ``type``: what it must be, anything that msgspec or pydantic validates;
-        ``bytes`` gives an entry as it is stored.
+        ``type``: what it must be, anything that msgspec or pydantic validates. With
+        JSON, which has no bytes, ``bytes`` gives an entry as it is stored.
         """
         data = self._host.store.get(*self._codec.name, name)
-        return default if data is None else self._codec.decode(name, data, type, serde)
+        if data is None:
+            return absent(default, serde)
+        return self._codec.decode(name, data, type, serde)
 
     def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, of one moment, in key order."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from kvengine.clock import SECOND
+from kvengine.batch import Batch
+from kvengine.errors import VersionConflict
 from kvengine.objects.virtual_object import VirtualObject
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.sessions.host import Host
@@ -42,23 +43,26 @@ class Workflow(VirtualObject):
         """How long the state stays readable once the workflow is complete."""
         return timedelta(microseconds=self._retention)
 
-    @property
-    def _retention_seconds(self) -> float:
-        return self._retention / SECOND
-
     def complete(self) -> bool:
         """Start the retention clock; a retention of zero clears the state at once.
 
         Completing again changes nothing. Whether there was any state.
         """
         store, name = self._host.store, self._codec.name
-        if not self._retention:
-            existed = store.version(*name) != 0
-            store.clear_all(*name)
-            return existed
-        if store.expires_at(*name) is not None:
+        while version := store.version(*name):
+            if self._retention and store.expires_at(*name) is not None:
+                return True
+            batch = Batch()
+            if self._retention:
+                batch.expire(*name, ttl=self.retention)
+            else:
+                batch.clear_all(*name)
+            try:
+                store.write(batch, expect={name: version})
+            except VersionConflict:
+                continue  # somebody wrote, or completed it, meanwhile: look again
             return True
-        return store.expire(*name, ttl=self._retention_seconds)
+        return False
 
     @property
     def completed(self) -> bool:

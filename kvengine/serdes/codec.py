@@ -41,9 +41,18 @@ class Codec(msgspec.Struct, frozen=True, eq=False, gc=False):
             raise SerdeError(*self.name, state_key, reason) from error
 
 
+def absent(default: Any, serde: SerdeChoice | None) -> Any:
+    """``default``, for an entry that is not there; a wrong serde shows all the same."""
+    if serde is not None:
+        find(serde)
+    return default
+
+
 def type_name(wanted: Any) -> str:
     """A type as people write it."""
-    return wanted.__qualname__ if wanted.__class__ is type else str(wanted)
+    if isinstance(wanted, type) and not hasattr(wanted, "__args__"):
+        return wanted.__qualname__
+    return str(wanted)
 
 
 def one_line(error: Exception) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from kvengine.serdes.foreign import from_plain, to_plain
+from kvengine.serdes.foreign import from_plain, refuse_not_finite, to_plain
 
 _encode = msgspec.json.Encoder(enc_hook=to_plain).encode
 _decode_any = msgspec.json.Decoder().decode
@@ -25,10 +24,10 @@ class JSONSerde:
 
     def encode(self, value: Any, /) -> bytes:
         data = _encode(value)
-        if b"null" in data and value is not None:
-            _refuse_not_finite(value)
-        elif data[:1] == b'"' and isinstance(value, (bytes, bytearray, memoryview)):
+        if data[:1] == b'"' and isinstance(value, (bytes, bytearray, memoryview)):
             raise TypeError('bytes are not JSON: store them with serde="bytes"')
+        if b"null" in data and value is not None:
+            refuse_not_finite(value)
         return data
 
     def decode(self, data: bytes, type: Any, /) -> Any:
@@ -37,6 +36,16 @@ class JSONSerde:
         if type is bytes:
             return data
         return decoder_of(type)(data)
+
+
+class JSONFieldSerde(JSONSerde):
+    """JSON of a value whose reader knows its type, as a field does: bytes are base64 text."""
+
+    def encode(self, value: Any, /) -> bytes:
+        data = _encode(value)
+        if b"null" in data and value is not None:
+            refuse_not_finite(value)
+        return data
 
 
 def decoder_of(wanted: Any) -> Callable[[bytes], Any]:
@@ -51,21 +60,9 @@ def _make(wanted: Any) -> Callable[[bytes], Any]:
     validate: Callable[[bytes], Any] | None = getattr(wanted, "model_validate_json", None)
     if validate is not None:
         return validate
+    if wanted is object:
+        return _decode_any
     return msgspec.json.Decoder(wanted, dec_hook=from_plain).decode
 
 
 _remembered = lru_cache(maxsize=1024)(_make)
-
-
-def _refuse_not_finite(value: Any) -> None:
-    """ValueError where a float in ``value`` became ``null`` without being None."""
-    plain = msgspec.to_builtins(value, enc_hook=to_plain)
-    left = [plain]
-    while left:
-        one = left.pop()
-        if isinstance(one, float) and not math.isfinite(one):
-            raise ValueError(f"{one} is not JSON")
-        if isinstance(one, dict):
-            left += one.values()
-        elif isinstance(one, (list, tuple, set, frozenset)):
-            left += one

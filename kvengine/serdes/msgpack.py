@@ -31,6 +31,8 @@ class MsgpackSerde:
 
 
 def _make(wanted: Any) -> Callable[[bytes], Any]:
+    if wanted is object:
+        return _decode_any
     return msgspec.msgpack.Decoder(wanted, dec_hook=from_plain).decode
 
 

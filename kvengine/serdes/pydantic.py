@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from kvengine.serdes.foreign import refuse_not_finite
+
 
 class PydanticSerde:
     """JSON as pydantic reads and writes it: with its coercions, validators and serializers.
@@ -22,11 +24,14 @@ class PydanticSerde:
             raise ImportError(
                 'serde="pydantic" needs pydantic: pip install "kvengine[pydantic]"'
             ) from None
-        self._to_json: Callable[[Any], bytes] = pydantic_core.to_json
+        self._to_json: Callable[..., bytes] = pydantic_core.to_json
         self._from_json: Callable[[bytes], Any] = pydantic_core.from_json
 
     def encode(self, value: Any, /) -> bytes:
-        return self._to_json(value)
+        data = self._to_json(value, by_alias=True, round_trip=True)
+        if any(text in data for text in (b"null", b"NaN", b"Infinity")):
+            refuse_not_finite(value)
+        return data
 
     def decode(self, data: bytes, type: Any, /) -> Any:
         if type is None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 
 class BytesSerde:
-    """Bytes-like values, stored as they are and read as ``bytes``."""
+    """Bytes-like values, stored as they are and read as ``bytes``, limited or optional ones too."""
 
     def encode(self, value: Any, /) -> bytes:
         if value.__class__ is bytes:
@@ -16,6 +18,7 @@ class BytesSerde:
         return bytes(value)
 
     def decode(self, data: bytes, type: Any, /) -> bytes:
-        if type is not None and type not in (bytes, object, Any):
-            raise TypeError(f'serde="bytes" reads bytes, not {type!r}')
-        return data
+        if type in (None, bytes, object, Any):
+            return data
+        found: bytes = msgspec.convert(data, type, builtin_types=(bytes,))
+        return found

@@ -13,6 +13,8 @@ class Verbs(Protocol):
 
     def get(self, name: str, default: Any = None, /) -> Any: ...
 
+    def __contains__(self, name: str, /) -> bool: ...
+
     def set(self, name: str, value: Any, /) -> object: ...
 
     def clear(self, name: str, /) -> object: ...
@@ -51,7 +53,7 @@ class StateMapping(MutableMapping[str, Any]):
         self._verbs.clear(name)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._verbs.get(name, _ABSENT) is not _ABSENT
+        return isinstance(name, str) and name in self._verbs
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._verbs.state_keys())

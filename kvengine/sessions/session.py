@@ -14,7 +14,7 @@ import msgspec
 from kvengine.batch import Batch, Expire, check_value, duration, expire_operation
 from kvengine.errors import ReadOnly, SessionError
 from kvengine.names import check_name
-from kvengine.serdes.codec import Codec
+from kvengine.serdes.codec import Codec, absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.sessions.host import Host
 from kvengine.sessions.mapping import StateMapping
@@ -73,7 +73,7 @@ class SessionVerbs(msgspec.Struct, eq=False):
 
         ``ttl`` in seconds or a timedelta, from the commit on.
         """
-        working = self._working if not self._settings.shared else self._writable()
+        working = self._writable() if self._settings.shared else self._working
         name = check_name("state_key", name)
         data = self._codec.encode(name, value, serde)
         if len(data) > self._host.max_value_size:
@@ -116,12 +116,13 @@ class SessionVerbs(msgspec.Struct, eq=False):
             working.expire(Expire(self._codec.name, None, self._retention))
 
     def _writable(self) -> Working:
+        working = self._working
         if self._settings.shared:
             raise ReadOnly(
                 f"a shared session of object {self._codec.name!r} only reads;"
                 " leave out shared=True to write"
             )
-        return self._working
+        return working
 
     def _changed(self) -> bool:
         """Whether there is anything to commit, with what was changed in place."""
@@ -213,7 +214,7 @@ class Session(SessionVerbs):
         if data is None:
             data = self._read(name)
             if data is None:
-                return default
+                return absent(default, serde)
         return self._codec.decode(name, data, type, serde)
 
     def state_keys(
@@ -244,9 +245,15 @@ class Session(SessionVerbs):
         working = self._working
         if working.survival_unknown:
             working.learn_keys(self._asked.state_keys(*self._codec.name))
+        expires = working.expiry_changes
         stamp = self._save()
         working.committed(stamp)
+        if expires:
+            working.expires_at = self._host.store.expires_at(*self._codec.name)
         return stamp
+
+    def _commit(self) -> int | None:
+        return self.commit()
 
     def mapping(self) -> StateMapping:
         """The session as a `MutableMapping` of state keys to values."""
@@ -270,8 +277,8 @@ class Session(SessionVerbs):
         expect = {name: working.version}
         return host.store.write(self._batch(), expect=expect, durability=durability)
 
-    def __contains__(self, name: object) -> bool:
-        return self._read(cast(str, name)) is not None
+    def __contains__(self, name: str) -> bool:
+        return self._read(name) is not None
 
     def _read(self, state_key: str) -> bytes | None:
         working = self._working
@@ -283,5 +290,11 @@ class Session(SessionVerbs):
 
 
 def session_of(state: State) -> Session:
-    """The session that a typed state belongs to, for its other verbs: `get`, `state_keys`, ..."""
-    return state._kv_session("session_of")  # type: ignore[no-any-return]
+    """The session that a typed state belongs to, for its other verbs: `get`, `state_keys`, ...
+
+    SessionError where it belongs to none, or to one of asyncio (`kvengine.aio.session_of`).
+    """
+    session = state._kv_cells
+    if not isinstance(session, Session):
+        raise SessionError(f"this {type(state).__qualname__} belongs to no session of threads")
+    return session

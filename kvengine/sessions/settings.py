@@ -78,9 +78,13 @@ def _timeout(timeout: float | timedelta | None) -> float | None:
 
 def check_retention(retention: float | timedelta) -> int:
     """Microseconds of a retention, 0 or more."""
-    if retention in (0, timedelta(0)) and not isinstance(retention, bool):
-        return 0
-    return duration("retention", retention)
+    if isinstance(retention, timedelta):
+        retention = retention.total_seconds()
+    if isinstance(retention, bool) or not isinstance(retention, (int, float)):
+        raise TypeError(f"retention must be seconds or timedelta, not {type(retention).__name__}")
+    if not 0 <= retention < math.inf:
+        raise ValueError(f"retention must be zero or more, and finite, not {retention!r}")
+    return duration("retention", retention) if retention else 0
 
 
 def check_walk(prefix: str, start: str, limit: int | None) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from kvengine.batch import Clear, ClearAll, Expire, Operation, Set
-from kvengine.clock import SECOND
 from kvengine.names import Name
 
 
@@ -146,6 +145,11 @@ class Working(msgspec.Struct, eq=False):
         return operations
 
     @property
+    def expiry_changes(self) -> bool:
+        """Whether the commit gives the object another expiry, which only the store can tell."""
+        return self._expire is not None
+
+    @property
     def survival_unknown(self) -> bool:
         """Whether the state keys are needed to tell if the object exists after the commit."""
         return self.keys_missing and not self.state_keys(limit=1)
@@ -156,11 +160,7 @@ class Working(msgspec.Struct, eq=False):
         An object without entries is absent, and has version 0.
         """
         self.version = stamp if self.state_keys(limit=1) else 0
-        if self._expire is not None:
-            at, ttl = self._expire.at, self._expire.ttl
-            at = stamp + ttl if ttl is not None else at
-            self.expires_at = None if at is None else at / SECOND
-            self._expire = None
+        self._expire = None
         if not self.version:
             self.expires_at = None
         self.base = {**self.base, **self.changes}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import re
 import sys
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, ClassVar, Self, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_origin, get_type_hints
 
-from kvengine.errors import ReadOnly, SessionError
+from kvengine.errors import ReadOnly
 from kvengine.serdes.codec import Codec
 from kvengine.serdes.json import JSONSerde
 from kvengine.state.cells import Cells, Detached
@@ -41,6 +43,7 @@ class State:
     __slots__ = ("__dict__", "_kv_cells", "_kv_codec", "_kv_watched")
 
     _kv_fields: ClassVar[dict[str, Field]] = {}
+    _kv_own: ClassVar[dict[str, Field]] = {}
     _kv_cells: Cells
     _kv_codec: Codec
     _kv_watched: dict[str, bytes]
@@ -53,7 +56,10 @@ class State:
             if not _is_class_variable(one)
         }
         own = {name: _declared(cls, name) for name in annotations}
-        cls._kv_fields = fields = {**cls._kv_fields, **own}
+        fields: dict[str, Field] = {}
+        for base in reversed(cls.__mro__):
+            fields.update(vars(base).get("_kv_own", {}) if base is not cls else own)
+        cls._kv_own, cls._kv_fields = own, fields
         for name, one in fields.items():
             if vars(cls).get(name, one) is not one:
                 raise TypeError(f"{cls.__qualname__}.{name} hides a field: annotate it")
@@ -71,41 +77,38 @@ class State:
     # --- what people call; names that no field may have
 
     def commit(self) -> int | None:
-        """Commit what has changed so far; see `Session.commit`."""
-        return self._kv_session("commit").commit()  # type: ignore[no-any-return]
+        """Commit what has changed so far; see `Session.commit`.
+
+        With asyncio: ``await kvengine.aio.session_of(state).commit()``.
+        """
+        return self._kv_cells._commit()
 
     def clear_all(self) -> None:
         """Clear every entry of the object, those that no field names too."""
-        self._kv_session("clear_all").clear_all()
+        self._kv_cells.clear_all()
+        self._kv_forget()
 
     def complete(self) -> None:
         """Complete the workflow with the commit; see `Session.complete`."""
-        self._kv_session("complete").complete()
+        self._kv_cells.complete()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        kind = type(self)
-        field = kind._kv_fields.get(name)
-        if field is None:
-            if isinstance(getattr(kind, name, None), property):
+    if not TYPE_CHECKING:  # or every misspelt attribute would pass the type check
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            field = type(self)._kv_fields.get(name)
+            if field is None:
+                self._kv_beside(name, "it would not be stored")
                 object.__setattr__(self, name, value)
-                return
-            raise AttributeError(
-                f"{kind.__qualname__} has no field {name!r}: it would not be stored"
-            )
-        data = field.encode(self._kv_codec, kind, value)
-        self._kv_cells._write(field.state_key, data)
-        for alias in field.aliases:
-            self._kv_cells._erase(alias)
-        self._kv_keep(field, value, data)
+            else:
+                self._kv_set(field, value)
 
-    def __delattr__(self, name: str) -> None:
-        field = type(self)._kv_fields.get(name)
-        if field is None:
-            raise AttributeError(f"{type(self).__qualname__} has no field {name!r}")
-        for state_key in (field.state_key, *field.aliases):
-            self._kv_cells._erase(state_key)
-        self._kv_watched.pop(name, None)
-        self.__dict__.pop(name, None)
+        def __delattr__(self, name: str) -> None:
+            field = type(self)._kv_fields.get(name)
+            if field is None:
+                self._kv_beside(name, "there is nothing to clear")
+                object.__delattr__(self, name)
+            else:
+                self._kv_clear(field)
 
     def __repr__(self) -> str:
         known = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
@@ -126,15 +129,36 @@ class State:
         found = cls._kv_fields.values()
         return tuple(name for one in found for name in (one.state_key, *one.aliases))
 
+    def _kv_beside(self, name: str, consequence: str) -> None:
+        """AttributeError for what is neither a field nor a property."""
+        kind = type(self)
+        if not isinstance(getattr(kind, name, None), property):
+            raise AttributeError(f"{kind.__qualname__} has no field {name!r}: {consequence}")
+
+    def _kv_set(self, field: Field, value: Any) -> None:
+        data, value = field.encode(self._kv_codec, type(self), value)
+        self._kv_cells._write(field.state_key, data)
+        for alias in field.aliases:
+            self._kv_cells._erase(alias)
+        self.__dict__[field.attribute] = value
+        if value.__class__ in UNCHANGING:
+            self._kv_watched.pop(field.attribute, None)
+        else:
+            self._kv_watched[field.attribute] = data
+
+    def _kv_clear(self, field: Field) -> None:
+        for state_key in (field.state_key, *field.aliases):
+            self._kv_cells._erase(state_key)
+        self._kv_watched.pop(field.attribute, None)
+        self.__dict__.pop(field.attribute, None)
+
     def _kv_collect(self) -> None:
         """Write what was changed in place; ReadOnly where only reads are allowed."""
         for name, before in list(self._kv_watched.items()):
             value = self.__dict__[name]
             field, codec, kind = type(self)._kv_fields[name], self._kv_codec, type(self)
-            data = field.encode(codec, kind, value)
-            if data == before or data == field.encode(
-                codec, kind, field.decode(codec, kind, before)
-            ):
+            data, _ = field.encode(codec, kind, value)
+            if data == before or data == self._kv_anew(field, before):
                 continue
             try:
                 self._kv_cells._write(field.state_key, data)
@@ -165,32 +189,21 @@ class State:
                 break
         else:
             value = field.initial(kind)
-            data = b"" if value.__class__ in UNCHANGING else field.encode(codec, kind, value)
+            data = b"" if value.__class__ in UNCHANGING else field.encode(codec, kind, value)[0]
         self.__dict__[field.attribute] = value
         if value.__class__ not in UNCHANGING:
             self._kv_watched[field.attribute] = data
         return value
 
-    def _kv_keep(self, field: Field, value: Any, data: bytes) -> None:
-        """Remember what was set. One that cannot change is read back as it will load."""
-        if value.__class__ in field.plain:
-            self.__dict__[field.attribute] = value
-        elif value.__class__ in UNCHANGING:
-            self.__dict__.pop(field.attribute, None)
-            self._kv_watched.pop(field.attribute, None)
-        else:
-            self.__dict__[field.attribute] = value
-            self._kv_watched[field.attribute] = data
+    def _kv_anew(self, field: Field, data: bytes) -> bytes:
+        """Stored bytes as they would be written today: whoever wrote them may write otherwise."""
+        kind, codec = type(self), self._kv_codec
+        return field.encode(codec, kind, field.decode(codec, kind, data))[0]
 
     def _kv_bind(self, cells: Cells, codec: Codec) -> None:
         object.__setattr__(self, "_kv_cells", cells)
         object.__setattr__(self, "_kv_codec", codec)
         object.__setattr__(self, "_kv_watched", {})
-
-    def _kv_session(self, verb: str) -> Any:
-        if isinstance(self._kv_cells, Detached):
-            raise SessionError(f"{verb}() needs a session: this {type(self).__qualname__} has none")
-        return self._kv_cells
 
 
 def _resolve(
@@ -229,7 +242,8 @@ def _declared(cls: type[State], attribute: str) -> Field:
             f" with field(state_key={attribute!r})"
         )
     given = vars(cls).get(attribute, MISSING)
-    one = given if isinstance(given, Field) else Field(given, None, None, (), None)
+    # A copy: the same field(...) may stand in another class, under another name.
+    one = copy.copy(given) if isinstance(given, Field) else Field(given, None, None, (), None)
     one.belongs(attribute)
     setattr(cls, attribute, one)
     return one
@@ -237,7 +251,7 @@ def _declared(cls: type[State], attribute: str) -> Field:
 
 def _is_class_variable(annotation: Any) -> bool:
     if isinstance(annotation, str):
-        return annotation.replace("typing.", "").replace("t.", "").startswith("ClassVar")
+        return re.match(r"(\w+\.)*ClassVar\b", annotation) is not None
     return annotation is ClassVar or get_origin(annotation) is ClassVar
 
 
@@ -245,8 +259,11 @@ def _refuse_shared_entries(cls: type[State], fields: dict[str, Field]) -> None:
     taken: dict[str, str] = {}
     for attribute, one in fields.items():
         for state_key in (one.state_key, *one.aliases):
-            if taken.setdefault(state_key, attribute) != attribute:
+            if state_key in taken:
                 raise TypeError(
                     f"{cls.__qualname__}: the fields {taken[state_key]!r} and {attribute!r}"
                     f" both live in entry {state_key!r}"
+                    if taken[state_key] != attribute
+                    else f"{cls.__qualname__}.{attribute} names entry {state_key!r} twice"
                 )
+            taken[state_key] = attribute

@@ -14,9 +14,18 @@ class Cells(Protocol):
 
     def _erase(self, state_key: str, /) -> None: ...
 
+    def _commit(self) -> int | None: ...
+
+    def clear_all(self) -> None: ...
+
+    def complete(self) -> None: ...
+
 
 class Detached:
-    """The entries of a state that no session holds: for tests of what works on states."""
+    """The entries of a state that no session holds: for tests of what works on states.
+
+    There is nothing to commit to, and completing it changes nothing.
+    """
 
     def __init__(self) -> None:
         self._entries: dict[str, bytes] = {}
@@ -29,3 +38,12 @@ class Detached:
 
     def _erase(self, state_key: str, /) -> None:
         self._entries.pop(state_key, None)
+
+    def _commit(self) -> int | None:
+        return None
+
+    def clear_all(self) -> None:
+        self._entries.clear()
+
+    def complete(self) -> None:
+        pass

@@ -13,9 +13,9 @@ from uuid import UUID
 from kvengine.errors import FieldError, SerdeError
 from kvengine.names import check_name
 from kvengine.serdes.codec import Codec, type_name
-from kvengine.serdes.json import JSONSerde
+from kvengine.serdes.json import JSONFieldSerde, JSONSerde
 from kvengine.serdes.raw import BytesSerde
-from kvengine.serdes.registry import SerdeChoice
+from kvengine.serdes.registry import SerdeChoice, find
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "<no default>"})()
 """The default of a field that has none."""
@@ -27,6 +27,7 @@ UNCHANGING = PLAIN | {bytes, date, datetime, time, timedelta, Decimal, UUID}
 """Types whose values cannot change in place."""
 
 _BYTES = BytesSerde()
+_JSON = JSONFieldSerde()
 
 
 class Field:
@@ -61,7 +62,7 @@ class Field:
         self.aliases = aliases
         self.serde = serde
         self.attribute = ""
-        self.state_key = state_key if state_key is not None else ""
+        self.state_key: str = state_key  # type: ignore[assignment]  # settled by `belongs`
         self.type: Any = None
         self.plain: frozenset[type] = frozenset()
         self.resolve: Callable[[], object] | None = None
@@ -70,13 +71,21 @@ class Field:
     def belongs(self, attribute: str) -> None:
         """Take the attribute's name, for the state key too where none was given."""
         self.attribute = attribute
-        self.state_key = self.state_key or attribute
+        if self.state_key is None:
+            self.state_key = attribute  # type: ignore[unreachable]
 
     def settle(self, wanted: Any) -> None:
         """Take the type that the annotation names."""
         self.type = wanted
         self.plain = _plain(wanted)
         self.resolve = None
+        if self.plain and self.default is not MISSING:
+            allowed = self.plain | {int} if float in self.plain else self.plain
+            if not isinstance(self.default, tuple(allowed)):
+                raise TypeError(
+                    f"the default of field {self.attribute!r} is {self.default!r}, not"
+                    f" {type_name(wanted)}"
+                )
 
     def __get__(self, state: Any, owner: type) -> Any:
         return self if state is None else state._kv_load(self)
@@ -95,18 +104,23 @@ class Field:
 
     # --- values and bytes
 
-    def encode(self, codec: Codec, owner: type, value: Any) -> bytes:
-        """The bytes of a value; FieldError where it is not of the field's type."""
+    def encode(self, codec: Codec, owner: type, value: Any) -> tuple[bytes, Any]:
+        """The bytes of a value, and the value as the field's type has it.
+
+        That is ``value`` itself wherever it is of the type already. FieldError
+        where it does not fit.
+        """
         if self.resolve is not None:
             self.resolve()
         try:
             data = codec.encode(self.state_key, value, self._serde(codec))
-            if value.__class__ not in self.plain:
-                codec.decode(self.state_key, data, self.type, self._serde(codec))
+            if value.__class__ in self.plain:
+                return data, value
+            found = codec.decode(self.state_key, data, self.type, self._serde(codec))
         except SerdeError as error:
             reason = f"{owner.__qualname__}.{self.attribute}: {error.reason}"
             raise FieldError(*codec.name, self.state_key, reason) from error
-        return data
+        return data, value if _same(value, found) else found
 
     def decode(self, codec: Codec, owner: type, data: bytes, state_key: str | None = None) -> Any:
         """The value of stored bytes; SerdeError names the field where they do not fit it."""
@@ -120,8 +134,8 @@ class Field:
             raise SerdeError(*codec.name, at, reason) from error
 
     def _serde(self, codec: Codec) -> SerdeChoice | None:
-        if self.serde is None and self.type is bytes and isinstance(codec.serde, JSONSerde):
-            return _BYTES
+        if self.serde is None and type(codec.serde) is JSONSerde:
+            return _BYTES if self.type is bytes else _JSON if bytes in _parts(self.type) else None
         return self.serde
 
     def __repr__(self) -> str:
@@ -147,16 +161,34 @@ def field(
         raise TypeError("field() takes default= or default_factory=, not both")
     if default_factory is not None and not callable(default_factory):
         raise TypeError("default_factory must be callable")
+    if not isinstance(alias, (str, tuple, list)):
+        raise TypeError(f"alias must be a str or several, not {type(alias).__name__}")
     aliases = (alias,) if isinstance(alias, str) else tuple(alias)
     for name in aliases:
         check_name("alias", name)
     if state_key is not None:
         check_name("state_key", state_key)
-    return Field(default, default_factory, state_key, aliases, serde)
+    return Field(
+        default, default_factory, state_key, aliases, None if serde is None else find(serde)
+    )
 
 
 def _plain(wanted: Any) -> frozenset[type]:
     """Classes whose every instance is a value of this type; empty where values must be checked."""
+    parts = _parts(wanted)
+    plain = all(isinstance(part, type) and part in PLAIN for part in parts)
+    return frozenset(parts) if plain else frozenset()
+
+
+def _parts(wanted: Any) -> list[Any]:
+    """The types of a union; else the type alone. Annotated ones stay as they are."""
     parts = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
-    found = frozenset(NoneType if part is None else part for part in parts)
-    return found if found <= PLAIN else frozenset()
+    return [NoneType if part is None else part for part in parts]
+
+
+def _same(value: Any, found: Any) -> bool:
+    """Whether a value is what it would load as; then the caller's own object stays."""
+    try:
+        return value.__class__ is found.__class__ and bool(value == found)
+    except Exception:  # whatever a foreign __eq__ raises
+        return False

@@ -212,7 +212,7 @@ def test_typed_state(engine: kvengine.Engine, loading: dict[str, Any]) -> None:
             assert state.name == "alice"
             state.count += 1
             state.tags.append("x")
-            session: Any = kvengine.session_of(state)
+            session = kvengine.aio.session_of(state)
             assert await session.get("other") == "kept"
         assert await handle.get_all() == {
             "count": 1,

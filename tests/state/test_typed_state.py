@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 import kvengine
@@ -151,15 +149,12 @@ def test_made_by_itself() -> None:
         Greeter(count="x")
     with refuses(AttributeError, "no field 'cuont'"):
         Greeter(cuont=1)
-    uses: list[Callable[[], object]] = [
-        state.commit,
-        state.clear_all,
-        state.complete,
-        lambda: kvengine.session_of(state),
-    ]
-    for use in uses:
-        with refuses(kvengine.SessionError, "needs a session.*Greeter has none"):
-            use()
+    state.complete()
+    assert state.commit() is None and state.tags == ["a", "b"]
+    state.clear_all()
+    assert state.tags == [] and state.name == "world"
+    with refuses(kvengine.SessionError, "Greeter belongs to no session"):
+        kvengine.session_of(state)
 
 
 def test_the_repr_of_a_state(obj: kvengine.VirtualObject) -> None:
