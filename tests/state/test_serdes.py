@@ -163,7 +163,7 @@ def test_bytes_of_the_bytes_serde(db: kvengine.Engine) -> None:
     for wrong in ("text", None, 1, [b"a"]):
         with pytest.raises(kvengine.SerdeError, match="must be bytes"):
             obj.set("b", wrong)
-    with pytest.raises(kvengine.SerdeError, match="expected str .BytesSerde"):
+    with pytest.raises(kvengine.SerdeError, match=r"expected str \(BytesSerde"):
         obj.get("a", type=str)
     assert obj.state_keys() == ["a"]
 
