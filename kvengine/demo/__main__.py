@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
     report.say("kvengine demo: flights as events over durable objects")
     report.fact("events", str(options.events))
     total = survey(options.events, skip_bad_rows=options.skip_bad_rows)
-    report.fact("flights", f"{total:,}")
+    report.fact("flights", f"{total.events:,}, in {total.commits:,} commits")
     with work_directory(options.directory, keep=options.keep) as directory:
         report.fact("database", f"{directory}, durability {options.durability}")
         settings = WorkerSettings(
@@ -118,7 +118,7 @@ def next_steps(options: argparse.Namespace) -> None:
         report.say(f"    {python} -m kvengine.demo --directory flights")
         report.say(
             f"    {python} -c \"import kvengine; db = kvengine.open('flights');"
-            " print(db.get_all('Carrier', 'UA'))\""
+            " print(db.object('Carrier', 'UA').get_all())\""
         )
     if options.events == SHIPPED:
         report.say("  your own flights in the same columns, plain or gzip:")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+import kvengine
 from kvengine.demo.aggregate import (
     AIRCRAFT,
     AIRPORT,
@@ -15,16 +16,18 @@ from kvengine.demo.aggregate import (
     Aircraft,
     Airport,
     Carrier,
-    Delays,
-    state_of,
+    fields,
 )
-from kvengine.store import Stats, Store, StoredObject
+from kvengine.store import Stats, Store
 
 KINDS: dict[str, type[Aircraft | Airport | Carrier]] = {
-    AIRCRAFT: Aircraft,
-    AIRPORT: Airport,
     CARRIER: Carrier,
+    AIRPORT: Airport,
+    AIRCRAFT: Aircraft,
 }
+BUSY = {CARRIER: "flights", AIRPORT: "departures", AIRCRAFT: "flights"}
+"""By which entry an object is busier than another."""
+
 LINES_A_RUN = 10
 
 
@@ -61,12 +64,12 @@ def show_progress(total: int, done: int) -> AbstractContextManager[Advance]:
 def _bar(total: int, done: int) -> AbstractContextManager[Advance]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), "events", TimeElapsedColumn())
+    columns = (BarColumn(), MofNCompleteColumn(), "commits", TimeElapsedColumn())
 
     @contextmanager
     def bar() -> Iterator[Advance]:
         with Progress("  {task.percentage:>3.0f}%", *columns) as progress:
-            task = progress.add_task("events", total=total, completed=done)
+            task = progress.add_task("commits", total=total, completed=done)
             yield lambda completed: progress.update(task, completed=completed)
 
     return bar()
@@ -80,7 +83,7 @@ def _lines(total: int, done: int) -> Iterator[Advance]:
         nonlocal shown
         if completed * LINES_A_RUN // total > shown:
             shown = completed * LINES_A_RUN // total
-            say(f"  {100 * completed // total:>3}%  {completed:,} of {total:,} events")
+            say(f"  {100 * completed // total:>3}%  {completed:,} of {total:,} commits")
 
     yield advance
 
@@ -105,17 +108,21 @@ def levels(stats: Stats) -> None:
     fact("WAL and memtable", f"{size(stats.wal_bytes)}, {stats.memtable_objects:,} rows")
 
 
-def busiest(db: Store) -> None:
+def busiest(db: kvengine.Engine) -> None:
     """The state of the busiest carrier, airport and aircraft, as the database holds it."""
-    for service in (CARRIER, AIRPORT, AIRCRAFT):
-        found = max(db.scan(service), key=_activity, default=None)
-        if found is None:
+    for service, kind in KINDS.items():
+        found = [
+            (db.object(service, key).get(BUSY[service], 0, type=int), key)
+            for key in db.object_keys(service)
+        ]
+        if not found:
             continue
-        state: Aircraft | Airport | Carrier = state_of(KINDS[service], found.entries)
-        heading(f"{service}/{found.key}, the busiest of {count(db, service):,} (minutes, miles)")
-        for name in state.__struct_fields__:
-            value = getattr(state, name)
-            fact(name, histogram(value) if name == "delays" else _plain(value))
+        _, key = max(found)
+        heading(f"{service}/{key}, the busiest of {len(found):,} (minutes, miles)")
+        with db.object(service, key).session(kind, shared=True) as state:
+            for name in fields(kind):
+                value = getattr(state, name)
+                fact(name, histogram(value) if name == "delays" else _plain(value))
 
 
 def count(db: Store, service: str) -> int:
@@ -123,21 +130,12 @@ def count(db: Store, service: str) -> int:
     return sum(1 for _ in db.object_keys(service))
 
 
-def histogram(delays: Delays) -> str:
+def histogram(delays: list[int]) -> str:
     """Shares of the steps of a histogram of delays, in percent."""
     total = sum(delays) or 1
     labels = ["on time", *(f"<={step}" for step in DELAY_STEPS[1:]), "more"]
     shares = zip(labels, delays, strict=True)
     return ", ".join(f"{label} {100 * share / total:.0f}%" for label, share in shares)
-
-
-def _activity(stored: StoredObject) -> int:
-    """How many flights an aircraft or carrier flew, or left an airport."""
-    return _number(stored.entries, "flights") or _number(stored.entries, "departures")
-
-
-def _number(entries: Mapping[str, bytes], name: str) -> int:
-    return int(entries.get(name, b"0"))
 
 
 def _plain(value: object) -> str:

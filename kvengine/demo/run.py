@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
+import kvengine
 from kvengine.demo import report
 from kvengine.demo.aggregate import FLIGHT
 from kvengine.demo.columns import BadRow, FlightEvent
 from kvengine.demo.events import EventFileError, read_events
-from kvengine.demo.record import OBJECTS, Record, compare, logical_bytes
+from kvengine.demo.record import OBJECTS, Record, commits_of, compare, logical_bytes
 from kvengine.demo.supervise import WorkerFailed, WorkerProcess
-from kvengine.demo.worker import (
-    EXPIRY_GRACE,
-    MEMTABLE_SIZE,
-    PROGRESS,
-    WorkerSettings,
-    open_database,
-    progress,
-)
+from kvengine.demo.worker import EXPIRY_GRACE, MEMTABLE_SIZE, WorkerSettings, open_database
 from kvengine.store import Stats, Store
 
 SHOWN_BAD_ROWS = 5
@@ -37,43 +32,52 @@ class DemoFailed(Exception):
     """The database did not keep a promise; the message says which."""
 
 
-def survey(path: Path, *, skip_bad_rows: bool) -> int:
-    """How many events the file holds. It is read to its end before anything is written.
+class Survey(NamedTuple):
+    """How many events a file holds, and how many commits they will make."""
+
+    events: int
+    commits: int
+
+
+def survey(path: str | Path, *, skip_bad_rows: bool) -> Survey:
+    """What the file holds. It is read to its end before anything is written.
 
     Bad rows are raised, or counted and shown; EventFileError where no event is left.
     """
     bad: list[BadRow] = []
-    events = sum(1 for _ in read_events(path, on_bad_row=bad.append if skip_bad_rows else None))
+    events = commits = 0
+    for event in read_events(path, on_bad_row=bad.append if skip_bad_rows else None):
+        events += 1
+        commits += len(commits_of(event))
     for row in bad[:SHOWN_BAD_ROWS]:
         report.fact("skipped", str(row))
     if bad:
         report.fact("bad rows skipped", f"{len(bad):,}")
     if not events:
         raise EventFileError(f"{path}: no events")
-    return events
+    return Survey(events, commits)
 
 
 class Demo:
-    """One run over ``total`` events; what the worker has reported so far."""
+    """One run over the events of a file; the stamps that the worker has reported so far."""
 
-    def __init__(self, settings: WorkerSettings, total: int) -> None:
+    def __init__(self, settings: WorkerSettings, total: Survey) -> None:
         self.settings = settings
         self.total = total
         self.stamps: list[int] = []
-        self.record = Record(settings.retention)
+        self.record = Record(self.events(), settings.retention)
         self.busy_seconds = 0.0
-        self._unrecorded = self.events()
 
     def run(self) -> None:
         """All steps; DemoFailed at the first promise that is not kept."""
         began = time.monotonic()
-        half = max(self.total // 2, 1)
-        report.heading(f"1. A worker applies {half:,} events, each as one atomic batch")
-        self.apply(half, then_kill=True)
+        total = self.total.commits
+        report.heading(f"1. A worker handles events, session after session: {total // 2:,} commits")
+        self.apply(total // 2, then_kill=True)
         report.heading("2. Reopened: is every returned commit there?")
         self.check(in_flight=1)
-        report.heading(f"3. A new worker goes on after event {self.record.events:,}")
-        self.apply(self.total, then_kill=False)
+        report.heading(f"3. A new worker goes on from event {self.record.under_way.number:,}")
+        self.apply(total, then_kill=False)
         self.check(in_flight=0)
         seconds = time.monotonic() - began
         report.heading("4. Retention: flights expire, and their space comes back")
@@ -81,13 +85,13 @@ class Demo:
             stats = self.watch_retention(db)
             self.summary(db, stats, seconds)
 
-    def open(self) -> closing[Store]:
+    def open(self) -> kvengine.Engine:
         return open_database(self.settings.directory, self.settings.durability)
 
     def apply(self, target: int, *, then_kill: bool) -> None:
-        """Let a worker commit up to event ``target``; WorkerFailed if it ends before."""
+        """Let a worker make ``target`` commits in all; WorkerFailed if it ends before."""
         with WorkerProcess(self.settings) as worker:
-            with report.show_progress(self.total, len(self.stamps)) as advance:
+            with report.show_progress(self.total.commits, len(self.stamps)) as advance:
                 self._listen(worker, target, advance)
             if then_kill:
                 self.stamps += worker.kill()
@@ -98,11 +102,12 @@ class Demo:
             raise WorkerFailed(f"the worker ended after {len(self.stamps):,} commits")
 
     def _listen(self, worker: WorkerProcess, target: int, advance: Callable[[int], None]) -> None:
-        """Collect stamps up to ``target``, and the time between the first and the last."""
+        """Collect and record stamps up to ``target``; the time between the first and the last."""
         first: float | None = None
         for stamps in worker.stamps():
             first = first or time.monotonic()
             self.stamps += stamps
+            self._record()
             advance(len(self.stamps))
             if len(self.stamps) >= target:
                 break
@@ -112,23 +117,25 @@ class Demo:
     def check(self, *, in_flight: int) -> None:
         """Reopen and compare all of it with the record; DemoFailed for any difference.
 
-        Up to ``in_flight`` commits beyond those that returned may be there: one
-        that was under way when the worker died.
+        The events say what each commit was, so the stamps that were reported
+        fix the state of every object. Up to ``in_flight`` commits beyond those
+        that returned may be there: the one that was under way when the worker
+        died. Its stamp is the last in the database.
         """
         began = time.monotonic()
         with self.open() as db:
             opened = time.monotonic() - began
-            returned, found = len(self.stamps), progress(db)
+            returned, last = len(self.stamps), db.stats().last_stamp
+            found = bisect_right(self.stamps, last) + (last > max(self.stamps[-1:], default=0))
             if not returned <= found <= returned + in_flight:
                 raise DemoFailed(f"{returned:,} commits returned, {found:,} are in the database")
             if found > returned:
-                self.stamps.append(db.version(*PROGRESS))
+                self.stamps.append(last)
             self._record()
             seen = compare(db, self.record)
-            if db.version(*PROGRESS) != self.record.last_stamp:
-                seen.differences.append("the last commit is not the last one that was returned")
         report.fact("recovered in", f"{opened:.2f} s")
         report.fact("commits", f"{returned:,} returned, {found:,} found")
+        report.fact("last event", "{:,}: {} of its {} commits".format(*self.record.under_way))
         report.fact("compared", f"{seen.objects:,} objects, {seen.flights:,} living flights")
         if seen.differences:
             shown = "\n  ".join(seen.differences[:SHOWN_DIFFERENCES])
@@ -136,9 +143,12 @@ class Demo:
         report.fact("differences", "none")
 
     def _record(self) -> None:
-        """Bring the record up to the last stamp."""
-        for stamp in self.stamps[self.record.events :]:
-            self.record.add(next(self._unrecorded), stamp)
+        """Bring the record up to the last stamp; DemoFailed where no commit is left to be made."""
+        returned, wanted = len(self.stamps), self.total.commits
+        if returned > wanted:
+            raise DemoFailed(f"{returned:,} commits were reported, the events make {wanted:,}")
+        for stamp in self.stamps[self.record.commits :]:
+            self.record.add(stamp)
 
     def events(self) -> Iterator[FlightEvent]:
         """The events that are applied, in order."""
@@ -164,10 +174,10 @@ class Demo:
         report.fact("live objects hold", f"{report.size(live)} of names and values")
         return after
 
-    def summary(self, db: Store, stats: Stats, seconds: float) -> None:
+    def summary(self, db: kvengine.Engine, stats: Stats, seconds: float) -> None:
         """The figures at the end."""
         report.heading("Result")
-        rate = self.total / seconds
+        rate = self.total.events / seconds
         report.fact("events/s", f"{rate:,.0f}, with start, kill, recovery and checks")
         report.fact("commits/s", f"{len(self.stamps) / max(self.busy_seconds, 1e-9):,.0f} at work")
         report.fact("durability", self.settings.durability)

@@ -1,11 +1,30 @@
-"""The worker process: applies events to the database and reports each commit.
+"""The worker process: tells the objects of each event, once, and reports each commit.
 
     python -m kvengine.demo.worker SETTINGS PIPE
 
 ``SETTINGS`` is a WorkerSettings as JSON, ``PIPE`` the number of an inherited
 file descriptor. After each commit has returned, its stamp goes down the pipe;
-what the parent has read there it may rely on. Events that the database says
-were applied are passed over, so a worker can be killed and started anew.
+what the parent has read there it may rely on.
+
+Effects once, of events that may come more than once. A session is one object
+and one atomic commit, but an event touches several objects, so the worker may
+die between two of them. Then the event comes again, from its beginning, and
+three rules see to it that no object notices:
+
+1. Events have numbers that grow. Each object keeps the number of the last event
+   that it took in as part of its own state, so number and effect are one commit,
+   and an event at or below that number is passed over.
+2. The reader's place is written last, when all objects have been told. So an
+   event may come twice, and none is missed.
+3. An object that expires forgets its number too, and must not do so while the
+   event may still come again. So the flight's workflow completes after rule 2,
+   by a step that does nothing to a flight that is over, or gone.
+
+An error in the middle is as good as a crash: let the event come again.
+
+With durability "sync" only the reader's place waits for the disk. Recovery gives
+a prefix of the commits: what precedes a synced one survives with it, and what
+comes after is made again.
 """
 
 from __future__ import annotations
@@ -14,25 +33,19 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import msgspec
 
 import kvengine
-from kvengine.batch import Batch
-from kvengine.demo.aggregate import FLIGHT, Change, changes, entries_of, flight_of
+from kvengine.demo.aggregate import FLIGHT, READER, Flight, Telling, end, plan, tellings
 from kvengine.demo.columns import FlightEvent
 from kvengine.demo.events import read_events
 from kvengine.options import Durability
-from kvengine.store import Store
 
 STAMP = struct.Struct("<Q")
 """A report: the stamp of one returned commit. Far below PIPE_BUF, so never torn."""
-
-PROGRESS = ("Demo", "progress")
-"""The object whose entry ``events`` says how many events are in the database."""
 
 MEMTABLE_SIZE = 1024 * 1024
 """Small for a database, so that a month of flights fills some levels."""
@@ -50,62 +63,97 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     retention: float
 
 
-def open_database(directory: str, durability: Durability) -> closing[Store]:
-    """The database as the demo opens it everywhere; closed at the end of its ``with`` block."""
-    return closing(
-        kvengine.open(
-            directory,
-            durability=durability,
-            expiry_grace=EXPIRY_GRACE,
-            memtable_size=MEMTABLE_SIZE,
-        )
+def open_database(directory: str, durability: Durability) -> kvengine.Engine:
+    """The database as the demo opens it everywhere."""
+    return kvengine.open(
+        directory,
+        durability=durability,
+        expiry_grace=EXPIRY_GRACE,
+        memtable_size=MEMTABLE_SIZE,
     )
 
 
-def progress(db: Store) -> int:
-    """How many events are in the database."""
-    value = db.get(*PROGRESS, "events")
-    return 0 if value is None else msgspec.json.decode(value, type=int)
+def position(db: kvengine.Engine) -> int:
+    """The number of the last event that all its objects were told of; 0 before the first."""
+    return db.object(*READER).get("last_event", 0, type=int)
 
 
-def apply_event(db: Store, event: FlightEvent, number: int, retention: float) -> int:
-    """Commit everything that the event does as one batch; its stamp.
+def handle(
+    db: kvengine.Engine, event: FlightEvent, number: int, retention: float
+) -> Iterator[int | None]:
+    """All that an event does. After each session, the stamp of its commit, None for no commit.
 
-    ``number`` is the progress afterwards. The flight's workflow starts afresh
-    and expires ``retention`` seconds after this commit.
+    May be stopped after any of them, and called again for this event and those before it.
     """
-    changed = changes(event, db.get_all)
-    flight = event.flight_id
-    with db.batch() as batch:
-        for change in changed:
-            put(batch, change)
-        batch.clear_all(FLIGHT, flight)
-        for name, value in entries_of(flight_of(event)).items():
-            batch.set(FLIGHT, flight, name, value)
-        batch.expire(FLIGHT, flight, ttl=retention)
-        batch.set(*PROGRESS, "events", msgspec.json.encode(number))
-    if batch.stamp is None:
-        raise RuntimeError("the commit returned without a stamp")
-    return batch.stamp
+    flight = db.workflow(FLIGHT, event.flight_id, retention=retention)
+    if position(db) < number:
+        yield begin_flight(flight, event, number)
+        for telling in tellings(event):
+            yield tell(db.object(telling.service, telling.key), telling, event, number)
+        yield db.object(*READER).set("last_event", number)
+    yield end_flight(flight, event, number)
 
 
-def put(batch: Batch, change: Change) -> None:
-    """Write the entries of an object that a change made different."""
-    for name, value in change.after.items():
-        if change.before.get(name) != value:
-            batch.set(change.service, change.key, name, value)
-    for name in change.before.keys() - change.after.keys():
-        batch.clear(change.service, change.key, name)
+def begin_flight(flight: kvengine.Workflow, event: FlightEvent, number: int) -> int | None:
+    """Begin the flight, unless that was done; afresh, where an earlier one is still kept."""
+    with flight.session(Flight, durability="os") as state:
+        if state.last_event < number:
+            state.clear_all()
+            plan(state, event)
+            state.last_event = number
+        return state.commit()
+
+
+def tell(
+    told: kvengine.VirtualObject, telling: Telling, event: FlightEvent, number: int
+) -> int | None:
+    """Tell an object of the event, unless it knows."""
+    with told.session(telling.kind, durability="os") as state:
+        if state.last_event < number:
+            telling.effect(state, event)
+            state.last_event = number
+        return state.commit()
+
+
+def end_flight(flight: kvengine.Workflow, event: FlightEvent, number: int) -> int | None:
+    """End the flight of this event, unless it is over; from now on it is kept for its retention."""
+    with flight.session(Flight, durability="os") as state:
+        if state.last_event == number and state.status == "planned":
+            end(state, event)
+            state.complete()
+        return state.commit()
+
+
+def deliver(
+    db: kvengine.Engine, event: FlightEvent, number: int, retention: float
+) -> Iterator[int]:
+    """Handle an event to its end; the stamps of its commits.
+
+    It comes again where an object was changed from outside during a session, or
+    expired, as an earlier flight of the same name may.
+    """
+    while True:
+        try:
+            for stamp in handle(db, event, number, retention):
+                if stamp is not None:
+                    yield stamp
+            return
+        except kvengine.VersionConflict:
+            continue
 
 
 def run(settings: WorkerSettings, report: Callable[[bytes], object]) -> None:
-    """Apply all events that are not in the database yet; report each stamp."""
+    """Handle the events from the last one that was told on; report each stamp.
+
+    That one may lack its end, so it comes again.
+    """
     ignore = (lambda _: None) if settings.skip_bad_rows else None
     with open_database(settings.directory, settings.durability) as db:
-        done = progress(db)
-        events = islice(read_events(settings.events, on_bad_row=ignore), done, None)
-        for number, event in enumerate(events, done + 1):
-            report(STAMP.pack(apply_event(db, event, number, settings.retention)))
+        first = max(position(db), 1)
+        events = islice(read_events(settings.events, on_bad_row=ignore), first - 1, None)
+        for number, event in enumerate(events, first):
+            for stamp in deliver(db, event, number, settings.retention):
+                report(STAMP.pack(stamp))
 
 
 def main() -> int:

@@ -10,36 +10,9 @@ from pathlib import Path
 import pytest
 
 from kvengine.demo.__main__ import main
-from kvengine.demo.columns import COLUMNS, BadRow, FlightEvent
+from kvengine.demo.columns import BadRow, FlightEvent
 from kvengine.demo.events import SHIPPED, EventFileError, read_events
-
-HEADER = ",".join(column.name for column in COLUMNS)
-FIELDS = {
-    "time_hour": "2013-01-01T10:00:00Z",
-    "carrier": "UA",
-    "flight": "1545",
-    "tailnum": "N14228",
-    "origin": "EWR",
-    "dest": "IAH",
-    "sched_dep_time": "515",
-    "dep_time": "517",
-    "dep_delay": "2",
-    "sched_arr_time": "819",
-    "arr_time": "830",
-    "arr_delay": "11",
-    "air_time": "227",
-    "distance": "1400",
-}
-CANCELLED = dict.fromkeys(["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"], "")
-
-
-def row(**changed: str) -> str:
-    return ",".join({**FIELDS, **changed}.values())
-
-
-def write(path: Path, *lines: str) -> Path:
-    path.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
-    return path
+from tests.demo.rows import CANCELLED, FIELDS, HEADER, row, write
 
 
 def read(path: Path, *lines: str) -> list[FlightEvent]:
