@@ -28,7 +28,8 @@ HEAVY = 1024
 class Layers(NamedTuple):
     """What the layers say of one object: its newest state, if any, and pieces newest first.
 
-    ``base``: what all segments say, where the cache knew; it lies below the pieces.
+    ``base``: what lies below the pieces, where somebody had worked it out: what all
+    segments say, by the cache, or, without pieces, the whole object, by its state.
     """
 
     state: State | None
@@ -79,6 +80,8 @@ def look_up(
         if state is not None:
             if newest is None:
                 newest = state
+                if state.full is not None:
+                    return Layers(state, [], state.full)
             pieces += [Piece(row, None) for row in state.rows]
         if hides:
             return Layers(newest, pieces, None)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 
-@runtime_checkable
 class Serde(Protocol):
     """Values to bytes and back. Whatever either method raises becomes a SerdeError.
 

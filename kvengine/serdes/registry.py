@@ -34,7 +34,7 @@ def find(choice: SerdeChoice) -> Serde:
         return _named(choice)
     if isinstance(choice, type):
         raise TypeError(f"serde is the class {choice.__name__}: pass an instance of it")
-    if not isinstance(choice, Serde):
+    if not (callable(getattr(choice, "encode", 0)) and callable(getattr(choice, "decode", 0))):
         raise TypeError(
             f"serde must be one of {', '.join(map(repr, _NAMED))}, or have the methods"
             f" encode(value) and decode(data, type); not {type(choice).__name__}"

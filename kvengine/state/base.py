@@ -173,8 +173,12 @@ class State:
 
     def _kv_forget(self, state_key: str | None = None) -> None:
         """The entry (None: every one) was changed beside this state: read it anew."""
+        if state_key is None:
+            self.__dict__.clear()
+            self._kv_watched.clear()
+            return
         for name, field in type(self)._kv_fields.items():
-            if state_key is None or state_key == field.state_key or state_key in field.aliases:
+            if state_key == field.state_key or state_key in field.aliases:
                 self.__dict__.pop(name, None)
                 self._kv_watched.pop(name, None)
 

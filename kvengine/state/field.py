@@ -12,8 +12,9 @@ from uuid import UUID
 
 from kvengine.errors import FieldError, SerdeError
 from kvengine.names import check_name
+from kvengine.serdes.base import Serde
 from kvengine.serdes.codec import Codec, type_name
-from kvengine.serdes.json import JSONFieldSerde, JSONSerde
+from kvengine.serdes.json import JSONFieldSerde, JSONSerde, decoder_of
 from kvengine.serdes.raw import BytesSerde
 from kvengine.serdes.registry import SerdeChoice, find
 
@@ -42,6 +43,8 @@ class Field:
         "attribute",
         "default",
         "factory",
+        "from_json",
+        "in_json",
         "plain",
         "resolve",
         "serde",
@@ -65,6 +68,10 @@ class Field:
         self.state_key: str = state_key  # type: ignore[assignment]  # settled by `belongs`
         self.type: Any = None
         self.plain: frozenset[type] = frozenset()
+        self.in_json: Serde | None = None
+        """What JSON cannot store itself: the serde in its place."""
+        self.from_json: Callable[[bytes], Any] | None = None
+        """The decoder of a plain type, for the commonest serde."""
         self.resolve: Callable[[], object] | None = None
         """Settles the type, where the annotation names what was not yet defined."""
 
@@ -78,6 +85,10 @@ class Field:
         """Take the type that the annotation names."""
         self.type = wanted
         self.plain = _plain(wanted)
+        if bytes in _parts(wanted):
+            self.in_json = _BYTES if wanted is bytes else _JSON
+        if self.plain and self.serde is None:
+            self.from_json = decoder_of(wanted)
         self.resolve = None
         if self.plain and self.default is not MISSING:
             allowed = self.plain | {int} if float in self.plain else self.plain
@@ -126,6 +137,11 @@ class Field:
         """The value of stored bytes; SerdeError names the field where they do not fit it."""
         if self.resolve is not None:
             self.resolve()
+        if self.from_json is not None and codec.serde.__class__ is JSONSerde:
+            try:
+                return self.from_json(data)
+            except Exception:
+                pass
         at = self.state_key if state_key is None else state_key
         try:
             return codec.decode(at, data, self.type, self._serde(codec))
@@ -135,7 +151,7 @@ class Field:
 
     def _serde(self, codec: Codec) -> SerdeChoice | None:
         if self.serde is None and type(codec.serde) is JSONSerde:
-            return _BYTES if self.type is bytes else _JSON if bytes in _parts(self.type) else None
+            return self.in_json
         return self.serde
 
     def __repr__(self) -> str:
