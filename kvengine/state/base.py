@@ -66,7 +66,7 @@ class State:
         _refuse_shared_entries(cls, fields)
         frame = sys._getframe(1)
         here = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
-        _resolve(cls, own, annotations, here, final=False)
+        _resolve(own, annotations, frame.f_globals, here, final=False)
 
     def __init__(self, **values: Any) -> None:
         """A state in memory alone, with the fields of these values."""
@@ -211,18 +211,19 @@ class State:
 
 
 def _resolve(
-    cls: type[State],
     fields: dict[str, Field],
     annotations: dict[str, Any],
+    module: dict[str, Any],
     here: dict[str, Any],
     *,
     final: bool,
 ) -> None:
     """Settle the types of a class's own fields; those that name the unknown are left for later.
 
-    ``here``: what the scope around the class holds. ``final``: NameError for the unknown.
+    ``module``: the names of the module that the class stands in; ``here``: of the scope
+    around it, as it was then. ``final``: NameError for the unknown.
     """
-    names = {**vars(sys.modules[cls.__module__]), **here}
+    names = {**module, **here}
     for name, one in fields.items():
         alone = SimpleNamespace(__annotations__={name: annotations[name]})
         try:
@@ -230,7 +231,7 @@ def _resolve(
         except NameError:
             if final:
                 raise
-            one.resolve = partial(_resolve, cls, {name: one}, annotations, here, final=True)
+            one.resolve = partial(_resolve, {name: one}, annotations, module, here, final=True)
 
 
 def _declared(cls: type[State], attribute: str) -> Field:
