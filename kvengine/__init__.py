@@ -38,6 +38,7 @@ from kvengine.interpreter import refuse_untested
 if TYPE_CHECKING:
     from kvengine.batch import Batch
     from kvengine.engine import Engine
+    from kvengine.objects.store import Store
     from kvengine.objects.virtual_object import VirtualObject
     from kvengine.objects.workflow import Workflow
     from kvengine.operations.evidence import Loss, RepairReport
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from kvengine.snapshot import Snapshot
     from kvengine.state.base import State
     from kvengine.state.field import field
-    from kvengine.store import LevelStats, Stats, Store, StoredObject
+    from kvengine.store import LevelStats, Stats, StoredObject
 
 __version__ = "0.1.0"
 
@@ -66,7 +67,7 @@ _HOMES = {
     "Snapshot": "kvengine.snapshot",
     "State": "kvengine.state.base",
     "Stats": "kvengine.store",
-    "Store": "kvengine.store",
+    "Store": "kvengine.objects.store",
     "StoredObject": "kvengine.store",
     "VirtualObject": "kvengine.objects.virtual_object",
     "Workflow": "kvengine.objects.workflow",

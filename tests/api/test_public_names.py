@@ -113,7 +113,7 @@ def test_the_package_is_typed(tmp_path: Path) -> None:
         ]
     )
     assert (out, err, code) == ("", "", 0)
-    assert usage.run(tmp_path / "db").commits == 3
+    assert usage.run(tmp_path / "db").commits == 4
     assert (ROOT / "kvengine" / "py.typed").exists()
 
 

@@ -35,6 +35,14 @@ def optimistic(store: Store, key: str) -> bool:
     return True
 
 
+def visit(store: Store, key: str) -> int:
+    visits: kvengine.VirtualObject = store.object("Visits", key)
+    with visits.session() as state:
+        state.set("n", state.get("n", 0, type=int) + 1)
+    flow: kvengine.Workflow = store.workflow("Order", key, retention=timedelta(hours=1))
+    return visits.get("n", 0, type=int) + flow.version
+
+
 def look(snapshot: Snapshot) -> list[str]:
     keys: Iterator[str] = snapshot.object_keys("Account", prefix="a", limit=10, reverse=True)
     sizes = [sum(map(len, one.entries.values())) for one in snapshot.scan("Account")]
@@ -47,6 +55,7 @@ def run(directory: Path) -> Stats:
         greet(db, "alice")
         transfer(db, "a", "b", 10)
         optimistic(db, "a")
+        assert visit(db, "page") == 1
         found: bool = db.expire("Account", "a", ttl=60)
         assert found and db.expires_at("Account", "a") is not None
         with db.snapshot() as snapshot:
