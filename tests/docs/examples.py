@@ -13,6 +13,7 @@ import builtins
 import io
 import re
 import tokenize
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -94,10 +95,8 @@ class Remarks:
     def shows(self, line: int, value: object) -> None:
         self._left.discard(line)
         expected = self._said[line][1]
-        try:
+        with suppress(ValueError, SyntaxError):  # a repr that is no literal stands for itself
             expected = repr(ast.literal_eval(expected))
-        except (ValueError, SyntaxError):
-            pass
         assert repr(value) == expected, f"line {line}: {value!r}, not {expected}"
 
     def raised(self, line: int, error: BaseException) -> None:
