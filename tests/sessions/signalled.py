@@ -1,4 +1,4 @@
-"""Worker: sessions under a timer that raises KeyboardInterrupt at random moments.
+"""Worker: sessions under a timer, until it has interrupted so many at random moments.
 
 Prints how many sessions were tried and how many were interrupted.
 """
@@ -68,14 +68,15 @@ def check(obj: kvengine.VirtualObject, number: int, before: int, interrupted: bo
 
 
 def main() -> None:
-    path, sessions = sys.argv[1], int(sys.argv[2])
+    path, wanted = sys.argv[1], int(sys.argv[2])
     signal.signal(signal.SIGALRM, handler)
     rng = random.Random(1)
-    interrupts = last = 0
+    interrupts = last = number = 0
     loadings: list[dict[str, Any]] = [{}, {"preload": False}, {"preload_limit": 2}]
     with kvengine.open(path, durability="os", background="thread") as db:
         obj = db.object("S", "k")
-        for number in range(1, sessions + 1):
+        while interrupts < wanted:
+            number += 1
             loading = {**rng.choice(loadings), "durability": rng.choice(["os", "os", "sync"])}
             interrupted = attempt(obj, number, rng.uniform(0.00001, 0.0003), **loading)
             interrupts += interrupted
@@ -83,7 +84,7 @@ def main() -> None:
     with kvengine.open(path) as db:
         if db.object("S", "k").get("n") != last:
             raise SystemExit("reopened to something else")
-    print(sessions, interrupts)
+    print(number, interrupts)
 
 
 if __name__ == "__main__":

@@ -145,8 +145,9 @@ def test_interrupted_in_the_queue() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_real_signals(tmp_path: Path) -> None:
-    """10,000 sessions, each under a timer that interrupts it at a random moment."""
+    """10,000 sessions interrupted at random moments, by real signals: none half done, none held."""
     command = [sys.executable, "-m", "tests.sessions.signalled", str(tmp_path / "db")]
     done = subprocess.run(
         [*command, str(SESSIONS)],
@@ -158,7 +159,7 @@ def test_real_signals(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     sessions, interrupted = map(int, done.stdout.split())
-    assert sessions == SESSIONS and interrupted > sessions // 10
+    assert interrupted == SESSIONS < sessions
 
 
 @pytest.mark.slow
