@@ -129,18 +129,28 @@ def perform(state: Any, verb: str, *args: Any) -> Any:
 
 
 class Bench:
-    """A database for thousands of programs, each on an object of its own."""
+    """A database for some hundred programs, each on an object of its own; then a new one."""
 
     def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+        self.count = 0
+        self._open()
+
+    def _open(self) -> None:
         self.clock = ManualClock()
         options = {"background": "none", "chunk_size": 64, "expiry_grace": 1.0}
         self.db = kvengine.open("/db", fs=MemoryFileSystem(), clock=self.clock, **options)
-        self.runner = asyncio.Runner()
-        self.count = 0
+
+    def close(self) -> None:
+        self.db.close()
+        self.runner.close()
 
     def run(self, way: Way, program: Program) -> None:
         """The program in this way, each answer held against the reference."""
         self.count += 1
+        if self.count % 400 == 0:
+            self.db.close()
+            self._open()
         key = f"k{self.count}"
         handle = self.db.object("S", key)
         reference = Reference()
@@ -197,8 +207,7 @@ class Bench:
 def bench() -> Iterator[Bench]:
     found = Bench()
     yield found
-    found.runner.close()
-    found.db.close()
+    found.close()
 
 
 seen: Counter[str] = Counter()
