@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar, overload
 from kvengine.batch import object_name
 from kvengine.names import are_plain, check_name
 from kvengine.options import Durability
-from kvengine.serdes.codec import absent
-from kvengine.serdes.registry import SerdeChoice
+from kvengine.serdes.codec import Codec, absent
+from kvengine.serdes.registry import SerdeChoice, find
 from kvengine.sessions.context import SessionContext
 from kvengine.sessions.host import Host
 from kvengine.sessions.mapping import StateMapping
@@ -43,7 +43,8 @@ class VirtualObject:
         self._host = host
         if not are_plain(service, key):
             service, key = object_name(service, key)
-        self._codec: Final = host.codec((service, key), serde)
+        chosen = host.serdes.of(service) if serde is None else find(serde)
+        self._codec: Final = Codec((service, key), chosen)
 
     @property
     def service(self) -> str:

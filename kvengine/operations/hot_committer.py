@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from threading import get_ident
 
-from kvengine.batch import Batch, plain_sets, set_operation
+from kvengine.batch import Batch, Set, plain_sets, set_operation
 from kvengine.errors import KVEngineError
 from kvengine.files.wal import WalWriter
 from kvengine.format.wal import encode_commit
@@ -59,7 +59,8 @@ class HotCommitter(Committer):
             and key.__class__ is str
             and state_key.__class__ is str
         ):
-            stamp = self.commit_sets((service, key), {state_key: value}, None)
+            name = (service, key)
+            stamp = self.commit_sets(name, {state_key: value}) if self._in_use(name) else 0
             if stamp:
                 return stamp
         operation = set_operation(service, key, state_key, value, ttl, self._max_value)
@@ -73,7 +74,9 @@ class HotCommitter(Committer):
         durability: Durability | None = None,
     ) -> int:
         if batch.__class__ is Batch and (durability or self._durability) == "os":
-            sets = plain_sets(batch, self._max_value)
+            first = batch.operations[0] if batch.operations else None
+            in_use = first.__class__ is Set and self._in_use(first.name)
+            sets = plain_sets(batch, self._max_value) if in_use else None
             if sets is not None:
                 name, entries = sets
                 expected = None
@@ -85,6 +88,10 @@ class HotCommitter(Committer):
                     batch.close(stamp)
                     return stamp
         return super().write(batch, expect=expect, durability=durability)
+
+    def _in_use(self, name: Name) -> bool:
+        """Whether the shortest way may well do: asked before the lock, for what does not."""
+        return name in self._db.view.active.states or self._below(name) is not None
 
     def commit_sets(
         self, name: Name, entries: dict[str, bytes], expected: int | None = None

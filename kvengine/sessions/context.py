@@ -79,7 +79,8 @@ class SessionContext(Block, Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if kind is None and self._session is not None:
-                self._session._finish()
+            session = self._session
+            if kind is None and session is not None:
+                session._finish()
         finally:
             self._leave()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvengine.names import Name
-from kvengine.serdes.codec import Codec
-from kvengine.serdes.registry import SerdeChoice, Serdes, find
+from kvengine.serdes.registry import Serdes
 from kvengine.sessions.turns import Turns
 from kvengine.store import Store
 
@@ -20,7 +19,7 @@ Returns the stamp, or 0 with nothing done, where the commit is not that simple.
 class Host:
     """An open store as the home of objects."""
 
-    __slots__ = ("_serdes", "commit_sets", "max_value_size", "store", "turns")
+    __slots__ = ("commit_sets", "max_value_size", "serdes", "store", "turns")
 
     def __init__(
         self,
@@ -38,11 +37,7 @@ class Host:
         self.turns = Turns()
         self.max_value_size = max_value_size
         self.commit_sets = commit_sets
-        self._serdes = serdes
-
-    def codec(self, name: Name, serde: SerdeChoice | None) -> Codec:
-        """The codec of an object; ``serde`` where its handle chose one."""
-        return Codec(name, self._serdes.of(name[0]) if serde is None else find(serde))
+        self.serdes = serdes
 
     def forget_turns(self) -> None:
         """In a forked child: nobody here has a session."""

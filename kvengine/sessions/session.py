@@ -78,7 +78,10 @@ class SessionVerbs(msgspec.Struct, eq=False):
         data = self._codec.encode(name, value, serde)
         if len(data) > self._host.max_value_size:
             check_value(data, self._host.max_value_size)
-        working.write(name, data, None if ttl is None else duration("ttl", ttl))
+        if ttl is None and working.ttls is None:
+            working.changes[name] = data
+        else:
+            working.write(name, data, None if ttl is None else duration("ttl", ttl))
         if self._state is not None:
             self._state._kv_forget(name)
 
@@ -263,7 +266,8 @@ class Session(SessionVerbs):
         """The last commit, if anything changed."""
         if self._state is not None:
             self._state._kv_collect()
-        if self._working.changed:
+        working = self._working
+        if working.changes or working.changed:
             self._save()
 
     def _save(self) -> int:

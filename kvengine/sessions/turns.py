@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from threading import get_ident
 from typing import Any
 from weakref import ref
 
@@ -67,7 +68,7 @@ class Turns:
         SessionError where that would be never.
         """
         me = ref(turn)
-        turn.thread = threading.get_ident()
+        turn.thread = get_ident()
         turn.task = current_task() if "asyncio" in sys.modules else None
         turn.call = None
         if name not in self._waiting and self._holders.setdefault(name, me) is me:
