@@ -217,7 +217,10 @@ class Engine(ReadVerbs, ObjectVerbs):
     def release_files(self) -> None:
         """Remove files that no open snapshot names any more. Called when one closes."""
         if self._db.obsolete and not self._is_closed:
-            install.sweep_obsolete(self._db)
+            try:
+                install.sweep_obsolete(self._db)
+            except OSError as error:  # no concern of whoever closes a snapshot
+                self._db.counters.note_error(error)
 
     def close(self) -> None:
         """Make everything durable and let go of the directory. May be called again."""

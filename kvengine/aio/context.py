@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from kvengine.aio.session import Session
 from kvengine.aio.turns import wait
 from kvengine.aio.waiting import Waits, settled
-from kvengine.sessions.context import Block
+from kvengine.sessions.context import ENTERING, Block
 from kvengine.sessions.load import load
 from kvengine.sessions.working import Working
 from kvengine.store import Snapshot
@@ -31,6 +31,7 @@ class SessionContext(Block, Generic[T], kw_only=True):
         if self._session is not None:
             self._refuse_nested()
         self._waits.bind()
+        self._session = ENTERING
         codec, settings = self._codec, self._settings
         try:
             if not settings.shared:

@@ -49,6 +49,7 @@ class Session(SessionVerbs, kw_only=True):
         self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
     ) -> Any:
         """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
+        self._collect()
         working = self._working
         check_name("state_key", name)
         if working.missing(name):
@@ -63,6 +64,7 @@ class Session(SessionVerbs, kw_only=True):
         self, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
         """State keys in byte order from ``start`` on, those just set among them."""
+        self._collect()
         working = self._working
         check_walk(prefix, start, limit)
         if working.keys_missing:
@@ -71,6 +73,7 @@ class Session(SessionVerbs, kw_only=True):
 
     async def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, in key order."""
+        self._collect()
         working = self._working
         if not working.complete:
             found = await self._fetch("get_all")

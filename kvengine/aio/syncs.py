@@ -12,32 +12,33 @@ from kvengine.operations.database import Commit
 Waiter = tuple[Commit, "asyncio.Future[int]"]
 
 
+Finish = Callable[[Commit], "asyncio.Future[int]"]
+"""Starts a thread that makes a commit, and with it all before it, durable and visible."""
+
+
 class Syncs:
     """Commits that are in the log and wait to be durable.
 
-    The first starts a sync; those that come while it runs wait for the next,
-    together. ``finish`` starts a thread that makes a commit, and with it all
-    before it, durable and visible.
+    The first starts a sync; those that come while it runs wait for the next, together.
     """
 
-    def __init__(self, finish: Callable[[Commit], asyncio.Future[int]]) -> None:
-        self._finish = finish
+    def __init__(self) -> None:
         self._waiting: list[Waiter] = []
         self._running = False
 
-    def add(self, commit: Commit, stamp: asyncio.Future[int]) -> None:
+    def add(self, commit: Commit, stamp: asyncio.Future[int], finish: Finish) -> None:
         """Set ``stamp`` when the commit is durable, or its exception if it cannot be."""
         self._waiting.append((commit, stamp))
         if not self._running:
-            self._start()
+            self._start(finish)
 
-    def _start(self) -> None:
+    def _start(self, finish: Finish) -> None:
         self._running = True
         group, self._waiting = self._waiting, []
         newest = group[-1][0]
-        self._finish(newest).add_done_callback(partial(self._finished, group))
+        finish(newest).add_done_callback(partial(self._finished, group, finish))
 
-    def _finished(self, group: list[Waiter], work: asyncio.Future[int]) -> None:
+    def _finished(self, group: list[Waiter], finish: Finish, work: asyncio.Future[int]) -> None:
         failure = None if work.cancelled() else work.exception()
         for commit, stamp in group:
             if stamp.done():  # whoever waited was cancelled
@@ -48,7 +49,7 @@ class Syncs:
                 stamp.set_exception(_copy(failure))
         self._running = False
         if self._waiting:
-            self._start()
+            self._start(finish)
 
 
 def _copy(failure: BaseException | None) -> Exception:

@@ -30,7 +30,7 @@ class Waits:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kvengine-aio")
-        self._syncs = Syncs(lambda commit: self.run(engine.finish_write, commit))
+        self._syncs = Syncs()
 
     def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
         """Start ``work`` in a thread. Once closed, at once: then all it does is say so."""
@@ -84,7 +84,7 @@ class Waits:
         if commit is None:
             stamp.set_result(batch.stamp or 0)
         else:
-            self._syncs.add(commit, stamp)
+            self._syncs.add(commit, stamp, partial(self.run, engine.finish_write))
         return stamp
 
     async def commit(self, verb: str, *args: Any, **kwargs: Any) -> int:

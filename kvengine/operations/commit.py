@@ -21,7 +21,13 @@ from threading import get_ident
 from typing import NoReturn
 
 from kvengine.batch import Batch, Operation, check_expect
-from kvengine.errors import KVEngineError, ValueTooLarge, WriteFailed, is_io_error
+from kvengine.errors import (
+    KVEngineError,
+    ValueTooLarge,
+    VersionConflict,
+    WriteFailed,
+    is_io_error,
+)
 from kvengine.files.wal import WalWriter
 from kvengine.format.wal import Commit as Record
 from kvengine.format.wal import encode_commit
@@ -73,6 +79,9 @@ class Committer:
         self._db.refuse_nested()
         try:
             commit, _ = self._log_alone(batch.operations, expect, "sync")
+        except VersionConflict:
+            self._show_pending()
+            raise
         except KVEngineError:
             raise
         except BaseException:
@@ -112,6 +121,9 @@ class Committer:
                 return db.published, found
             if not commit.published:
                 self.sync(commit)
+        except VersionConflict:
+            self._show_pending()
+            raise
         except KVEngineError:
             raise  # nothing was begun, or writes have stopped for good
         except BaseException:
@@ -119,6 +131,14 @@ class Committer:
             raise
         self._follow(commit)
         return commit.stamp, found
+
+    def _show_pending(self) -> None:
+        """After a conflict: it may be with a commit that nobody sees yet, and nobody syncs.
+
+        Whoever reads again and retries must find it.
+        """
+        if self._db.pending and self._db.failed is None:
+            self.sync()
 
     def _log_alone(
         self,

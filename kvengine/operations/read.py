@@ -65,6 +65,9 @@ def look_up(
 
     ``staged``: states of commits not yet visible, for a commit that follows them.
 
+    What a state remembers of the whole object is for reads of now alone: it may have
+    been worked out from segments whose expired data a snapshot still sees.
+
     The cache speaks for the segments of its own generation only; that is checked
     after it has answered, since a flush bumps the generation before the cache changes.
     """
@@ -80,7 +83,7 @@ def look_up(
         if state is not None:
             if newest is None:
                 newest = state
-                if state.full is not None:
+                if state.full is not None and stamp is None:
                     return Layers(state, [], state.full)
             pieces += [Piece(row, None) for row in state.rows]
         if hides:

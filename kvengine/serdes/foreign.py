@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -30,20 +31,31 @@ def from_plain(wanted: type, plain: Any) -> Any:
 
 
 def refuse_not_finite(value: Any) -> None:
-    """ValueError for a float in ``value`` that JSON has not, and would become ``null``."""
-    left = [value]
+    """ValueError for a float in ``value`` that JSON has not, and would become ``null``.
+
+    Looks where an encoder looks: into containers and fields, and at nothing twice.
+    """
+    left, seen = [value], set()
     while left:
         one = left.pop()
-        if isinstance(one, float):
-            if not math.isfinite(one):
-                raise ValueError(f"{one} is not JSON")
-        elif isinstance(one, dict):
+        if isinstance(one, float) and not math.isfinite(one):
+            raise ValueError(f"{one} is not JSON")
+        if isinstance(one, (str, bytes, int, float)) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, dict):
             left += one.values()
         elif isinstance(one, (list, tuple, set, frozenset)):
             left += one
-        elif hasattr(one, "__struct_fields__"):
-            left += (getattr(one, name) for name in one.__struct_fields__)
-        elif hasattr(one, "__dict__"):
-            left += vars(one).values()
-        elif hasattr(one, "__slots__"):
-            left += (getattr(one, name, None) for name in one.__slots__)
+        else:
+            left += (getattr(one, name, None) for name in _fields(type(one)))
+
+
+def _fields(kind: Any) -> Iterable[str]:
+    """The fields of a struct, a dataclass, an attrs class or a model; none of anything else."""
+    if hasattr(kind, "__attrs_attrs__"):
+        return [one.name for one in kind.__attrs_attrs__]
+    for names in ("__struct_fields__", "__dataclass_fields__", "model_fields"):
+        if hasattr(kind, names):
+            return list(getattr(kind, names))
+    return ()

@@ -26,6 +26,9 @@ from kvengine.state.base import State
 
 T = TypeVar("T")
 
+ENTERING: Any = object()
+"""In the place of a session that waits for its turn, or loads."""
+
 
 class Block(Turn):
     """What is the same for the ``with`` block of a thread and the ``async with`` of a task."""
@@ -44,9 +47,9 @@ class Block(Turn):
         """End the session and give the turn back. May be called again."""
         session = self._session
         try:
-            if session is not None:
+            if session is not None and session is not ENTERING:
                 session._end()
-                self._session = None
+            self._session = None
         finally:
             if not self._settings.shared:
                 self._host.turns.leave(self._codec.name, self)
@@ -58,6 +61,7 @@ class SessionContext(Block, Generic[T]):
     def __enter__(self) -> T:
         if self._session is not None:
             self._refuse_nested()
+        self._session = ENTERING  # no call since the question: no other thread came between
         host, codec, settings = self._host, self._codec, self._settings
         try:
             if not settings.shared:

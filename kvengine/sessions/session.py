@@ -127,6 +127,11 @@ class SessionVerbs(msgspec.Struct, eq=False):
             )
         return working
 
+    def _collect(self) -> None:
+        """Take in what a typed state has changed in place, so that reads see it."""
+        if self._state is not None and not self._settings.shared:
+            self._state._kv_collect()
+
     def _changed(self) -> bool:
         """Whether there is anything to commit, with what was changed in place."""
         if self._state is not None:
@@ -146,14 +151,14 @@ class SessionVerbs(msgspec.Struct, eq=False):
 
     def _end(self) -> None:
         """From now on every use raises SessionError. May be called again."""
-        if self._state is not None:
-            self._state._kv_forget()
-        if self._moment is not None:
-            self._moment.close()
         try:  # noqa: SIM105 - suppress() would take a tenth of all the time of a session
             del self._working
         except AttributeError:
             pass
+        if self._state is not None:
+            self._state._kv_forget()
+        if self._moment is not None:
+            self._moment.close()
 
     if not TYPE_CHECKING:
 
@@ -177,6 +182,7 @@ class SessionVerbs(msgspec.Struct, eq=False):
         raise NotImplementedError
 
     def _write(self, state_key: str, data: bytes) -> None:
+        check_value(data, self._host.max_value_size)
         self._writable().write(state_key, data)
 
     def _erase(self, state_key: str) -> None:
@@ -212,6 +218,8 @@ class Session(SessionVerbs):
         self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
     ) -> Any:
         """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
+        if self._state is not None:
+            self._collect()
         working = self._working
         data = working.changes[name] if name in working.changes else working.base.get(name)
         if data is None:
@@ -224,6 +232,7 @@ class Session(SessionVerbs):
         self, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
         """State keys in byte order from ``start`` on, those just set among them."""
+        self._collect()
         working = self._working
         check_walk(prefix, start, limit)
         if working.keys_missing:
@@ -232,6 +241,7 @@ class Session(SessionVerbs):
 
     def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, in key order."""
+        self._collect()
         working = self._working
         if not working.complete:
             working.learn_all(self._asked.get_all(*self._codec.name))

@@ -65,8 +65,13 @@ class State:
                 raise TypeError(f"{cls.__qualname__}.{name} hides a field: annotate it")
         _refuse_shared_entries(cls, fields)
         frame = sys._getframe(1)
-        here = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
-        _resolve(own, annotations, frame.f_globals, here, final=False)
+        module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+        scopes = [module, frame.f_globals]
+        if frame.f_globals.get("__name__") != cls.__module__:
+            scopes.reverse()  # a metaclass in Python stands between
+        elif frame.f_locals is not frame.f_globals:
+            scopes.append(dict(frame.f_locals))
+        _resolve(own, annotations, scopes, final=False)
 
     def __init__(self, **values: Any) -> None:
         """A state in memory alone, with the fields of these values."""
@@ -158,7 +163,7 @@ class State:
             value = self.__dict__[name]
             field, codec, kind = type(self)._kv_fields[name], self._kv_codec, type(self)
             data, _ = field.encode(codec, kind, value)
-            if data == before or data == self._kv_anew(field, before):
+            if data == before:
                 continue
             try:
                 self._kv_cells._write(field.state_key, data)
@@ -193,16 +198,11 @@ class State:
                 break
         else:
             value = field.initial(kind)
-            data = b"" if value.__class__ in UNCHANGING else field.encode(codec, kind, value)[0]
         self.__dict__[field.attribute] = value
         if value.__class__ not in UNCHANGING:
-            self._kv_watched[field.attribute] = data
+            # Not the stored bytes: whoever wrote those may write otherwise, or with less in them.
+            self._kv_watched[field.attribute] = field.encode(codec, kind, value)[0]
         return value
-
-    def _kv_anew(self, field: Field, data: bytes) -> bytes:
-        """Stored bytes as they would be written today: whoever wrote them may write otherwise."""
-        kind, codec = type(self), self._kv_codec
-        return field.encode(codec, kind, field.decode(codec, kind, data))[0]
 
     def _kv_bind(self, cells: Cells, codec: Codec) -> None:
         object.__setattr__(self, "_kv_cells", cells)
@@ -213,17 +213,16 @@ class State:
 def _resolve(
     fields: dict[str, Field],
     annotations: dict[str, Any],
-    module: dict[str, Any],
-    here: dict[str, Any],
+    scopes: list[dict[str, Any]],
     *,
     final: bool,
 ) -> None:
     """Settle the types of a class's own fields; those that name the unknown are left for later.
 
-    ``module``: the names of the module that the class stands in; ``here``: of the scope
-    around it, as it was then. ``final``: NameError for the unknown.
+    ``scopes``: the names of the module that the class stands in, and of what is around it
+    there, the nearest last. ``final``: NameError for the unknown.
     """
-    names = {**module, **here}
+    names = {name: one for scope in scopes for name, one in scope.items()}
     for name, one in fields.items():
         alone = SimpleNamespace(__annotations__={name: annotations[name]})
         try:
@@ -231,7 +230,7 @@ def _resolve(
         except NameError:
             if final:
                 raise
-            one.resolve = partial(_resolve, {name: one}, annotations, module, here, final=True)
+            one.resolve = partial(_resolve, {name: one}, annotations, scopes, final=True)
 
 
 def _declared(cls: type[State], attribute: str) -> Field:
