@@ -133,22 +133,26 @@ def test_reading_a_struct_whose_new_field_differs_each_time() -> None:
 def test_one_block_entered_by_two_threads() -> None:
     """One session(...) object let two threads in at once: the second found its own claim."""
     with opened() as db:
-        block = db.object("S", "k").session()
+        block = db.object("S", "k").session(timeout=20)
         refused: list[str] = []
-        with block as state:
 
-            def enter() -> None:
-                try:
-                    block.__enter__()
-                except kvengine.SessionError as error:
-                    refused.append(str(error))
+        def enter() -> None:
+            try:
+                with block as state:
+                    state.set("n", state.get("n", 0) + 1)
+            except kvengine.SessionError as error:
+                refused.append(str(error))
 
-            thread = threading.Thread(target=enter)
-            thread.start()
-            thread.join()
-            state.set("a", 1)
-        assert "open already" in refused[0]
-        assert db.object("S", "k").get("a") == 1
+        with db.object("S", "k").session():
+            first, second = (threading.Thread(target=enter) for _ in range(2))
+            first.start()
+            while db._host.turns.claims(("S", "k")) < 2:
+                pass
+            second.start()
+            second.join(5)
+            assert len(refused) == 1 and "open already" in refused[0]
+        first.join()
+        assert db.object("S", "k").get("n") == 1
 
 
 def test_a_state_with_another_metaclass() -> None:
