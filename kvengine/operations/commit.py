@@ -135,9 +135,11 @@ class Committer:
     def _show_pending(self) -> None:
         """After a conflict: it may be with a commit that nobody sees yet, and nobody syncs.
 
-        Whoever reads again and retries must find it.
+        Whoever reads again and retries must find it. Where somebody syncs just now, that
+        may do, and a conflict need not wait for it.
         """
-        if self._db.pending and self._db.failed is None:
+        db = self._db
+        if db.pending and db.failed is None and not db.sync_lock.locked():
             self.sync()
 
     def _log_alone(
