@@ -153,7 +153,7 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
             Change("sessions/session.py", "        if self._settings.shared:", "        if False:"),
             Change(
                 "sessions/session.py",
-                "self._working if not self._settings.shared else self._writable()",
+                "self._writable() if self._settings.shared else self._working",
                 "self._working",
             ),
         ],
