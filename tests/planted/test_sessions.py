@@ -174,7 +174,7 @@ def test_the_tests_of_sessions_find(
     bug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of these makes a test fail, or stand still until its time is over."""
-    monkeypatch.setenv("KVENGINE_PROGRAMS", "300")
+    monkeypatch.setenv("KVENGINE_PROGRAMS", "2500")
     arguments, changes = BUGS[bug]
     must_find(
         tmp_path, changes, r"assert|Error|Failed|Conflict|NotFound", *arguments, judges=JUDGES
