@@ -34,8 +34,9 @@ class State:
     """What this memtable says of an object as of one commit: rows, or the whole object.
 
     ``prev`` is the state before, while an open snapshot can see it. ``full`` is
-    the object as all layers state it, where somebody has worked it out: what
-    lies below a state never changes, so it holds as long as the state does.
+    the object as all layers state it, where somebody has worked it out. What lies
+    below a state changes only in that a compaction drops what has expired, so for
+    reads of now it holds as long as the state does; a snapshot may not take it.
     A state made by `whole` keeps nothing but that.
     No ``__init__``, which takes as long as all the rest; and not a msgspec.Struct:
     a long chain of those overflows the C stack when freed.

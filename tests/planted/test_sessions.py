@@ -75,6 +75,10 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
         PROGRAMS,
         [Change(WORKING, "        elif self.ttls:", "        elif False:")],
     ),
+    "changes with a ttl take the shortest way": (
+        PROGRAMS,
+        [Change(WORKING, "if self.cleared or self.ttls or", "if self.cleared or")],
+    ),
     "changes are committed twice": (
         TABLE,
         [
