@@ -117,7 +117,7 @@ class Sync(NamedTuple):
 
 
 ELSEWHERE = ("Engine.finish_write", "Committer._show_pending")
-"""Syncs of what asyncio began: tests/aio/test_loop.py and tests/regressions judge these."""
+"""Syncs of what asyncio began: test_sessions.py leaves these out, and has others judge."""
 
 
 def syncs() -> Iterator[Sync]:
