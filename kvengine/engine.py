@@ -68,6 +68,7 @@ class Engine(ReadVerbs, ObjectVerbs):
             serdes,
             max_value_size=options.max_value_size,
             commit_sets=self._committer.commit_sets if options.durability == "os" else None,
+            known=self._reader.hot,
         )
         self.get = self._reader.get  # type: ignore[method-assign]  # one frame less on hot paths
         self.get_all = self._reader.get_all  # type: ignore[method-assign]

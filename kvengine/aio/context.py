@@ -65,8 +65,8 @@ class SessionContext(Block, Generic[T], kw_only=True):
         waits, name = self._waits, self._codec.name
         always = self._kind._kv_entries() if self._kind is not None else ()
         if waits.engine.in_memory(*name):
-            return load(waits.engine, name, self._settings, always)
-        work = waits.run(load, waits.engine, name, self._settings, always)
+            return load(self._host, name, self._settings, always)
+        work = waits.run(load, self._host, name, self._settings, always)
         try:
             return await settled(work)
         except asyncio.CancelledError:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from kvengine.batch import object_name
+from kvengine.names import are_plain
 from kvengine.objects.virtual_object import VirtualObject
 from kvengine.objects.workflow import DAY, Workflow
-from kvengine.serdes.registry import SerdeChoice
+from kvengine.serdes.codec import Codec
+from kvengine.serdes.registry import SerdeChoice, find
 from kvengine.sessions.host import Host
+from kvengine.sessions.settings import check_retention
 
 
 class ObjectVerbs:
@@ -17,7 +21,7 @@ class ObjectVerbs:
 
     def object(self, service: str, key: str, *, serde: SerdeChoice | None = None) -> VirtualObject:
         """A handle on an object, which need not exist. ``serde``: of its values."""
-        return VirtualObject(self._host, service, key, serde=serde)
+        return VirtualObject(self._host, self._codec(service, key, serde))
 
     def workflow(
         self,
@@ -31,4 +35,11 @@ class ObjectVerbs:
 
         In seconds or as a timedelta, one day by default; zero: gone at completion.
         """
-        return Workflow(self._host, service, key, retention=retention, serde=serde)
+        return Workflow(self._host, self._codec(service, key, serde), check_retention(retention))
+
+    def _codec(self, service: str, key: str, serde: SerdeChoice | None) -> Codec:
+        if not are_plain(service, key):
+            service, key = object_name(service, key)
+        return Codec(
+            (service, key), self._host.serdes.of(service) if serde is None else find(serde)
+        )

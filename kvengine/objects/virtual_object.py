@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from kvengine.batch import object_name
-from kvengine.names import are_plain, check_name
+import msgspec
+
+from kvengine.names import check_name
 from kvengine.options import Durability
 from kvengine.serdes.codec import Codec, absent
-from kvengine.serdes.registry import SerdeChoice, find
+from kvengine.serdes.registry import SerdeChoice
 from kvengine.sessions.context import SessionContext
 from kvengine.sessions.host import Host
 from kvengine.sessions.mapping import StateMapping
@@ -22,7 +23,7 @@ D = TypeVar("D")
 S = TypeVar("S", bound=State)
 
 
-class VirtualObject:
+class VirtualObject(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An object: made by ``db.object(service, key)``, for the moment or for good.
 
     Costs nothing but itself, so make them by the million, and share them
@@ -33,18 +34,9 @@ class VirtualObject:
     encode or decode, which names service, key and state key.
     """
 
-    __slots__ = ("_codec", "_host")
-
+    _host: Host
+    _codec: Codec
     _retention: int | None = None
-
-    def __init__(
-        self, host: Host, service: str, key: str, *, serde: SerdeChoice | None = None
-    ) -> None:
-        self._host = host
-        if not are_plain(service, key):
-            service, key = object_name(service, key)
-        chosen = host.serdes.of(service) if serde is None else find(serde)
-        self._codec: Final = Codec((service, key), chosen)
 
     @property
     def service(self) -> str:

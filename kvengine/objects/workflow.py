@@ -7,14 +7,11 @@ from datetime import timedelta
 from kvengine.batch import Batch
 from kvengine.errors import VersionConflict
 from kvengine.objects.virtual_object import VirtualObject
-from kvengine.serdes.registry import SerdeChoice
-from kvengine.sessions.host import Host
-from kvengine.sessions.settings import check_retention
 
 DAY = timedelta(days=1)
 
 
-class Workflow(VirtualObject):
+class Workflow(VirtualObject, frozen=True, eq=False, gc=False):
     """A workflow: a virtual object that ends.
 
     It never expires before `complete`. From then on its state stays readable
@@ -22,21 +19,7 @@ class Workflow(VirtualObject):
     may run again. In a session ``complete()`` is part of the commit.
     """
 
-    __slots__ = ("_retention",)
-
-    _retention: int
-
-    def __init__(
-        self,
-        host: Host,
-        service: str,
-        key: str,
-        *,
-        retention: float | timedelta = DAY,
-        serde: SerdeChoice | None = None,
-    ) -> None:
-        super().__init__(host, service, key, serde=serde)
-        self._retention = check_retention(retention)
+    _retention: int = 0
 
     @property
     def retention(self) -> timedelta:

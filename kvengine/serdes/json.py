@@ -10,7 +10,7 @@ import msgspec
 
 from kvengine.serdes.foreign import from_plain, refuse_not_finite, to_plain
 
-_encode = msgspec.json.Encoder(enc_hook=to_plain).encode
+encode = msgspec.json.Encoder(enc_hook=to_plain).encode
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -23,7 +23,7 @@ class JSONSerde:
     """
 
     def encode(self, value: Any, /) -> bytes:
-        data = _encode(value)
+        data = encode(value)
         if data[:1] == b'"' and isinstance(value, (bytes, bytearray, memoryview)):
             raise TypeError('bytes are not JSON: store them with serde="bytes"')
         if b"null" in data and value is not None:
@@ -42,7 +42,7 @@ class JSONFieldSerde(JSONSerde):
     """JSON of a value whose reader knows its type, as a field does: bytes are base64 text."""
 
     def encode(self, value: Any, /) -> bytes:
-        data = _encode(value)
+        data = encode(value)
         if b"null" in data and value is not None:
             refuse_not_finite(value)
         return data

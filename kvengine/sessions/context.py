@@ -69,7 +69,7 @@ class SessionContext(Block, Generic[T]):
                 turns, name = host.turns, codec.name
                 if not turns.join(name, self, blocking=True):
                     wait(turns, name, self, settings.timeout)
-            working, moment = load(host.store, codec.name, settings)
+            working, moment = load(host, codec.name, settings)
             session: Any = Session(host, working, moment, codec, settings, self._retention)
             self._session = session
             return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]

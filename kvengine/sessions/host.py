@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvengine.names import Name
+from kvengine.rows import Resolved
 from kvengine.serdes.registry import Serdes
 from kvengine.sessions.turns import Turns
 from kvengine.store import Store
@@ -16,10 +17,14 @@ Returns the stamp, or 0 with nothing done, where the commit is not that simple.
 """
 
 
+Known = Callable[[Name], Resolved | None]
+"""An object as it is now, where the store has it at hand in whole. Nobody changes it."""
+
+
 class Host:
     """An open store as the home of objects."""
 
-    __slots__ = ("commit_sets", "max_value_size", "serdes", "store", "turns")
+    __slots__ = ("commit_sets", "known", "max_value_size", "serdes", "store", "turns")
 
     def __init__(
         self,
@@ -28,11 +33,13 @@ class Host:
         *,
         max_value_size: int,
         commit_sets: CommitSets | None = None,
+        known: Known | None = None,
     ) -> None:
         """``commit_sets``: a shorter way than `Store.write` that a store may have.
 
-        Only where "os" is the durability of the store.
+        Only where "os" is the durability of the store. ``known``: a shorter way than `load`.
         """
+        self.known = known
         self.store = store
         self.turns = Turns()
         self.max_value_size = max_value_size

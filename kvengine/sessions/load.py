@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import cast
 
+from kvengine.clock import SECOND
 from kvengine.names import Name
+from kvengine.sessions.host import Host
 from kvengine.sessions.settings import Settings
 from kvengine.sessions.working import Working
-from kvengine.store import Snapshot, Store
+from kvengine.store import Snapshot
 
 _Known = dict[str, bytes | None]
 
 
 def load(
-    store: Store, name: Name, settings: Settings, always: Collection[str] = ()
+    host: Host, name: Name, settings: Settings, always: Collection[str] = ()
 ) -> tuple[Working, Snapshot | None]:
     """The working state, and the moment to ask for what it lacks (None: it lacks nothing).
 
     ``always``: state keys that are loaded whatever the settings say.
 
     Eager: one read. Else a snapshot fixes the moment, so that what is read late
-    is of the same instant as what was read early.
+    is of the same instant as what was read early. What the store has in whole is
+    shared with it, whatever is asked for: nothing is fetched or copied, and a
+    `Working` never changes its base while that is complete.
     """
+    known = host.known(name) if host.known is not None else None
+    if known is not None:
+        at = known.expires_at
+        entries = cast(_Known, known.entries)
+        return Working(known.version, None if at is None else at / SECOND, entries, True), None
+    store = host.store
     if settings.preload is True and settings.preload_limit is None:
         found = store.load(*name)
         if found is None:

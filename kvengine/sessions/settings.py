@@ -28,6 +28,8 @@ class Settings(NamedTuple):
 
 USUAL = Settings()
 SHARED = Settings(shared=True)
+LAZY = Settings(preload=False)
+SHARED_LAZY = Settings(preload=False, shared=True)
 
 
 def check(
@@ -41,8 +43,11 @@ def check(
     """TypeError or ValueError for arguments of ``session(...)`` that make no sense."""
     if state is not None and not (isinstance(state, type) and issubclass(state, State)):
         raise TypeError(f"session() takes a subclass of kvengine.State, not {state!r}")
-    if preload is True and preload_limit is None and timeout is None and durability is None:
-        return SHARED if shared else USUAL
+    if preload_limit is None and timeout is None and durability is None:
+        if preload is True:
+            return SHARED if shared else USUAL
+        if preload is False:
+            return SHARED_LAZY if shared else LAZY
     if durability not in (None, "sync", "os"):
         raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
     chosen = _preload(preload)

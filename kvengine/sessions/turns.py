@@ -8,12 +8,12 @@ has nothing any more, without a line of code that another interrupt could hit.
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from sys import modules
 from threading import get_ident
 from typing import Any
 from weakref import ref
@@ -69,9 +69,15 @@ class Turns:
         """
         me = ref(turn)
         turn.thread = get_ident()
-        turn.task = current_task() if "asyncio" in sys.modules else None
+        asyncio = modules.get("asyncio")  # imported or not, by whatever program this is
+        if asyncio is not None and asyncio._get_running_loop() is not None:
+            turn.task = asyncio.current_task()
+        else:
+            turn.task = None
         turn.call = None
-        if name not in self._waiting and self._holders.setdefault(name, me) is me:
+        # Asked first whether anybody waits at all: a name is a tuple, hashed at each look-up.
+        waiting = self._waiting
+        if (not waiting or name not in waiting) and self._holders.setdefault(name, me) is me:
             return True
         with self._lock:
             self._refuse_deadlock(name, turn, blocking=blocking)
@@ -104,10 +110,12 @@ class Turns:
 
     def leave(self, name: Name, turn: Turn) -> None:
         """Give the object, or the place in the queue, back. May be called again."""
-        if name not in self._waiting:
-            if self._holders.get(name) is ref(turn):
-                del self._holders[name]
-            if name not in self._waiting:
+        waiting = self._waiting
+        if not waiting or name not in waiting:
+            holders = self._holders
+            if holders.get(name) is ref(turn):
+                del holders[name]
+            if not waiting or name not in waiting:
                 return
         with self._lock:
             self._unwait(name, turn)
@@ -182,9 +190,3 @@ def timed_out(turns: Turns, name: Name, seconds: float) -> SessionTimeout:
         f"object {name!r} was in another session for all of {seconds:g} s:"
         f" {turns.holder(name)} has it"
     )
-
-
-def current_task() -> Any:
-    """The asyncio task that runs in this thread, in a program that has imported asyncio."""
-    asyncio = sys.modules["asyncio"]
-    return asyncio.current_task() if asyncio._get_running_loop() is not None else None

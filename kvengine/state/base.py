@@ -190,12 +190,16 @@ class State:
     # --- what a field calls
 
     def _kv_load(self, field: Field) -> Any:
-        kind, codec = type(self), self._kv_codec
-        for state_key in (field.state_key, *field.aliases):
-            data = self._kv_cells._read(state_key)
-            if data is not None:
-                value = field.decode(codec, kind, data, state_key)
-                break
+        kind, codec, cells = type(self), self._kv_codec, self._kv_cells
+        state_key = field.state_key
+        data = cells._read(state_key)
+        if data is None and field.aliases:
+            for state_key in field.aliases:
+                data = cells._read(state_key)
+                if data is not None:
+                    break
+        if data is not None:
+            value = field.decode(codec, kind, data, state_key)
         else:
             value = field.initial(kind)
         self.__dict__[field.attribute] = value
@@ -205,9 +209,14 @@ class State:
         return value
 
     def _kv_bind(self, cells: Cells, codec: Codec) -> None:
-        object.__setattr__(self, "_kv_cells", cells)
-        object.__setattr__(self, "_kv_codec", codec)
-        object.__setattr__(self, "_kv_watched", {})
+        _set_cells(self, cells)
+        _set_codec(self, codec)
+        _set_watched(self, {})
+
+
+_set_cells = vars(State)["_kv_cells"].__set__
+_set_codec = vars(State)["_kv_codec"].__set__
+_set_watched = vars(State)["_kv_watched"].__set__
 
 
 def _resolve(

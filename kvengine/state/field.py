@@ -15,6 +15,7 @@ from kvengine.names import check_name
 from kvengine.serdes.base import Serde
 from kvengine.serdes.codec import Codec, type_name
 from kvengine.serdes.json import JSONFieldSerde, JSONSerde, decoder_of
+from kvengine.serdes.json import encode as encode_json
 from kvengine.serdes.raw import BytesSerde
 from kvengine.serdes.registry import SerdeChoice, find
 
@@ -26,6 +27,9 @@ PLAIN = frozenset({int, str, bool, float, NoneType})
 
 UNCHANGING = PLAIN | {bytes, date, datetime, time, timedelta, Decimal, UUID}
 """Types whose values cannot change in place."""
+
+_EXACT = frozenset({int, str, bool, NoneType})
+"""Types whose every value JSON has, but for what no encoder takes. Of floats it lacks some."""
 
 _BYTES = BytesSerde()
 _JSON = JSONFieldSerde()
@@ -123,6 +127,17 @@ class Field:
         """
         if self.resolve is not None:
             self.resolve()
+        kind = value.__class__
+        if (
+            kind in _EXACT
+            and kind in self.plain
+            and self.serde is None
+            and codec.serde.__class__ is JSONSerde
+        ):
+            try:
+                return encode_json(value), value
+            except Exception:  # the way below says what is wrong
+                pass
         try:
             data = codec.encode(self.state_key, value, self._serde(codec))
             if value.__class__ in self.plain:
