@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import KVENGINE, MODULES
+from kvengine.kernel import COMPILED
 
 AIMS = {
     "get, hot": 2.5,
@@ -55,13 +56,14 @@ def _microseconds(benchmark: dict[str, Any], statistic: str) -> float:
 
 
 def sides(benchmarks: list[dict[str, Any]]) -> list[str]:
-    """One line per store: version and settings."""
+    """One line per store: version and settings; and whether kvengine runs compiled."""
     described = {}
     for benchmark in benchmarks:
         extra = benchmark["extra_info"]
         if "version" in extra:
             described[extra["peer"]] = f"{extra['version']}: {extra['settings']}"
-    return [described[name] for name in MODULES if name in described]
+    kernel = "in use" if COMPILED else "not in use: plain Python"
+    return [*(described[name] for name in MODULES if name in described), f"kernel: {kernel}"]
 
 
 def render(table: Table) -> list[str]:

@@ -25,6 +25,7 @@ from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
 from kvengine.names import END, Name, check_name, service_range
+from kvengine.objects import shortcuts
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.operations import install, statistics
 from kvengine.operations.close import close, forked
@@ -40,6 +41,8 @@ from kvengine.serdes.registry import Serdes
 from kvengine.sessions.host import Host
 from kvengine.snapshot import ReadVerbs, Snapshot
 from kvengine.store import Stats
+
+shortcuts.install()
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 

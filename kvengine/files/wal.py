@@ -26,8 +26,9 @@ class WalWriter:
     """The WAL file that commits append to. One thread at a time (the commit lock).
 
     ``end``: where the next record goes. ``synced``: below it everything is known
-    to be on the medium. Space is allocated ahead in steps that grow with the
-    file: a sync then writes no file size, and an idle database stays small.
+    to be on the medium. ``salt`` and ``mark``: of its records (format/record.py).
+    Space is allocated ahead in steps that grow with the file: a sync then writes
+    no file size, and an idle database stays small.
     """
 
     def __init__(self, fs: FileSystem, directory: str, number: int, database_id: bytes) -> None:
@@ -37,8 +38,8 @@ class WalWriter:
         self.end = self.synced = HEADER_SIZE
         self._allocated = 0
         self._database_id = database_id
-        self._salt = salt(database_id, number)
-        self._mark = record.marker(self._salt)
+        self.salt = salt(database_id, number)
+        self.mark = record.marker(self.salt)
         self._writing: bytes | None = None
         self._file = fs.create(self.path)
         self._write = self._file.write
@@ -59,8 +60,14 @@ class WalWriter:
         self._file.datasync()
 
     def append(self, payload: bytes) -> int:
-        """Append one record; the new end. After an exception call `settle` or `discard`."""
-        data = record.encode(payload, self._salt, self._mark, self.synced)
+        """Append one record of this payload, as `put`."""
+        return self.put(record.encode(payload, self.salt, self.mark, self.synced))
+
+    def put(self, data: bytes) -> int:
+        """Append a record made for this file; the new end.
+
+        After an exception call `settle` or `discard`.
+        """
         end = self.end + len(data)
         if end > self._allocated:
             self._reserve(end)

@@ -25,6 +25,8 @@ from typing import NamedTuple
 import msgspec
 from crc32c import crc32c
 
+from kvengine import kernel
+from kvengine.format import record
 from kvengine.format.checksum import Buffer
 from kvengine.rows import Row
 
@@ -59,6 +61,28 @@ class Commit(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 encode_commit = msgspec.msgpack.Encoder().encode
 """The payload of a `Commit`, or of a tuple in its form, which is made in less time."""
+
+
+def _record_of_sets(
+    stamp: int,
+    service: str,
+    key: str,
+    entries: dict[str, bytes],
+    now: int,
+    salt: int,
+    mark: int,
+    synced: int,
+) -> bytes:
+    """The record (format/record.py) of a commit that sets entries of one object.
+
+    ``now``: as in `Commit`. Tuples in the form of a Row and a Commit: the same bytes.
+    """
+    row = (stamp, entries, False, False, None, None, None)
+    payload = encode_commit((stamp, ((service, key, row),), (), now))
+    return record.encode(payload, salt, mark, synced)
+
+
+record_of_sets = kernel.record_of_sets or _record_of_sets
 _decode_commit = msgspec.msgpack.Decoder(Commit).decode
 
 

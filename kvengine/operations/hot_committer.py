@@ -17,7 +17,8 @@ from threading import get_ident
 from kvengine.batch import Batch, Set, plain_sets, set_operation
 from kvengine.errors import KVEngineError
 from kvengine.files.wal import WalWriter
-from kvengine.format.wal import encode_commit
+from kvengine.format.record import HEADER_SIZE
+from kvengine.format.wal import record_of_sets
 from kvengine.memory.cache import footprint
 from kvengine.memory.memtable import SMALL_ROW, Memtable, whole
 from kvengine.names import Name, check_name
@@ -158,17 +159,16 @@ class HotCommitter(Committer):
         now = db.clock.now()
         stamp = now if now > db.last_stamp else db.last_stamp + 1
         service, key = name
-        # Tuples in the form of a Row and a Commit (format/wal.py): the same bytes in less time.
-        row = (stamp, entries, False, False, None, None, None)
-        payload = encode_commit((stamp, ((service, key, row),), (), 0 if stamp == now else now))
-        if len(payload) > self._max_commit:
+        late = 0 if stamp == now else now
+        record = record_of_sets(stamp, service, key, entries, late, wal.salt, wal.mark, wal.synced)
+        if len(record) - HEADER_SIZE > self._max_commit:
             return 0
         if current is None:
             active.memo_bytes += footprint(known)
         state = whole(Resolved(stamp, None, together, None, None), current)
         self._begun = name, state, active, wal.end
         try:
-            wal.append(payload)
+            wal.put(record)
             db.last_stamp = stamp
             snapshots = db.snapshots
             if snapshots.newest < 0 and current is not None:

@@ -11,7 +11,7 @@ import msgspec
 from kvengine.serdes.foreign import from_plain, refuse_not_finite, to_plain
 
 encode = msgspec.json.Encoder(enc_hook=to_plain).encode
-_decode_any = msgspec.json.Decoder().decode
+decode_any = msgspec.json.Decoder().decode
 
 
 class JSONSerde:
@@ -32,7 +32,7 @@ class JSONSerde:
 
     def decode(self, data: bytes, type: Any, /) -> Any:
         if type is None:
-            return _decode_any(data)
+            return decode_any(data)
         if type is bytes:
             return data
         return decoder_of(type)(data)
@@ -61,7 +61,7 @@ def _make(wanted: Any) -> Callable[[bytes], Any]:
     if validate is not None:
         return validate
     if wanted is object:
-        return _decode_any
+        return decode_any
     return msgspec.json.Decoder(wanted, dec_hook=from_plain).decode
 
 

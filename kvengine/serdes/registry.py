@@ -31,7 +31,7 @@ def find(choice: SerdeChoice) -> Serde:
     ImportError where a serde's package is not installed.
     """
     if isinstance(choice, str):
-        return _named(choice)
+        return named(choice)
     if isinstance(choice, type):
         raise TypeError(f"serde is the class {choice.__name__}: pass an instance of it")
     if not (callable(getattr(choice, "encode", 0)) and callable(getattr(choice, "decode", 0))):
@@ -43,7 +43,8 @@ def find(choice: SerdeChoice) -> Serde:
 
 
 @cache
-def _named(name: str) -> Serde:
+def named(name: str) -> Serde:
+    """The serde of a name, one for all."""
     if name not in _NAMED:
         raise ValueError(f"no serde {name!r}: it is one of {', '.join(map(repr, _NAMED))}")
     return _NAMED[name]()

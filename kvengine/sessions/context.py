@@ -63,19 +63,23 @@ class SessionContext(Block, Generic[T]):
         if self._session is not None:
             self._refuse_nested()
         self._session = ENTERING  # no call since the question: no other thread came between
-        host, codec, settings = self._host, self._codec, self._settings
         try:
-            if not settings.shared:
-                turns, name = host.turns, codec.name
+            if not self._settings.shared:
+                turns, name = self._host.turns, self._codec.name
                 if not turns.join(name, self, blocking=True):
-                    wait(turns, name, self, settings.timeout)
-            working, moment = load(host, codec.name, settings)
-            session: Any = Session(host, working, moment, codec, settings, self._retention)
-            self._session = session
-            return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
+                    wait(turns, name, self, self._settings.timeout)
+            return self._begin()
         except BaseException:
             self._leave()
             raise
+
+    def _begin(self) -> T:
+        """Step 2: the session, loaded."""
+        host, codec, settings = self._host, self._codec, self._settings
+        working, moment = load(host, codec.name, settings)
+        session: Any = Session(host, working, moment, codec, settings, self._retention)
+        self._session = session
+        return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
 
     def __exit__(
         self,

@@ -55,6 +55,8 @@ class Turns:
     waiters once more after that: so one of the two sees the other.
     """
 
+    __slots__ = ("_holders", "_lock", "_waiting")
+
     def __init__(self) -> None:
         self._holders: dict[Name, ref[Turn]] = {}
         self._waiting: dict[Name, deque[ref[Turn]]] = {}

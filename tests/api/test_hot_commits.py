@@ -90,7 +90,7 @@ def test_the_log_is_the_same(clock: ManualClock) -> None:
             wal = db._db.wal
             assert wal is not None
             data = fs.read_bytes(wal.path)
-            payloads = [bytes(one.payload) for one in records(data, HEADER_SIZE, wal._salt)]
+            payloads = [bytes(one.payload) for one in records(data, HEADER_SIZE, wal.salt)]
         assert len(payloads) == 7
         logs.append(payloads)
     assert logs[0] == logs[1]

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tools.build_kernel import build
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "kvengine"
 
@@ -64,13 +66,22 @@ def copy(target: Path, changes: Sequence[Change], judges: Sequence[str] = JUDGES
         text = path.read_text()
         assert text.count(old) == 1, f"{file} has {text.count(old)} times {old!r}: plant it anew"
         changed = text.replace(old, new)
-        ast.parse(changed)
+        if path.suffix == ".py":
+            ast.parse(changed)
         path.write_text(changed)
 
 
-def run(target: Path, *arguments: str) -> Run:
-    """Run tests of a copy, up to the first that fails."""
-    environment = {**os.environ, "KVENGINE_SHRINK_SECONDS": "0", "PYTHONPATH": str(target)}
+def run(target: Path, *arguments: str, kernel: str = "off") -> Run:
+    """Run tests of a copy, up to the first that fails.
+
+    Without the compiled kernel, which would hide a bug planted in its Python twin.
+    """
+    environment = {
+        **os.environ,
+        "KVENGINE_SHRINK_SECONDS": "0",
+        "KVENGINE_KERNEL": kernel,
+        "PYTHONPATH": str(target),
+    }
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", *arguments],
         cwd=target,
@@ -89,10 +100,13 @@ def must_find(
     kind: str,
     *arguments: str,
     judges: Sequence[str] = JUDGES,
+    kernel: str = "off",
 ) -> None:
     """The tests fail on the changed copy, with an error whose line matches ``kind``."""
     copy(target, changes, judges)
-    status, output = run(target, *arguments)
+    if kernel == "on":
+        build(target / "kvengine" / "kernel")
+    status, output = run(target, *arguments, kernel=kernel)
     assert status == 1, f"pytest ended with {status}: the planted bug was not found\n{output}"
     assert re.search(rf"^E +.*({kind})", output, re.M), f"it failed in another way:\n{output}"
 

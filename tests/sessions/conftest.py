@@ -27,11 +27,16 @@ def db(clock: ManualClock) -> Iterator[kvengine.Engine]:
         yield found
 
 
-@pytest.fixture(params=["memory", "disk"])
+@pytest.fixture(params=["at hand", "memory", "disk"])
 def place(request: pytest.FixtureRequest) -> Callable[[kvengine.Engine], None]:
-    """Where the object lies when the session begins: in the memtable, or in a segment."""
+    """Where the object lies when the session begins: in the memtable, or in a segment.
+
+    "at hand": in the memtable, and the session may share what is known of it in whole.
+    """
 
     def settle(db: kvengine.Engine) -> None:
+        if request.param != "at hand":
+            db._host.known = None
         if request.param == "disk":
             db.flush()
 

@@ -129,35 +129,42 @@ def perform(state: Any, verb: str, *args: Any) -> Any:
 
 
 class Bench:
-    """A database for some hundred programs, each on an object of its own; then a new one."""
+    """A database for some hundred programs, each on an object of its own; then a new one.
 
-    def __init__(self) -> None:
+    ``durability``: commits with "os" of objects in use go a way of their own.
+    """
+
+    def __init__(self, durability: str) -> None:
         self.runner = asyncio.Runner()
+        self.durability = durability
         self.count = 0
         self._open()
 
     def _open(self) -> None:
         self.clock = ManualClock()
-        # Commits with "os" of objects in use go a way of their own.
-        durability = "sync" if self.count // 400 % 2 else "os"
         options = {
             "background": "none",
             "chunk_size": 64,
             "expiry_grace": 1.0,
-            "durability": durability,
+            "durability": self.durability,
         }
         self.db = kvengine.open("/db", fs=MemoryFileSystem(), clock=self.clock, **options)
+        self.known = self.db._host.known
 
     def close(self) -> None:
         self.db.close()
         self.runner.close()
 
-    def run(self, way: Way, program: Program) -> None:
-        """The program in this way, each answer held against the reference."""
+    def run(self, way: Way, program: Program, at_hand: bool) -> None:
+        """The program in this way, each answer held against the reference.
+
+        ``at_hand``: sessions may share what the store has at hand of an object in whole.
+        """
         self.count += 1
         if self.count % 400 == 0:
             self.db.close()
             self._open()
+        self.db._host.known = self.known if at_hand else None
         key = f"k{self.count}"
         handle = self.db.object("S", key)
         reference = Reference()
@@ -211,10 +218,11 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[Bench]:
-    found = Bench()
+def benches() -> Iterator[dict[str, Bench]]:
+    found = {durability: Bench(durability) for durability in ("os", "sync")}
     yield found
-    found.close()
+    for bench in found.values():
+        bench.close()
 
 
 seen: Counter[str] = Counter()
@@ -228,14 +236,16 @@ seen: Counter[str] = Counter()
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(program=PROGRAM)
-def test_every_way_agrees_with_a_dict(bench: Bench, program: Program) -> None:
+@given(program=PROGRAM, durability=st.sampled_from(["os", "sync"]), at_hand=st.booleans())
+def test_every_way_agrees_with_a_dict(
+    benches: dict[str, Bench], program: Program, durability: str, at_hand: bool
+) -> None:
     """Eager, lazy, some and partial, of threads and tasks: the same answers, the same state after.
 
     A session that changed nothing writes nothing.
     """
     for name, way in WAYS.items():
-        bench.run(way, program)
+        benches[durability].run(way, program, at_hand)
         seen[name] += 1
     for steps, end, between in program:
         seen[end] += 1

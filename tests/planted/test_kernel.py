@@ -1,0 +1,116 @@
+"""Planted bugs in the compiled shortcuts: the tests of sessions find each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kvengine import kernel
+from tests.planted.patched import Change, must_find
+
+pytestmark = [
+    pytest.mark.planted,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not kernel.COMPILED, reason="the kernel is not built, or is off"),
+]
+
+JUDGES = ("sessions", "kernel", "api", "durability")
+PROGRAMS = ("tests/sessions/test_programs.py",)
+EXCLUSIVE = ("tests/sessions/test_exclusive.py", "--timeout=20")
+MOMENT = ("tests/sessions/test_moment.py",)
+MISUSE = ("tests/sessions/test_bad_use.py", "--timeout=20")
+KERNEL = ("tests/kernel",)
+RECORD = "kernel/record.c"
+SHORTCUTS = "kernel/shortcuts.c"
+
+BUGS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
+    "a value is missing from the checksum": (KERNEL, RECORD, "CHECKED = 8 }", "CHECKED = 9 }"),
+    "a long name loses its upper byte": (KERNEL, RECORD, "value >> (8 * (size - 1 - i))", "value"),
+    "reads do not see the session's own changes": (
+        PROGRAMS,
+        SHORTCUTS,
+        "GET(state, working.changes), args[0]);\n    if (!data && !PyErr_Occurred())",
+        "GET(state, working.base), args[0]);\n    if (!data && !PyErr_Occurred())",
+    ),
+    "what was cleared is read from below": (
+        PROGRAMS,
+        SHORTCUTS,
+        "    if (data == Py_None)\n        goto otherwise;",
+        "    if (data == Py_None)\n"
+        "        data = PyDict_GetItemWithError(GET(state, working.base), args[0]);\n"
+        "    if (!data)\n        Py_RETURN_NONE;",
+    ),
+    "the ttl of a set stays when it is set again": (
+        PROGRAMS,
+        SHORTCUTS,
+        "GET(self, session.settings) != usual_settings || GET(state, working.ttls) != Py_None ||",
+        "GET(self, session.settings) != usual_settings ||",
+    ),
+    "changes with an expiry take the shortest way": (
+        PROGRAMS,
+        SHORTCUTS,
+        "GET(state, working.ttls) != Py_None || GET(state, working.expire) != Py_None)",
+        "GET(state, working.ttls) != Py_None)",
+    ),
+    "clear_all is forgotten by the commit": (
+        PROGRAMS,
+        SHORTCUTS,
+        "           GET(state, working.cleared) == Py_False && GET(state, working.expire)",
+        "           GET(state, working.expire)",
+    ),
+    "the expiry of an object is not seen": (
+        PROGRAMS,
+        SHORTCUTS,
+        "if (Py_IS_TYPE(found, Resolved) && GET(found, resolved.expires_at) == Py_None)",
+        "if (Py_IS_TYPE(found, Resolved))",
+    ),
+    "a session commits over what others changed": (
+        MOMENT,
+        SHORTCUTS,
+        "PyObject_Vectorcall(commit_sets, args, 3, NULL)",
+        "PyObject_Vectorcall(commit_sets, args, 2, NULL)",
+    ),
+    "a session is not exclusive": (EXCLUSIVE, SHORTCUTS, "holder == me : -1", "1 : -1"),
+    "a session keeps its object": (
+        EXCLUSIVE,
+        SHORTCUTS,
+        "(holder == me && PyDict_DelItem(holders, name) < 0)",
+        "0",
+    ),
+    "those that wait are not called": (
+        EXCLUSIVE,
+        SHORTCUTS,
+        "    if (PyDict_GET_SIZE(GET(queues, turns.waiting)))\n        return 0;",
+        "    if (0)\n        return 0;",
+    ),
+    "a newcomer overtakes those that wait": (
+        EXCLUSIVE,
+        SHORTCUTS,
+        "if (PyDict_GET_SIZE(GET(queues, turns.waiting)) == 0) {",
+        "if (1) {",
+    ),
+    "a session can be used after its end": (
+        MISUSE,
+        SHORTCUTS,
+        "    PUT(open, session.working, end);\n",
+        "    Py_DECREF(end);\n",
+    ),
+    "values may be too large": (MISUSE, SHORTCUTS, "PyBytes_GET_SIZE(data) > limit", "limit < 0"),
+    "a reference is kept": (
+        KERNEL,
+        SHORTCUTS,
+        "PUT(self, context.session, Py_NewRef(result));",
+        "PUT(self, context.session, Py_NewRef(Py_NewRef(result)));",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_the_tests_find(bug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these makes a test fail, or stand still until its time is over."""
+    monkeypatch.setenv("KVENGINE_PROGRAMS", "1500")
+    arguments, file, old, new = BUGS[bug]
+    changes = [Change(file, old, new)]
+    kind = r"assert|Error|Failed|Conflict|NotFound"
+    must_find(tmp_path, changes, kind, *arguments, judges=JUDGES, kernel="on")
