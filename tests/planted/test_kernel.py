@@ -18,7 +18,7 @@ pytestmark = [
 JUDGES = ("sessions", "kernel", "api", "durability")
 PROGRAMS = ("tests/sessions/test_programs.py",)
 EXCLUSIVE = ("tests/sessions/test_exclusive.py", "--timeout=20")
-MOMENT = ("tests/sessions/test_moment.py",)
+HOT = ("tests/sessions/test_hot.py", "--timeout=20")
 MISUSE = ("tests/sessions/test_bad_use.py", "--timeout=20")
 KERNEL = ("tests/kernel",)
 RECORD = "kernel/record.c"
@@ -42,13 +42,13 @@ BUGS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
         "    if (!data)\n        Py_RETURN_NONE;",
     ),
     "the ttl of a set stays when it is set again": (
-        PROGRAMS,
+        HOT,
         SHORTCUTS,
         "GET(self, session.settings) != usual_settings || GET(state, working.ttls) != Py_None ||",
         "GET(self, session.settings) != usual_settings ||",
     ),
     "changes with an expiry take the shortest way": (
-        PROGRAMS,
+        HOT,
         SHORTCUTS,
         "GET(state, working.ttls) != Py_None || GET(state, working.expire) != Py_None)",
         "GET(state, working.ttls) != Py_None)",
@@ -60,13 +60,13 @@ BUGS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
         "           GET(state, working.expire)",
     ),
     "the expiry of an object is not seen": (
-        PROGRAMS,
+        HOT,
         SHORTCUTS,
         "if (Py_IS_TYPE(found, Resolved) && GET(found, resolved.expires_at) == Py_None)",
         "if (Py_IS_TYPE(found, Resolved))",
     ),
     "a session commits over what others changed": (
-        MOMENT,
+        HOT,
         SHORTCUTS,
         "PyObject_Vectorcall(commit_sets, args, 3, NULL)",
         "PyObject_Vectorcall(commit_sets, args, 2, NULL)",
@@ -78,25 +78,13 @@ BUGS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
         "(holder == me && PyDict_DelItem(holders, name) < 0)",
         "0",
     ),
-    "those that wait are not called": (
-        EXCLUSIVE,
-        SHORTCUTS,
-        "    if (PyDict_GET_SIZE(GET(queues, turns.waiting)))\n        return 0;",
-        "    if (0)\n        return 0;",
-    ),
-    "a newcomer overtakes those that wait": (
-        EXCLUSIVE,
-        SHORTCUTS,
-        "if (PyDict_GET_SIZE(GET(queues, turns.waiting)) == 0) {",
-        "if (1) {",
-    ),
     "a session can be used after its end": (
         MISUSE,
         SHORTCUTS,
         "    PUT(open, session.working, end);\n",
         "    Py_DECREF(end);\n",
     ),
-    "values may be too large": (MISUSE, SHORTCUTS, "PyBytes_GET_SIZE(data) > limit", "limit < 0"),
+    "values may be too large": (HOT, SHORTCUTS, "PyBytes_GET_SIZE(data) > limit", "limit < 0"),
     "a reference is kept": (
         KERNEL,
         SHORTCUTS,

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 import kvengine
@@ -42,6 +42,13 @@ PROGRAM = st.lists(st.tuples(st.lists(STEPS, max_size=8), ENDS, BETWEEN), min_si
 Entries = dict[str, tuple[Any, float | None]]
 Program = list[tuple[list[tuple[Any, ...]], str, str]]
 
+
+EXPIRY_LEFT: Program = [
+    ([("set", "a", 1, None), ("expire", 100.0), ("commit",), ("clear", "a")], "end", "nothing"),
+    ([("clear_all",)], "end", "nothing"),
+    ([("set", "a", 2, None)], "end", "nothing"),
+]
+"""An object that is absent and has an expiry all the same: too rare among random programs."""
 
 WRITES = ("set", "clear", "clear_all", "expire")
 
@@ -236,6 +243,8 @@ seen: Counter[str] = Counter()
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+@example(EXPIRY_LEFT, "os", True)
+@example(EXPIRY_LEFT, "sync", False)
 @given(program=PROGRAM, durability=st.sampled_from(["os", "sync"]), at_hand=st.booleans())
 def test_every_way_agrees_with_a_dict(
     benches: dict[str, Bench], program: Program, durability: str, at_hand: bool
