@@ -82,6 +82,21 @@ class ManualClock:
 class EngineClock:
     """``now`` for one life of an engine. Thread-safe."""
 
+    __slots__ = (
+        "_believed",
+        "_believed_at",
+        "_last",
+        "_lock",
+        "_max_step",
+        "_read",
+        "_source",
+        "_started_at",
+        "_unit",
+        "_until",
+        "last_trusted",
+        "opened",
+    )
+
     def __init__(self, source: Clock, max_step: int, *known: int, trusted: int = 0) -> None:
         """``max_step`` in microseconds; ``known``: the last times the database has seen.
 

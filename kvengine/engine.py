@@ -10,6 +10,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+from kvengine import shortcuts
 from kvengine.background.scheduler import Scheduler
 from kvengine.batch import (
     Batch,
@@ -25,7 +26,6 @@ from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
 from kvengine.names import END, Name, check_name, service_range
-from kvengine.objects import shortcuts
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.operations import install, statistics
 from kvengine.operations.close import close, forked

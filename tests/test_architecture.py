@@ -36,6 +36,7 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("F5 sessions", {"sessions"}),
     ("F5 objects", {"objects"}),
     ("F6 background", {"background"}),
+    ("F6 compiled shortcuts", {"shortcuts"}),
     ("F6 engine", {"snapshot", "engine"}),
     ("F6 asyncio", {"aio"}),
     ("F6 public names", {""}),

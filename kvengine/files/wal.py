@@ -31,6 +31,20 @@ class WalWriter:
     no file size, and an idle database stays small.
     """
 
+    __slots__ = (
+        "_allocated",
+        "_database_id",
+        "_file",
+        "_write",
+        "_writing",
+        "end",
+        "mark",
+        "number",
+        "path",
+        "salt",
+        "synced",
+    )
+
     def __init__(self, fs: FileSystem, directory: str, number: int, database_id: bytes) -> None:
         """Create file ``number``, empty, and make it durable in its directory."""
         self.number = number

@@ -16,7 +16,7 @@ record_of_sets: Callable[..., bytes] | None = None
 """The twin of `format.wal.record_of_sets`."""
 
 install: Callable[[dict[str, Any]], None] | None = None
-"""Puts the shortcuts in place (objects/shortcuts.py)."""
+"""Puts the shortcuts in place (shortcuts.py)."""
 
 if os.environ.get("KVENGINE_KERNEL", "on") != "off":
     with suppress(ImportError):

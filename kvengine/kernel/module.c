@@ -8,7 +8,7 @@ static PyMethodDef functions[] = {
      "The log record of a commit that sets entries of one object (format/wal.py)."},
     {"install", shortcuts_install, METH_O,
      "install(classes, /)\n--\n\n"
-     "Put the shortcuts in the place of the methods they stand for (objects/shortcuts.py)."},
+     "Put the shortcuts in the place of the methods they stand for (shortcuts.py)."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -148,23 +148,13 @@ static unsigned char *put_entries(unsigned char *to, PyObject *entries)
     return to;
 }
 
-PyObject *record_of_sets(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+PyObject *make_record(uint64_t stamp, PyObject *service_name, PyObject *key_name,
+                      PyObject *entries, uint64_t now, uint32_t salt, uint32_t mark,
+                      uint64_t synced)
 {
-    if (count != 8 || !PyDict_CheckExact(args[3])) {
-        PyErr_SetString(PyExc_TypeError, "record_of_sets takes eight arguments, the fourth a dict");
-        return NULL;
-    }
-    PyObject *entries = args[3];
-    uint64_t stamp = PyLong_AsUnsignedLongLong(args[0]);
-    uint64_t now = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[4]);
-    uint64_t salt = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[5]);
-    uint64_t mark = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[6]);
-    uint64_t synced = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[7]);
-    if (PyErr_Occurred())
-        return NULL;
     Py_ssize_t service_size, key_size;
-    const char *service = utf8(args[1], &service_size);
-    const char *key = service ? utf8(args[2], &key_size) : NULL;
+    const char *service = utf8(service_name, &service_size);
+    const char *key = service ? utf8(key_name, &key_size) : NULL;
     Py_ssize_t bound = key ? bound_of(entries) : -1;
     if (bound < 0)
         return NULL;
@@ -193,7 +183,24 @@ PyObject *record_of_sets(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
     little_endian(start, mark, 4);
     little_endian(start + 8, (uint64_t)(size - FRAME), 4);
     little_endian(start + 12, synced, 8);
-    uint32_t crc = ~crc_over(~(uint32_t)salt, start + CHECKED, (size_t)(size - CHECKED));
+    uint32_t crc = ~crc_over(~salt, start + CHECKED, (size_t)(size - CHECKED));
     little_endian(start + 4, crc, 4);
     return _PyBytes_Resize(&record, size) < 0 ? NULL : record;
+}
+
+PyObject *record_of_sets(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 8 || !PyDict_CheckExact(args[3])) {
+        PyErr_SetString(PyExc_TypeError, "record_of_sets takes eight arguments, the fourth a dict");
+        return NULL;
+    }
+    uint64_t stamp = PyLong_AsUnsignedLongLong(args[0]);
+    uint64_t now = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[4]);
+    uint64_t salt = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[5]);
+    uint64_t mark = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[6]);
+    uint64_t synced = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[7]);
+    if (PyErr_Occurred())
+        return NULL;
+    return make_record(stamp, args[1], args[2], args[3], now, (uint32_t)salt, (uint32_t)mark,
+                       synced);
 }

@@ -16,23 +16,9 @@
    a point is what the Python twin has noted there. */
 
 #include "kernel.h"
-#include <structmember.h>
 #include <string.h>
 
 #define MAX_NAME 65536 /* names.py */
-
-/* --- slots */
-
-typedef Py_ssize_t Slot;
-
-static inline PyObject **at(PyObject *object, Slot slot)
-{
-    return (PyObject **)((char *)object + slot);
-}
-
-#define GET(object, slot) (*at((PyObject *)(object), slot))
-#define PUT(object, slot, value) Py_XSETREF(*at((PyObject *)(object), slot), (value))
-#define INIT(object, slot, value) (*at((PyObject *)(object), slot) = Py_NewRef(value))
 
 static PyTypeObject *Session, *Working, *Over, *Context, *Codec, *VirtualObject, *Host, *Turns,
     *Serdes, *Bytes, *Json, *Resolved;
@@ -59,11 +45,6 @@ static inline int is_plain(PyObject *name)
 {
     return PyUnicode_CheckExact(name) && PyUnicode_IS_COMPACT_ASCII(name) &&
            PyUnicode_GET_LENGTH(name) <= MAX_NAME;
-}
-
-static inline PyObject *make(PyTypeObject *type)
-{
-    return type->tp_alloc(type, 0); /* all slots are NULL */
 }
 
 /* The Python method, with the arguments as they came. */
@@ -455,23 +436,6 @@ otherwise:
 
 /* --- install */
 
-static int slot_of(PyObject *type, const char *name, Slot *slot)
-{
-    PyObject *member = PyObject_GetAttrString(type, name);
-    if (!member)
-        return -1;
-    int found = Py_IS_TYPE(member, &PyMemberDescr_Type) &&
-                ((PyMemberDescrObject *)member)->d_member->type == T_OBJECT_EX;
-    if (found)
-        *slot = ((PyMemberDescrObject *)member)->d_member->offset;
-    else
-        PyErr_Format(PyExc_TypeError, "%R has no slot %s", type, name);
-    Py_DECREF(member);
-    return found ? 0 : -1;
-}
-
-typedef struct { PyTypeObject **type; const char *name; Slot *slot; } Wanted;
-
 static const Wanted WANTED[] = {
     {&Session, "_host", &session.host},
     {&Session, "_working", &session.working},
@@ -518,8 +482,6 @@ static const Wanted WANTED[] = {
     {&Over, "_name", &over_name},
 };
 
-typedef struct { const char *key; PyObject **place; } Given;
-
 static PyObject *Verbs, *SessionVerbs;
 
 static const Given GIVEN[] = {
@@ -534,8 +496,6 @@ static const Given GIVEN[] = {
     {"encode", &json_encode}, {"decode", &json_decode},
 };
 
-#define FAST(function) (PyCFunction)(void (*)(void))(function)
-
 static PyMethodDef METHODS[] = {
     {"object", FAST(make_object), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"session", FAST(make_session), METH_FASTCALL | METH_KEYWORDS, NULL},
@@ -544,26 +504,6 @@ static PyMethodDef METHODS[] = {
     {"get", FAST(get), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"set", FAST(set), METH_FASTCALL | METH_KEYWORDS, NULL},
 };
-
-/* `signatures` maps a method's name to its documentation, signature first. */
-static int replace(PyObject *type, PyMethodDef *method, PyObject **kept, PyObject *signatures)
-{
-    PyObject *found = PyObject_GetAttrString(type, method->ml_name);
-    if (!found)
-        return -1;
-    if (!PyFunction_Check(found)) {
-        PyErr_Format(PyExc_TypeError, "%R.%s is no Python method", type, method->ml_name);
-        Py_DECREF(found);
-        return -1;
-    }
-    Py_XSETREF(*kept, found);
-    PyObject *doc = PyDict_GetItemString(signatures, method->ml_name);
-    method->ml_doc = doc ? PyUnicode_AsUTF8(Py_NewRef(doc)) : NULL; /* lives as long as the class */
-    PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)type, method);
-    int failed = !descriptor || PyObject_SetAttrString(type, method->ml_name, descriptor) < 0;
-    Py_XDECREF(descriptor);
-    return failed ? -1 : 0;
-}
 
 static int intern_names(void)
 {
@@ -585,24 +525,18 @@ PyObject *shortcuts_install(PyObject *Py_UNUSED(module), PyObject *classes)
         PyErr_SetString(PyExc_TypeError, "classes must be a dict");
         return NULL;
     }
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(GIVEN); i++) {
-        PyObject *one = PyDict_GetItemString(classes, GIVEN[i].key);
-        if (!one)
-            return PyErr_Format(PyExc_KeyError, "%s", GIVEN[i].key);
-        Py_XSETREF(*GIVEN[i].place, Py_NewRef(one));
-    }
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(WANTED); i++)
-        if (slot_of((PyObject *)*WANTED[i].type, WANTED[i].name, WANTED[i].slot) < 0)
-            return NULL;
+    if (take_parts(classes, GIVEN, Py_ARRAY_LENGTH(GIVEN)) < 0 ||
+        find_slots(WANTED, Py_ARRAY_LENGTH(WANTED)) < 0 || commit_install(classes) < 0)
+        return NULL;
     PyObject *docs = PyDict_GetItemString(classes, "signatures");
     if (!docs || intern_names() < 0)
         return docs ? NULL : PyErr_Format(PyExc_KeyError, "signatures");
-    if (replace(Verbs, &METHODS[0], &long_object, docs) < 0 ||
-        replace((PyObject *)VirtualObject, &METHODS[1], &long_session, docs) < 0 ||
-        replace((PyObject *)Context, &METHODS[2], &long_enter, docs) < 0 ||
-        replace((PyObject *)Context, &METHODS[3], &long_exit, docs) < 0 ||
-        replace((PyObject *)Session, &METHODS[4], &long_get, docs) < 0 ||
-        replace(SessionVerbs, &METHODS[5], &long_set, docs) < 0)
+    if (replace_method(Verbs, &METHODS[0], &long_object, docs) < 0 ||
+        replace_method((PyObject *)VirtualObject, &METHODS[1], &long_session, docs) < 0 ||
+        replace_method((PyObject *)Context, &METHODS[2], &long_enter, docs) < 0 ||
+        replace_method((PyObject *)Context, &METHODS[3], &long_exit, docs) < 0 ||
+        replace_method((PyObject *)Session, &METHODS[4], &long_get, docs) < 0 ||
+        replace_method(SessionVerbs, &METHODS[5], &long_set, docs) < 0)
         return NULL;
     Py_RETURN_NONE;
 }

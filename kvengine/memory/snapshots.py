@@ -18,6 +18,18 @@ class Snapshots:
     and are made anew where an interrupt broke off a change of both.
     """
 
+    __slots__ = (
+        "_files",
+        "_forgotten",
+        "_held",
+        "_lock",
+        "_next",
+        "_stamps",
+        "_torn",
+        "newest",
+        "oldest",
+    )
+
     def __init__(self) -> None:
         self.newest = -1
         """The largest stamp of an open snapshot, -1 where none is open."""

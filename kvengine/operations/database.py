@@ -57,7 +57,7 @@ class Commit(msgspec.Struct, eq=False):
                 self.waiter.release()
 
 
-@dataclass
+@dataclass(slots=True)
 class Counters:
     """What `stats` counts since open."""
 
@@ -80,7 +80,7 @@ class Counters:
         self.background_errors += 1
 
 
-@dataclass
+@dataclass(slots=True)
 class Database:
     """One open database.
 

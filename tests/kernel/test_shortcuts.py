@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine import kernel
-from kvengine.objects import shortcuts
+from kvengine import kernel, shortcuts
 from kvengine.objects.virtual_object import VirtualObject
 from kvengine.sessions.context import SessionContext
 from kvengine.sessions.session import Over, Session
@@ -147,6 +146,22 @@ def long_ways(db: kvengine.Engine) -> None:
         state.set("a", 1)
 
 
+def beside_a_snapshot(db: kvengine.Engine) -> None:
+    with db.snapshot() as before:
+        value = before.get("bytes", "k", "a")
+        new = b"2" if value == b"1" else b"1"
+        with db.object("bytes", "k", serde="bytes").session() as state:
+            state.set("a", new)
+        assert before.get("bytes", "k", "a") == value
+        assert db.get("bytes", "k", "a") == new
+
+
+def new_names(db: kvengine.Engine) -> None:
+    with db.object("json", "k").session() as state:
+        state.set("new", 1)
+    db.clear("json", "k", "new")
+
+
 def given_up(db: kvengine.Engine) -> None:
     """A session whose block is dropped without an end."""
     block = db.object("json", "k").session()
@@ -157,6 +172,7 @@ USES: dict[str, Callable[[kvengine.Engine], None]] = {
     "json": lambda db: read_write(db, "json"),
     "bytes": lambda db: read_write(db, "bytes"),
     **{f.__name__: f for f in (fail_inside, conflict, refuse, damaged, long_ways, given_up)},
+    **{f.__name__: f for f in (beside_a_snapshot, new_names)},
 }
 
 

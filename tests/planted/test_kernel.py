@@ -21,6 +21,7 @@ EXCLUSIVE = ("tests/sessions/test_exclusive.py", "--timeout=20")
 HOT = ("tests/sessions/test_hot.py", "--timeout=20")
 MISUSE = ("tests/sessions/test_bad_use.py", "--timeout=20")
 KERNEL = ("tests/kernel",)
+COMMIT = "kernel/commit.c"
 RECORD = "kernel/record.c"
 SHORTCUTS = "kernel/shortcuts.c"
 
@@ -85,6 +86,37 @@ BUGS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
         "    Py_DECREF(end);\n",
     ),
     "values may be too large": (HOT, SHORTCUTS, "PyBytes_GET_SIZE(data) > limit", "limit < 0"),
+    "the expected version is ignored": (
+        KERNEL,
+        COMMIT,
+        "    if (expected != Py_None &&",
+        "    if (0 &&",
+    ),
+    "a snapshot sees what came later": (
+        KERNEL,
+        COMMIT,
+        "    PUT(state, object_state.prev, Py_NewRef(current));\n",
+        "",
+    ),
+    "two commits have one stamp": (HOT, COMMIT, "now > last ? now : last + 1", "now"),
+    "a commit is not in the log": (
+        KERNEL,
+        COMMIT,
+        "write(fd, PyBytes_AS_STRING(record), (size_t)size)",
+        "lseek(fd, size, SEEK_CUR) < 0 ? -1 : size",
+    ),
+    "a failed write is taken for done": (
+        KERNEL,
+        COMMIT,
+        "int failed = written < 0;",
+        "int failed = 0; if (written < 0) written = size;",
+    ),
+    "a state leaks": (
+        KERNEL,
+        COMMIT,
+        "    Py_XDECREF(state);\n    if (!otherwise)",
+        "    if (!otherwise)",
+    ),
     "a reference is kept": (
         KERNEL,
         SHORTCUTS,

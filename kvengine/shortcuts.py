@@ -7,12 +7,20 @@ every other, so the methods as written are what both do (kernel/shortcuts.c).
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable
 from typing import Any
 
 from kvengine import kernel
+from kvengine.clock import EngineClock
+from kvengine.files.wal import WalWriter
+from kvengine.fs.disk import DiskFile
+from kvengine.memory.memtable import Memtable, State
+from kvengine.memory.snapshots import Snapshots
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.objects.virtual_object import VirtualObject
+from kvengine.operations.database import Counters, Database
+from kvengine.operations.hot_committer import HotCommitter
 from kvengine.rows import Resolved
 from kvengine.serdes import json, registry
 from kvengine.serdes.codec import Codec
@@ -29,11 +37,13 @@ from kvengine.sessions.working import Working
 _CLASSES: tuple[type, ...] = (
     *(ObjectVerbs, VirtualObject, SessionContext, SessionVerbs, Session, Working, Over),
     *(Host, Turns, Codec, Serdes, BytesSerde, JSONSerde, Resolved),
+    *(HotCommitter, Database, Counters, WalWriter, EngineClock, Memtable, State, Snapshots),
+    DiskFile,
 )
 
 _METHODS: tuple[Callable[..., Any], ...] = (
     *(ObjectVerbs.object, VirtualObject.session, SessionContext.__enter__),
-    *(SessionContext.__exit__, Session.get, Session.set),
+    *(SessionContext.__exit__, Session.get, Session.set, HotCommitter._log_sets),
 )
 
 
@@ -46,6 +56,7 @@ def install() -> None:
         return
     parts: dict[str, Any] = {one.__name__: one for one in _CLASSES}
     parts["usual"], parts["entering"] = USUAL, ENTERING
+    parts["time_ns"] = time.time_ns
     parts["named"], parts["encode"], parts["decode"] = registry.named, json.encode, json.decode_any
     parts["signatures"] = {one.__name__: _signature(one) for one in _METHODS}
     try:
