@@ -220,13 +220,13 @@ static PyObject *log_sets(PyObject *self, PyObject *const *args, Py_ssize_t coun
         goto done;
     if (!Py_IS_TYPE(db, Database) || begun != Py_None)
         goto done;
+    long long now = now_of(GET(db, database.clock)); /* first: it may run Python code */
+    if (now < 0)
+        goto done;
     current = Py_XNewRef(PyDict_GetItemWithError(GET(active, memtable.states), name));
     if (!(known = usual(db, active, current, args[2])) || !(together = merged(known, entries)))
         goto done;
-    long long now = now_of(GET(db, database.clock));
     long long last = number(GET(db, database.last_stamp));
-    if (now < 0)
-        goto done;
     long long at_stamp = now > last ? now : last + 1;
     stamp = PyLong_FromLongLong(at_stamp);
     record = make_record((uint64_t)at_stamp, PyTuple_GET_ITEM(name, 0), PyTuple_GET_ITEM(name, 1),

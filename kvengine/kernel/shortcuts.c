@@ -8,7 +8,7 @@
 
    No object is laid out here. `install` takes the offsets of the slots of the Python
    classes, and the shortcuts read and write these; a class without such a slot is
-   refused with TypeError, and nothing is put in place.
+   refused with TypeError.
 
    Other threads run, and finalizers and signal handlers, only within calls of Python
    code: `known` and `commit_sets` of the host, and at each allocation of an object
@@ -137,11 +137,15 @@ static PyObject *make_session(PyObject *self, PyObject *const *args, Py_ssize_t 
 static int in_a_loop(void)
 {
     PyObject *asyncio = PyDict_GetItemWithError(modules, name_asyncio);
-    if (!asyncio)
+    if (!asyncio || asyncio == Py_None)
         return PyErr_Occurred() ? -1 : 0;
     PyObject *loop = PyObject_CallMethodNoArgs(asyncio, name_loop);
-    if (!loop)
-        return -1;
+    if (!loop) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+            return -1;
+        PyErr_Clear(); /* another thread is just importing it: no loop runs in this one */
+        return 0;
+    }
     int found = loop != Py_None;
     Py_DECREF(loop);
     return found;

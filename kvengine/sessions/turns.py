@@ -71,9 +71,11 @@ class Turns:
         """
         me = ref(turn)
         turn.thread = get_ident()
-        asyncio = modules.get("asyncio")  # imported or not, by whatever program this is
-        if asyncio is not None and asyncio._get_running_loop() is not None:
-            turn.task = asyncio.current_task()
+        # Imported or not, by whatever program this is; another thread may be just doing so.
+        asyncio = modules.get("asyncio")
+        running = getattr(asyncio, "_get_running_loop", None)
+        if running is not None and running() is not None:
+            turn.task = asyncio.current_task()  # type: ignore[union-attr]
         else:
             turn.task = None
         turn.call = None

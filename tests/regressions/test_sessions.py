@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 import enum
+import sys
 import threading
+import types
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -210,3 +212,21 @@ def test_changes_in_place_are_seen_by_the_session_beneath() -> None:
         assert kvengine.session_of(state).get("seen") == ["a"]
         assert kvengine.session_of(state).get_all() == {"seen": ["a"]}
         assert kvengine.session_of(state).state_keys() == ["seen"]
+
+
+@pytest.mark.parametrize("found", [types.ModuleType("asyncio"), None])
+def test_a_session_while_asyncio_is_imported(
+    found: types.ModuleType | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread imports asyncio just now: the module stands there with nothing in it yet.
+
+    Every session raised AttributeError for as long as that took.
+    """
+    with kvengine.open("/db", fs=MemoryFileSystem(), background="none") as db:
+        obj = db.object("S", "k")
+        monkeypatch.setitem(sys.modules, "asyncio", found)
+        for n in range(3):
+            with obj.session() as state:
+                state.set("n", n)
+        monkeypatch.undo()
+        assert obj.get("n") == 2
