@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
+from kvengine.clock import EngineClock, ManualClock
 from kvengine.fs import MemoryFileSystem
 
 
@@ -38,19 +38,20 @@ def test_a_snapshot_takes_its_layers_before_its_now(
     db.set("a", "1", "n", b"v")
     db.expire("a", "1", ttl=1)
     db.flush()
-    inner = db._db.clock
+    kind = type(db._db.clock)
+    original = kind.now
     reads = 0
 
     def time_passes_and_compaction_runs() -> None:
         clock.advance(2)
         db.compact()
 
-    def now() -> int:
+    def now(inner: EngineClock) -> int:
         nonlocal reads
-        found = type(inner).now(inner)
+        found = original(inner)
         reads += 1
         if reads == 1:
-            monkeypatch.setattr(inner, "now", lambda: type(inner).now(inner))
+            monkeypatch.setattr(kind, "now", original)
             other = threading.Thread(target=time_passes_and_compaction_runs)
             other.start()
             # Where the layers are taken under a lock, compaction waits for it.
@@ -59,7 +60,7 @@ def test_a_snapshot_takes_its_layers_before_its_now(
         return found
 
     others: list[threading.Thread] = []
-    monkeypatch.setattr(inner, "now", now)
+    monkeypatch.setattr(kind, "now", now)
     with db.snapshot() as snapshot:
         for other in others:
             other.join()

@@ -129,7 +129,7 @@ def test_a_finalizer_may_close_a_snapshot_at_any_time() -> None:
 
 
 @pytest.mark.parametrize("verb", ["set", "snapshot"])
-def test_a_call_from_within_a_commit_is_refused(verb: str) -> None:
+def test_a_call_from_within_a_commit_is_refused(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal handler that writes, or takes a snapshot, inside a commit gets an error.
 
     It waited for a lock that its own thread held, for ever.
@@ -140,16 +140,16 @@ def test_a_call_from_within_a_commit_is_refused(verb: str) -> None:
         refused: list[str] = []
         original = wal.sync
 
-        def handler() -> None:
+        def handler(_: object) -> None:
             try:
                 db.set("s", "k", "n", b"2") if verb == "set" else db.snapshot()
             except kvengine.KVEngineError as error:
                 refused.append(str(error))
             original()
 
-        wal.sync = handler  # type: ignore[method-assign]
-        db.set("s", "k", "n", b"1")
-        wal.sync = original  # type: ignore[method-assign]
+        with monkeypatch.context() as patch:
+            patch.setattr(type(wal), "sync", handler)
+            db.set("s", "k", "n", b"1")
         assert refused and "inside a commit" in refused[0]
         assert db.get("s", "k", "n") == b"1"
 
