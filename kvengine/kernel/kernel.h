@@ -36,6 +36,12 @@ static inline PyObject **at(PyObject *object, Slot slot)
 #define INIT(object, slot, value) (*at((PyObject *)(object), slot) = Py_NewRef(value))
 #define FAST(function) (PyCFunction)(void (*)(void))(function)
 
+/* Slots may be empty: somebody can delete an attribute. */
+static inline int is_a(PyObject *object, PyTypeObject *type)
+{
+    return object && Py_IS_TYPE(object, type);
+}
+
 /* An instance all of whose slots are NULL. */
 static inline PyObject *make(PyTypeObject *type)
 {

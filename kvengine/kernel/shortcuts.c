@@ -78,7 +78,7 @@ static PyObject *make_object(PyObject *self, PyObject *const *args, Py_ssize_t c
         goto otherwise;
     if (!(found = PyObject_GetAttr(self, name_host)))
         return NULL;
-    if (!Py_IS_TYPE(found, Host))
+    if (!is_a(found, Host))
         goto otherwise;
     if (named && args[2] != Py_None) {
         if (!(chosen = PyObject_CallOneArg(named_serde, args[2])))
@@ -86,7 +86,7 @@ static PyObject *make_object(PyObject *self, PyObject *const *args, Py_ssize_t c
     }
     else {
         PyObject *all = GET(found, host.serdes);
-        if (!Py_IS_TYPE(all, Serdes) || PyDict_GET_SIZE(GET(all, serdes.own)))
+        if (!is_a(all, Serdes) || PyDict_GET_SIZE(GET(all, serdes.own)))
             goto otherwise;
         chosen = Py_NewRef(GET(all, serdes.usual));
     }
@@ -246,9 +246,10 @@ static PyObject *enter(PyObject *self, PyObject *Py_UNUSED(none))
 {
     PyObject *home = GET(self, context.host), *queues;
     if (GET(self, context.session) != Py_None || GET(self, context.settings) != usual_settings ||
-        GET(self, context.kind) != Py_None || !Py_IS_TYPE(home, Host) ||
+        GET(self, context.kind) != Py_None || !is_a(home, Host) ||
+        !is_a(GET(self, context.codec), Codec) || !GET(self, context.retention) ||
         GET(home, host.known) == Py_None ||
-        !Py_IS_TYPE(queues = GET(home, host.turns), Turns))
+        !is_a(queues = GET(home, host.turns), Turns))
         return long_way(long_enter, self, NULL, 0, NULL);
     int loop = in_a_loop();
     if (loop < 0)
@@ -262,7 +263,7 @@ static PyObject *enter(PyObject *self, PyObject *Py_UNUSED(none))
     PyObject *result = NULL;
     PyObject *found = PyObject_CallOneArg(GET(home, host.known), name_of(self));
     if (found) {
-        if (Py_IS_TYPE(found, Resolved) && GET(found, resolved.expires_at) == Py_None)
+        if (is_a(found, Resolved) && GET(found, resolved.expires_at) == Py_None)
             result = begin(self, found);
         else
             result = PyObject_CallMethodNoArgs(self, name_begin);
@@ -277,7 +278,7 @@ static PyObject *enter(PyObject *self, PyObject *Py_UNUSED(none))
 static int are_sets(PyObject *state)
 {
     PyObject *changes = GET(state, working.changes), *name, *value;
-    if (!PyDict_CheckExact(changes) || GET(state, working.cleared) != Py_False ||
+    if (!is_a(changes, &PyDict_Type) || GET(state, working.cleared) != Py_False ||
         GET(state, working.ttls) != Py_None || GET(state, working.expire) != Py_None)
         return 0;
     Py_ssize_t position = 0;
@@ -290,7 +291,7 @@ static int are_sets(PyObject *state)
 static int unchanged(PyObject *state)
 {
     PyObject *changes = GET(state, working.changes);
-    return PyDict_CheckExact(changes) && !PyDict_GET_SIZE(changes) &&
+    return is_a(changes, &PyDict_Type) && !PyDict_GET_SIZE(changes) &&
            GET(state, working.cleared) == Py_False && GET(state, working.expire) == Py_None;
 }
 
@@ -298,11 +299,11 @@ static int unchanged(PyObject *state)
 static int finish(PyObject *open)
 {
     PyObject *state = GET(open, session.working), *home = GET(open, session.host);
-    if (GET(open, session.state) == Py_None && Py_IS_TYPE(state, Working)) {
+    if (GET(open, session.state) == Py_None && is_a(state, Working)) {
         if (unchanged(state))
             return 0;
         PyObject *commit_sets = GET(home, host.commit_sets);
-        if (commit_sets != Py_None && GET(open, session.settings) == usual_settings &&
+        if (commit_sets != Py_None && GET(state, working.version) && GET(open, session.settings) == usual_settings &&
             are_sets(state)) {
             PyObject *args[] = {GET(GET(open, session.codec), codec.name),
                                 GET(state, working.changes), GET(state, working.version)};
@@ -340,9 +341,11 @@ static int leave(PyObject *self, PyObject *open)
 static PyObject *leave_block(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *open = GET(self, context.session), *home = GET(self, context.host);
-    if (count != 3 || !Py_IS_TYPE(open, Session) || args[0] != Py_None ||
-        GET(self, context.settings) != usual_settings || !Py_IS_TYPE(home, Host) ||
-        !Py_IS_TYPE(GET(home, host.turns), Turns))
+    if (count != 3 || !is_a(open, Session) || args[0] != Py_None ||
+        GET(self, context.settings) != usual_settings || !is_a(home, Host) ||
+        !is_a(GET(self, context.codec), Codec) || GET(open, session.host) != home ||
+        GET(open, session.codec) != GET(self, context.codec) ||
+        !is_a(GET(home, host.turns), Turns))
         return long_way(long_exit, self, args, count, NULL);
     Py_INCREF(open);
     PyObject *result = NULL;
@@ -364,7 +367,9 @@ static PyObject *leave_block(PyObject *self, PyObject *const *args, Py_ssize_t c
 static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
     PyObject *state = GET(self, session.working);
-    if (count < 1 || count > 2 || keywords || !is_plain(args[0]) || !Py_IS_TYPE(state, Working) ||
+    if (count < 1 || count > 2 || keywords || !is_plain(args[0]) || !is_a(state, Working) ||
+        !is_a(GET(state, working.changes), &PyDict_Type) ||
+        !is_a(GET(state, working.base), &PyDict_Type) || !is_a(GET(self, session.codec), Codec) ||
         GET(self, session.state) != Py_None)
         goto otherwise;
     PyObject *data = PyDict_GetItemWithError(GET(state, working.changes), args[0]);
@@ -399,7 +404,7 @@ static PyObject *encoded(PyObject *serde, PyObject *value)
 {
     if (Py_IS_TYPE(serde, Bytes))
         return PyBytes_CheckExact(value) ? Py_NewRef(value) : NULL;
-    if (!Py_IS_TYPE(serde, Json) || !(PyUnicode_CheckExact(value) || PyLong_CheckExact(value) ||
+    if (!is_a(serde, Json) || !(PyUnicode_CheckExact(value) || PyLong_CheckExact(value) ||
                                       PyBool_Check(value) || value == Py_None))
         return NULL;
     PyObject *data = PyObject_CallOneArg(json_encode, value);
@@ -411,10 +416,10 @@ static PyObject *encoded(PyObject *serde, PyObject *value)
 static PyObject *set(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
     PyObject *state = GET(self, session.working), *home = GET(self, session.host);
-    if (count != 2 || keywords || !is_plain(args[0]) || !Py_IS_TYPE(state, Working) ||
+    if (count != 2 || keywords || !is_plain(args[0]) || !is_a(state, Working) ||
         GET(self, session.settings) != usual_settings || GET(state, working.ttls) != Py_None ||
-        GET(self, session.state) != Py_None || !PyDict_CheckExact(GET(state, working.changes)) ||
-        !Py_IS_TYPE(home, Host))
+        GET(self, session.state) != Py_None || !is_a(GET(state, working.changes), &PyDict_Type) ||
+        !is_a(home, Host) || !is_a(GET(self, session.codec), Codec))
         goto otherwise;
     PyObject *data = encoded(GET(GET(self, session.codec), codec.serde), args[1]);
     if (!data) {

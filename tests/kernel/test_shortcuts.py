@@ -230,3 +230,29 @@ import kvengine.engine
     )
     assert done.returncode
     assert "KVENGINE_KERNEL=off" in done.stderr
+
+
+@pytest.mark.parametrize("victim", ["session", "working", "block"])
+def test_a_deleted_attribute_is_no_crash(db: kvengine.Engine, victim: str) -> None:
+    """Whoever deletes what is private gets an exception from Python, not a dead process."""
+    kinds = {"session": Session, "working": Working, "block": SessionContext}
+    for slot in kinds[victim].__struct_fields__:
+        for when in ("before", "after"):
+            block = db.object("json", "k").session()
+            with suppress(AttributeError, kvengine.KVEngineError, TypeError):
+                if victim == "block" and when == "before":
+                    delattr(block, slot)
+                with block as state:
+                    one = {"session": state, "working": state._working, "block": block}[victim]
+                    if when == "after":
+                        state.set("a", 1)
+                    with suppress(AttributeError):
+                        delattr(one, slot)
+                    for use in (
+                        lambda s: s.get("a"),
+                        lambda s: s.get("x"),
+                        lambda s: s.set("a", 2),
+                    ):
+                        with suppress(AttributeError, kvengine.KVEngineError, TypeError):
+                            use(state)
+            db._host.forget_turns()

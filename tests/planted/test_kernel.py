@@ -63,8 +63,8 @@ BUGS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "the expiry of an object is not seen": (
         HOT,
         SHORTCUTS,
-        "if (Py_IS_TYPE(found, Resolved) && GET(found, resolved.expires_at) == Py_None)",
-        "if (Py_IS_TYPE(found, Resolved))",
+        "if (is_a(found, Resolved) && GET(found, resolved.expires_at) == Py_None)",
+        "if (is_a(found, Resolved))",
     ),
     "a session commits over what others changed": (
         HOT,
