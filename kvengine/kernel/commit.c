@@ -100,12 +100,13 @@ static int append(PyObject *log, PyObject *record)
 }
 
 /* Step 3: the state becomes what readers see. */
-static int show(PyObject *db, PyObject *active, PyObject *name, PyObject *state, PyObject *current)
+static int show(PyObject *db, PyObject *active, PyObject *name, PyObject *state)
 {
     PyObject *open = GET(db, database.snapshots);
-    if (number(GET(open, snapshots.newest)) < 0)
+    if (number(GET(open, snapshots.newest)) < 0) {
+        PUT(state, object_state.prev, Py_NewRef(Py_None));
         return PyDict_SetItem(GET(active, memtable.states), name, state);
-    PUT(state, object_state.prev, Py_NewRef(current));
+    }
     PyObject *states = PyDict_New();
     PyObject *done = NULL;
     if (states && PyDict_SetItem(states, name, state) == 0)
@@ -142,7 +143,9 @@ static PyObject *broken_off(PyObject *self, PyObject *log)
     return NULL;
 }
 
-static PyObject *state_of(PyObject *stamp, PyObject *together)
+/* Over `current`, which an open snapshot may see: also where an interrupt lets it be published
+   by another way than `show`. */
+static PyObject *state_of(PyObject *stamp, PyObject *together, PyObject *current)
 {
     PyObject *full = make(Resolved), *state = full ? make(State) : NULL;
     if (!state) {
@@ -156,14 +159,14 @@ static PyObject *state_of(PyObject *stamp, PyObject *together)
     INIT(full, resolved.soonest, Py_None);
     INIT(state, object_state.rows, Py_None);
     INIT(state, object_state.version, stamp);
-    INIT(state, object_state.prev, Py_None);
+    INIT(state, object_state.prev, current);
     *at(state, object_state.full) = full;
     return state;
 }
 
 /* Steps 2 and 3; -1 with an exception that `_broken_off` has to see. */
 static int land(PyObject *self, PyObject *db, PyObject *active, PyObject *log, PyObject *name,
-                PyObject *stamp, PyObject *record, PyObject *state, PyObject *current)
+                PyObject *stamp, PyObject *record, PyObject *state)
 {
     PyObject *begun = PyTuple_Pack(4, name, state, active, GET(log, wal.end));
     if (!begun)
@@ -173,7 +176,7 @@ static int land(PyObject *self, PyObject *db, PyObject *active, PyObject *log, P
     if (failed || append(log, record) < 0)
         return -1;
     PUT(db, database.last_stamp, Py_NewRef(stamp));
-    if (show(db, active, name, state, current) < 0)
+    if (show(db, active, name, state) < 0)
         return -1;
     PUT(db, database.published, Py_NewRef(stamp));
     if (count_commit(db) < 0)
@@ -221,8 +224,10 @@ static PyObject *log_sets(PyObject *self, PyObject *const *args, Py_ssize_t coun
     if (!Py_IS_TYPE(db, Database) || begun != Py_None)
         goto done;
     long long now = now_of(GET(db, database.clock)); /* first: it may run Python code */
-    if (now < 0)
+    if (now < 0) {
+        otherwise = !PyErr_Occurred(); /* what a signal handler raised goes on */
         goto done;
+    }
     current = Py_XNewRef(PyDict_GetItemWithError(GET(active, memtable.states), name));
     if (!(known = usual(db, active, current, args[2])) || !(together = merged(known, entries)))
         goto done;
@@ -234,10 +239,10 @@ static PyObject *log_sets(PyObject *self, PyObject *const *args, Py_ssize_t coun
                          (uint32_t)number(GET(log, wal.salt)), (uint32_t)number(GET(log, wal.mark)),
                          (uint64_t)number(GET(log, wal.synced)));
     if (!stamp || !record || PyBytes_GET_SIZE(record) - FRAME > number(limit) ||
-        !(state = state_of(stamp, together)))
+        !(state = state_of(stamp, together, current)))
         goto done;
     otherwise = 0; /* from here on something has happened */
-    if (land(self, db, active, log, name, stamp, record, state, current) < 0)
+    if (land(self, db, active, log, name, stamp, record, state) < 0)
         broken_off(self, log);
     else
         result = Py_NewRef(stamp);

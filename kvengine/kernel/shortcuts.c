@@ -357,6 +357,8 @@ static PyObject *leave_block(PyObject *self, PyObject *const *args, Py_ssize_t c
             result = Py_NewRef(Py_None);
         else if (left == 0)
             result = PyObject_CallMethodNoArgs(self, name_leave);
+        else
+            leave_with_error(self);
     }
     Py_DECREF(open);
     return result;

@@ -122,3 +122,24 @@ def test_a_commit_over_the_limit_is_refused(tmp_path: Path) -> None:
             db.set("S", "k", "a", b"x" * 1000)
         assert db.get("S", "k", "a") == b"1"
         assert db.set("S", "k", "a", b"x" * 900)
+
+
+def test_an_interrupted_commit_keeps_what_a_snapshot_saw(tmp_path: Path) -> None:
+    """The state noted before the write lacked the one before it: the snapshot lost its object."""
+    with begun(tmp_path) as db:
+        db.set("S", "k", "a", b"2")
+        wal = db._db.wal
+        assert wal is not None
+        with db.snapshot() as before:
+            write = wal._write
+
+            def interrupted(data: bytes) -> None:
+                write(data)
+                wal._write = write
+                raise KeyboardInterrupt
+
+            wal._write = interrupted
+            wal._allocated = wal.end
+            with pytest.raises(KeyboardInterrupt):
+                db.set("S", "k", "a", b"3")
+            assert (db.get("S", "k", "a"), before.get("S", "k", "a")) == (b"3", b"2")

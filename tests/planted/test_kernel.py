@@ -95,8 +95,8 @@ BUGS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "a snapshot sees what came later": (
         KERNEL,
         COMMIT,
-        "    PUT(state, object_state.prev, Py_NewRef(current));\n",
-        "",
+        "INIT(state, object_state.prev, current);",
+        "INIT(state, object_state.prev, Py_None);",
     ),
     "two commits have one stamp": (HOT, COMMIT, "now > last ? now : last + 1", "now"),
     "a commit is not in the log": (
