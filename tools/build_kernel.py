@@ -15,7 +15,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-SOURCES = ("module.c", "slots.c", "record.c", "commit.c", "shortcuts.c")
+SOURCES = ("module.c", "slots.c", "errors.c", "record.c", "commit.c", "shortcuts.c")
 FLAGS = ("-O2", "-fPIC", "-Wno-deprecated-declarations")
 SECONDS = 300
 

@@ -130,16 +130,11 @@ static int count_commit(PyObject *db)
 /* Hand the exception to `_broken_off`, which raises what is to be raised. */
 static PyObject *broken_off(PyObject *self, PyObject *log)
 {
-    PyObject *kind, *error, *traceback;
-    PyErr_Fetch(&kind, &error, &traceback);
-    PyErr_NormalizeException(&kind, &error, &traceback);
-    if (traceback)
-        PyException_SetTraceback(error, traceback);
-    PyObject *none = PyObject_CallMethodObjArgs(self, name_broken, error, log, NULL);
+    Handling handling;
+    begin_handling(&handling);
+    PyObject *none = PyObject_CallMethodObjArgs(self, name_broken, handling.error, log, NULL);
+    end_handling(&handling, none != NULL);
     Py_XDECREF(none);
-    Py_XDECREF(kind);
-    Py_XDECREF(error);
-    Py_XDECREF(traceback);
     return NULL;
 }
 
@@ -195,7 +190,7 @@ static PyObject *merged(PyObject *known, PyObject *entries)
     return together;
 }
 
-/* What is known of the object, where this is the usual commit into it. Borrowed. */
+/* What is known of the object, where this is the usual commit into it; NULL otherwise. */
 static PyObject *usual(PyObject *db, PyObject *active, PyObject *current, PyObject *expected)
 {
     PyObject *known = current ? GET(current, object_state.full) : NULL;
@@ -206,15 +201,15 @@ static PyObject *usual(PyObject *db, PyObject *active, PyObject *current, PyObje
     if (expected != Py_None &&
         !(PyLong_CheckExact(expected) && number(expected) == number(GET(known, resolved.version))))
         return NULL;
-    return PyDict_GET_SIZE(GET(known, resolved.entries)) <= SMALL_ROW ? known : NULL;
+    return PyDict_GET_SIZE(GET(known, resolved.entries)) <= SMALL_ROW ? Py_NewRef(known) : NULL;
 }
 
 static PyObject *log_sets(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *db = NULL, *begun = NULL, *limit = NULL, *current = NULL, *together = NULL;
-    PyObject *stamp = NULL, *record = NULL, *state = NULL, *known, *result = NULL;
+    PyObject *stamp = NULL, *record = NULL, *state = NULL, *known = NULL, *result = NULL;
     int otherwise = 1;
-    if (count != 5 || !PyTuple_CheckExact(args[0]) || !PyDict_CheckExact(args[1]) ||
+    if (count != 5 || !PyTuple_CheckExact(args[0]) || PyTuple_GET_SIZE(args[0]) != 2 || !PyDict_CheckExact(args[1]) ||
         !Py_IS_TYPE(args[3], Memtable) || !Py_IS_TYPE(args[4], WalWriter))
         goto done;
     PyObject *name = args[0], *entries = args[1], *active = args[3], *log = args[4];
@@ -251,6 +246,7 @@ done:
     Py_XDECREF(begun);
     Py_XDECREF(limit);
     Py_XDECREF(current);
+    Py_XDECREF(known);
     Py_XDECREF(together);
     Py_XDECREF(stamp);
     Py_XDECREF(record);

@@ -56,6 +56,17 @@ int find_slots(const Wanted *wanted, size_t count);
    documentation, signature first. */
 int replace_method(PyObject *type, PyMethodDef *method, PyObject **kept, PyObject *signatures);
 
+/* --- errors.c: the exception that is set becomes the one being handled, as in a Python
+   `except` or `finally`, so that what is raised meanwhile has it as its context */
+
+typedef struct {
+    PyObject *error, *outer;
+} Handling;
+
+void begin_handling(Handling *handling);
+/* `again`: raise it once more; else it is over, and another may be set. */
+void end_handling(Handling *handling, int again);
+
 /* --- record.c */
 
 void record_setup(void);

@@ -12,16 +12,37 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* What the kernel knows of the Python classes is the process's, so it serves one interpreter,
+   once; in every other, and where its module is imported anew, there is none. */
+static int begin(PyObject *Py_UNUSED(module))
+{
+    static int begun;
+    if (begun || PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "the kernel serves the main interpreter, once");
+        return -1;
+    }
+    begun = 1;
+    record_setup();
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, begin},
+#ifdef Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_kernel",
     .m_doc = "Compiled twins of what sessions and commits do most.",
-    .m_size = -1,
     .m_methods = functions,
+    .m_slots = slots,
 };
 
 PyMODINIT_FUNC PyInit__kernel(void)
 {
-    record_setup();
-    return PyModule_Create(&definition);
+    return PyModuleDef_Init(&definition);
 }

@@ -139,15 +139,19 @@ static int in_a_loop(void)
     PyObject *asyncio = PyDict_GetItemWithError(modules, name_asyncio);
     if (!asyncio || asyncio == Py_None)
         return PyErr_Occurred() ? -1 : 0;
-    PyObject *loop = PyObject_CallMethodNoArgs(asyncio, name_loop);
-    if (!loop) {
+    Py_INCREF(asyncio);
+    PyObject *running = PyObject_GetAttr(asyncio, name_loop);
+    Py_DECREF(asyncio);
+    if (!running) {
         if (!PyErr_ExceptionMatches(PyExc_AttributeError))
             return -1;
         PyErr_Clear(); /* another thread is just importing it: no loop runs in this one */
         return 0;
     }
-    int found = loop != Py_None;
-    Py_DECREF(loop);
+    PyObject *loop = running == Py_None ? Py_NewRef(Py_None) : PyObject_CallNoArgs(running);
+    int found = loop ? loop != Py_None : -1;
+    Py_DECREF(running);
+    Py_XDECREF(loop);
     return found;
 }
 
@@ -198,17 +202,11 @@ static int give_back(PyObject *self, PyObject *queues)
 
 static PyObject *leave_with_error(PyObject *self)
 {
-    PyObject *kind, *error, *traceback;
-    PyErr_Fetch(&kind, &error, &traceback);
+    Handling handling;
+    begin_handling(&handling);
     PyObject *done = PyObject_CallMethodNoArgs(self, name_leave);
-    if (!done) {
-        Py_XDECREF(kind);
-        Py_XDECREF(error);
-        Py_XDECREF(traceback);
-        return NULL;
-    }
-    Py_DECREF(done);
-    PyErr_Restore(kind, error, traceback);
+    end_handling(&handling, done != NULL);
+    Py_XDECREF(done);
     return NULL;
 }
 
@@ -244,24 +242,26 @@ static PyObject *begin(PyObject *self, PyObject *found)
 
 static PyObject *enter(PyObject *self, PyObject *Py_UNUSED(none))
 {
-    PyObject *home = GET(self, context.host), *queues;
+    PyObject *home = GET(self, context.host), *queues, *known;
     if (GET(self, context.session) != Py_None || GET(self, context.settings) != usual_settings ||
         GET(self, context.kind) != Py_None || !is_a(home, Host) ||
         !is_a(GET(self, context.codec), Codec) || !GET(self, context.retention) ||
-        GET(home, host.known) == Py_None ||
+        !(known = GET(home, host.known)) || known == Py_None ||
         !is_a(queues = GET(home, host.turns), Turns))
         return long_way(long_enter, self, NULL, 0, NULL);
     int loop = in_a_loop();
     if (loop < 0)
         return NULL;
-    int taken = loop ? 0 : take(self, queues);
-    if (taken < 0)
-        return NULL;
-    if (!taken)
+    if (loop || GET(self, context.session) != Py_None) /* asking may have run Python code */
         return long_way(long_enter, self, NULL, 0, NULL);
     PUT(self, context.session, Py_NewRef(entering));
+    int taken = take(self, queues);
+    if (taken <= 0) {
+        PUT(self, context.session, Py_NewRef(Py_None));
+        return taken < 0 ? NULL : long_way(long_enter, self, NULL, 0, NULL);
+    }
     PyObject *result = NULL;
-    PyObject *found = PyObject_CallOneArg(GET(home, host.known), name_of(self));
+    PyObject *found = PyObject_CallOneArg(known, name_of(self));
     if (found) {
         if (is_a(found, Resolved) && GET(found, resolved.expires_at) == Py_None)
             result = begin(self, found);
@@ -303,8 +303,8 @@ static int finish(PyObject *open)
         if (unchanged(state))
             return 0;
         PyObject *commit_sets = GET(home, host.commit_sets);
-        if (commit_sets != Py_None && GET(state, working.version) && GET(open, session.settings) == usual_settings &&
-            are_sets(state)) {
+        if (commit_sets && commit_sets != Py_None && GET(state, working.version) &&
+            GET(open, session.settings) == usual_settings && are_sets(state)) {
             PyObject *args[] = {GET(GET(open, session.codec), codec.name),
                                 GET(state, working.changes), GET(state, working.version)};
             Py_INCREF(state);
@@ -338,15 +338,16 @@ static int leave(PyObject *self, PyObject *open)
     return give_back(self, queues);
 }
 
-static PyObject *leave_block(PyObject *self, PyObject *const *args, Py_ssize_t count)
+static PyObject *leave_block(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                             PyObject *keywords)
 {
     PyObject *open = GET(self, context.session), *home = GET(self, context.host);
-    if (count != 3 || !is_a(open, Session) || args[0] != Py_None ||
+    if (count != 3 || keywords || !is_a(open, Session) || args[0] != Py_None ||
         GET(self, context.settings) != usual_settings || !is_a(home, Host) ||
         !is_a(GET(self, context.codec), Codec) || GET(open, session.host) != home ||
         GET(open, session.codec) != GET(self, context.codec) ||
         !is_a(GET(home, host.turns), Turns))
-        return long_way(long_exit, self, args, count, NULL);
+        return long_way(long_exit, self, args, count, keywords);
     Py_INCREF(open);
     PyObject *result = NULL;
     if (finish(open) < 0)
@@ -390,7 +391,9 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     if (kind == Bytes)
         return Py_NewRef(data);
     if (kind == Json) {
+        Py_INCREF(data);
         PyObject *value = PyObject_CallOneArg(json_decode, data);
+        Py_DECREF(data);
         if (value || !PyErr_ExceptionMatches(PyExc_Exception))
             return value;
         PyErr_Clear(); /* the long way says which entry it is */
@@ -404,7 +407,7 @@ otherwise:
 /* The value as it is stored; NULL without an exception: the long way knows. */
 static PyObject *encoded(PyObject *serde, PyObject *value)
 {
-    if (Py_IS_TYPE(serde, Bytes))
+    if (is_a(serde, Bytes))
         return PyBytes_CheckExact(value) ? Py_NewRef(value) : NULL;
     if (!is_a(serde, Json) || !(PyUnicode_CheckExact(value) || PyLong_CheckExact(value) ||
                                       PyBool_Check(value) || value == Py_None))
@@ -511,7 +514,7 @@ static PyMethodDef METHODS[] = {
     {"object", FAST(make_object), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"session", FAST(make_session), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"__enter__", enter, METH_NOARGS, NULL},
-    {"__exit__", FAST(leave_block), METH_FASTCALL, NULL},
+    {"__exit__", FAST(leave_block), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"get", FAST(get), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"set", FAST(set), METH_FASTCALL | METH_KEYWORDS, NULL},
 };

@@ -143,3 +143,37 @@ def test_an_interrupted_commit_keeps_what_a_snapshot_saw(tmp_path: Path) -> None
             with pytest.raises(KeyboardInterrupt):
                 db.set("S", "k", "a", b"3")
             assert (db.get("S", "k", "a"), before.get("S", "k", "a")) == (b"3", b"2")
+
+
+def test_what_is_raised_while_the_clock_is_read_goes_on(tmp_path: Path) -> None:
+    """A signal handler's TimeoutError there was dropped, and the commit was made all the same."""
+    with begun(tmp_path) as db:
+        clock = db._db.clock
+        read = clock._read
+
+        def late() -> int:
+            clock._read = read
+            raise TimeoutError("raised by a signal handler")
+
+        clock._read = late
+        with pytest.raises(TimeoutError):
+            db.set("S", "k", "a", b"2")
+        assert db.get("S", "k", "a") == b"1"
+        db.set("S", "k", "a", b"3")
+        assert db.get("S", "k", "a") == b"3"
+
+
+def test_a_failed_write_tells_what_failed(tmp_path: Path) -> None:
+    """WriteFailed has the system's error as its cause and as its context, as from Python."""
+    with begun(tmp_path) as db:
+        wal = db._db.wal
+        assert wal is not None
+        sound = wal._file._fd  # type: ignore[attr-defined]
+        broken = os.open(wal.path, os.O_RDONLY)
+        wal._file._fd = broken  # type: ignore[attr-defined]
+        with pytest.raises(kvengine.WriteFailed) as caught:
+            db.set("S", "k", "a", b"2")
+        assert isinstance(caught.value.__cause__, OSError)
+        assert caught.value.__context__ is caught.value.__cause__
+        wal._file._fd = sound  # type: ignore[attr-defined]
+        os.close(broken)

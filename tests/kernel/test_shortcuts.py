@@ -9,6 +9,7 @@ import gc
 import inspect
 import subprocess
 import sys
+import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -256,3 +257,80 @@ def test_a_deleted_attribute_is_no_crash(db: kvengine.Engine, victim: str) -> No
                         with suppress(AttributeError, kvengine.KVEngineError, TypeError):
                             use(state)
             db._host.forget_turns()
+
+
+def test_the_end_of_a_block_takes_its_arguments_by_name(db: kvengine.Engine) -> None:
+    block = db.object("json", "k").session()
+    block.__enter__().set("a", 7)
+    block.__exit__(kind=None, error=None, traceback=None)
+    assert db.object("json", "k").get("a") == 7
+
+
+def test_a_block_is_entered_once_whoever_runs_meanwhile(db: kvengine.Engine) -> None:
+    """A finalizer that enters the same block just then is refused: it got a second session."""
+    block = db.object("json", "k").session()
+    found: list[Any] = []
+
+    class Late:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            with suppress(kvengine.SessionError):
+                found.append(block.__enter__())
+
+    threshold = gc.get_threshold()
+    gc.collect()
+    gc.disable()
+    Late()
+    gc.set_threshold(1)  # from here on the collector runs at the next thing it tracks
+    gc.enable()
+    try:
+        found.append(block.__enter__())
+    except kvengine.SessionError:
+        pass
+    finally:
+        gc.set_threshold(*threshold)
+    assert len(found) == 1
+    block.__exit__(None, None, None)
+    assert len(db._host.turns) == 0
+
+
+def test_an_error_at_the_end_keeps_the_one_before_it(
+    db: kvengine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conflict, and then an interrupt while the turn is given back: both are told."""
+
+    def interrupted(block: SessionContext[Any]) -> None:
+        db._host.turns.leave(block._codec.name, block)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        with db.object("json", "k").session() as state:
+            state.set("a", 2)
+            db.set("json", "k", "a", b"3")
+            monkeypatch.setattr(SessionContext, "_leave", interrupted)
+    assert isinstance(caught.value.__context__, kvengine.VersionConflict)
+
+
+def test_only_the_main_interpreter_has_it() -> None:
+    """A sub-interpreter in the same process runs in plain Python, and spoils nothing here."""
+    interpreters = pytest.importorskip("_xxsubinterpreters")
+    script = """
+import _xxsubinterpreters, kvengine
+db = kvengine.open({place!r}, background="none", durability="os")
+one = _xxsubinterpreters.create(isolated=False)
+_xxsubinterpreters.run_string(one, "import kvengine.engine\\n"
+    "assert not kvengine.kernel.COMPILED")
+_xxsubinterpreters.destroy(one)
+with db.object("S", "k").session() as state:
+    state.set("a", 1)
+with db.object("S", "k").session() as state:
+    assert state.get("a") == 1
+print("sound", kvengine.kernel.COMPILED)
+"""
+    del interpreters
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, "-c", script.format(place=place)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.stdout == "sound True\n", done.stderr
