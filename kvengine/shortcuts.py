@@ -1,7 +1,7 @@
 """Puts the compiled shortcuts in the place of the methods they stand for.
 
 A shortcut does the usual case of a verb in C and calls the Python method for
-every other, so the methods as written are what both do (kernel/shortcuts.c).
+every other, so the methods as written are what both do (kernel/module.c).
 """
 
 from __future__ import annotations

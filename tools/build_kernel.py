@@ -15,7 +15,17 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-SOURCES = ("module.c", "slots.c", "errors.c", "record.c", "commit.c", "shortcuts.c")
+SOURCES = (
+    "module",
+    "layout",
+    "methods",
+    "errors",
+    "record",
+    "handles",
+    "block",
+    "session",
+    "commit",
+)
 FLAGS = ("-O2", "-fPIC", "-Wno-deprecated-declarations")
 SECONDS = 300
 
@@ -52,7 +62,7 @@ def build(folder: Path) -> Path:
         *FLAGS,
         *shared,
         f"-I{sysconfig.get_path('include')}",
-        *(str(folder / each) for each in SOURCES),
+        *(str(folder / f"{each}.c") for each in SOURCES),
         "-o",
         str(made),
     ]

@@ -6,28 +6,14 @@
    interrupts it but a signal while the write waits; what a broken write has left is
    settled by `_broken_off`, as there. */
 
-#include "kernel.h"
+#include "methods.h"
 #include <errno.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { SMALL_ROW = 64, FRAME = 20 }; /* memory/memtable.py; format/record.py */
 
-static PyTypeObject *Database, *Memtable, *State, *Resolved, *WalWriter, *EngineClock, *Snapshots,
-    *Counters, *DiskFile;
-static PyObject *HotCommitter, *time_ns, *long_log;
-
-static struct { Slot pending, failed, clock, last_stamp, snapshots, published, counters; } database;
-static struct { Slot states, has_tombstones; } memtable;
-static struct { Slot rows, version, prev, full; } object_state;
-static struct { Slot version, expires_at, entries, ttls, soonest; } resolved;
-static struct { Slot end, synced, allocated, salt, mark, writing, file; } wal;
-static struct { Slot read, last, until; } engine_clock;
-static struct { Slot newest, oldest; } snapshots;
-static Slot commits, descriptor;
-
-static PyObject *name_db, *name_begun, *name_max, *name_now, *name_put, *name_broken, *name_publish,
-    *name_rest;
+static PyObject *long_log;
 
 static inline long long number(PyObject *value)
 {
@@ -38,14 +24,14 @@ static inline long long number(PyObject *value)
 static long long now_of(PyObject *clock)
 {
     struct timespec found;
-    if (GET(clock, engine_clock.read) == time_ns && !clock_gettime(CLOCK_REALTIME, &found)) {
+    if (SLOT(clock, EngineClock, _read) == the_time_ns && !clock_gettime(CLOCK_REALTIME, &found)) {
         long long wall = (long long)found.tv_sec * 1000000 + found.tv_nsec / 1000;
-        if (number(GET(clock, engine_clock.last)) <= wall &&
-            wall < number(GET(clock, engine_clock.until))) {
+        if (number(SLOT(clock, EngineClock, _last)) <= wall &&
+            wall < number(SLOT(clock, EngineClock, _until))) {
             PyObject *last = PyLong_FromLongLong(wall);
             if (!last)
                 return -1;
-            PUT(clock, engine_clock.last, last);
+            PUT(clock, EngineClock, _last, last);
             return wall;
         }
     }
@@ -58,10 +44,10 @@ static long long now_of(PyObject *clock)
 /* `WalWriter.put` into a file on disk within its allocated space, or its Python form. */
 static int append(PyObject *log, PyObject *record)
 {
-    PyObject *file = GET(log, wal.file);
+    PyObject *file = SLOT(log, WalWriter, _file);
     Py_ssize_t size = PyBytes_GET_SIZE(record), written;
-    long long end = number(GET(log, wal.end)) + size;
-    if (!Py_IS_TYPE(file, DiskFile) || end > number(GET(log, wal.allocated))) {
+    long long end = number(SLOT(log, WalWriter, end)) + size;
+    if (!Py_IS_TYPE(file, DiskFile_type) || end > number(SLOT(log, WalWriter, _allocated))) {
         PyObject *done = PyObject_CallMethodOneArg(log, name_put, record);
         Py_XDECREF(done);
         return done ? 0 : -1;
@@ -69,8 +55,8 @@ static int append(PyObject *log, PyObject *record)
     PyObject *after = PyLong_FromLongLong(end);
     if (!after)
         return -1;
-    int fd = (int)number(GET(file, descriptor)), failure;
-    PUT(log, wal.writing, Py_NewRef(record));
+    int fd = (int)number(SLOT(file, DiskFile, _fd)), failure;
+    PUT(log, WalWriter, _writing, Py_NewRef(record));
     do {
         Py_BEGIN_ALLOW_THREADS
         written = write(fd, PyBytes_AS_STRING(record), (size_t)size);
@@ -84,8 +70,9 @@ static int append(PyObject *log, PyObject *record)
     }
     if (!failed && written < size) {
         PyObject *count = PyLong_FromSsize_t(written);
-        PyObject *done = count ? PyObject_CallMethodObjArgs(file, name_rest, record, count, NULL)
-                               : NULL;
+        PyObject *done = NULL;
+        if (count)
+            done = PyObject_CallMethodObjArgs(file, name__write_rest, record, count, NULL);
         failed = !done;
         Py_XDECREF(count);
         Py_XDECREF(done);
@@ -94,25 +81,25 @@ static int append(PyObject *log, PyObject *record)
         Py_DECREF(after);
         return -1;
     }
-    PUT(log, wal.end, after);
-    PUT(log, wal.writing, Py_NewRef(Py_None));
+    PUT(log, WalWriter, end, after);
+    PUT(log, WalWriter, _writing, Py_NewRef(Py_None));
     return 0;
 }
 
 /* Step 3: the state becomes what readers see. */
 static int show(PyObject *db, PyObject *active, PyObject *name, PyObject *state)
 {
-    PyObject *open = GET(db, database.snapshots);
-    if (number(GET(open, snapshots.newest)) < 0) {
-        PUT(state, object_state.prev, Py_NewRef(Py_None));
-        return PyDict_SetItem(GET(active, memtable.states), name, state);
+    PyObject *open = SLOT(db, Database, snapshots);
+    if (number(SLOT(open, Snapshots, newest)) < 0) {
+        PUT(state, State, prev, Py_NewRef(Py_None));
+        return PyDict_SetItem(SLOT(active, Memtable, states), name, state);
     }
     PyObject *states = PyDict_New();
     PyObject *done = NULL;
     if (states && PyDict_SetItem(states, name, state) == 0)
         done = PyObject_CallMethodObjArgs(active, name_publish, states,
-                                          GET(open, snapshots.newest),
-                                          GET(open, snapshots.oldest), NULL);
+                                          SLOT(open, Snapshots, newest),
+                                          SLOT(open, Snapshots, oldest), NULL);
     Py_XDECREF(states);
     Py_XDECREF(done);
     return done ? 0 : -1;
@@ -120,10 +107,10 @@ static int show(PyObject *db, PyObject *active, PyObject *name, PyObject *state)
 
 static int count_commit(PyObject *db)
 {
-    PyObject *counters = GET(db, database.counters);
-    PyObject *more = PyLong_FromLongLong(number(GET(counters, commits)) + 1);
+    PyObject *counters = SLOT(db, Database, counters);
+    PyObject *more = PyLong_FromLongLong(number(SLOT(counters, Counters, commits)) + 1);
     if (more)
-        PUT(counters, commits, more);
+        PUT(counters, Counters, commits, more);
     return more ? 0 : -1;
 }
 
@@ -132,7 +119,7 @@ static PyObject *broken_off(PyObject *self, PyObject *log)
 {
     Handling handling;
     begin_handling(&handling);
-    PyObject *none = PyObject_CallMethodObjArgs(self, name_broken, handling.error, log, NULL);
+    PyObject *none = PyObject_CallMethodObjArgs(self, name__broken_off, handling.error, log, NULL);
     end_handling(&handling, none != NULL);
     Py_XDECREF(none);
     return NULL;
@@ -142,47 +129,62 @@ static PyObject *broken_off(PyObject *self, PyObject *log)
    by another way than `show`. */
 static PyObject *state_of(PyObject *stamp, PyObject *together, PyObject *current)
 {
-    PyObject *full = make(Resolved), *state = full ? make(State) : NULL;
+    PyObject *full = make(Resolved_type), *state = full ? make(State_type) : NULL;
     if (!state) {
         Py_XDECREF(full);
         return NULL;
     }
-    INIT(full, resolved.version, stamp);
-    INIT(full, resolved.expires_at, Py_None);
-    INIT(full, resolved.entries, together);
-    INIT(full, resolved.ttls, Py_None);
-    INIT(full, resolved.soonest, Py_None);
-    INIT(state, object_state.rows, Py_None);
-    INIT(state, object_state.version, stamp);
-    INIT(state, object_state.prev, current);
-    *at(state, object_state.full) = full;
+    INIT(full, Resolved, version, stamp);
+    INIT(full, Resolved, expires_at, Py_None);
+    INIT(full, Resolved, entries, together);
+    INIT(full, Resolved, ttls, Py_None);
+    INIT(full, Resolved, soonest, Py_None);
+    INIT(state, State, _rows, Py_None);
+    INIT(state, State, version, stamp);
+    INIT(state, State, prev, current);
+    SLOT(state, State, full) = full;
     return state;
 }
 
-/* Steps 2 and 3; -1 with an exception that `_broken_off` has to see. */
-static int land(PyObject *self, PyObject *db, PyObject *active, PyObject *log, PyObject *name,
-                PyObject *stamp, PyObject *record, PyObject *state)
+/* One commit on its way. `db` and `current` are held here, the arguments by the caller. */
+typedef struct {
+    PyObject *self, *name, *entries, *expected, *active, *log;
+    PyObject *db, *current, *stamp, *record, *state;
+} Work;
+
+static void drop(Work *work)
 {
-    PyObject *begun = PyTuple_Pack(4, name, state, active, GET(log, wal.end));
+    Py_XDECREF(work->db);
+    Py_XDECREF(work->current);
+    Py_XDECREF(work->stamp);
+    Py_XDECREF(work->record);
+    Py_XDECREF(work->state);
+}
+
+/* Steps 2 and 3; -1 with an exception that `_broken_off` has to see. */
+static int land(Work *work)
+{
+    PyObject *db = work->db, *end = SLOT(work->log, WalWriter, end);
+    PyObject *begun = PyTuple_Pack(4, work->name, work->state, work->active, end);
     if (!begun)
         return -1;
-    int failed = PyObject_SetAttr(self, name_begun, begun);
+    int failed = PyObject_SetAttr(work->self, name__begun, begun);
     Py_DECREF(begun);
-    if (failed || append(log, record) < 0)
+    if (failed || append(work->log, work->record) < 0)
         return -1;
-    PUT(db, database.last_stamp, Py_NewRef(stamp));
-    if (show(db, active, name, state) < 0)
+    PUT(db, Database, last_stamp, Py_NewRef(work->stamp));
+    if (show(db, work->active, work->name, work->state) < 0)
         return -1;
-    PUT(db, database.published, Py_NewRef(stamp));
+    PUT(db, Database, published, Py_NewRef(work->stamp));
     if (count_commit(db) < 0)
         return -1;
-    return PyObject_SetAttr(self, name_begun, Py_None);
+    return PyObject_SetAttr(work->self, name__begun, Py_None);
 }
 
 /* The object as it is with the entries, if none of them is new; NULL otherwise. */
 static PyObject *merged(PyObject *known, PyObject *entries)
 {
-    PyObject *old = GET(known, resolved.entries);
+    PyObject *old = SLOT(known, Resolved, entries);
     PyObject *together = PyDict_CheckExact(old) ? PyDict_Copy(old) : NULL;
     if (together && (PyDict_Update(together, entries) < 0 ||
                      PyDict_GET_SIZE(together) != PyDict_GET_SIZE(old)))
@@ -193,139 +195,91 @@ static PyObject *merged(PyObject *known, PyObject *entries)
 /* What is known of the object, where this is the usual commit into it; NULL otherwise. */
 static PyObject *usual(PyObject *db, PyObject *active, PyObject *current, PyObject *expected)
 {
-    PyObject *known = current ? GET(current, object_state.full) : NULL;
-    if (!known || !Py_IS_TYPE(known, Resolved) || PyList_GET_SIZE(GET(db, database.pending)) ||
-        GET(db, database.failed) != Py_None || GET(active, memtable.has_tombstones) != Py_False ||
-        GET(known, resolved.soonest) != Py_None)
+    PyObject *known = current ? SLOT(current, State, full) : NULL;
+    if (!is_a(known, Resolved_type) || PyList_GET_SIZE(SLOT(db, Database, pending)) ||
+        SLOT(db, Database, failed) != Py_None ||
+        SLOT(active, Memtable, has_tombstones) != Py_False ||
+        SLOT(known, Resolved, soonest) != Py_None)
         return NULL;
     if (expected != Py_None &&
-        !(PyLong_CheckExact(expected) && number(expected) == number(GET(known, resolved.version))))
+        !(PyLong_CheckExact(expected) &&
+          number(expected) == number(SLOT(known, Resolved, version))))
         return NULL;
-    return PyDict_GET_SIZE(GET(known, resolved.entries)) <= SMALL_ROW ? Py_NewRef(known) : NULL;
+    return PyDict_GET_SIZE(SLOT(known, Resolved, entries)) <= SMALL_ROW ? Py_NewRef(known) : NULL;
+}
+
+/* Whether the committer is in no commit, and its database is a `Database`, which is kept. */
+static int is_free(Work *work)
+{
+    PyObject *begun = PyObject_GetAttr(work->self, name__begun);
+    int found = begun == Py_None;
+    Py_XDECREF(begun);
+    work->db = found ? PyObject_GetAttr(work->self, name__db) : NULL;
+    return is_a(work->db, Database_type);
+}
+
+static int is_within_limit(Work *work)
+{
+    PyObject *limit = PyObject_GetAttr(work->self, name__max_commit);
+    int found = limit && PyBytes_GET_SIZE(work->record) - FRAME <= number(limit);
+    Py_XDECREF(limit);
+    return found;
+}
+
+/* Step 1 at this time: what is to be written and shown; 0 where it is not the usual commit. */
+static int prepare(Work *work, long long now)
+{
+    PyObject *log = work->log, *service = PyTuple_GET_ITEM(work->name, 0);
+    long long last = number(SLOT(work->db, Database, last_stamp));
+    long long stamp = now > last ? now : last + 1;
+    work->current =
+        Py_XNewRef(PyDict_GetItemWithError(SLOT(work->active, Memtable, states), work->name));
+    PyObject *known = usual(work->db, work->active, work->current, work->expected);
+    PyObject *together = known ? merged(known, work->entries) : NULL;
+    Py_XDECREF(known);
+    if (together && (work->stamp = PyLong_FromLongLong(stamp)))
+        work->record = make_record((uint64_t)stamp, service, PyTuple_GET_ITEM(work->name, 1),
+                                   work->entries, stamp == now ? 0 : (uint64_t)now,
+                                   (uint32_t)number(SLOT(log, WalWriter, salt)),
+                                   (uint32_t)number(SLOT(log, WalWriter, mark)),
+                                   (uint64_t)number(SLOT(log, WalWriter, synced)));
+    if (work->record && is_within_limit(work))
+        work->state = state_of(work->stamp, together, work->current);
+    Py_XDECREF(together);
+    return work->state != NULL;
 }
 
 static PyObject *log_sets(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *db = NULL, *begun = NULL, *limit = NULL, *current = NULL, *together = NULL;
-    PyObject *stamp = NULL, *record = NULL, *state = NULL, *known = NULL, *result = NULL;
-    int otherwise = 1;
-    if (count != 5 || !PyTuple_CheckExact(args[0]) || PyTuple_GET_SIZE(args[0]) != 2 || !PyDict_CheckExact(args[1]) ||
-        !Py_IS_TYPE(args[3], Memtable) || !Py_IS_TYPE(args[4], WalWriter))
-        goto done;
-    PyObject *name = args[0], *entries = args[1], *active = args[3], *log = args[4];
-    if (!(db = PyObject_GetAttr(self, name_db)) || !(begun = PyObject_GetAttr(self, name_begun)) ||
-        !(limit = PyObject_GetAttr(self, name_max)))
-        goto done;
-    if (!Py_IS_TYPE(db, Database) || begun != Py_None)
-        goto done;
-    long long now = now_of(GET(db, database.clock)); /* first: it may run Python code */
-    if (now < 0) {
-        otherwise = !PyErr_Occurred(); /* what a signal handler raised goes on */
-        goto done;
+    if (count != 5 || !is_a(args[0], &PyTuple_Type) || PyTuple_GET_SIZE(args[0]) != 2 ||
+        !is_a(args[1], &PyDict_Type) || !is_a(args[3], Memtable_type) ||
+        !is_a(args[4], WalWriter_type))
+        return long_way(long_log, self, args, count, NULL);
+    Work work = {self, args[0], args[1], args[2], args[3], args[4], NULL, NULL, NULL, NULL, NULL};
+    PyObject *result = NULL;
+    long long now = 0;
+    int free = is_free(&work);
+    if (free && (now = now_of(SLOT(work.db, Database, clock))) < 0 && PyErr_Occurred()) {
+        drop(&work); /* what a signal handler raised while the clock was read goes on */
+        return NULL;
     }
-    current = Py_XNewRef(PyDict_GetItemWithError(GET(active, memtable.states), name));
-    if (!(known = usual(db, active, current, args[2])) || !(together = merged(known, entries)))
-        goto done;
-    long long last = number(GET(db, database.last_stamp));
-    long long at_stamp = now > last ? now : last + 1;
-    stamp = PyLong_FromLongLong(at_stamp);
-    record = make_record((uint64_t)at_stamp, PyTuple_GET_ITEM(name, 0), PyTuple_GET_ITEM(name, 1),
-                         entries, at_stamp == now ? 0 : (uint64_t)now,
-                         (uint32_t)number(GET(log, wal.salt)), (uint32_t)number(GET(log, wal.mark)),
-                         (uint64_t)number(GET(log, wal.synced)));
-    if (!stamp || !record || PyBytes_GET_SIZE(record) - FRAME > number(limit) ||
-        !(state = state_of(stamp, together, current)))
-        goto done;
-    otherwise = 0; /* from here on something has happened */
-    if (land(self, db, active, log, name, stamp, record, state) < 0)
-        broken_off(self, log);
-    else
-        result = Py_NewRef(stamp);
-done:
-    Py_XDECREF(db);
-    Py_XDECREF(begun);
-    Py_XDECREF(limit);
-    Py_XDECREF(current);
-    Py_XDECREF(known);
-    Py_XDECREF(together);
-    Py_XDECREF(stamp);
-    Py_XDECREF(record);
-    Py_XDECREF(state);
-    if (!otherwise)
+    int usual_commit = free && now >= 0 && prepare(&work, now);
+    if (usual_commit && land(&work) < 0)
+        broken_off(self, work.log);
+    else if (usual_commit)
+        result = Py_NewRef(work.stamp);
+    drop(&work);
+    if (usual_commit)
         return result;
-    if (PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception))
-            return NULL;
-        PyErr_Clear(); /* nothing has happened: the Python method says what is wrong */
-    }
-    PyObject *all[6] = {self};
-    if (count != 5)
-        return PyErr_Format(PyExc_TypeError, "_log_sets takes five arguments");
-    for (int i = 0; i < 5; i++)
-        all[i + 1] = args[i];
-    return PyObject_Vectorcall(long_log, all, 6, NULL);
+    PyErr_Clear(); /* nothing has happened: the Python method says what is wrong */
+    return long_way(long_log, self, args, count, NULL);
 }
 
-static const Given GIVEN[] = {
-    {"Database", (PyObject **)&Database},   {"Memtable", (PyObject **)&Memtable},
-    {"State", (PyObject **)&State},         {"Resolved", (PyObject **)&Resolved},
-    {"WalWriter", (PyObject **)&WalWriter}, {"EngineClock", (PyObject **)&EngineClock},
-    {"Snapshots", (PyObject **)&Snapshots}, {"Counters", (PyObject **)&Counters},
-    {"DiskFile", (PyObject **)&DiskFile},   {"HotCommitter", &HotCommitter},
-    {"time_ns", &time_ns},
-};
+/* --- install */
 
-static const Wanted WANTED[] = {
-    {&Database, "pending", &database.pending},
-    {&Database, "failed", &database.failed},
-    {&Database, "clock", &database.clock},
-    {&Database, "last_stamp", &database.last_stamp},
-    {&Database, "snapshots", &database.snapshots},
-    {&Database, "published", &database.published},
-    {&Database, "counters", &database.counters},
-    {&Memtable, "states", &memtable.states},
-    {&Memtable, "has_tombstones", &memtable.has_tombstones},
-    {&State, "_rows", &object_state.rows},
-    {&State, "version", &object_state.version},
-    {&State, "prev", &object_state.prev},
-    {&State, "full", &object_state.full},
-    {&Resolved, "version", &resolved.version},
-    {&Resolved, "expires_at", &resolved.expires_at},
-    {&Resolved, "entries", &resolved.entries},
-    {&Resolved, "ttls", &resolved.ttls},
-    {&Resolved, "soonest", &resolved.soonest},
-    {&WalWriter, "end", &wal.end},
-    {&WalWriter, "synced", &wal.synced},
-    {&WalWriter, "_allocated", &wal.allocated},
-    {&WalWriter, "salt", &wal.salt},
-    {&WalWriter, "mark", &wal.mark},
-    {&WalWriter, "_writing", &wal.writing},
-    {&WalWriter, "_file", &wal.file},
-    {&EngineClock, "_read", &engine_clock.read},
-    {&EngineClock, "_last", &engine_clock.last},
-    {&EngineClock, "_until", &engine_clock.until},
-    {&Snapshots, "newest", &snapshots.newest},
-    {&Snapshots, "oldest", &snapshots.oldest},
-    {&Counters, "commits", &commits},
-    {&DiskFile, "_fd", &descriptor},
-};
+static PyMethodDef LOG_SETS = {"_log_sets", FAST(log_sets), METH_FASTCALL, NULL};
 
-static PyMethodDef METHOD = {"_log_sets", FAST(log_sets), METH_FASTCALL, NULL};
-
-int commit_install(PyObject *parts)
+int commit_install(void)
 {
-    PyObject *docs = PyDict_GetItemString(parts, "signatures");
-    return docs && take_parts(parts, GIVEN, Py_ARRAY_LENGTH(GIVEN)) == 0 &&
-                   find_slots(WANTED, Py_ARRAY_LENGTH(WANTED)) == 0 &&
-                   (name_db = PyUnicode_InternFromString("_db")) &&
-                   (name_begun = PyUnicode_InternFromString("_begun")) &&
-                   (name_max = PyUnicode_InternFromString("_max_commit")) &&
-                   (name_now = PyUnicode_InternFromString("now")) &&
-                   (name_put = PyUnicode_InternFromString("put")) &&
-                   (name_broken = PyUnicode_InternFromString("_broken_off")) &&
-                   (name_publish = PyUnicode_InternFromString("publish")) &&
-                   (name_rest = PyUnicode_InternFromString("_write_rest")) &&
-                   replace_method(HotCommitter, &METHOD, &long_log, docs) == 0
-               ? 0
-               : -1;
+    return replace_method(HotCommitter_type, &LOG_SETS, &long_log);
 }

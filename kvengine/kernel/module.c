@@ -1,13 +1,31 @@
-/* The module `kvengine.kernel._kernel`. */
+/* The module `kvengine.kernel._kernel`: compiled twins of what sessions and commits do most.
 
-#include "kernel.h"
+   Each method here stands in the place of a Python one, which it keeps. Where anything is
+   not as usual it calls that method, before it has changed anything; so Python decides
+   every other case, every error, and every wait. What is usual: plain ASCII names,
+   one eager exclusive untyped session with no settings of its own, an object that
+   the store has at hand and of which nothing expires, plain sets. */
+
+#include "layout.h"
+
+static PyObject *install(PyObject *Py_UNUSED(module), PyObject *parts)
+{
+    if (!PyDict_Check(parts)) {
+        PyErr_SetString(PyExc_TypeError, "parts must be a dict");
+        return NULL;
+    }
+    if (find_layout(parts) < 0 || handles_install() < 0 || block_install() < 0 ||
+        session_install() < 0 || commit_install() < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
 
 static PyMethodDef functions[] = {
     {"record_of_sets", (PyCFunction)(void (*)(void))record_of_sets, METH_FASTCALL,
      "record_of_sets(stamp, service, key, entries, now, salt, mark, synced, /)\n--\n\n"
      "The log record of a commit that sets entries of one object (format/wal.py)."},
-    {"install", shortcuts_install, METH_O,
-     "install(classes, /)\n--\n\n"
+    {"install", install, METH_O,
+     "install(parts, /)\n--\n\n"
      "Put the shortcuts in the place of the methods they stand for (shortcuts.py)."},
     {NULL, NULL, 0, NULL},
 };

@@ -23,69 +23,70 @@ MISUSE = ("tests/sessions/test_bad_use.py", "--timeout=20")
 KERNEL = ("tests/kernel",)
 COMMIT = "kernel/commit.c"
 RECORD = "kernel/record.c"
-SHORTCUTS = "kernel/shortcuts.c"
+BLOCK = "kernel/block.c"
+SESSION = "kernel/session.c"
 
 BUGS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "a value is missing from the checksum": (KERNEL, RECORD, "CHECKED = 8 }", "CHECKED = 9 }"),
     "a long name loses its upper byte": (KERNEL, RECORD, "value >> (8 * (size - 1 - i))", "value"),
     "reads do not see the session's own changes": (
         PROGRAMS,
-        SHORTCUTS,
-        "GET(state, working.changes), args[0]);\n    if (!data && !PyErr_Occurred())",
-        "GET(state, working.base), args[0]);\n    if (!data && !PyErr_Occurred())",
+        SESSION,
+        "SLOT(state, Working, changes), args[0]);\n    if (!data && !PyErr_Occurred())",
+        "SLOT(state, Working, base), args[0]);\n    if (!data && !PyErr_Occurred())",
     ),
     "what was cleared is read from below": (
         PROGRAMS,
-        SHORTCUTS,
+        SESSION,
         "    if (data == Py_None)\n        goto otherwise;",
         "    if (data == Py_None)\n"
-        "        data = PyDict_GetItemWithError(GET(state, working.base), args[0]);\n"
+        "        data = PyDict_GetItemWithError(SLOT(state, Working, base), args[0]);\n"
         "    if (!data)\n        Py_RETURN_NONE;",
     ),
     "the ttl of a set stays when it is set again": (
         HOT,
-        SHORTCUTS,
-        "GET(self, session.settings) != usual_settings || GET(state, working.ttls) != Py_None ||",
-        "GET(self, session.settings) != usual_settings ||",
+        SESSION,
+        "SLOT(self, Session, _settings) != the_usual || SLOT(state, Working, ttls) != Py_None ||",
+        "SLOT(self, Session, _settings) != the_usual ||",
     ),
     "changes with an expiry take the shortest way": (
         HOT,
-        SHORTCUTS,
-        "GET(state, working.ttls) != Py_None || GET(state, working.expire) != Py_None)",
-        "GET(state, working.ttls) != Py_None)",
+        BLOCK,
+        "SLOT(state, Working, ttls) != Py_None || SLOT(state, Working, _expire) != Py_None)",
+        "SLOT(state, Working, ttls) != Py_None)",
     ),
     "clear_all is forgotten by the commit": (
         PROGRAMS,
-        SHORTCUTS,
-        "           GET(state, working.cleared) == Py_False && GET(state, working.expire)",
-        "           GET(state, working.expire)",
+        BLOCK,
+        "           SLOT(state, Working, cleared) == Py_False && SLOT(state, Working, _expire)",
+        "           SLOT(state, Working, _expire)",
     ),
     "the expiry of an object is not seen": (
         HOT,
-        SHORTCUTS,
-        "if (is_a(found, Resolved) && GET(found, resolved.expires_at) == Py_None)",
-        "if (is_a(found, Resolved))",
+        BLOCK,
+        "if (is_a(found, Resolved_type) && SLOT(found, Resolved, expires_at) == Py_None)",
+        "if (is_a(found, Resolved_type))",
     ),
     "a session commits over what others changed": (
         HOT,
-        SHORTCUTS,
+        BLOCK,
         "PyObject_Vectorcall(commit_sets, args, 3, NULL)",
         "PyObject_Vectorcall(commit_sets, args, 2, NULL)",
     ),
-    "a session is not exclusive": (EXCLUSIVE, SHORTCUTS, "holder == me : -1", "1 : -1"),
+    "a session is not exclusive": (EXCLUSIVE, BLOCK, "holder == me : -1", "1 : -1"),
     "a session keeps its object": (
         EXCLUSIVE,
-        SHORTCUTS,
+        BLOCK,
         "(holder == me && PyDict_DelItem(holders, name) < 0)",
         "0",
     ),
     "a session can be used after its end": (
         MISUSE,
-        SHORTCUTS,
-        "    PUT(open, session.working, end);\n",
+        BLOCK,
+        "    PUT(open, Session, _working, end);\n",
         "    Py_DECREF(end);\n",
     ),
-    "values may be too large": (HOT, SHORTCUTS, "PyBytes_GET_SIZE(data) > limit", "limit < 0"),
+    "values may be too large": (HOT, SESSION, "PyBytes_GET_SIZE(data) > limit", "limit < 0"),
     "the expected version is ignored": (
         KERNEL,
         COMMIT,
@@ -95,8 +96,8 @@ BUGS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "a snapshot sees what came later": (
         KERNEL,
         COMMIT,
-        "INIT(state, object_state.prev, current);",
-        "INIT(state, object_state.prev, Py_None);",
+        "INIT(state, State, prev, current);",
+        "INIT(state, State, prev, Py_None);",
     ),
     "two commits have one stamp": (HOT, COMMIT, "now > last ? now : last + 1", "now"),
     "a commit is not in the log": (
@@ -114,14 +115,32 @@ BUGS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "a state leaks": (
         KERNEL,
         COMMIT,
-        "    Py_XDECREF(state);\n    if (!otherwise)",
-        "    if (!otherwise)",
+        "    Py_XDECREF(work->state);\n",
+        "",
+    ),
+    "what is raised while the clock is read is dropped": (
+        KERNEL,
+        COMMIT,
+        "< 0 && PyErr_Occurred()) {",
+        "< 0 && 0) {",
+    ),
+    "a block is entered twice": (
+        KERNEL,
+        BLOCK,
+        "    PUT(self, SessionContext, _session, Py_NewRef(the_entering));\n",
+        "",
+    ),
+    "an error loses the one before it": (
+        KERNEL,
+        "kernel/errors.c",
+        "    PyErr_SetHandledException(handling->error);\n",
+        "",
     ),
     "a reference is kept": (
         KERNEL,
-        SHORTCUTS,
-        "PUT(self, context.session, Py_NewRef(result));",
-        "PUT(self, context.session, Py_NewRef(Py_NewRef(result)));",
+        BLOCK,
+        "PUT(self, SessionContext, _session, Py_NewRef(result));",
+        "PUT(self, SessionContext, _session, Py_NewRef(Py_NewRef(result)));",
     ),
 }
 

@@ -115,9 +115,23 @@ class Alarm:
             raise TimeoutError("alarm")
 
 
+def write_set(db: kvengine.Engine, value: bytes) -> int:
+    """The same commit as a batch: a longer way, with more points."""
+    batch = kvengine.Batch()
+    batch.set("s", "a", "n", value)
+    return db.write(batch)
+
+
+SETS: dict[str, Callable[[kvengine.Engine, bytes], int]] = {
+    "set": lambda db, value: db.set("s", "a", "n", value),
+    "write": write_set,
+}
+
+
+@pytest.mark.parametrize("verb", SETS)
 @pytest.mark.parametrize("where", ["between calls", "in a call"])
 @pytest.mark.parametrize("durability", ["os", "sync"])
-def test_signal_handler_that_raises_an_os_error(durability: str, where: str) -> None:
+def test_signal_handler_that_raises_an_os_error(durability: str, where: str, verb: str) -> None:
     """A TimeoutError out of a signal handler interrupts one commit and no more.
 
     It is an OSError by class, so the commit that it hit took it for one of the
@@ -128,7 +142,7 @@ def test_signal_handler_that_raises_an_os_error(durability: str, where: str) -> 
         for n in count(1):
             wire = Alarm(disk, n) if where == "in a call" else Tripwire(n, TimeoutError)
             with suppress(TimeoutError):
-                wire.run(lambda n=n: db.set("s", "a", "n", b"%d" % n))
+                wire.run(lambda n=n: SETS[verb](db, b"%d" % n))
             live = db.get("s", "a", "n")
             with kvengine.open("db", fs=disk.copy(), background="none") as replayed:
                 assert replayed.get("s", "a", "n") == live, f"at {wire.tripped}"
@@ -137,7 +151,8 @@ def test_signal_handler_that_raises_an_os_error(durability: str, where: str) -> 
             if not wire.tripped:
                 break
         assert live == b"%d" % n
-    assert n > 10 or where == "in a call"
+    # Of a set CPython 3.13 has 16, and fewer where it is compiled.
+    assert n > (10 if verb == "set" else 20) or where == "in a call"
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # nobody could close what was not returned
