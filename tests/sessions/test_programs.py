@@ -50,6 +50,12 @@ EXPIRY_LEFT: Program = [
 ]
 """An object that is absent and has an expiry all the same: too rare among random programs."""
 
+READ_AFTER_COMMIT: Program = [
+    ([("set", "a", 1, None)], "end", "nothing"),
+    ([("set", "a", 2, None), ("commit",), ("get_all",), ("state_keys",)], "end", "nothing"),
+]
+"""A lazy session that reads all when it has committed: its own commit over its moment."""
+
 WRITES = ("set", "clear", "clear_all", "expire")
 
 
@@ -243,6 +249,8 @@ seen: Counter[str] = Counter()
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+@example(READ_AFTER_COMMIT, "os", False)
+@example(READ_AFTER_COMMIT, "sync", False)
 @example(EXPIRY_LEFT, "os", True)
 @example(EXPIRY_LEFT, "sync", False)
 @given(program=PROGRAM, durability=st.sampled_from(["os", "sync"]), at_hand=st.booleans())
