@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -43,18 +43,37 @@ Entries = dict[str, tuple[Any, float | None]]
 Program = list[tuple[list[tuple[Any, ...]], str, str]]
 
 
-EXPIRY_LEFT: Program = [
-    ([("set", "a", 1, None), ("expire", 100.0), ("commit",), ("clear", "a")], "end", "nothing"),
-    ([("clear_all",)], "end", "nothing"),
-    ([("set", "a", 2, None)], "end", "nothing"),
-]
-"""An object that is absent and has an expiry all the same: too rare among random programs."""
+FIXED: dict[str, Program] = {
+    "an absent object that has an expiry all the same": [
+        ([("set", "a", 1, None), ("expire", 100.0), ("commit",), ("clear", "a")], "end", "nothing"),
+        ([("clear_all",)], "end", "nothing"),
+        ([("set", "a", 2, None)], "end", "nothing"),
+    ],
+    "all is read behind the session's own commit": [
+        ([("set", "a", 1, None)], "end", "nothing"),
+        ([("set", "a", 2, None), ("commit",), ("get_all",), ("state_keys",)], "end", "nothing"),
+    ],
+    "keys are listed behind a clear": [
+        ([("set", "a", 1, None), ("set", "b", 1, None)], "end", "nothing"),
+        ([("clear", "a"), ("state_keys",), ("get_all",)], "end", "nothing"),
+    ],
+    "a ttl, and one that is taken back": [
+        ([("set", "a", 1, None), ("set", "b", 1, None)], "end", "nothing"),
+        ([("set", "a", 2, 5.0), ("set", "a", 3, None)], "end", "later"),
+        ([("set", "a", 4, 5.0)], "end", "later"),
+    ],
+}
+"""Programs that are too rare among random ones to be met in every run."""
 
-READ_AFTER_COMMIT: Program = [
-    ([("set", "a", 1, None)], "end", "nothing"),
-    ([("set", "a", 2, None), ("commit",), ("get_all",), ("state_keys",)], "end", "nothing"),
-]
-"""A lazy session that reads all when it has committed: its own commit over its moment."""
+
+def with_fixed(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test of programs with these first, in every kind of database."""
+    for program in FIXED.values():
+        for durability in ("os", "sync"):
+            for at_hand in (True, False):
+                test = example(program, durability, at_hand)(test)
+    return test
+
 
 WRITES = ("set", "clear", "clear_all", "expire")
 
@@ -249,10 +268,7 @@ seen: Counter[str] = Counter()
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@example(READ_AFTER_COMMIT, "os", False)
-@example(READ_AFTER_COMMIT, "sync", False)
-@example(EXPIRY_LEFT, "os", True)
-@example(EXPIRY_LEFT, "sync", False)
+@with_fixed
 @given(program=PROGRAM, durability=st.sampled_from(["os", "sync"]), at_hand=st.booleans())
 def test_every_way_agrees_with_a_dict(
     benches: dict[str, Bench], program: Program, durability: str, at_hand: bool
