@@ -44,7 +44,7 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
 )
 
 MAX_LINES = 400
-HEAVY = ("rich", "click", "starlette", "psycopg", "pydantic")
+HEAVY = ("rich", "click", "jsonpath", "starlette", "uvicorn", "psycopg", "pydantic")
 IMPORT_SECONDS = 60
 
 
