@@ -34,6 +34,7 @@ from kvengine.errors import (
     WriteFailed,
 )
 from kvengine.interpreter import refuse_untested
+from kvengine.release import VERSION
 
 if TYPE_CHECKING:
     from kvengine.batch import Batch
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from kvengine.state.field import field
     from kvengine.store import LevelStats, Stats, StoredObject
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 refuse_untested()
 

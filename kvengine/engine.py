@@ -25,22 +25,25 @@ from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
-from kvengine.names import END, Name, check_name, service_range
+from kvengine.live import live_access
+from kvengine.names import END, Name, check_name, prefix_range, service_range
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.operations import install, statistics
 from kvengine.operations.close import close, forked
 from kvengine.operations.database import Commit
+from kvengine.operations.estimate import estimate, segments
 from kvengine.operations.hot_committer import HotCommitter
 from kvengine.operations.live_reader import LiveReader
 from kvengine.operations.maintain import Maintenance
 from kvengine.operations.moment import hold
 from kvengine.operations.recover import open_owned, open_read_only
+from kvengine.operations.refresh import refresh
 from kvengine.operations.verify import verify
 from kvengine.options import Durability, Options
 from kvengine.serdes.registry import Serdes
 from kvengine.sessions.host import Host
 from kvengine.snapshot import ReadVerbs, Snapshot
-from kvengine.store import Stats
+from kvengine.store import Estimate, SegmentStats, Stats
 
 shortcuts.install()
 
@@ -79,9 +82,11 @@ class Engine(ReadVerbs, ObjectVerbs):
         self.set = self._committer.set  # type: ignore[method-assign]
         self.write = self._committer.write  # type: ignore[method-assign]
         _engines.add(self)
+        self._live = None
         if not options.read_only:
             self._maintenance.note_stalls()
             self._scheduler.start()
+            self._live = live_access.serve(self, self._db)
 
     @property
     def path(self) -> str:
@@ -209,6 +214,22 @@ class Engine(ReadVerbs, ObjectVerbs):
         """Read every byte on disk; the damage found, empty for none."""
         return verify(self._db)
 
+    def estimate(self, service: str, *, prefix: str = "") -> Estimate:
+        """About how many objects a service holds, and bytes, without reading them."""
+        check_name("service", service)
+        return estimate(self._db, prefix_range(service, check_name("prefix", prefix)))
+
+    def segments(self) -> tuple[SegmentStats, ...]:
+        """The segments, newest layer first."""
+        return segments(self._db)
+
+    def refresh(self) -> bool:
+        """Follow the owner: of a database opened with ``read_only=True``. Whether there was news.
+
+        Snapshots and iterators stay where they were. Nothing to do for the owner itself.
+        """
+        return self._db.lock is None and refresh(self._db)
+
     def stats(self) -> Stats:
         """Figures of this moment."""
         return statistics.collect(self._db, self._maintenance)
@@ -232,6 +253,8 @@ class Engine(ReadVerbs, ObjectVerbs):
             if self._is_closed:
                 return
             try:
+                if self._live is not None:
+                    self._live.stop()
                 self._scheduler.close()
             finally:
                 close(self._db, self._committer)
@@ -258,6 +281,8 @@ class Engine(ReadVerbs, ObjectVerbs):
         self._is_closed = True
         self._closing = threading.Lock()
         self._scheduler.abandon()
+        if self._live is not None:
+            self._live.abandon()
         self._host.forget_turns()
         forked(self._db)
 

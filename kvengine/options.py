@@ -32,6 +32,10 @@ class Options:
         Make the database if the directory is absent or empty.
     read_only
         Read what another process owns, as of now. Takes no lock, writes nothing.
+    live_access
+        Serve a socket in the directory (``LIVE``, for this user alone), through which the
+        tools of kvengine read and edit while this process owns it. None: yes, but for
+        ``background="none"``, which starts no thread that stays.
     background
         Where flush and compaction run: a helper ``"process"`` off this
         interpreter's lock, a ``"thread"``, or ``"none"``: inside the commit that
@@ -76,6 +80,7 @@ class Options:
     durability: Durability = "sync"
     create: bool = True
     read_only: bool = False
+    live_access: bool | None = None
     background: Background = "process"
     max_value_size: int = 256 * MIB
     max_commit_size: int = 512 * MIB
@@ -129,11 +134,18 @@ class Options:
             value, wanted = getattr(self, one.name), _TYPES.get(str(one.type))
             if wanted is None:
                 continue
-            if not isinstance(value, wanted) or (isinstance(value, bool) and one.type != "bool"):
+            if not isinstance(value, wanted) or (
+                isinstance(value, bool) and "bool" not in str(one.type)
+            ):
                 raise TypeError(f"{one.name} must be {one.type}, not {type(value).__name__}")
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {"bool": bool, "int": int, "float": (int, float)}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "bool": bool,
+    "bool | None": (bool, type(None)),
+    "int": int,
+    "float": (int, float),
+}
 """What fields annotated so take."""
 
 

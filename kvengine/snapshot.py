@@ -43,8 +43,8 @@ class ReadVerbs:
     def in_memory(self, service: str, key: str) -> bool:
         return self._reader.in_memory(service, key)
 
-    def services(self) -> list[str]:
-        return self._reader.services()
+    def services(self, *, start: str = "", limit: int | None = None) -> list[str]:
+        return self._reader.services(start=start, limit=limit)
 
     def object_keys(
         self,

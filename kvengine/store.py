@@ -18,7 +18,8 @@ class StoredObject(msgspec.Struct, frozen=True, gc=False):
 
     ``entries`` in key order; ``complete`` is False where ``max_bytes`` cut them
     (those present are the first in key order). ``expires_at`` in seconds since
-    the epoch, None for never.
+    the epoch, None for never. ``expiries``: the same of those entries that have
+    a ttl of their own, by state key; None where none has.
     """
 
     service: str
@@ -27,6 +28,7 @@ class StoredObject(msgspec.Struct, frozen=True, gc=False):
     expires_at: float | None
     entries: dict[str, bytes]
     complete: bool = True
+    expiries: dict[str, float] | None = None
 
 
 class LevelStats(NamedTuple):
@@ -39,12 +41,56 @@ class LevelStats(NamedTuple):
     tombstones: int
 
 
+class SegmentStats(NamedTuple):
+    """One segment. ``start``, ``stop``: its objects lie in ``[start, stop)``, encoded (names.py).
+
+    ``size`` in bytes. ``objects`` counts rows; ``expiring`` those that state an expiry; stamps are of its rows.
+    """
+
+    number: int
+    level: int
+    size: int
+    objects: int
+    entries: int
+    tombstones: int
+    expiring: int
+    first_stamp: int
+    last_stamp: int
+    start: bytes
+    stop: bytes
+
+
+class Estimate(NamedTuple):
+    """About how much a range of objects holds, from indexes alone.
+
+    ``objects`` counts each once, ``bytes`` all that is on disk or in the WAL, dead data
+    included. Of a range smaller than a block they may be far off.
+    """
+
+    objects: int
+    bytes: int
+
+
+class Job(NamedTuple):
+    """Background work that is being done: ``kind`` "flush" or "compaction", into a level.
+
+    ``inputs``: numbers of the segments, or of the WAL files, that it reads; ``bytes`` of those.
+    """
+
+    kind: str
+    inputs: tuple[int, ...]
+    bytes: int
+    level: int
+
+
 class Stats(NamedTuple):
     """Figures of an open database, of this moment. Sizes in bytes, times in seconds.
 
     ``write_amplification``: bytes written to WAL and segments over those
     written to the WAL alone, since open. ``space_amplification``: bytes of segments over those
-    of the lowest level that holds any. ``stalled``: why writers wait, or "".
+    of the lowest level that holds any. ``stalled``: why writers wait, or "". ``live_access``:
+    "on", "off", or why other processes cannot reach this one. ``running``: background work
+    of this moment.
     """
 
     levels: tuple[LevelStats, ...]
@@ -74,6 +120,8 @@ class Stats(NamedTuple):
     background_errors: int
     last_background_error: str
     recovery: tuple[str, ...]
+    live_access: str = "off"
+    running: tuple[Job, ...] = ()
 
 
 class Reads(Protocol):
@@ -118,8 +166,8 @@ class Reads(Protocol):
         """Whether the verbs on this object would answer without waiting for a disk or a server."""
         ...
 
-    def services(self) -> list[str]:
-        """Services that hold at least one object, in order."""
+    def services(self, *, start: str = "", limit: int | None = None) -> list[str]:
+        """Services that hold at least one object, in order, from ``start`` on."""
         ...
 
     def object_keys(

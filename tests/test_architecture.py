@@ -22,7 +22,7 @@ PACKAGE = ROOT / "kvengine"
 # where the public names are. A module imports from lower floors, and from its own folder.
 GROUND = {
     *("errors", "options", "clock", "names", "rows"),
-    *("tombstones", "retention", "arguments", "batch", "store", "interpreter", "kernel"),
+    *("tombstones", "retention", "arguments", "batch", "store", "interpreter", "kernel", "release"),
 }
 FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("F0 ground", GROUND),
@@ -36,6 +36,7 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("F5 sessions", {"sessions"}),
     ("F5 objects", {"objects"}),
     ("F6 background", {"background"}),
+    ("F6 live access", {"live"}),
     ("F6 compiled shortcuts", {"shortcuts"}),
     ("F6 engine", {"snapshot", "engine"}),
     ("F6 asyncio", {"aio"}),

@@ -2,6 +2,7 @@
 
 CURRENT            the name of the manifest in force
 LOCK               held by the owner; holds its pid
+LIVE               the owner's socket (kvengine/live); nothing of the database
 000007.wal         a WAL file
 000008.segment     a segment
 000009.manifest    a manifest
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 CURRENT = "CURRENT"
 LOCK = "LOCK"
+LIVE = "LIVE"
 
 _NUMBERED = re.compile(r"(\d{6,18})\.(wal|segment|manifest)", re.ASCII)
 _TEMPORARY = re.compile(r"\d{6,18}-\d+(-\d+)?\.tmp", re.ASCII)

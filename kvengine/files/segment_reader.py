@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -133,6 +133,19 @@ class SegmentReader:
     def block_handle(self, at: int) -> tuple[bytes, Handle]:
         """First encoded object and place of block number ``at``."""
         return self._index.firsts[at], Handle(self._index.offsets[at], self._index.lengths[at])
+
+    def extent(self, start: bytes, stop: bytes) -> tuple[float, int]:
+        """About which share of the rows lies in ``[start, stop)``, and in how many bytes.
+
+        From the index alone: a block counts whole or not at all, chunks behind it included.
+        """
+        index = self._index
+        low = max(0, bisect_right(index.firsts, start) - 1)
+        high = bisect_left(index.firsts, stop)
+        if high <= low:
+            return 0.0, 0
+        ends = [*index.offsets[high : high + 1], self.footer.filter.offset]
+        return (high - low) / len(index.firsts), max(0, ends[0] - index.offsets[low])
 
     def read_block(self, at: int, *, names_only: bool = False) -> RowsBlock:
         """Block number ``at``, decoded (see `block.decode_rows`)."""

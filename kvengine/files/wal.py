@@ -197,6 +197,37 @@ def read(
     return WalContent(header, commits, end, torn)
 
 
+def read_on(
+    fs: FileSystem, directory: str, number: int, database_id: bytes, at: int
+) -> tuple[list[Commit], int]:
+    """What was appended to a WAL file since its end was at ``at``: commits, and the end now.
+
+    For a reader beside the owner, who may be in the midst of the next record.
+    FileNotFoundError where the file is gone; CorruptionError as for `read`.
+    """
+    path = filenames.join(directory, filenames.wal(number))
+    file = fs.open(path)
+    try:
+        data = file.pread(max(0, file.size() - at), at)
+    finally:
+        file.close()
+    seed = salt(database_id, number)
+    view, mark = memoryview(data), record.marker(seed)
+    commits: list[Commit] = []
+    end = 0
+    while (found := record.decode_at(view, end, seed, mark, shifted=True)) is not None:
+        if found.synced > at + found.offset:
+            break
+        try:
+            commits.append(decode_commit(found.payload))
+        except ValueError as error:
+            raise CorruptionError(path, at + found.offset, str(error)) from None
+        end = found.end
+    if record.proven_beyond(data, end, seed) > at + end:
+        raise CorruptionError(path, at + end, "log is damaged where it was synced")
+    return commits, at + end
+
+
 def _header(data: bytes, path: str, number: int, database_id: bytes) -> Header | None:
     """The header of this WAL of this database; None where there is none, and no record either."""
     try:

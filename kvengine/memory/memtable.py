@@ -234,6 +234,13 @@ class Memtable:
             names = ordered.irange(None, stop, (True, False), True)
             return list(dict.fromkeys(islice(names, count)))
 
+    def count(self, start: Name, stop: Name | None) -> int:
+        """How many names lie in ``[start, stop)``. Some may have no visible state."""
+        with self._order_lock:
+            ordered = self._take_in()
+            end = len(ordered) if stop is None else ordered.bisect_left(stop)
+            return max(0, end - int(ordered.bisect_left(start)))
+
     def _take_in(self) -> SortedList:
         """The ordered view with all new names. Commits append meanwhile: never swap the list."""
         count = len(self._fresh)

@@ -23,6 +23,7 @@ from kvengine.memory.memtable import Memtable, States
 from kvengine.memory.snapshots import Snapshots
 from kvengine.operations.version import View
 from kvengine.options import Options
+from kvengine.store import Job
 
 
 class Commit(msgspec.Struct, eq=False):
@@ -124,6 +125,11 @@ class Database:
     stalled: str = ""
     obsolete: set[int] = field(default_factory=set)
     recovery: tuple[str, ...] = ()
+    live_access: str = "off"
+    running: list[Job] = field(default_factory=list)
+    """Background work of this moment. Appending and removing are one step each."""
+    life: tuple[int, int] = (0, 0)
+    """Of a reader beside the owner: the manifest in force, and its length, that it has read."""
 
     def allocate_number(self) -> int:
         """The next file number. Numbers only grow, across reopens too."""

@@ -104,7 +104,7 @@ class _Search:
             parsed = filenames.parse(name)
             if parsed is not None:
                 self._numbers[parsed.kind].append(parsed.number)
-            elif name not in (filenames.CURRENT, filenames.LOCK) and not (
+            elif name not in (filenames.CURRENT, filenames.LOCK, filenames.LIVE) and not (
                 filenames.is_temporary(name)
             ):
                 self.evidence.notes.append(f"file {name!r} is not of the database; not copied")

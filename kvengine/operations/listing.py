@@ -57,13 +57,21 @@ def live_names(
                     yield name
 
 
-def services(view: View, stamp: int, now: int) -> Iterator[str]:
-    """Services with a live object: one seek for each service, dead ones included."""
-    start = b""
+def services(view: View, stamp: int, now: int, start: bytes = b"") -> Iterator[str]:
+    """Services with a live object, from an encoded object on: a seek for each, dead ones too."""
     while (name := next(live_names(view, stamp, now, (start, names.END)), None)) is not None:
         service = decode_object(name)[0]
         yield service
         start = service_range(service)[1]
+
+
+def stored(service: str, key: str, found: Resolved, complete: bool = True) -> StoredObject:
+    """The public form of a live object, with entries of its own."""
+    at, ttls = found.expires_at, found.ttls
+    expires_at = None if at is None else at / SECOND
+    expiries = {name: end / SECOND for name, end in ttls.items()} if ttls else None
+    entries = found.entries.copy()
+    return StoredObject(service, key, found.version, expires_at, entries, complete, expiries)
 
 
 def _is_live(name: bytes, pieces: list[Piece], now: int) -> bool:
@@ -94,10 +102,7 @@ class _Form:
 
     def stored(self, name: bytes, found: Resolved) -> StoredObject:
         self._look(name)
-        at = found.expires_at
-        expires_at = None if at is None else at / SECOND
-        key = name[self._cut :].decode()
-        return StoredObject(self._service, key, found.version, expires_at, found.entries.copy())
+        return stored(self._service, name[self._cut :].decode(), found)
 
     def plain(self, block: Block) -> list[StoredObject]:
         """All of a plain block, whose rows belong to nobody else."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kvengine.clock import SECOND
 from kvengine.names import Name, check_name
 from kvengine.operations import read
+from kvengine.operations.listing import stored
 from kvengine.operations.moment import Moment, hold
 from kvengine.operations.reader import Reader
 from kvengine.operations.version import View
@@ -63,9 +63,9 @@ class LiveReader(Reader):
         found = self.hot((service, key)) if max_bytes is None else None
         if found is None:
             return super().load(service, key, max_bytes=max_bytes)
-        at = found.expires_at
-        expires_at = None if at is None else at / SECOND
-        return StoredObject(service, key, found.version, expires_at, found.entries.copy())
+        if found.soonest is not None:
+            return stored(service, key, found)
+        return StoredObject(service, key, found.version, None, found.entries.copy())
 
     def _live(self, service: str, key: str) -> Resolved | None:
         found = self.hot((service, key))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
-from kvengine import retention, tombstones
+from kvengine import retention, store, tombstones
 from kvengine.clock import SECOND
 from kvengine.files.segment_reader import LiveSegment
 from kvengine.format.manifest import SegmentMeta
@@ -71,7 +72,8 @@ class Maintenance:
                 return False
             frozen = db.view.frozen[::-1]
             job, size = self._flush_job(frozen)
-            install.install_flush(db, frozen, execute(job, size))
+            with self._noted("flush", [memtable.wal for memtable in frozen], size, 0):
+                install.install_flush(db, frozen, execute(job, size))
             self.note_stalls()
             return True
 
@@ -181,11 +183,23 @@ class Maintenance:
                 older=[(m.start, m.stop) for m in older],
                 segment_size=db.options.segment_size,
             )
-            outputs = execute(job, sum(one.size for one in found.inputs))
-            install.install_compaction(db, found.inputs, outputs, found.output)
+            size = sum(one.size for one in found.inputs)
+            with self._noted("compaction", sorted(inputs), size, found.output):
+                outputs = execute(job, size)
+                install.install_compaction(db, found.inputs, outputs, found.output)
         self.note_stalls()
 
     # --- shared
+
+    @contextmanager
+    def _noted(self, kind: str, inputs: Iterable[int], size: int, level: int) -> Iterator[None]:
+        """Let `stats` tell of a job while it is done."""
+        job = store.Job(kind, tuple(inputs), size, level)
+        self._db.running.append(job)
+        try:
+            yield
+        finally:
+            self._db.running.remove(job)
 
     def _stopped(self) -> bool:
         """Whether nothing may be written any more: what the medium holds is not known."""

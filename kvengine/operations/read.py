@@ -216,8 +216,11 @@ def entry(layers: Layers, state_key: str, now: int) -> bytes | None:
     return None
 
 
-def windows(layers: Layers, start: str, now: int) -> Iterator[dict[str, bytes]]:
-    """Live entries of a large object in key order from ``start`` on, about a chunk at a time."""
+def windows(layers: Layers, start: str, now: int) -> Iterator[Resolved]:
+    """Live entries of a large object in key order from ``start`` on, about a chunk at a time.
+
+    A part may be empty, which a Resolved is not elsewhere; ``soonest`` says nothing here.
+    """
     head = layers.pieces[0].row
     if head.expires_at is not None and head.expires_at <= now:
         return
@@ -230,11 +233,13 @@ def windows(layers: Layers, start: str, now: int) -> Iterator[dict[str, bytes]]:
     for low, high in zip([start, *bounds], [*bounds, None], strict=True):
         row = overlay_rows([span.part(head, low, high) for span in spans])
         ttls = row.ttls or {}
-        yield {
+        entries = {
             name: value
             for name in sorted(row.entries)
             if (value := row.entries[name]) is not None and ttls.get(name, now + 1) > now
         }
+        left = {name: at for name, at in ttls.items() if name in entries}
+        yield Resolved(head.version, head.expires_at, entries, left or None, None)
 
 
 class _Span:

@@ -19,6 +19,7 @@ from kvengine.names import (
 from kvengine.operations import listing, read
 from kvengine.operations.database import Database
 from kvengine.operations.in_memory import in_memory
+from kvengine.operations.listing import stored
 from kvengine.operations.moment import Moment
 from kvengine.operations.version import View
 from kvengine.rows import Resolved
@@ -95,11 +96,7 @@ class Reader:
         check_limit(max_bytes, "max_bytes")
         if max_bytes is None:
             found = self._live(service, key)
-            if found is None:
-                return None
-            at = found.expires_at
-            expires_at = None if at is None else at / SECOND
-            return StoredObject(service, key, found.version, expires_at, found.entries.copy())
+            return None if found is None else stored(service, key, found)
         return self._load_part(_checked(service, key), max_bytes)
 
     def _load_part(self, name: Name, max_bytes: int) -> StoredObject | None:
@@ -109,29 +106,29 @@ class Reader:
             return None
         if not layers.pieces:
             found = layers.base.at(self._now()) if layers.base is not None else None
-            parts: Iterator[dict[str, bytes]] = iter([found.entries] if found else [])
-            head = layers.base
+            parts: Iterator[Resolved] = iter([found] if found else [])
         else:
             parts = read.windows(layers, "", self._now())
-            row = layers.pieces[0].row
-            head = Resolved(row.version, row.expires_at, {}, None, None)
         entries: dict[str, bytes] = {}
-        size, complete, exists = 0, True, False
+        ttls: dict[str, int] = {}
+        size, complete = 0, True
+        head: Resolved | None = None
         for part in parts:
-            for state_key, value in part.items():
-                exists = True
+            for state_key, value in part.entries.items():
+                head = part
                 size += len(state_key.encode()) + len(value)
                 if size > max_bytes:
                     complete = False
                     break
                 entries[state_key] = value
+                if part.ttls and state_key in part.ttls:
+                    ttls[state_key] = part.ttls[state_key]
             if not complete:
                 break
-        if not exists or head is None:
+        if head is None:
             return None
-        at = head.expires_at
-        expires_at = None if at is None else at / SECOND
-        return StoredObject(*name, head.version, expires_at, entries, complete)
+        whole = Resolved(head.version, head.expires_at, entries, ttls, None)
+        return stored(*name, whole, complete)
 
     def state_keys(
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
@@ -155,7 +152,7 @@ class Reader:
 
     def _walk_keys(self, layers: read.Layers, prefix: str, start: str) -> Iterator[str]:
         for part in read.windows(layers, start, self._now()):
-            for state_key in part:
+            for state_key in part.entries:
                 if state_key.startswith(prefix):
                     yield state_key
                 elif state_key > prefix:
@@ -183,10 +180,12 @@ class Reader:
         view, stamp = self._moment()
         return in_memory(view, self._db.cache, name, stamp)
 
-    def services(self) -> list[str]:
+    def services(self, *, start: str = "", limit: int | None = None) -> list[str]:
+        low = service_range(check_name("start", start))[0]
+        check_limit(limit)
         moment, ours = self._hold()
         try:
-            return list(listing.services(moment.view, moment.stamp, moment.now))
+            return list(islice(listing.services(moment.view, moment.stamp, moment.now, low), limit))
         finally:
             if ours:
                 moment.close()

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -31,7 +32,7 @@ from kvengine.format.manifest import Shape
 from kvengine.format.wal import HEADER_SIZE, Commit, Header
 from kvengine.fs.base import FileSystem
 from kvengine.memory.cache import ObjectCache
-from kvengine.memory.memtable import Memtable
+from kvengine.memory.memtable import Memtable, States
 from kvengine.operations.database import Database
 from kvengine.operations.stage import stage
 from kvengine.operations.version import Version, View
@@ -40,6 +41,7 @@ from kvengine.options import Options
 log = logging.getLogger("kvengine")
 
 _RETRIES = 20
+_OTHERS = (filenames.CURRENT, filenames.LOCK, filenames.LIVE)
 
 
 def open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
@@ -53,7 +55,7 @@ def open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
     try:
         if not fs.exists(filenames.join(directory, filenames.CURRENT)):
             _create(fs, directory, options)
-        recovered = _Recovery(fs, directory)
+        recovered = Recovery(fs, directory)
         db = recovered.database(options)
         db.lock = held
         _take_over(db, recovered)
@@ -68,19 +70,26 @@ def open_read_only(fs: FileSystem, directory: str, options: Options) -> Database
     if not fs.exists(filenames.join(directory, filenames.CURRENT)):
         _check_place(fs, directory, options)
         raise NotADatabase(f"{directory} holds no database")
+    return recover_beside(fs, directory).database(options)
+
+
+def recover_beside(
+    fs: FileSystem, directory: str, known: Mapping[int, LiveSegment] | None = None
+) -> Recovery:
+    """What a directory holds, while an owner may change it; ``known`` segments are not reopened."""
     for attempt in range(_RETRIES):
-        before = _stage_of_life(fs, directory)
+        before = stage_of_life(fs, directory)
         try:
-            return _Recovery(fs, directory).database(options)
+            return Recovery(fs, directory, known)
         except (CorruptionError, FileNotFoundError):
             # The owner may have added or removed a file between the manifest and here.
-            moved = before != _stage_of_life(fs, directory)
+            moved = before != stage_of_life(fs, directory)
             if attempt == _RETRIES - 1 or (attempt > 2 and not moved):
                 raise
     raise AssertionError("unreachable")
 
 
-def _stage_of_life(fs: FileSystem, directory: str) -> tuple[int, int]:
+def stage_of_life(fs: FileSystem, directory: str) -> tuple[int, int]:
     """The manifest in force and its length: one of them changes with the set of files."""
     number = manifest.read_current(fs, directory)
     try:
@@ -107,7 +116,9 @@ def _check_place(fs: FileSystem, directory: str, options: Options) -> None:
     foreign = [
         name
         for name, one in zip(names, parsed, strict=True)
-        if one is None and name != filenames.LOCK and not filenames.is_temporary(name)
+        if one is None
+        and name not in (filenames.LOCK, filenames.LIVE)
+        and not filenames.is_temporary(name)
     ]
     if foreign:
         raise NotADatabase(
@@ -130,24 +141,31 @@ def _create(fs: FileSystem, directory: str, options: Options) -> None:
     fs.sync_dir(directory.rpartition("/")[0] or "/")
 
 
-class _Recovery:
+class Recovery:
     """What a directory holds: catalog, segments, and a memtable for each WAL that stays.
 
     Those are the WALs from the first with commits to the last, empty ones between them
     too: each header names the file before it, so the chain stays unbroken.
     """
 
-    def __init__(self, fs: FileSystem, directory: str) -> None:
+    def __init__(
+        self, fs: FileSystem, directory: str, known: Mapping[int, LiveSegment] | None = None
+    ) -> None:
+        """``known``: segments that are open already, by number."""
         self.fs, self.directory = fs, directory
-        self.manifest_number = manifest.read_current(fs, directory)
-        self.catalog = manifest.read(fs, directory, self.manifest_number)
+        self.life = stage_of_life(fs, directory)
+        self.catalog = manifest.read(fs, directory, self.life[0])
         self.report: list[str] = []
         self.memtables: list[Memtable] = []
         self.last_stamp = self.catalog.last_stamp
         self.last_commit = 0
         self._check_names()
+        open_ones = known or {}
         self.version = Version(
-            LiveSegment(fs, directory, meta) for meta in self.catalog.segments.values()
+            open_ones[meta.number]
+            if meta.number in open_ones and open_ones[meta.number].meta == meta
+            else LiveSegment(fs, directory, meta)
+            for meta in self.catalog.segments.values()
         )
         self._replay()
 
@@ -168,6 +186,7 @@ class _Recovery:
             last_stamp=self.last_stamp,
             published=self.last_stamp,
             recovery=tuple(self.report),
+            life=self.life,
         )
 
     def _check_names(self) -> None:
@@ -175,7 +194,7 @@ class _Recovery:
         catalog = self.catalog
         for name in self.fs.listdir(self.directory):
             parsed = filenames.parse(name)
-            if not filenames.is_ours(name) and name not in (filenames.CURRENT, filenames.LOCK):
+            if not filenames.is_ours(name) and name not in _OTHERS:
                 self.report.append(f"unknown file {name!r} left alone")
             if parsed is None or not filenames.is_ours(name):
                 continue
@@ -207,7 +226,7 @@ class _Recovery:
                 raise CorruptionError(path, HEADER_SIZE, "commit is older than the WAL before it")
             catalog.wal_ends[number] = content.end
             if content.commits or self.memtables:
-                self.memtables.append(_rebuilt(number, content.commits))
+                self.memtables.append(rebuilt(number, content.commits))
             if content.commits:
                 last = content.commits[-1]
                 replayed, self.last_commit = last.stamp, last.now or last.stamp
@@ -239,17 +258,22 @@ class _Recovery:
         )
 
 
-def _rebuilt(number: int, commits: list[Commit]) -> Memtable:
+def rebuilt(number: int, commits: list[Commit]) -> Memtable:
+    """The memtable that the commits of a WAL file make."""
     memtable = Memtable(number)
     for commit in commits:
-        rows = [((service, key), row) for service, key, row in commit.rows]
-        now = commit.now or commit.stamp
-        states = stage(memtable, {}, rows, commit.tombstones, commit.stamp, now)
-        memtable.publish(states)
+        memtable.publish(staged(memtable, commit))
     return memtable
 
 
-def _take_over(db: Database, recovered: _Recovery) -> None:
+def staged(memtable: Memtable, commit: Commit) -> States:
+    """What a commit read from a log makes visible."""
+    rows = [((service, key), row) for service, key, row in commit.rows]
+    now = commit.now or commit.stamp
+    return stage(memtable, {}, rows, commit.tombstones, commit.stamp, now)
+
+
+def _take_over(db: Database, recovered: Recovery) -> None:
     """Steps 1 to 4 of the module's docstring."""
     fs, directory, catalog = db.fs, db.directory, db.catalog
     for name in filter(filenames.is_temporary, fs.listdir(directory)):

@@ -56,6 +56,8 @@ def collect(db: Database, maintenance: Maintenance) -> Stats:
         background_errors=counters.background_errors,
         last_background_error=counters.last_background_error,
         recovery=db.recovery,
+        live_access=db.live_access,
+        running=tuple(db.running),
     )
 
 

@@ -1,0 +1,88 @@
+"""Access: how a tool gets at a database, whoever owns it.
+
+1. An owner that serves its socket: everything goes through it (kvengine/live), reads and edits.
+2. No owner: to read, the files are opened beside whoever may come; to write, the directory is
+   opened and owned for as long as the access lasts.
+3. An owner without a socket: reads as in 2; edits are refused, for nobody edits behind its back.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from kvengine.engine import Engine, open_engine
+from kvengine.errors import DatabaseLocked
+from kvengine.live.client import LiveStore, connect
+
+_PAUSE = 0.05
+
+
+class Access:
+    """An open way to a database. ``mode``: "live" (through the owner), "own", "files" (read-only).
+
+    A context manager. ``store`` has every verb of a Store, and ``estimate``, ``segments`` and
+    ``stats``; it may be another one after `refresh`.
+    """
+
+    def __init__(self, path: str, *, write: bool = False, wait: float = 3.0) -> None:
+        """``write``: edits are wanted. ``wait``: seconds to wait for an owner that is not ready.
+
+        DatabaseLocked where another process owns the directory and serves no socket, and
+        edits are wanted; NotADatabase, CorruptionError, OSError as `kvengine.open`.
+        """
+        self.path = path
+        self.write = write
+        self.mode = ""
+        self.store: Engine | LiveStore = self._open(wait)
+
+    @property
+    def writable(self) -> bool:
+        """Whether edits go through here."""
+        return self.mode != "files"
+
+    def refresh(self) -> None:
+        """See what is there now: follow an owner by its files, or find one that has come since."""
+        if self.mode == "live" and isinstance(self.store, LiveStore) and self.store.closed:
+            self.store = self._open(0.5)
+        elif self.mode == "files" and isinstance(self.store, Engine):
+            live = connect(self.path)
+            if live is None:
+                self.store.refresh()
+                return
+            self.store.close()
+            self.store, self.mode = live, "live"
+
+    def _open(self, wait: float) -> Engine | LiveStore:
+        until = time.monotonic() + wait
+        while True:
+            live = connect(self.path)
+            if live is not None:
+                self.mode = "live"
+                return live
+            if not self.write:
+                self.mode = "files"
+                return open_engine(self.path, read_only=True, create=False)
+            try:
+                self.mode = "own"
+                return open_engine(self.path, create=False)
+            except DatabaseLocked:
+                # It may be about to serve its socket, or be another tool that is soon done.
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_PAUSE)
+
+    def close(self) -> None:
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""Live access: other processes read and edit through the owner, over a Unix socket."""
