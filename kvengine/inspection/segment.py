@@ -12,7 +12,7 @@ from kvengine.format.segment import FORMAT_VERSION
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.inspection import escape
-from kvengine.operations.verify import verify_segment
+from kvengine.operations.verify_segment import verify_segment
 from kvengine.rows import Row
 
 _PARTS = ("filter", "tombstones", "index", "properties")

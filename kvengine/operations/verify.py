@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 from kvengine.errors import CorruptionError
 from kvengine.files import manifest, wal
-from kvengine.files.segment_reader import LiveSegment, SegmentReader
+from kvengine.files.segment_reader import LiveSegment
 from kvengine.operations.database import Database
 from kvengine.operations.moment import hold
+from kvengine.operations.verify_segment import verify_segment
 
 
 def verify(db: Database) -> list[CorruptionError]:
     """Every damage found, as the error that a read would raise; empty for a sound database.
 
-    Segments: every block's checksum, order, range, counts. Levels: disjoint
-    ranges. Sealed WAL files and manifest: every record. Writes may go on meanwhile.
+    Segments: see verify_segment.py. Levels: disjoint ranges. Sealed WAL files and
+    manifest: every record. Writes may go on meanwhile.
     """
     with db.install_lock:
         moment = hold(db)
@@ -34,33 +34,6 @@ def verify(db: Database) -> list[CorruptionError]:
         return found + _manifest(db)
     finally:
         moment.close()
-
-
-def verify_segment(segment: SegmentReader) -> Iterator[CorruptionError]:
-    """What is wrong with one segment, block by block."""
-    last, rows = b"", 0
-    bounds = segment.properties
-    for at in range(segment.block_count):
-        first, handle = segment.block_handle(at)
-        try:
-            names, found, _ = segment.read_block(at)
-            for row in found:
-                segment.load(row)
-        except CorruptionError as error:
-            yield error
-            continue
-        rows += len(names)
-        in_order = all(a < b for a, b in pairwise(names))
-        if names[0] != first or (at and names[0] <= last) or not in_order:
-            yield CorruptionError(segment.path, handle.offset, "objects are out of order")
-        if names[0] < bounds.start or names[-1] >= bounds.stop:
-            yield CorruptionError(segment.path, handle.offset, "objects outside the stated range")
-        if not all(map(segment.may_hold, names)):
-            yield CorruptionError(segment.path, handle.offset, "filter does not know an object")
-        last = names[-1]
-    if rows != bounds.rows:
-        offset = segment.footer.properties.offset
-        yield CorruptionError(segment.path, offset, f"holds {rows} rows, states {bounds.rows}")
 
 
 def _fresh(db: Database, live: LiveSegment) -> list[CorruptionError]:
