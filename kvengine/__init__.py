@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from kvengine.snapshot import Snapshot
     from kvengine.state.base import State
     from kvengine.state.field import field
-    from kvengine.store import LevelStats, Stats, StoredObject
+    from kvengine.store import Estimate, Job, LevelStats, SegmentStats, Stats, StoredObject
 
 __version__ = VERSION
 
@@ -59,7 +59,10 @@ refuse_untested()
 _HOMES = {
     "Batch": "kvengine.batch",
     "Engine": "kvengine.engine",
+    "Estimate": "kvengine.store",
+    "Job": "kvengine.store",
     "LevelStats": "kvengine.store",
+    "SegmentStats": "kvengine.store",
     "Loss": "kvengine.operations.evidence",
     "Options": "kvengine.options",
     "RepairReport": "kvengine.operations.evidence",
@@ -115,8 +118,10 @@ __all__ = [
     "DatabaseClosed",
     "DatabaseLocked",
     "Engine",
+    "Estimate",
     "FieldError",
     "ForkedError",
+    "Job",
     "KVEngineError",
     "LevelStats",
     "Loss",
@@ -124,6 +129,7 @@ __all__ = [
     "Options",
     "ReadOnly",
     "RepairReport",
+    "SegmentStats",
     "Serde",
     "SerdeError",
     "Session",

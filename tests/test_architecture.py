@@ -41,7 +41,9 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("F6 engine", {"snapshot", "engine"}),
     ("F6 asyncio", {"aio"}),
     ("F6 public names", {""}),
-    ("F7 what people meet", {"inspection", "demo", "cli", "ui", "adapters", "postgres"}),
+    ("F7 inspection", {"inspection"}),
+    ("F7 what people meet", {"demo", "ui", "adapters", "postgres"}),
+    ("F8 command line", {"cli"}),
 )
 
 MAX_LINES = 400

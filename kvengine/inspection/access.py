@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from kvengine.engine import Engine, open_engine
 from kvengine.errors import DatabaseLocked
-from kvengine.live.client import LiveStore, connect
+from kvengine.live.client import LiveStore, OwnerSilent, connect
+
+if TYPE_CHECKING:  # the engine is imported where no owner answers
+    from kvengine.engine import Engine
 
 _PAUSE = 0.05
 
@@ -26,14 +28,19 @@ class Access:
     ``stats``; it may be another one after `refresh`.
     """
 
-    def __init__(self, path: str, *, write: bool = False, wait: float = 3.0) -> None:
+    def __init__(
+        self, path: str, *, write: bool = False, wait: float = 3.0, serves: bool = False
+    ) -> None:
         """``write``: edits are wanted. ``wait``: seconds to wait for an owner that is not ready.
+
+        ``serves``: where this becomes the owner, other tools reach it in turn.
 
         DatabaseLocked where another process owns the directory and serves no socket, and
         edits are wanted; NotADatabase, CorruptionError, OSError as `kvengine.open`.
         """
         self.path = path
         self.write = write
+        self._serves = serves
         self.mode = ""
         self.store: Engine | LiveStore = self._open(wait)
 
@@ -46,32 +53,42 @@ class Access:
         """See what is there now: follow an owner by its files, or find one that has come since."""
         if self.mode == "live" and isinstance(self.store, LiveStore) and self.store.closed:
             self.store = self._open(0.5)
-        elif self.mode == "files" and isinstance(self.store, Engine):
-            live = connect(self.path)
+        elif self.mode == "files":
+            live = self._connect()
             if live is None:
                 self.store.refresh()
                 return
-            self.store.close()
-            self.store, self.mode = live, "live"
+            before, self.store, self.mode = self.store, live, "live"
+            before.close()
 
     def _open(self, wait: float) -> Engine | LiveStore:
         until = time.monotonic() + wait
         while True:
-            live = connect(self.path)
+            live = self._connect()
             if live is not None:
                 self.mode = "live"
                 return live
+            from kvengine.engine import open_engine
+
             if not self.write:
                 self.mode = "files"
                 return open_engine(self.path, read_only=True, create=False)
             try:
                 self.mode = "own"
-                return open_engine(self.path, create=False)
+                return open_engine(self.path, create=False, live_access=self._serves)
             except DatabaseLocked:
                 # It may be about to serve its socket, or be another tool that is soon done.
                 if time.monotonic() >= until:
                     raise
                 time.sleep(_PAUSE)
+
+    def _connect(self) -> LiveStore | None:
+        try:
+            return connect(self.path)
+        except OwnerSilent:
+            if self.write:
+                raise
+            return None  # its files can be read all the same
 
     def close(self) -> None:
         self.store.close()

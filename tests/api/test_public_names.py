@@ -21,8 +21,10 @@ NAMES = [
     "DatabaseClosed",
     "DatabaseLocked",
     "Engine",
+    "Estimate",
     "FieldError",
     "ForkedError",
+    "Job",
     "KVEngineError",
     "LevelStats",
     "Loss",
@@ -31,6 +33,7 @@ NAMES = [
     "ReadOnly",
     "RepairReport",
     "Serde",
+    "SegmentStats",
     "SerdeError",
     "Session",
     "SessionError",
@@ -80,6 +83,7 @@ def test_the_verbs_of_each_type() -> None:
     engine = {*READS, *WRITES, "snapshot", "object", "workflow", "stats", "close"}
     added = {"flush", "compact", "checkpoint", "verify", "helpers", "path", "release_files"}
     added |= {"may_wait", "may_begin", "begin_write", "finish_write", "options"}
+    added |= {"estimate", "segments", "refresh"}
     assert public(kvengine.Engine) == sorted(engine | added)
     assert public(kvengine.Snapshot) == sorted([*READS, "close", "stamp"])
     assert set(public(kvengine.Store)) <= engine

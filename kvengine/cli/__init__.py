@@ -1,0 +1,1 @@
+"""The command line: ``kvengine COMMAND ...``, one command a file (docs/cli.md)."""

@@ -1,0 +1,81 @@
+"""``kvengine``, and ``python -m kvengine.cli``: run a command, turn what it raises into a code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line of this process; ends with a code of exits.py."""
+    try:
+        import click
+    except ModuleNotFoundError:
+        sys.exit("kvengine: the command line needs its extra: pip install 'kvengine[cli]'")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    from kvengine.cli import exits
+    from kvengine.cli.app import root
+
+    try:
+        root.main(prog_name="kvengine", standalone_mode=False)
+        sys.stdout.flush()
+        code = exits.DONE
+    except click.exceptions.Exit as ended:
+        code = ended.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = exits.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read this has seen enough; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = exits.DONE
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        code = _told(error)
+    sys.exit(code)
+
+
+def _told(error: Exception) -> int:
+    """One sentence on standard error; the code."""
+    from kvengine import errors
+    from kvengine.cli import exits
+    from kvengine.cli.output import safe
+    from kvengine.inspection.document import BadDocument
+
+    kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], int]] = [
+        (errors.VersionConflict, exits.CONFLICT),
+        (errors.CorruptionError, exits.DAMAGED),
+        (
+            (errors.DatabaseLocked, errors.NotADatabase, errors.UnsupportedFormat),
+            exits.UNAVAILABLE,
+        ),
+        ((BadDocument, errors.ValueTooLarge), exits.USAGE),
+        ((errors.KVEngineError, OSError, UnicodeError, ValueError), exits.FAILED),
+    ]
+    if isinstance(error, exits.Exit):
+        if error.message:
+            print(f"kvengine: {safe(error.message)}", file=sys.stderr)
+        return error.code
+    for kind, code in kinds:
+        if isinstance(error, kind):
+            print(f"kvengine: {safe(_sentence(error))}", file=sys.stderr)
+            return code
+    what = f"{type(error).__name__}: {error}"
+    print(f"kvengine: unexpected error, a bug: {safe(what)}; --debug shows more", file=sys.stderr)
+    return exits.FAILED
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+if __name__ == "__main__":
+    main()

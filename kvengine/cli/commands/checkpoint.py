@@ -1,0 +1,22 @@
+"""``kvengine checkpoint``: a copy of now."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from kvengine.cli.output import safe
+from kvengine.cli.tool import Tool, tool_command
+
+
+@click.command()
+@click.argument("directory")
+@tool_command
+def command(tool: Tool, directory: str) -> None:
+    """Make a copy of now at DIRECTORY, by hard links; it opens as a database."""
+    path = os.path.abspath(directory)
+    with tool.open(write=True) as access:
+        access.store.checkpoint(path)
+    tool.out.record({"checkpoint": path})
+    tool.out.say(f"checkpoint at {safe(path)}")

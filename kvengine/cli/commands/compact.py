@@ -1,0 +1,25 @@
+"""``kvengine compact``: win back the space of what is dead."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from kvengine.cli.output import size
+from kvengine.cli.tool import Tool, tool_command
+
+
+@click.command()
+@click.argument("service", required=False)
+@tool_command
+def command(tool: Tool, service: str | None) -> None:
+    """Flush, and rewrite the segments (of a service) without what is dead."""
+    name = None if service is None else tool.name("SERVICE", service)
+    with tool.open(write=True) as access:
+        before, began = access.store.stats(), time.monotonic()
+        access.store.compact(name)
+        after, took = access.store.stats(), time.monotonic() - began
+    tool.out.record({"before": before.bytes_on_disk, "after": after.bytes_on_disk, "seconds": took})
+    sizes = f"{size(before.bytes_on_disk)} -> {size(after.bytes_on_disk)}"
+    tool.out.say(f"compacted in {took:.1f} s: {sizes}")

@@ -1,0 +1,89 @@
+"""``kvengine kv clear``: an entry, an object, a service."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from kvengine.batch import Batch
+from kvengine.cli import names
+from kvengine.cli.edits import Edit, apply, confirm, edit_options
+from kvengine.cli.exits import CONFLICT, USAGE, Exit
+from kvengine.cli.tool import Tool, tool_command
+from kvengine.errors import VersionConflict
+from kvengine.inspection import escape
+from kvengine.inspection.access import Access
+
+CHECKED = 1000
+"""Objects of a service whose versions one commit checks."""
+
+
+@click.command()
+@click.argument("service")
+@click.argument("key", required=False)
+@click.argument("state_key", required=False)
+@edit_options
+@tool_command
+def command(tool: Tool, service: str, key: str | None, state_key: str | None, **how: bool) -> None:
+    """Clear an entry, an object, or all objects of a service.
+
+    As SERVICE/KEY/STATE_KEY, where a slash within a name is %2F, or as separate
+    arguments. A service of more than 1,000 objects needs --force: their versions
+    cannot be checked at once, and it is cleared by one small write.
+    """
+    parts = [service] if key is None else [service, key]
+    if state_key is not None:
+        parts.append(state_key)
+    if len(parts) == 1 and not tool.quoted:
+        parts = names.split_path(service)
+    parts = [
+        tool.name(what, p) for what, p in zip(("SERVICE", "KEY", "STATE_KEY"), parts, strict=False)
+    ]
+    with tool.open(write=True) as access:
+        if len(parts) == 1:
+            _clear_service(tool, access, parts[0], **how)
+            return
+        found = access.store.load(parts[0], parts[1])
+        edit = Edit(parts[0], parts[1], found)
+        if len(parts) == 3:
+            edit.entries[parts[2]] = None
+        else:
+            edit.clears = True
+        apply(tool, access, edit, asks=True, **how)
+
+
+def _clear_service(
+    tool: Tool, access: Access, service: str, *, dry_run: bool, yes: bool, force: bool
+) -> None:
+    store, out = access.store, tool.out
+    keys = list(islice(store.object_keys(service), CHECKED + 1))
+    result = {"service": service, "objects": len(keys)}
+    if not keys:
+        out.say("nothing to do")
+        out.record({**result, "result": "nothing to do"})
+        return
+    many = len(keys) > CHECKED
+    said = f"more than {CHECKED:,}" if many else f"{len(keys):,}"
+    if many and not force and not dry_run:
+        raise Exit(USAGE, f"the service holds {said} objects: give --force to clear all of them")
+    out.say(f"{escape.text(service)}: {said} objects will be cleared")
+    if dry_run:
+        out.say("dry run: nothing was written")
+        out.record({**result, "result": "dry run"})
+        return
+    expect = {(service, one): store.version(service, one) for one in ([] if force else keys)}
+    confirm(tool, f"Clear service {escape.text(service)}?", yes=yes, asks=True)
+    batch = Batch()
+    if force:
+        batch.clear_service(service)
+    for one in [] if force else keys:
+        batch.clear_all(service, one)
+    try:
+        stamp = store.write(batch, expect=expect)
+    except VersionConflict as error:
+        out.say(f"conflict: object {escape.text(error.key)} is at version {error.actual} by now")
+        out.record({**result, "result": "conflict", "key": error.key, "version": error.actual})
+        raise Exit(CONFLICT, "nothing was written: run it again, or give --force") from None
+    out.say(f"applied, version {stamp}")
+    out.record({**result, "result": "applied", "version": stamp})

@@ -1,0 +1,51 @@
+"""``kvengine kv expire``: when an object expires."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from kvengine.cli.edits import Edit, apply, edit_options
+from kvengine.cli.exits import NO, USAGE, Exit
+from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.values import duration, instant
+from kvengine.inspection import escape
+
+
+@click.command()
+@click.argument("service")
+@click.argument("key")
+@click.option("--in", "after", metavar="DURATION", help="After 30s, 5m, 2h, 7d.")
+@click.option("--at", metavar="TIME", help="At an ISO 8601 time, or seconds since the epoch.")
+@click.option("--now", is_flag=True, help="At once: it reads as absent from now on.")
+@click.option("--never", is_flag=True, help="Keep it until it is cleared.")
+@edit_options
+@tool_command
+def command(
+    tool: Tool,
+    service: str,
+    key: str,
+    after: str | None,
+    at: str | None,
+    now: bool,
+    never: bool,
+    **how: bool,
+) -> None:
+    """Let an object expire, or keep it for ever. One of --in, --at, --now, --never."""
+    if sum((after is not None, at is not None, now, never)) != 1:
+        raise Exit(USAGE, "give one of --in, --at, --now, --never")
+    service, key = tool.name("SERVICE", service), tool.name("KEY", key)
+    when: float | None = None
+    if after is not None:
+        when = time.time() + duration(after)
+    elif at is not None:
+        when = instant(at)
+    elif now:
+        when = time.time()
+    with tool.open(write=True) as access:
+        found = access.store.load(service, key)
+        if found is None:
+            raise Exit(NO, f"no object {escape.text(service)} {escape.text(key)}")
+        edit = Edit(service, key, found, sets_expiry=True, expires=when)
+        apply(tool, access, edit, asks=when is not None and when <= time.time(), **how)

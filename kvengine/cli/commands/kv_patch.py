@@ -1,0 +1,67 @@
+"""``kvengine kv patch``: a JSON Patch over the JSON entries of an object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from kvengine.cli.edits import Edit, apply, edit_options
+from kvengine.cli.exits import USAGE, Exit
+from kvengine.cli.output import safe
+from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.values import json_entries
+
+
+@click.command()
+@click.argument("service")
+@click.argument("key")
+@click.option("--patch", "given", help="The patch; without it, it is read from standard input.")
+@edit_options
+@tool_command
+def command(tool: Tool, service: str, key: str, given: str | None, **how: bool) -> None:
+    """Change an object by a JSON Patch (RFC 6902).
+
+    The document is an object of its entries that are JSON: "/count" is the entry
+    count, "/user/name" lies within the entry user. Entries keep their expiry.
+    """
+    service, key = tool.name("SERVICE", service), tool.name("KEY", key)
+    text = given if given is not None else click.get_text_stream("stdin").read()
+    with tool.open(write=True) as access:
+        found = access.store.load(service, key)
+        edit = Edit(service, key, found)
+        before, _ = json_entries(edit.before)
+        after = patched(text, before)
+        for name in before:
+            if name not in after:
+                edit.entries[name] = None
+        for name, value in after.items():
+            if name not in before or not _same(value, before[name]):
+                edit.entries[name] = msgspec.json.encode(value)
+        edit.keep_ttls()
+        apply(tool, access, edit, asks=False, **how)
+
+
+def patched(text: str, target: dict[str, Any]) -> dict[str, Any]:
+    """The document after the patch; `Exit` where the patch is none, or does not apply."""
+    from jsonpath import JSONPatch
+    from jsonpath.exceptions import JSONPatchError, JSONPointerError
+
+    try:
+        operations = msgspec.json.decode(text)
+        if not isinstance(operations, list):
+            raise Exit(USAGE, "a JSON Patch is an array of operations")
+        copy = msgspec.json.decode(msgspec.json.encode(target))
+        result: Any = JSONPatch(operations).apply(copy)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Exit(USAGE, f"the patch is not JSON: {safe(str(error))}") from None
+    except (JSONPatchError, JSONPointerError, TypeError, KeyError, AttributeError) as error:
+        raise Exit(USAGE, f"the patch does not apply: {safe(str(error))}") from None
+    if not isinstance(result, dict):
+        raise Exit(USAGE, "after the patch the document is no object of entries")
+    return result
+
+
+def _same(one: object, other: object) -> bool:
+    return msgspec.json.encode(one) == msgspec.json.encode(other)

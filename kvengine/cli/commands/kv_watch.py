@@ -1,0 +1,67 @@
+"""``kvengine kv watch``: each change of an object, as it happens."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from kvengine.cli.commands.kv_get import show
+from kvengine.cli.edits import show_difference
+from kvengine.cli.output import moment
+from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.values import SHOWN, duration
+from kvengine.inspection import escape
+from kvengine.inspection.document import document
+from kvengine.store import StoredObject
+
+
+@click.command()
+@click.argument("service")
+@click.argument("key")
+@click.option("--interval", default="500ms", show_default=True, help="How often to look.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many changes.")
+@click.option("--timeout", metavar="DURATION", help="End after so long.")
+@tool_command
+def command(
+    tool: Tool, service: str, key: str, interval: str, count: int | None, timeout: str | None
+) -> None:
+    """Show an object, then each change of it. Ctrl-C ends it.
+
+    Looks every --interval: commits that follow each other faster show as one.
+    """
+    service, key = tool.name("SERVICE", service), tool.name("KEY", key)
+    pause = duration(interval)
+    until = None if timeout is None else time.monotonic() + duration(timeout)
+    with tool.open() as access:
+        last = access.store.load(service, key)
+        _show_first(tool, service, key, last)
+        while (count is None or count > 0) and (until is None or time.monotonic() < until):
+            time.sleep(pause)
+            access.refresh()
+            version = access.store.version(service, key)
+            if version == (last.version if last is not None else 0):
+                continue
+            found = access.store.load(service, key)
+            _show_change(tool, service, key, last, found)
+            last = found
+            count = None if count is None else count - 1
+
+
+def _show_first(tool: Tool, service: str, key: str, found: StoredObject | None) -> None:
+    if found is None:
+        tool.out.say(f"{escape.text(service)} {escape.text(key)} is absent so far")
+        tool.out.record({"service": service, "key": key, "version": 0})
+    else:
+        show(tool, found, "text", SHOWN)
+
+
+def _show_change(
+    tool: Tool, service: str, key: str, before: StoredObject | None, now: StoredObject | None
+) -> None:
+    tool.out.record(
+        {"service": service, "key": key, "version": 0} if now is None else document(now)
+    )
+    what = "gone" if now is None else f"version {now.version}, {moment(now.version)}"
+    tool.out.say(what, bold=True)
+    show_difference(tool, before.entries if before else {}, now.entries if now else {})

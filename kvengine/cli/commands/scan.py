@@ -1,0 +1,31 @@
+"""``kvengine scan``: every object with its entries."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from kvengine.cli.commands.kv_get import show
+from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.values import SHOWN, binary_option
+
+
+@click.command()
+@click.argument("service", required=False)
+@click.option("--prefix", default="", help="Only keys that begin with it; needs SERVICE.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many objects.")
+@binary_option
+@click.option("--full", is_flag=True, help="Show long values whole.")
+@tool_command
+def command(
+    tool: Tool, service: str | None, prefix: str, limit: int | None, binary: str, full: bool
+) -> None:
+    """Show every object, in order and all of one moment."""
+    if prefix and service is None:
+        raise click.UsageError("--prefix is of the object key: name a SERVICE too")
+    name = None if service is None else tool.name("SERVICE", service)
+    with tool.open() as access:
+        walk = access.store.scan(name, prefix=tool.name("--prefix", prefix))
+        for found in islice(walk, limit):
+            show(tool, found, binary, None if full else SHOWN)

@@ -1,0 +1,135 @@
+"""What a command prints: text for people, or JSON lines; colour and bars on a terminal alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from kvengine.clock import SECOND
+from kvengine.inspection.document import line
+
+Advance = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Output:
+    """Standard output of one command. ``json``: what it prints are JSON lines and nothing else."""
+
+    def __init__(self, *, json: bool) -> None:
+        self.json = json
+
+    def say(self, text: str = "", **style: Any) -> None:
+        """A line for people; nothing where JSON was asked for."""
+        if not self.json:
+            click.echo(click.style(text, **style) if style else text)
+
+    def record(self, data: object) -> None:
+        """A line of JSON, where it was asked for."""
+        if self.json:
+            click.echo(line(data))
+
+    def note(self, text: str) -> None:
+        """A line beside the result, on standard error."""
+        click.echo(safe(text), err=True)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Columns for people. Those whose name begins with ">" are aligned to the right."""
+        if self.json:
+            return
+        if sys.stdout.isatty():
+            _rich_table(columns, rows)
+        else:
+            for text in aligned([[one.lstrip(">") for one in columns], *rows], columns):
+                click.echo(text)
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Advance]:
+        """A bar on a terminal; nothing elsewhere, nor beside JSON."""
+        if self.json or not (sys.stderr.isatty() and sys.stdout.isatty()):
+            yield _nowhere
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+def aligned(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> Iterator[str]:
+    """Rows as lines, padded to the widest cell of each column; nothing is cut."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if name.startswith(">") else cell.ljust(width)
+            for cell, width, name in zip(row, widths, columns, strict=True)
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def safe(text: str) -> str:
+    """Text in which nothing acts on a terminal, or hides: such characters are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one
+        if one.isprintable() or one == "\n"
+        else one.encode("unicode_escape").decode()
+        if one.isascii() or ord(one) > 0xFF
+        else f"\\x{ord(one):02x}"
+        for one in text
+    )
+
+
+def moment(microseconds: int | None) -> str:
+    """A time for people, in UTC to the second."""
+    if microseconds is None:
+        return "never"
+    try:
+        return (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (OverflowError, ValueError):
+        return f"{microseconds} microseconds"
+
+
+def expiry(at: float | None) -> str:
+    return moment(None if at is None else int(at * SECOND))
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    if count < 10_000:
+        return f"{count:,} B"
+    scaled, units = count / 1024, ["TiB", "GiB", "MiB", "KiB"]
+    while scaled >= 1000 and len(units) > 1:
+        scaled /= 1024
+        units.pop()
+    return f"{scaled:,.1f} {units[-1]}"
+
+
+def _nowhere(done: int, total: int) -> None:
+    """Progress that nobody looks at."""
+    del done, total
+
+
+def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(
+            name.lstrip(">"),
+            justify="right" if name.startswith(">") else "left",
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(highlight=False).print(table)

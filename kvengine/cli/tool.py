@@ -1,0 +1,90 @@
+"""What every command shares: the database it is about, how it speaks, how it fails."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kvengine.cli import names
+from kvengine.cli.exits import USAGE, Exit
+from kvengine.cli.output import Output
+
+if TYPE_CHECKING:
+    from kvengine.inspection.access import Access
+
+_SHARED = ("db", "as_json", "quoted", "debug")
+
+
+class Tool:
+    """The options that every command takes, wherever on the line they stand."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._db: str | None = options["db"]
+        self.quoted = bool(options["quoted"])
+        self.out = Output(json=bool(options["as_json"]))
+
+    @property
+    def path(self) -> str:
+        """The directory of the database; `Exit` where none was named."""
+        found = self._db or os.environ.get("KVENGINE_DB")
+        if not found and os.path.exists("CURRENT"):
+            found = "."
+        if not found:
+            raise Exit(USAGE, "which database? Give --db DIR, or set KVENGINE_DB")
+        return os.path.abspath(found)
+
+    def open(self, *, write: bool = False, serves: bool = False) -> Access:
+        """The database, through its owner where there is one. A context manager."""
+        from kvengine.inspection.access import Access
+
+        return Access(self.path, write=write, serves=serves)
+
+    def name(self, what: str, given: str) -> str:
+        """A name as the user gave it: as it is, or with -q in the form that is shown."""
+        return names.taken(what, given, self.quoted)
+
+
+def shared_options(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """--db, --json, --quoted and --debug on a group: kept for the command."""
+
+    @functools.wraps(callback)
+    def run(**arguments: Any) -> Any:
+        context = click.get_current_context()
+        _keep(context, arguments)
+        return callback(**arguments)
+
+    return _options(run)
+
+
+def tool_command(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """The same on a command, which gets its `Tool` first."""
+
+    @functools.wraps(callback)
+    def run(**arguments: Any) -> Any:
+        context = click.get_current_context()
+        _keep(context, arguments)
+        return callback(Tool(context.obj), **arguments)
+
+    return _options(run)
+
+
+def _keep(context: click.Context, arguments: dict[str, Any]) -> None:
+    """Take the shared options out of ``arguments``: what stands nearer to the command wins."""
+    given = {name: arguments.pop(name) for name in _SHARED}
+    before = context.obj or dict.fromkeys(_SHARED)
+    context.obj = {name: given[name] or before[name] for name in _SHARED}
+
+
+def _options(run: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        click.option("-q", "--quoted", is_flag=True, help="Names are given as they are shown."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each item."),
+        click.option("-d", "--db", metavar="DIR", help="The directory of the database."),
+    ):
+        run = option(run)
+    return run

@@ -1,0 +1,130 @@
+"""Values: as the user gives them, and as they are shown."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import click
+import msgspec
+
+from kvengine.cli.exits import USAGE, Exit
+from kvengine.cli.output import safe
+from kvengine.inspection import escape
+from kvengine.inspection.document import json_of
+
+BINARY = ("base64", "hex", "text")
+SHOWN = 200
+"""Characters of a value that are shown unless all are asked for."""
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+binary_option = click.option(
+    "--binary",
+    type=click.Choice(BINARY),
+    default="text",
+    show_default=True,
+    help="How values that are not JSON are shown; bytes that are not text then as hex.",
+)
+
+
+def shown(value: bytes, binary: str = "text", limit: int | None = SHOWN) -> str:
+    """A value on one line: JSON as it is, other text quoted after the word text, bytes marked."""
+    known, is_json = json_of(value)
+    if is_json:
+        text = msgspec.json.encode(known).decode()
+        if limit is not None and len(text) > limit:
+            return safe(text[:limit]) + f"… ({len(value):,} bytes)"
+        return safe(text)
+    cut = value if limit is None else value[:limit]
+    tail = "" if len(cut) == len(value) else f"… ({len(value):,} bytes)"
+    if binary == "text":
+        try:
+            return "text " + escape.text(value.decode(), limit)
+        except UnicodeDecodeError:
+            binary = "hex"
+    if binary == "hex":
+        return f"hex {cut.hex()}{tail}"
+    return f"base64 {b64encode(cut).decode()}{tail}"
+
+
+def pretty(value: bytes) -> str:
+    """A JSON value on several lines, for people; the one-line form of anything else."""
+    known, is_json = json_of(value)
+    if not is_json:
+        return shown(value, limit=None)
+    return safe(msgspec.json.format(msgspec.json.encode(known), indent=2).decode())
+
+
+def taken(given: str | bytes, form: str) -> bytes:
+    """The bytes that a value on the command line or in a file means; `Exit` where it is none."""
+    data = given.encode("utf-8", "surrogateescape") if isinstance(given, str) else given
+    if form == "raw":
+        return data
+    if form in ("base64", "hex"):
+        try:
+            if form == "hex":
+                return bytes.fromhex(data.decode())
+            return b64decode(b"".join(data.split()), validate=True)
+        except ValueError:
+            raise Exit(USAGE, f"the value is not {form}") from None
+    if form == "text":
+        try:
+            return data.decode().encode()
+        except UnicodeDecodeError:
+            raise Exit(USAGE, "the value is not UTF-8; give --raw to set its bytes") from None
+    try:
+        return msgspec.json.encode(msgspec.json.decode(data))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        hint = "a string needs quotes of its own ('\"text\"'), or give --text"
+        raise Exit(USAGE, f"the value is not JSON ({safe(str(error))}): {hint}") from None
+
+
+def duration(given: str) -> float:
+    """Seconds of ``90``, ``30s``, ``5m``, ``2h``, ``1d12h``."""
+    at, seconds = 0, 0.0
+    while at < len(given):
+        match = _PART.match(given, at)
+        if match is None or (match[2] is None and match.end() != len(given)):
+            break
+        seconds += float(match[1]) * _UNITS[match[2] or "s"]
+        at = match.end()
+    if at < len(given) or not given or seconds <= 0:
+        raise Exit(USAGE, f"{given!r} is no duration: write 30s, 5m, 2h, 7d, or seconds")
+    return seconds
+
+
+def instant(given: str) -> float:
+    """Seconds since the epoch of a number of them, or of an ISO 8601 time (UTC unless it says)."""
+    try:
+        return float(given)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(given)
+        if found.tzinfo is None:
+            found = datetime.fromisoformat(
+                given + ("Z" if "T" in given or " " in given else "T00Z")
+            )
+        return found.timestamp()
+    except ValueError:
+        raise Exit(
+            USAGE, f"{given!r} is no time: write 2026-12-31T23:59:59Z, or seconds since the epoch"
+        ) from None
+
+
+def json_entries(entries: Mapping[str, bytes]) -> tuple[dict[str, Any], list[str]]:
+    """What the entries say as JSON, and the state keys of those that are none."""
+    found: dict[str, Any] = {}
+    others: list[str] = []
+    for name, value in entries.items():
+        known, is_json = json_of(value)
+        if is_json:
+            found[name] = known
+        else:
+            others.append(name)
+    return found, others
