@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvengine.errors import CorruptionError
-from kvengine.files.segment_reader import SegmentReader
+from kvengine.files.segment_reader import RowsBlock, SegmentReader
 from kvengine.files.segment_salvage import SalvageReader
-from kvengine.format.segment import FORMAT_VERSION
+from kvengine.format.block import ChunkEntries
+from kvengine.format.segment import FORMAT_VERSION, HEADER_SIZE, Handle
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
-from kvengine.inspection import escape
-from kvengine.operations.verify_segment import verify_segment
+from kvengine.inspection import escape, parts
+from kvengine.inspection.parts import Item
+from kvengine.operations.verify_segment import SegmentAudit, verify_segment
 from kvengine.rows import Row
 
+MAX_WALKED = 1 << 30
+"""Bytes of the largest file that is searched for blocks where its index is damaged."""
+
 _PARTS = ("filter", "tombstones", "index", "properties")
-_TIMES = ("tombstone_time", "first_expiry", "half_expiry", "last_expiry")
-_STAMPS = ("first_stamp", "last_stamp")
-_BOUNDS = ("start", "stop")
 
 
 def read(path: str, fs: FileSystem | None = None) -> SalvageReader:
     """The segment, with what is damaged left out and named in ``damage``. OSError if absent."""
-    return SalvageReader(fs if fs is not None else DiskFileSystem(), path)
+    return SegmentFile(fs if fs is not None else DiskFileSystem(), path)
+
+
+class SegmentFile(SalvageReader):
+    """A segment of which some parts may be damaged, and which may be any file at all."""
+
+    __slots__ = ()
+
+    def _walk_all(self) -> dict[int, Handle]:
+        """Not of a file too large for any segment: the walk holds it in memory."""
+        if self.size <= MAX_WALKED:
+            return super()._walk_all()
+        reason = "without the index a file of this size is not searched for blocks"
+        self.damage.append(CorruptionError(self.path, 0, reason))
+        self.walked_to = self.unreachable = HEADER_SIZE
+        return {}
 
 
 def damage(path: str, fs: FileSystem | None = None) -> list[CorruptionError]:
@@ -32,15 +49,11 @@ def damage(path: str, fs: FileSystem | None = None) -> list[CorruptionError]:
     try:
         return list(verify_segment(SegmentReader(seam, path)))
     except CorruptionError:
-        return _partial(SalvageReader(seam, path))
+        found = SegmentFile(seam, path)
+        return found.damage + list(SegmentAudit(found, known=found.known).errors())
 
 
-def _partial(found: SalvageReader) -> list[CorruptionError]:
-    """The damage in a file that does not open as a segment."""
-    for _, (_, rows, _) in found.sound_blocks():
-        for row in rows:
-            found.whole(row)
-    return found.damage
+# --- lines for people
 
 
 def describe(found: SalvageReader, rows: int | None = 0) -> Iterator[str]:
@@ -63,11 +76,15 @@ def footer(found: SalvageReader) -> Iterator[str]:
         yield "footer: lost"
         return
     yield "footer"
-    stated = found.footer
-    handles = (stated.filter, stated.tombstones, stated.block_index, stated.properties)
-    for name, handle in zip(_PARTS, handles, strict=True):
+    for name, handle in _handles(found):
         state = "" if name in found.known else ", damaged"
         yield f"  {name:<11} offset {handle.offset:,}, {handle.length:,} bytes{state}"
+
+
+def _handles(found: SalvageReader) -> Iterator[tuple[str, Handle]]:
+    stated = found.footer
+    handles = (stated.filter, stated.tombstones, stated.block_index, stated.properties)
+    return zip(_PARTS, handles, strict=True)
 
 
 def properties(found: SalvageReader) -> Iterator[str]:
@@ -75,18 +92,7 @@ def properties(found: SalvageReader) -> Iterator[str]:
         yield "properties: lost"
         return
     yield "properties"
-    for name in found.properties.__struct_fields__:
-        yield f"  {name:<17}{_property(name, getattr(found.properties, name))}"
-
-
-def _property(name: str, what: Any) -> str:
-    if name in _BOUNDS:
-        return escape.bound(what)
-    if name in _TIMES:
-        return escape.moment(what)
-    if name in _STAMPS:
-        return f"{what} ({escape.moment(what)})"
-    return f"{what:,}"
+    yield from parts.properties_lines(found.properties)
 
 
 def index(found: SalvageReader) -> Iterator[str]:
@@ -108,8 +114,8 @@ def range_tombstones(found: SalvageReader) -> Iterator[str]:
         return
     yield f"range tombstones: {len(found.tombstones):,}"
     for start, stop, stamp in found.tombstones:
-        at = escape.moment(stamp)
-        yield f"  from {escape.bound(start)} to before {escape.bound(stop)}, stamp {stamp} ({at})"
+        yield f"  from {escape.bound(start)} to before {escape.bound(stop)},"
+        yield f"    stamp {parts.stamp_text(stamp)}"
 
 
 def listed(found: SalvageReader, limit: int | None) -> Iterator[str]:
@@ -118,38 +124,156 @@ def listed(found: SalvageReader, limit: int | None) -> Iterator[str]:
         return
     yield "rows"
     shown = 0
-    for at in range(found.block_count):
-        try:
-            names, rows, _ = found.read_block(at)
-        except CorruptionError as error:
-            found.note(error)
-            yield f"  block {at}, offset {error.offset:,}: {error.reason}"
-            continue
-        for name, row in zip(names, rows, strict=True):
+    for block in _blocks(found):
+        if block.error is not None:
+            yield f"  block {block.at}, offset {block.error.offset:,}: {block.error.reason}"
+        for name, row in block.rows():
             if limit is not None and shown >= limit:
                 yield "  …"
                 return
-            yield from _row(found, name, row)
+            yield from _row(found, block, name, row)
             shown += 1
 
 
-def _row(found: SalvageReader, name: bytes, head: Row) -> Iterator[str]:
-    row, lost = found.whole(head)
-    marks = [f"version {row.version} ({escape.moment(row.version)})"]
-    marks += ["cleared"] * row.cleared + ["extends an expiry"] * row.extends
-    if row.expires_at is not None:
-        marks.append(f"expires {escape.moment(row.expires_at)}")
+def _row(found: SalvageReader, block: _Block, name: bytes, head: Row) -> Iterator[str]:
+    yield f"  {escape.object_name(name)}"
+    chunks = "" if head.chunks is None else f", {len(head.chunks):,} chunks"
+    yield f"    {parts.row_marks(head)}{chunks}"
+    for part in _pieces(found, block, head):
+        if isinstance(part, _Lost):
+            end = "the end" if part.stop is None else escape.text(part.stop)
+            yield f"    lost: entries from {escape.text(part.start)} to before {end}"
+            continue
+        for state_key, value in part.entries.items():
+            yield parts.entry_line("    ", state_key, value, (part.ttls or {}).get(state_key))
+
+
+# --- dicts for programs
+
+
+def records(found: SalvageReader, rows: int | None = None) -> Iterator[Item]:
+    """The same as JSON-able dicts (parts.py), with up to ``rows`` rows (None: all).
+
+    One ``segment``, then ``properties``, each ``range_tombstone``, each ``block`` followed
+    by each ``row`` in it, and each ``damage`` where it was met.
+    """
+    met = _Met(found)
+    yield {"segment": _identity(found)}
+    yield from met.new()
+    if "properties" in found.known:
+        yield {"properties": parts.properties_dict(found.properties)}
+    for start, stop, stamp in found.tombstones:
+        ends = {"from": parts.bound(start), "to": parts.bound(stop)}
+        yield {"range_tombstone": {**ends, "stamp": stamp}}
+    left = rows
+    for block in _blocks(found):
+        place = {"number": block.at, "offset": block.offset, "length": block.length}
+        yield {"block": {**place, "first": parts.object_dict(block.first)}}
+        for name, row in block.rows():
+            if left == 0:
+                break
+            left = left if left is None else left - 1
+            yield {"row": _row_dict(found, block, name, row)}
+        yield from met.new()
+
+
+class _Met:
+    """The damage of a segment as it comes to light."""
+
+    def __init__(self, found: SalvageReader) -> None:
+        self._found = found
+        self._told = 0
+
+    def new(self) -> Iterator[Item]:
+        while self._told < len(self._found.damage):
+            self._told += 1
+            yield parts.damage_item(self._found.damage[self._told - 1])
+
+
+def _identity(found: SalvageReader) -> dict[str, Any]:
+    lost = [part for part in ("header", "footer", *_PARTS) if part not in found.known]
+    made: dict[str, Any] = {"path": found.path, "bytes": found.size, "lost": lost}
+    if found.known & {"footer", "header"}:
+        made |= {"identity": f"{found.file_id:#018x}", "format": FORMAT_VERSION}
+    if "footer" in found.known:
+        made["footer"] = {name: handle._asdict() for name, handle in _handles(found)}
+    return made
+
+
+def _row_dict(found: SalvageReader, block: _Block, name: bytes, head: Row) -> dict[str, Any]:
+    made = {**parts.object_dict(name), **parts.row_dict(head)}
     if head.chunks is not None:
-        marks.append(f"{len(head.chunks):,} chunks")
-    yield f"  {escape.object_name(name)}  {', '.join(marks)}"
-    for start, stop in lost:
-        end = "the end" if stop is None else escape.text(stop)
-        yield f"    lost: entries from {escape.text(start)} to before {end}"
-    for state_key, value in row.entries.items():
-        ends = (row.ttls or {}).get(state_key)
-        expiry = "" if ends is None else f", expires {escape.moment(ends)}"
-        if value is None:
-            yield f"    {escape.text(state_key)}: tombstone"
-        else:
-            size = f"{len(value):,} bytes{expiry}"
-            yield f"    {escape.text(state_key)} = {escape.value(value)} ({size})"
+        made["chunks"] = [
+            {"offset": one.offset, "length": one.length, "entries": one.entries}
+            for one in head.chunks
+        ]
+    made["entries"] = entries = []
+    for part in _pieces(found, block, head):
+        if isinstance(part, _Lost):
+            made.setdefault("lost", []).append({"from": part.start, "to": part.stop})
+            continue
+        ttls = part.ttls or {}
+        entries += [
+            parts.entry_dict(key, what, ttls.get(key)) for key, what in part.entries.items()
+        ]
+    return made
+
+
+# --- what both show
+
+
+class _Block:
+    """A block of rows: ``content`` is None where ``error`` says why it cannot be read."""
+
+    def __init__(self, at: int, first: bytes, handle: Handle) -> None:
+        self.at, self.first = at, first
+        self.offset, self.length = handle
+        self.edge = handle.offset + handle.length  # behind it and its chunks
+        self.content: RowsBlock | None = None
+        self.error: CorruptionError | None = None
+
+    def rows(self) -> Iterator[tuple[bytes, Row]]:
+        names, rows, _ = self.content or ([], [], True)
+        return zip(names, rows, strict=True)
+
+
+class _Lost(NamedTuple):
+    """State keys from the first to before the second (None: the end) cannot be read."""
+
+    start: str
+    stop: str | None
+
+
+def _blocks(found: SalvageReader) -> Iterator[_Block]:
+    """Each block once: a damaged index that points back does not make the dump endless."""
+    edge = 0
+    for at in range(found.block_count):
+        first, handle = found.block_handle(at)
+        block = _Block(at, first, handle)
+        try:
+            if handle.offset < edge:
+                raise CorruptionError(found.path, handle.offset, "block overlaps the one before")
+            block.content = found.read_block(at)
+        except CorruptionError as error:
+            found.note(error)
+            block.error = found.damage[-1]
+        yield block
+        edge = max(edge, block.edge)
+
+
+def _pieces(found: SalvageReader, block: _Block, head: Row) -> Iterator[ChunkEntries | _Lost]:
+    """The entries of a row: its own, or chunk by chunk, each read once."""
+    chunks = head.chunks
+    if chunks is None:
+        yield ChunkEntries(head.entries, head.ttls)
+        return
+    for number, chunk in enumerate(chunks):
+        try:
+            if chunk.offset < block.edge:
+                raise CorruptionError(found.path, chunk.offset, "chunk overlaps what is before it")
+            block.edge = max(block.edge, chunk.offset + chunk.length)
+            yield found.chunk(chunk)
+        except CorruptionError as error:
+            found.note(error)
+            following = chunks[number + 1].first if number + 1 < len(chunks) else None
+            yield _Lost(chunk.first, following)

@@ -87,7 +87,7 @@ class SegmentAudit:
             if handle.offset < self._edge:
                 self._whole = False
                 continue
-            self._edge, self._exact = handle.offset + handle.length, True
+            self._edge, self._exact = max(self._edge, handle.offset + handle.length), True
             try:
                 found = self._read(at, handle.offset)
             except CorruptionError as error:
@@ -173,7 +173,7 @@ class SegmentAudit:
             yield from self._place(handle, f"the chunk from {chunk.first!r:.40}")
             if handle.offset < self._edge:
                 return None
-            self._edge = handle.offset + handle.length
+            self._edge = max(self._edge, handle.offset + handle.length)
             self._advance(handle.length)
             try:
                 part = self._segment.chunk(Chunk(chunk.first, *handle, chunk.entries))

@@ -89,7 +89,7 @@ def test_it_shows_every_part_of_a_sound_file(dump: Callable[..., Shown], segment
     assert '"n": tombstone' in lines
     assert '("svc", "a")' in lines and "expires 2023-11-14T22:13:50" in lines
     assert '"k19" = "TTTT' in lines and "300 bytes" in lines and "chunks" in lines
-    assert 'from ("svc", "zone") to before ("svc", "zoo"), stamp ' in lines
+    assert 'from ("svc", "zone") to before ("svc", "zoo"),\n    stamp ' in lines
     assert lines.endswith("verified: every checksum holds\n")
 
 
