@@ -1,0 +1,114 @@
+"""The database behind the page: asked in threads, never on the event loop, and followed.
+
+Owners come and go while a page is open. A read that meets a closed store is asked once more of
+whatever is there then; a write is not, since it may have been done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from kvengine.engine import Engine
+from kvengine.errors import DatabaseClosed, KVEngineError
+from kvengine.inspection.access import Access
+from kvengine.live.client import LiveStore
+from kvengine.ui.refusal import Refused
+
+_T = TypeVar("_T")
+
+Opened = Engine | LiveStore
+
+_THREADS = 4
+_FOLLOW = 0.25
+"""Seconds between two looks for what has changed: requests that come together share one."""
+
+
+class Source:
+    """An `Access` for many requests. ``write``: whether this page may edit at all."""
+
+    def __init__(self, access: Access, *, write: bool) -> None:
+        self.write = write
+        self.note = ""
+        """Why an owner that is there cannot be followed, or ""."""
+        self._access = access
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(_THREADS, "kvengine-ui")
+        self._followed = time.monotonic()
+
+    @property
+    def path(self) -> str:
+        return self._access.path
+
+    @property
+    def mode(self) -> str:
+        """As of the Access: "live", "own" or "files"."""
+        return self._access.mode
+
+    @property
+    def pid(self) -> int | None:
+        """The process that owns the database, where it is known."""
+        store = self._access.store
+        if isinstance(store, LiveStore):
+            return store.pid
+        return os.getpid() if self.mode == "own" else None
+
+    @property
+    def writable(self) -> bool:
+        """Whether an edit would be carried out now."""
+        return self.write and self._access.writable
+
+    async def read(self, ask: Callable[[Opened], _T]) -> _T:
+        """What ``ask`` says of the store as it is now."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, ask)
+
+    async def edit(self, carry_out: Callable[[Opened], _T]) -> _T:
+        """Carry out a write. Refused with 403 where edits are not possible."""
+        if not self.write:
+            raise Refused(403, "This page is read-only; start kvengine ui with --write to edit.")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._edit, carry_out)
+
+    def close(self) -> None:
+        """When requests that have begun are done, let go of the database."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._access.close()
+
+    def _read(self, ask: Callable[[Opened], _T]) -> _T:
+        self._follow(_FOLLOW)
+        try:
+            return ask(self._access.store)
+        except DatabaseClosed:
+            self._follow(0.0)
+            return ask(self._access.store)
+
+    def _edit(self, carry_out: Callable[[Opened], _T]) -> _T:
+        self._follow(_FOLLOW)
+        if not self._access.writable:
+            raise Refused(
+                503, "Nobody who could write has this database open; the page only reads."
+            )
+        return carry_out(self._access.store)
+
+    def _follow(self, pause: float) -> None:
+        """See what is there now: the news of an owner, another owner, or its end."""
+        access = self._access
+        with self._lock:
+            if time.monotonic() - self._followed < pause:
+                return
+            if access.mode == "live":
+                # An owner that ends leaves its place to the next one, not to a page.
+                access.write = False
+            try:
+                access.refresh()
+                self.note = ""
+            except KVEngineError as error:
+                self.note = str(error)
+                if access.mode == "files" and not isinstance(error, DatabaseClosed):
+                    access.store.refresh()
+            self._followed = time.monotonic()
