@@ -1,0 +1,235 @@
+"""Writing objects that come from elsewhere: in batches, each object in the way of a mode.
+
+    replace  the object becomes exactly what came; what has expired by now is absent
+    merge    entries that came are set, others stay; an expiry that came is set, none changes none
+    skip     an object that exists is left as it is
+    new      an object that exists is an error (ObjectExists), and its batch is not written
+
+A batch is one commit: all of its objects or none. Between batches other writers may come; that
+an object is absent still holds when a batch of "skip" or "new" is written, or it is not.
+
+The expiry of an object is kept to the microsecond. The ttl of an entry counts from the commit
+(batch.py knows no absolute one), so that an entry may live longer than it was meant to, by
+the time that its batch took to commit: never shorter, and milliseconds as a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, Protocol, get_args
+
+from kvengine.batch import Batch, ClearAll, Expire, Set
+from kvengine.errors import KVEngineError, ValueTooLarge, VersionConflict
+from kvengine.inspection.transfer import microseconds
+from kvengine.names import Name
+from kvengine.options import Durability
+
+Mode = Literal["replace", "merge", "skip", "new"]
+
+_ABSENT = frozenset({"skip", "new"})
+"""Modes that write no object that exists."""
+
+BATCH_OBJECTS = 1000
+BATCH_BYTES = 1024 * 1024
+
+
+class ObjectExists(KVEngineError):
+    """With mode "new": an object is there already; nothing of its batch was written.
+
+    ``line``: of the input, ``applied``: the last line whose objects are all written; both 0
+    where there are no lines.
+    """
+
+    def __init__(self, service: str, key: str, line: int = 0, applied: int = 0) -> None:
+        super().__init__(service, key, line, applied)
+        self.service = service
+        self.key = key
+        self.line = line
+        self.applied = applied
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line else ""
+        behind = f"; lines up to {self.applied} are written" if self.line else ""
+        return (
+            f"{where}object ({self.service!r}, {self.key!r}) exists already{behind}: clear it,"
+            ' or choose mode "skip", "merge" or "replace"'
+        )
+
+
+class Incoming(NamedTuple):
+    """An object to write. Times in microseconds since the epoch; ``line`` of the input, or 0."""
+
+    name: Name
+    expires_at: int | None
+    entries: dict[str, bytes]
+    expiries: dict[str, int]
+    line: int = 0
+
+
+class Written(NamedTuple):
+    """What became of the objects so far. ``bytes`` are those of values.
+
+    ``skipped``: existing objects left alone. ``expired_objects``: had expired as a whole, in all
+    of their entries too; ``expired_entries``: those of other objects. ``line``: the last line of
+    the input up to which everything is written; 0 where there are no lines.
+    """
+
+    objects: int = 0
+    entries: int = 0
+    bytes: int = 0
+    skipped: int = 0
+    expired_objects: int = 0
+    expired_entries: int = 0
+    line: int = 0
+
+
+class Target(Protocol):
+    """What of a Store is written to."""
+
+    def version(self, service: str, key: str) -> int: ...
+
+    def write(
+        self,
+        batch: Batch,
+        *,
+        expect: Mapping[Name, int] | None = None,
+        durability: Durability | None = None,
+    ) -> int: ...
+
+
+class TooLargeForStore(ValueError):
+    """An object that the store refuses for its size; ``one`` is it, the cause says why."""
+
+    def __init__(self, one: Incoming, reason: ValueTooLarge) -> None:
+        super().__init__(f"object ({one.name[0]!r}, {one.name[1]!r}): {reason}")
+        self.one = one
+
+
+class Writer:
+    """Collects objects and writes them batch by batch; `flush` writes what is left.
+
+    ``now``: the time against which expiries are held, seconds since the epoch. ``dry_run``:
+    count, and look what exists, but write nothing.
+    """
+
+    def __init__(
+        self,
+        store: Target,
+        mode: Mode,
+        *,
+        now: Callable[[], float],
+        durability: Durability | None = None,
+        batch_objects: int = BATCH_OBJECTS,
+        batch_bytes: int = BATCH_BYTES,
+        dry_run: bool = False,
+        progress: Callable[[Written], object] | None = None,
+    ) -> None:
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
+        if batch_objects < 1 or batch_bytes < 1:
+            raise ValueError("batch_objects and batch_bytes must be above zero")
+        self.written = Written()
+        self._store, self._mode, self._now = store, mode, now
+        self._durability = durability
+        self._limits = batch_objects, batch_bytes
+        self._dry_run = dry_run
+        self._progress = progress
+        self._pending: dict[Name, Incoming] = {}
+        self._size = 0
+
+    def add(self, one: Incoming) -> None:
+        """Take one object; write the batch that is full with it. What `flush` raises."""
+        if one.name in self._pending:
+            self.flush()  # a later one of the same name meets what the earlier one wrote
+        self._pending[one.name] = one
+        self._size += sum(len(name) + len(value) for name, value in one.entries.items())
+        if len(self._pending) >= self._limits[0] or self._size >= self._limits[1]:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was collected. ObjectExists, TooLargeForStore, or what `write` raises."""
+        pending, self._pending, self._size = list(self._pending.values()), {}, 0
+        if not pending:
+            return
+        try:
+            self._commit(pending)
+        except ValueTooLarge as reason:
+            if len(pending) == 1:
+                raise TooLargeForStore(pending[0], reason) from reason
+            for one in pending:  # which of them is it?
+                self._pending = {one.name: one}
+                self.flush()
+            return
+        if self._progress is not None:
+            self._progress(self.written)
+
+    def reached(self, line: int) -> None:
+        """Everything up to a line of the input is written, or was nothing to write."""
+        self.written = self.written._replace(line=max(line, self.written.line))
+
+    def _commit(self, pending: list[Incoming]) -> None:
+        """One batch. The objects that come to be meanwhile are known by the versions expected."""
+        kept = [one for one in pending if self._is_wanted(one)]
+        while True:
+            batch = Batch()
+            now = microseconds(self._now())
+            written = self.written._replace(
+                skipped=self.written.skipped + len(pending) - len(kept), line=pending[-1].line
+            )
+            for one in kept:
+                written = self._put(batch, one, now, written)
+            try:
+                if batch.operations and not self._dry_run:
+                    self._store.write(
+                        batch, expect=self._expected(batch), durability=self._durability
+                    )
+            except VersionConflict as conflict:
+                kept = [one for one in kept if self._remains(one, conflict)]
+                continue
+            self.written = written
+            return
+
+    def _expected(self, batch: Batch) -> dict[Name, int] | None:
+        """With "skip" and "new": what is written was absent."""
+        if self._mode not in _ABSENT:
+            return None
+        return {one.name: 0 for one in batch.operations if isinstance(one, Set)}
+
+    def _is_wanted(self, one: Incoming) -> bool:
+        """Whether an object is to be written; ObjectExists where it must not be there."""
+        if self._mode not in _ABSENT or not self._store.version(*one.name):
+            return True
+        if self._mode == "new":
+            raise ObjectExists(*one.name, one.line, self.written.line)
+        return False
+
+    def _remains(self, one: Incoming, conflict: VersionConflict) -> bool:
+        if one.name != (conflict.service, conflict.key):
+            return True
+        if self._mode == "new":
+            raise ObjectExists(*one.name, one.line, self.written.line) from conflict
+        return False
+
+    def _put(self, batch: Batch, one: Incoming, now: int, written: Written) -> Written:
+        """The operations that write one object, and the counts behind it."""
+        live = {name: value for name, value in one.entries.items() if not _is_over(one, name, now)}
+        gone = one.expires_at is not None and one.expires_at <= now
+        if self._mode == "replace":
+            batch.operations.append(ClearAll(one.name))
+        if gone or (one.entries and not live):
+            return written._replace(expired_objects=written.expired_objects + 1)
+        for name, value in live.items():
+            ttl = one.expiries[name] - now if name in one.expiries else None
+            batch.operations.append(Set(one.name, name, value, ttl))
+        if one.expires_at is not None:
+            batch.operations.append(Expire(one.name, one.expires_at, None))
+        return written._replace(
+            objects=written.objects + 1,
+            entries=written.entries + len(live),
+            bytes=written.bytes + sum(map(len, live.values())),
+            expired_entries=written.expired_entries + len(one.entries) - len(live),
+        )
+
+
+def _is_over(one: Incoming, name: str, now: int) -> bool:
+    return one.expiries.get(name, now + 1) <= now
