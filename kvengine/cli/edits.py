@@ -94,8 +94,14 @@ class Edit:
 
 
 def edit_options(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """--dry-run, --yes and --force, which every edit takes."""
+    """--dry-run, --yes, --force and --version, which every edit takes."""
     for option in (
+        click.option(
+            "--version",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Expect this version (0: absent) instead of the one read now.",
+        ),
         click.option("--force", is_flag=True, help="Write whatever the version is by now."),
         click.option("-y", "--yes", is_flag=True, help="Do not ask."),
         click.option(
@@ -107,7 +113,15 @@ def edit_options(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def apply(
-    tool: Tool, access: Access, edit: Edit, *, dry_run: bool, yes: bool, force: bool, asks: bool
+    tool: Tool,
+    access: Access,
+    edit: Edit,
+    *,
+    dry_run: bool,
+    yes: bool,
+    force: bool,
+    version: int | None,
+    asks: bool,
 ) -> int:
     """Show, ask, commit, report; the version after it. ``asks``: too grave to do unasked.
 
@@ -115,6 +129,8 @@ def apply(
     """
     out = tool.out
     result = _result(edit)
+    if version is not None and version != edit.version and not force:
+        raise _conflict(tool, access, edit, result)
     if edit.is_empty():
         out.say("nothing to do")
         out.record({**result, "result": "nothing to do", "version": edit.version})
@@ -200,13 +216,17 @@ def _result(edit: Edit) -> dict[str, Any]:
 
 def _conflict(tool: Tool, access: Access, edit: Edit, result: dict[str, Any]) -> Exit:
     """Say what somebody else did meanwhile."""
+    out = tool.out
     now = access.store.load(edit.service, edit.key)
     version = now.version if now is not None else 0
-    tool.out.say(f"conflict: now at version {version}; since it was read here:", fg="yellow")
+    if version == edit.version:
+        out.say(f"conflict: it is at version {version}, not the one expected", fg="yellow")
+    else:
+        out.say(f"conflict: now at version {version}; since it was read here:", fg="yellow")
     show_difference(tool, edit.before, now.entries if now is not None else {})
     if now is None:
-        tool.out.say("  the object is gone")
-    tool.out.record(
+        out.say("  the object is gone")
+    out.record(
         {
             **result,
             "result": "conflict",

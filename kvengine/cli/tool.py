@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvengine.cli import names
-from kvengine.cli.exits import USAGE, Exit
+from kvengine.cli.exits import UNAVAILABLE, USAGE, Exit
 from kvengine.cli.output import Output
 
 if TYPE_CHECKING:
@@ -39,9 +39,13 @@ class Tool:
 
     def open(self, *, write: bool = False, serves: bool = False) -> Access:
         """The database, through its owner where there is one. A context manager."""
+        from kvengine.errors import NotADatabase
         from kvengine.inspection.access import Access
 
-        return Access(self.path, write=write, serves=serves)
+        try:
+            return Access(self.path, write=write, serves=serves)
+        except NotADatabase:
+            raise Exit(UNAVAILABLE, f"{self.path} holds no database: name one by --db") from None
 
     def name(self, what: str, given: str) -> str:
         """A name as the user gave it: as it is, or with -q in the form that is shown."""

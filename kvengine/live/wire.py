@@ -61,6 +61,8 @@ def frame(message: object) -> bytes:
 
 def error_answer(error: BaseException) -> tuple[bool, str, list[Any]]:
     """An answer that `raised` turns into the same error where both sides know its class."""
+    if isinstance(error, OSError):  # the class follows from the number
+        return False, "OSError", [error.errno, error.strerror, _text(error.filename)]
     name = type(error).__name__
     if name not in _PASSED_ON:
         return False, "KVEngineError", [f"in the owner: {name}: {error}"]
@@ -75,6 +77,10 @@ def raised(kind: str, arguments: list[Any]) -> Exception:
         return made(*arguments)
     except TypeError:
         return KVEngineError(f"{kind}: {', '.join(map(str, arguments))}")
+
+
+def _text(name: object) -> str | None:
+    return None if name is None else str(name)
 
 
 def operations(batch: Batch) -> list[list[Any]]:

@@ -54,8 +54,17 @@ def command(tool: Tool, service: str, key: str | None, state_key: str | None, **
 
 
 def _clear_service(
-    tool: Tool, access: Access, service: str, *, dry_run: bool, yes: bool, force: bool
+    tool: Tool,
+    access: Access,
+    service: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+    force: bool,
+    version: int | None,
 ) -> None:
+    if version is not None:
+        raise Exit(USAGE, "--version is of one object: name its KEY")
     store, out = access.store, tool.out
     keys = list(islice(store.object_keys(service), CHECKED + 1))
     result = {"service": service, "objects": len(keys)}
@@ -64,10 +73,10 @@ def _clear_service(
         out.record({**result, "result": "nothing to do"})
         return
     many = len(keys) > CHECKED
-    said = f"more than {CHECKED:,}" if many else f"{len(keys):,}"
+    said = f"more than {CHECKED:,} objects" if many else _count(len(keys))
     if many and not force and not dry_run:
-        raise Exit(USAGE, f"the service holds {said} objects: give --force to clear all of them")
-    out.say(f"{escape.text(service)}: {said} objects will be cleared")
+        raise Exit(USAGE, f"the service holds {said}: give --force to clear all of them")
+    out.say(f"{escape.text(service)}: {said} will be cleared")
     if dry_run:
         out.say("dry run: nothing was written")
         out.record({**result, "result": "dry run"})
@@ -87,3 +96,7 @@ def _clear_service(
         raise Exit(CONFLICT, "nothing was written: run it again, or give --force") from None
     out.say(f"applied, version {stamp}")
     out.record({**result, "result": "applied", "version": stamp})
+
+
+def _count(number: int) -> str:
+    return "1 object" if number == 1 else f"{number:,} objects"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -27,7 +28,7 @@ def command(tool: Tool, service: str, key: str, given: str | None, **how: bool) 
     count, "/user/name" lies within the entry user. Entries keep their expiry.
     """
     service, key = tool.name("SERVICE", service), tool.name("KEY", key)
-    text = given if given is not None else click.get_text_stream("stdin").read()
+    text = given if given is not None else sys.stdin.read()
     with tool.open(write=True) as access:
         found = access.store.load(service, key)
         edit = Edit(service, key, found)

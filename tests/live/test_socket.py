@@ -1,0 +1,304 @@
+"""The socket: who may connect, what it leaves behind, what hostile tools can do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import kvengine
+from kvengine import DatabaseClosed, DatabaseLocked, KVEngineError
+from kvengine.inspection.access import Access
+from kvengine.live import client, wire
+from kvengine.live.client import LiveStore, OwnerSilent, connect
+
+ROOT = Path(__file__).resolve().parents[2]
+
+OWNER = """
+import sys, time, kvengine
+db = kvengine.open(sys.argv[1], durability="os")
+db.set("s", "k", "n", b"1")
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def start_owner(path: Path) -> subprocess.Popen[str]:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None and owner.stdout.readline() == "ready\n"
+    return owner
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def test_it_is_for_the_owners_user_alone_and_goes_with_the_owner(tmp_path: Path) -> None:
+    """Mode 0600 while open; no socket and no thread after close."""
+    before = threading.active_count()
+    with kvengine.open(tmp_path / "db", background="thread") as db:
+        mode = os.lstat(tmp_path / "db" / "LIVE").st_mode
+        assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600
+        assert db.stats().live_access == "on"
+        tool = connect(db.path)
+        assert tool is not None and tool.pid == os.getpid()
+    assert not (tmp_path / "db" / "LIVE").exists()
+    assert threading.active_count() == before
+    with pytest.raises(DatabaseClosed):
+        tool.get("s", "k", "n")
+    assert tool.closed and connect(db.path) is None
+    tool.close()
+
+
+@pytest.mark.parametrize("options", [{"live_access": False}, {"background": "none"}])
+def test_off_leaves_everything_else_working(tmp_path: Path, options: dict[str, object]) -> None:
+    """No socket; tools read the files beside the owner, follow it, and edits are refused."""
+    with kvengine.open(tmp_path / "db", **options) as db:
+        assert db.stats().live_access == "off" and not (tmp_path / "db" / "LIVE").exists()
+        db.set("s", "k", "n", b"1")
+        with Access(db.path) as access:
+            assert (access.mode, access.writable) == ("files", False)
+            assert access.store.get("s", "k", "n") == b"1"
+            db.set("s", "k", "n", b"2")
+            access.refresh()
+            assert access.store.get("s", "k", "n") == b"2"
+        with pytest.raises(DatabaseLocked, match=str(os.getpid())):
+            Access(db.path, write=True, wait=0.1)
+
+
+def test_with_background_none_it_is_on_where_it_is_asked_for(tmp_path: Path) -> None:
+    with kvengine.open(tmp_path / "db", background="none", live_access=True) as db:
+        found = connect(db.path)
+        assert found is not None
+        found.close()
+
+
+def test_a_tool_finds_an_owner_that_comes_later(tmp_path: Path) -> None:
+    """Files first, then the socket, then the files again: a refresh is enough."""
+    kvengine.open(tmp_path / "db").close()
+    with Access(str(tmp_path / "db")) as access:
+        assert access.mode == "files"
+        with kvengine.open(tmp_path / "db") as db:
+            db.set("s", "k", "n", b"1")
+            access.refresh()
+            assert (access.mode, access.store.get("s", "k", "n")) == ("live", b"1")
+        with pytest.raises(DatabaseClosed):
+            access.store.get("s", "k", "n")
+        access.refresh()
+        assert (access.mode, access.store.get("s", "k", "n")) == ("files", b"1")
+
+
+def test_the_socket_of_a_killed_owner_misleads_nobody(tmp_path: Path) -> None:
+    """Left behind by kill -9, it is no owner; the next owner replaces it, and open says nothing."""
+    owner = start_owner(tmp_path / "db")
+    try:
+        with Access(str(tmp_path / "db")) as access:
+            assert access.mode == "live" and access.store.get("s", "k", "n") == b"1"
+    finally:
+        stop(owner)
+    assert (tmp_path / "db" / "LIVE").exists()
+    with Access(str(tmp_path / "db")) as access:
+        assert access.mode == "files" and access.store.stats().recovery == ()
+    with kvengine.open(tmp_path / "db") as db:
+        assert db.stats().recovery == () and db.stats().live_access == "on"
+        found = connect(db.path)
+        assert found is not None
+        found.close()
+
+
+def test_an_owner_that_is_stopped_is_told_from_one_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Edits are refused with a clear error; reads go by the files."""
+    monkeypatch.setattr(client, "_GREETING", 0.3)
+    owner = start_owner(tmp_path / "db")
+    try:
+        owner.send_signal(signal.SIGSTOP)
+        with pytest.raises(OwnerSilent, match="does not answer"):
+            connect(str(tmp_path / "db"))
+        with pytest.raises(OwnerSilent):
+            Access(str(tmp_path / "db"), write=True, wait=0.1)
+        with Access(str(tmp_path / "db")) as access:
+            assert access.mode == "files" and access.store.get("s", "k", "n") == b"1"
+    finally:
+        owner.send_signal(signal.SIGCONT)
+        stop(owner)
+
+
+def test_a_directory_deeper_than_a_socket_address(tmp_path: Path) -> None:
+    """sockaddr_un holds 108 bytes; a path may be far longer."""
+    path = tmp_path / ("d" * 100) / ("e" * 100)
+    path.mkdir(parents=True)
+    with kvengine.open(path / "db") as db:
+        assert db.stats().live_access == "on"
+        found = connect(db.path)
+        assert found is not None
+        found.close()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory"])
+def test_what_stands_at_the_name_is_neither_followed_nor_fatal(tmp_path: Path, kind: str) -> None:
+    """A file or a link there is replaced, not opened; a directory leaves live access off."""
+    kvengine.open(tmp_path / "db").close()
+    place, target = tmp_path / "db" / "LIVE", tmp_path / "target"
+    target.write_bytes(b"precious")
+    if kind == "file":
+        place.write_bytes(b"x")
+    elif kind == "link":
+        place.symlink_to(target)
+    else:
+        place.mkdir()
+    assert connect(str(tmp_path / "db")) is None
+    with kvengine.open(tmp_path / "db") as db:
+        db.set("s", "k", "n", b"1")
+        told = db.stats().live_access
+        assert told.startswith("failed:") if kind == "directory" else told == "on"
+    assert target.read_bytes() == b"precious"
+
+
+def test_a_forked_child_answers_nobody_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """The child lets go of the parent's sockets: with the parent gone a tool is refused at once."""
+    with kvengine.open(tmp_path / "db", background="thread") as db:
+        tool = connect(db.path)
+        assert tool is not None
+        end, other = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(other)
+            os.read(end, 1)  # until the parent lets go
+            os._exit(0)
+        try:
+            assert tool.set("s", "k", "n", b"1")
+            tool.close()
+            db.close()
+            assert connect(str(tmp_path / "db")) is None
+        finally:
+            os.close(other)
+            os.waitpid(child, 0)
+            os.close(end)
+
+
+def raw(path: str) -> socket.socket:
+    """Connected, and greeted."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(10)
+    connection.connect(f"{path}/LIVE")
+    (length,) = struct.unpack("<I", connection.recv(4, socket.MSG_WAITALL))
+    assert connection.recv(length, socket.MSG_WAITALL)
+    return connection
+
+
+GARBAGE = [
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"\0\0\0\0",
+    struct.pack("<I", 2**32 - 1) + b"x" * 1000,
+    wire.frame("no request"),
+    wire.frame(["get"]),
+    wire.frame([1, {}]),
+    wire.frame(["__init__", {}]),
+    wire.frame(["close", {}]),
+    wire.frame(["_db", {}]),
+    wire.frame(["get", {"service": "s"}]),
+    wire.frame(["get", {"service": "s", "key": "k", "state_key": "n", "at": 99}]),
+    wire.frame(["get", {"service": "s", "key": "k", "state_key": "n", "at": []}]),
+    wire.frame(["write", {"operations": [["drop"]], "expect": None, "durability": None}]),
+    wire.frame(["write", {"operations": 5, "expect": None, "durability": None}]),
+    wire.frame(["write", {"operations": [], "expect": [["s"]], "durability": None}]),
+    wire.frame(["write", {"operations": [["set", "s", "k", "n", b"x", 2**63]], "expect": None}])[
+        :-1
+    ],
+    wire.frame(
+        [
+            "write",
+            {"operations": [["expire", "s", "k", "x", 1]], "expect": None, "durability": "no"},
+        ]
+    ),
+    struct.pack("<I", 5) + b"\xc1\xc1\xc1\xc1\xc1",
+    struct.pack("<I", 100_000) + b"\x91" * 100_000,
+]
+
+
+@pytest.mark.parametrize("garbage", range(len(GARBAGE)))
+def test_garbage_harms_nobody(owner: kvengine.Engine, tool: LiveStore, garbage: int) -> None:
+    """It is answered by an error or the end of the connection; others go on, nothing changes."""
+    owner.set("s", "k", "n", b"1")
+    connection = raw(owner.path)
+    connection.sendall(GARBAGE[garbage])
+    connection.shutdown(socket.SHUT_WR)
+    answer = b""
+    with connection, suppress(ConnectionResetError):
+        while piece := connection.recv(65536):
+            answer += piece
+    assert not answer or wire.decode(answer[4:])[0] is False
+    assert tool.get_all("s", "k") == {"n": b"1"}
+    assert owner.get_all("s", "k") == {"n": b"1"}
+
+
+def test_many_tools_and_idle_ones(owner: kvengine.Engine) -> None:
+    """More tools than it serves at once: the surplus is turned away, the others are served."""
+    owner.set("s", "k", "n", b"1")
+    found = [connect(owner.path) for _ in range(80)]
+    served = [one for one in found if one is not None]
+    assert 60 <= len(served) <= 64
+    assert all(one.get("s", "k", "n") == b"1" for one in served)
+    for one in served:
+        one.close()
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        again = connect(owner.path)
+        if again is not None:
+            break
+        time.sleep(0.05)
+    assert again is not None and again.get("s", "k", "n") == b"1"
+    again.close()
+
+
+def test_closing_answers_what_has_begun(tmp_path: Path) -> None:
+    """Writes in flight while the owner closes: each that was answered is there, the others say
+    that they are in doubt, and nobody hangs."""
+    db = kvengine.open(tmp_path / "db", durability="os", background="thread")
+    done: list[int] = []
+    told: list[str] = []
+
+    def work(number: int) -> None:
+        tool = connect(db.path)
+        assert tool is not None
+        with tool:
+            for i in range(100_000):
+                try:
+                    tool.set("s", f"{number}", "n", b"%d" % i)
+                except KVEngineError as error:
+                    told.append(str(error))
+                    return
+                done[number] = i
+
+    done = [-1] * 4
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    while min(done) < 20:
+        time.sleep(0.01)
+    db.close()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len(told) == 4
+    with kvengine.open(tmp_path / "db") as db:
+        for number, last in enumerate(done):
+            value = db.get("s", f"{number}", "n")
+            assert value is not None and int(value) in (last, last + 1)
