@@ -58,13 +58,14 @@ class Audit:
     def noted(self, path: str, offset: int, reason: str) -> None:
         self._add(Finding(path, offset, reason, "note"))
 
-    def take(self, errors: Iterable[CorruptionError]) -> None:
-        """Damage found by a reader of one file."""
+    def take(self, errors: Iterable[CorruptionError], size: int) -> None:
+        """Damage found by a reader of one file of ``size`` bytes."""
         for number, error in enumerate(errors):
+            offset = min(error.offset, size)  # something may be missing behind the end
             if number == MAX_FOUND:
-                self.damaged(error.path, error.offset, "and more damage behind")
+                self.damaged(error.path, offset, "and more damage behind")
                 return
-            self.damaged(error.path, error.offset, error.reason)
+            self.damaged(error.path, offset, error.reason)
 
     def count(self, size: int) -> None:
         """One more file was read."""

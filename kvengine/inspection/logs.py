@@ -54,7 +54,7 @@ class LogFile:
         self.limit = self.size
         self.damage: list[CorruptionError] = []
         self.salt: int | None = None
-        self.end = start
+        self.end = min(start, self.size)
         self.proven = 0
         self.written = 0
         self.torn = True
@@ -74,6 +74,7 @@ class LogFile:
 
     def note(self, offset: int, reason: str) -> CorruptionError:
         """Take down a damage. The first thousand stand for all."""
+        offset = min(offset, self.size)
         error = CorruptionError(self.path, offset, reason)
         if len(self.damage) < MAX_FOUND:
             self.damage.append(error)
@@ -96,13 +97,13 @@ class LogFile:
         Records behind a gap are no part of the log for an open: it refuses the file where
         the gap was proven, or drops them with the gap.
         """
-        at, going_on = self.start, True
+        at, going_on = self.end, True
         while going_on:
             while (found := self.at(at)) is not None:
                 self.proven = max(self.proven, found.synced)
                 at = self.end = found.end
                 yield found
-            self.written = self._written_behind(at)
+            self.written = self.written_behind(at)
             going_on = self.at(at) is not None  # an owner may write on meanwhile
         self.end = at
         behind = self._all_behind(at) if self.written > at else array("Q")
@@ -156,8 +157,8 @@ class LogFile:
         self.gave_up = self.gave_up or self._credit < 0
         return places
 
-    def _written_behind(self, end: int) -> int:
-        """Behind the last byte that is not zero; ``end`` where all is unwritten space."""
+    def written_behind(self, end: int) -> int:
+        """Where the last byte ends that is not zero; ``end`` where all behind it is zeros."""
         written = end
         stop = min(self.limit, end + _MAX_SEARCHED)
         self.gave_up = stop < self.limit

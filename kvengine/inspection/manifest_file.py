@@ -135,8 +135,8 @@ def read_current(path: str, fs: FileSystem) -> CurrentFile:
     try:
         found.named = ManifestFile(fs, beside)
     except OSError:
-        reason = f"CURRENT names {found.name}, which is not beside it"
-        found.own_damage.append(CorruptionError(path, 0, reason))
+        reason = "CURRENT names this manifest, and it is not there"
+        found.own_damage.append(CorruptionError(beside, 0, reason))
     return found
 
 

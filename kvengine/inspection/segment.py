@@ -33,14 +33,24 @@ class SegmentFile(SalvageReader):
 
     __slots__ = ()
 
+    def note(self, error: CorruptionError) -> None:
+        """Offsets never lie behind the file, where a damaged index may point."""
+        at = max(0, min(error.offset, self.size))
+        self.damage.append(CorruptionError(error.path, at, error.reason))
+
     def _walk_all(self) -> dict[int, Handle]:
         """Not of a file too large for any segment: the walk holds it in memory."""
-        if self.size <= MAX_WALKED:
-            return super()._walk_all()
-        reason = "without the index a file of this size is not searched for blocks"
-        self.damage.append(CorruptionError(self.path, 0, reason))
-        self.walked_to = self.unreachable = HEADER_SIZE
-        return {}
+        if self.size > MAX_WALKED:
+            reason = "without the index a file of this size is not searched for blocks"
+            self.note(CorruptionError(self.path, 0, reason))
+            self.walked_to = self.unreachable = HEADER_SIZE
+            return {}
+        told = len(self.damage)
+        places = super()._walk_all()
+        new, self.damage[told:] = self.damage[told:], []
+        for error in new:
+            self.note(error)
+        return places
 
 
 def damage(path: str, fs: FileSystem | None = None) -> list[CorruptionError]:

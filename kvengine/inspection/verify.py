@@ -118,7 +118,7 @@ class _Look:
                 self.result.damaged(path, 0, reason_of(error))
         else:
             self._count(current.size)
-            self.result.take(current.own_damage)
+            self.result.take(current.own_damage, current.size)
             parsed = filenames.parse(current.name)
             if parsed is not None and current.named is not None:
                 candidates = [parsed.number]
@@ -139,7 +139,7 @@ class _Look:
             return None
         if found.header is not None and found.header.number != number:
             self.result.damaged(path, 0, f"this is manifest {found.header.number}, not {number}")
-        self.result.take(found.damage)
+        self.result.take(found.damage, found.size)
         if found.catalog is not None:
             self._manifest = path
         return found.catalog
@@ -211,11 +211,11 @@ class _Look:
         try:
             found = SegmentFile(self._fs, path, meta.file_id if meta is not None else None)
             own.count(found.size)
-            own.take(found.damage)
+            own.take(found.damage, found.size)
             if meta is not None:
                 _check_meta(found, meta, own)
             walk = SegmentAudit(found, known=found.known, now=now or None, advance=self._advance)
-            own.take(walk.errors())
+            own.take(walk.errors(), found.size)
             own.objects, own.entries = walk.objects, walk.entries
         except OSError as error:
             own.damaged(path, 0, reason_of(error))

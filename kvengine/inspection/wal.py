@@ -20,12 +20,16 @@ from kvengine.format.wal import (
     Header,
     decode_commit,
     decode_header,
+    encode_header,
 )
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.inspection import escape, parts
 from kvengine.inspection.logs import Gap, LogFile, salt_of
 from kvengine.inspection.parts import Item
+
+_IDENTITY = 36
+"""Bytes of a header that tell which WAL it is: magic, version, database and number."""
 
 
 class Logged(NamedTuple):
@@ -73,6 +77,17 @@ class WalFile(LogFile):
                     self.salt = None
         if self.header is None and self.at(HEADER_SIZE) is None:
             self.start = self.end = 0  # what was written there is no header and no record
+
+    def may_be_unbegun(self, database_id: bytes, number: int) -> bool:
+        """Whether this may be a WAL that was made and never begun: no header yet, nothing behind.
+
+        A crash may tear the header, into bytes that are as they should be and zeros. It was
+        durable before the first record was written.
+        """
+        wanted = encode_header(Header(database_id, number, 0, 0))[:_IDENTITY]
+        pairs = zip(self.read(_IDENTITY, 0), wanted, strict=False)
+        as_made = all(byte in (0, should) for byte, should in pairs)
+        return as_made and self.written_behind(HEADER_SIZE) == HEADER_SIZE
 
     def commits(self, proven: int = 0) -> Iterator[Logged | Gap]:
         """Every commit and every gap, in order; ``damage`` grows by what an open would refuse."""

@@ -49,11 +49,8 @@ class WalChain:
         for number in wals:
             found = self.read(number)
             if found is not None:
-                if found.header is None and (
-                    number != wals[-1] or self._ends.get(number, 0) > HEADER_SIZE
-                ):
-                    self._result.damaged(found.path, 0, "WAL header is damaged")
-                if found.header is not None and previous:
+                self._check_begun(found, number, last=number == wals[-1])
+                if previous:
                     self._check_link(found, previous, before)
             before, previous = found, number
 
@@ -68,7 +65,7 @@ class WalChain:
                 reason = "the manifest does not know this WAL, and it holds a commit"
                 self._result.damaged(found.path, one.record.offset, reason)
                 break
-        self._result.take(found.damage)
+        self._result.take(found.damage, found.size)
         return len(self._result.findings) == at
 
     def read(self, number: int) -> WalFile | None:
@@ -83,7 +80,7 @@ class WalChain:
             self._check_commits(found, end)
         except OSError as error:
             self._result.damaged(found.path, found.end, reason_of(error))
-        self._result.take(found.damage)
+        self._result.take(found.damage, found.size)
         if found.gave_up:
             reason = "too much lies behind the commits: not all of it was searched"
             self._result.damaged(found.path, found.end, reason)
@@ -134,6 +131,14 @@ class WalChain:
                 f"commit has stamp {commit.stamp}, the last that the manifest states is {limit}"
             )
             self._result.damaged(found.path, offset, reason)
+
+    def _check_begun(self, found: WalFile, number: int, *, last: bool) -> None:
+        """Rule 3: without a header, whether it may be a WAL that was never begun."""
+        if found.header is not None or self._catalog is None:
+            return
+        begun = not last or self._ends.get(number, 0) > HEADER_SIZE
+        if begun or not found.may_be_unbegun(self._catalog.database_id, number):
+            self._result.damaged(found.path, 0, f"WAL header is damaged: {found.header_fault}")
 
     def _check_link(self, found: WalFile, previous: int, before: WalFile | None) -> None:
         """Rules 2 and 3 between a WAL and the one before it."""
