@@ -1,0 +1,37 @@
+"""``kvengine bench``: a short measurement on this machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+
+import click
+
+from kvengine.cli.output import safe
+from kvengine.cli.tool import Tool, tool_command
+from kvengine.release import VERSION
+
+
+@click.command()
+@click.option("--directory", type=click.Path(file_okay=False, exists=True), help="Measure there.")
+@tool_command
+def command(tool: Tool, directory: str | None) -> None:
+    """Measure the engine on this machine, in a temporary database.
+
+    Medians in microseconds. A comparison with other stores is `make bench` of a
+    checkout.
+    """
+    from kvengine import kernel
+    from kvengine.inspection.bench import measure
+
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="kvengine-bench-", dir=directory) as place:
+        tool.out.say(
+            f"kvengine {VERSION}, CPython {platform.python_version()},"
+            f" kernel {'compiled' if kernel.COMPILED else 'off'}, in {safe(os.path.dirname(place))}"
+        )
+        for figure in measure(os.path.join(place, "db")):
+            tool.out.record(figure._asdict())
+            rows.append([figure.operation, f"{figure.microseconds:,.2f}"])
+    tool.out.table(("operation", ">us"), rows)

@@ -1,0 +1,58 @@
+"""``kvengine copy``: objects from one database into another."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from kvengine.cli.exits import USAGE, Exit
+from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.written import MODES, report
+
+
+@click.command()
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DST")
+@click.option("--service", help="Only the objects of this one.")
+@click.option("--prefix", default="", help="Only keys that begin with it; needs --service.")
+@click.option("--mode", type=click.Choice(MODES), default="replace", show_default=True)
+@click.option("-n", "--dry-run", is_flag=True, help="Check and count, write nothing.")
+@tool_command
+def command(
+    tool: Tool,
+    source: str,
+    target: str,
+    service: str | None,
+    prefix: str,
+    mode: str,
+    dry_run: bool,
+) -> None:
+    """Copy the objects of the database SRC, all of one moment, into the database DST.
+
+    DST is made if need be. The modes are those of import.
+    """
+    if prefix and service is None:
+        raise click.UsageError("--prefix is of the object key: give --service too")
+    from kvengine.engine import open_engine
+    from kvengine.inspection.access import Access
+    from kvengine.inspection.copy import copy
+
+    places = os.path.abspath(source), os.path.abspath(target)
+    if os.path.realpath(places[0]) == os.path.realpath(places[1]):
+        raise Exit(USAGE, "SRC and DST are one directory")
+    with Access(places[0]) as reads:
+        if not dry_run and not os.path.exists(os.path.join(places[1], "CURRENT")):
+            open_engine(places[1], background="none").close()
+        with Access(places[1], write=True) as writes:
+            with tool.out.progress("copying") as advance:
+                written = copy(
+                    reads.store,
+                    writes.store,
+                    service=None if service is None else tool.name("--service", service),
+                    prefix=tool.name("--prefix", prefix),
+                    mode=mode,  # type: ignore[arg-type]
+                    dry_run=dry_run,
+                    progress=lambda so_far: advance(so_far.objects, 0),
+                )
+    report(tool, written, dry_run=dry_run)

@@ -1,0 +1,84 @@
+"""``kvengine export``: objects as JSON lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import BinaryIO
+
+import click
+
+from kvengine.cli.exits import USAGE, Exit
+from kvengine.cli.output import safe
+from kvengine.cli.tool import Tool, tool_command
+from kvengine.inspection.transfer import Counts
+
+
+@click.command()
+@click.argument("file")
+@click.option("--service", help="Only the objects of this one.")
+@click.option("--prefix", default="", help="Only keys that begin with it; needs --service.")
+@click.option("--resume", is_flag=True, help="Go on with a file that was broken off.")
+@tool_command
+def command(tool: Tool, file: str, service: str | None, prefix: str, resume: bool) -> None:
+    """Write every object of one moment to FILE, a line of JSON for each; - is a pipe.
+
+    The last line counts the lines before it, so that a cut file is noticed.
+    """
+    if prefix and service is None:
+        raise click.UsageError("--prefix is of the object key: give --service too")
+    if resume and file == "-":
+        raise Exit(USAGE, "--resume needs a file: of a pipe nobody knows what arrived")
+    only = None if service is None else tool.name("--service", service)
+    with tool.open() as access:
+        if file == "-":
+            out = sys.stdout.buffer
+            counts = _export(tool, access.store, out, only, prefix)
+            out.flush()
+            return
+        with _opened(file, resume) as target:
+            counts = _export(tool, access.store, target, only, prefix, resume=resume)
+            target.flush()
+            os.fsync(target.fileno())
+    tool.out.record(counts._asdict())
+    tool.out.say(f"{counts.objects:,} objects, {counts.entries:,} entries in {safe(file)}")
+
+
+def _opened(file: str, resume: bool) -> BinaryIO:
+    try:
+        return open(file, "r+b" if resume else "xb")
+    except FileExistsError:
+        raise Exit(
+            USAGE, f"{file} exists: choose another, or --resume it where it broke off"
+        ) from None
+
+
+def _export(
+    tool: Tool,
+    store: object,
+    target: BinaryIO,
+    service: str | None,
+    prefix: str,
+    *,
+    resume: bool = False,
+) -> Counts:
+    from kvengine.inspection import export
+
+    after, counted = None, Counts()
+    if resume:
+        found = export.resume(target)
+        if found.complete:
+            return found.counts
+        target.truncate(found.size)
+        target.seek(found.size)
+        after, counted = found.after, found.counts
+    with tool.out.progress("exporting") as advance:
+        return export.export(
+            store,  # type: ignore[arg-type]
+            lambda text: target.write(text.encode() + b"\n"),
+            service=service,
+            prefix=tool.name("--prefix", prefix),
+            after=after,
+            counted=counted,
+            progress=lambda counts: advance(counts.objects, 0),
+        )

@@ -1,0 +1,41 @@
+"""``kvengine repair``: a new database of what a damaged one still holds."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from kvengine.cli.exits import NO, Exit
+from kvengine.cli.output import safe
+from kvengine.cli.tool import Tool, tool_command
+
+
+@click.command()
+@click.argument("directory")
+@tool_command
+def command(tool: Tool, directory: str) -> None:
+    """Make a new database at DIRECTORY of all that can be read of this one.
+
+    The damaged one is not touched. Ends with 1 where something was lost.
+    """
+    from kvengine.operations.repair import repair
+
+    report = repair(tool.path, os.path.abspath(directory))
+    tool.out.say(f"{report.objects:,} objects, {report.entries:,} entries in {safe(report.into)}")
+    lost = [str(one) for one in report.lost]
+    for one in lost:
+        tool.out.say(f"lost: {safe(one)}")
+    for one in report.notes:
+        tool.out.say(f"note: {safe(one)}")
+    tool.out.record(
+        {
+            "into": report.into,
+            "objects": report.objects,
+            "entries": report.entries,
+            "lost": lost,
+            "notes": list(report.notes),
+        }
+    )
+    if lost:
+        raise Exit(NO)
