@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from kvengine.format.block import encode_row
 from kvengine.format.segment import Properties
 from kvengine.names import after
 from kvengine.rows import Row
@@ -31,8 +30,9 @@ class Recount:
         self._row_ends: list[int] = []
         self._weights: Counter[int] = Counter()
 
-    def add(self, name: bytes, row: Row) -> None:
-        size = len(encode_row(row)) + len(name)
+    def add(self, name: bytes, row: Row, encoded: int) -> None:
+        """``encoded``: bytes of the row in whole."""
+        size = encoded + len(name)
         cleared = sum(value is None for value in row.entries.values())
         self.rows += 1
         self.entries += len(row.entries) - cleared

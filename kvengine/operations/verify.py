@@ -9,7 +9,7 @@ from kvengine.files import manifest, wal
 from kvengine.files.segment_reader import LiveSegment
 from kvengine.operations.database import Database
 from kvengine.operations.moment import hold
-from kvengine.operations.verify_segment import verify_segment
+from kvengine.operations.verify_segment import SegmentAudit
 
 
 def verify(db: Database) -> list[CorruptionError]:
@@ -39,7 +39,8 @@ def verify(db: Database) -> list[CorruptionError]:
 def _fresh(db: Database, live: LiveSegment) -> list[CorruptionError]:
     """Check a segment through a reader of its own, so that its fixed parts are read again too."""
     try:
-        return list(verify_segment(LiveSegment(db.fs, db.directory, live.meta)))
+        fresh = LiveSegment(db.fs, db.directory, live.meta)
+        return list(SegmentAudit(fresh, now=db.catalog.now or None).errors())
     except CorruptionError as error:
         return [error]
 
