@@ -9,7 +9,7 @@ from kvengine.files import manifest, wal
 from kvengine.files.segment_reader import LiveSegment
 from kvengine.operations.database import Database
 from kvengine.operations.moment import hold
-from kvengine.operations.verify_segment import SegmentAudit
+from kvengine.operations.verify_segment import verify_segment
 
 
 def verify(db: Database) -> list[CorruptionError]:
@@ -40,7 +40,7 @@ def _fresh(db: Database, live: LiveSegment) -> list[CorruptionError]:
     """Check a segment through a reader of its own, so that its fixed parts are read again too."""
     try:
         fresh = LiveSegment(db.fs, db.directory, live.meta)
-        return list(SegmentAudit(fresh, now=db.catalog.now or None).errors())
+        return list(verify_segment(fresh, db.catalog.now or None))
     except CorruptionError as error:
         return [error]
 

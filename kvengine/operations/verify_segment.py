@@ -45,9 +45,9 @@ class _Block(NamedTuple):
     plain: bool
 
 
-def verify_segment(segment: SegmentReader) -> Errors:
-    """What is wrong with one segment, block by block."""
-    return SegmentAudit(segment).errors()
+def verify_segment(segment: SegmentReader, now: int | None = None) -> Errors:
+    """What is wrong with one segment, block by block. ``now``: see `Recount.faults`."""
+    return SegmentAudit(segment, now=now).errors()
 
 
 class SegmentAudit:
