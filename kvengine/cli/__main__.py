@@ -31,14 +31,24 @@ def main() -> NoReturn:
         click.echo("interrupted", err=True)
         code = exits.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read this has seen enough; Python would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = exits.DONE
+        code = _seen_enough()
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, BrokenPipeError):  # which click turns into this
+            raise
+        code = _seen_enough()
     except Exception as error:
         if "--debug" in sys.argv:
             raise
         code = _told(error)
     sys.exit(code)
+
+
+def _seen_enough() -> int:
+    """Whoever reads this has closed the pipe; Python would complain once more when it flushes."""
+    from kvengine.cli import exits
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return exits.DONE
 
 
 def _told(error: Exception) -> int:

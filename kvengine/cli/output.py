@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ class Output:
     def say(self, text: str = "", **style: Any) -> None:
         """A line for people; nothing where JSON was asked for."""
         if not self.json:
-            click.echo(click.style(text, **style) if style else text)
+            plain = not style or "NO_COLOR" in os.environ
+            click.echo(text if plain else click.style(text, **style))
 
     def record(self, data: object) -> None:
         """A line of JSON, where it was asked for."""
@@ -96,6 +98,13 @@ def moment(microseconds: int | None) -> str:
         return (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%d %H:%M:%SZ")
     except (OverflowError, ValueError):
         return f"{microseconds} microseconds"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 object``, ``2,000 objects``, ``3 entries``."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun[:-1]}ies" if noun.endswith("y") else f"{number:,} {noun}s"
 
 
 def expiry(at: float | None) -> str:

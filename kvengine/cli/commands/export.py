@@ -9,7 +9,7 @@ from typing import BinaryIO
 import click
 
 from kvengine.cli.exits import USAGE, Exit
-from kvengine.cli.output import safe
+from kvengine.cli.output import counted, safe
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.inspection.transfer import Counts
 
@@ -41,7 +41,8 @@ def command(tool: Tool, file: str, service: str | None, prefix: str, resume: boo
             target.flush()
             os.fsync(target.fileno())
     tool.out.record(counts._asdict())
-    tool.out.say(f"{counts.objects:,} objects, {counts.entries:,} entries in {safe(file)}")
+    what = f"{counted(counts.objects, 'object')}, {counted(counts.entries, 'entry')}"
+    tool.out.say(f"{what} in {safe(file)}")
 
 
 def _opened(file: str, resume: bool) -> BinaryIO:

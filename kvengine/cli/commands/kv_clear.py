@@ -10,6 +10,7 @@ from kvengine.batch import Batch
 from kvengine.cli import names
 from kvengine.cli.edits import Edit, apply, confirm, edit_options
 from kvengine.cli.exits import CONFLICT, USAGE, Exit
+from kvengine.cli.output import counted
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.errors import VersionConflict
 from kvengine.inspection import escape
@@ -73,7 +74,7 @@ def _clear_service(
         out.record({**result, "result": "nothing to do"})
         return
     many = len(keys) > CHECKED
-    said = f"more than {CHECKED:,} objects" if many else _count(len(keys))
+    said = f"more than {CHECKED:,} objects" if many else counted(len(keys), "object")
     if many and not force and not dry_run:
         raise Exit(USAGE, f"the service holds {said}: give --force to clear all of them")
     out.say(f"{escape.text(service)}: {said} will be cleared")
@@ -96,7 +97,3 @@ def _clear_service(
         raise Exit(CONFLICT, "nothing was written: run it again, or give --force") from None
     out.say(f"applied, version {stamp}")
     out.record({**result, "result": "applied", "version": stamp})
-
-
-def _count(number: int) -> str:
-    return "1 object" if number == 1 else f"{number:,} objects"

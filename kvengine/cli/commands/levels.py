@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kvengine.cli.output import moment, size
+from kvengine.cli.output import counted, moment, size
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.inspection import escape
 from kvengine.store import SegmentStats
@@ -38,9 +38,9 @@ def command(tool: Tool, long: bool) -> None:
     columns = ("level", ">segments", ">bytes", ">objects", ">tombstones")
     tool.out.table(columns, rows)
     tool.out.say(
-        f"memtable {stats.memtable_objects:,} objects, WAL {size(stats.wal_bytes)};"
-        f" space amplification {stats.space_amplification:.2f},"
-        f" write amplification {stats.write_amplification:.2f}"
+        f"memtable {counted(stats.memtable_objects, 'object')}, WAL {size(stats.wal_bytes)};"
+        f" amplification of space {stats.space_amplification:.2f},"
+        f" of writes {stats.write_amplification:.2f}"
     )
     for one in segments if long else ():
         _show(tool, one)
@@ -48,8 +48,9 @@ def command(tool: Tool, long: bool) -> None:
 
 def _show(tool: Tool, one: SegmentStats) -> None:
     tool.out.say(
-        f"L{one.level} {one.number:06}.segment  {size(one.size)}, {one.objects:,} objects,"
-        f" {one.entries:,} entries, {one.tombstones:,} tombstones, {one.expiring:,} expiring"
+        f"L{one.level} {one.number:06}.segment  {size(one.size)}, {counted(one.objects, 'object')},"
+        f" {counted(one.entries, 'entry')}, {counted(one.tombstones, 'tombstone')},"
+        f" {one.expiring:,} expiring"
     )
     tool.out.say(f"   from {escape.bound(one.start)} to before {escape.bound(one.stop)}")
     tool.out.say(f"   written {moment(one.first_stamp)} to {moment(one.last_stamp)}")

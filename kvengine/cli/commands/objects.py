@@ -6,7 +6,7 @@ from itertools import islice
 
 import click
 
-from kvengine.cli.output import expiry, moment, size
+from kvengine.cli.output import counted, expiry, moment, size
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.inspection import escape
 
@@ -46,7 +46,8 @@ def command(
                 }
             )
             until = "kept" if found.expires_at is None else f"until {expiry(found.expires_at)}"
+            entries = counted(len(found.entries), "entry")
             tool.out.say(
-                f"{moment(found.version)}  {len(found.entries):>6,} entries  {size(count):>10}"
+                f"{moment(found.version)}  {entries:>13}  {size(count):>10}"
                 f"  {until}  {escape.text(key)}"
             )

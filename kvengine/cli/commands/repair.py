@@ -7,7 +7,7 @@ import os
 import click
 
 from kvengine.cli.exits import NO, Exit
-from kvengine.cli.output import safe
+from kvengine.cli.output import counted, safe
 from kvengine.cli.tool import Tool, tool_command
 
 
@@ -22,7 +22,8 @@ def command(tool: Tool, directory: str) -> None:
     from kvengine.operations.repair import repair
 
     report = repair(tool.path, os.path.abspath(directory))
-    tool.out.say(f"{report.objects:,} objects, {report.entries:,} entries in {safe(report.into)}")
+    what = f"{counted(report.objects, 'object')}, {counted(report.entries, 'entry')}"
+    tool.out.say(f"{what} in {safe(report.into)}")
     lost = [str(one) for one in report.lost]
     for one in lost:
         tool.out.say(f"lost: {safe(one)}")

@@ -7,7 +7,7 @@ import os
 import click
 
 from kvengine.cli.exits import NO, UNAVAILABLE, Exit
-from kvengine.cli.output import safe, size
+from kvengine.cli.output import counted, safe, size
 from kvengine.cli.tool import Tool, tool_command
 
 
@@ -47,10 +47,10 @@ def command(tool: Tool, directory: str | None) -> None:
         }
     )
     read = (
-        f"{found.files:,} files, {size(found.bytes)}, {found.objects:,} objects and"
-        f" {found.entries:,} entries as files hold them"
+        f"{counted(found.files, 'file')}, {size(found.bytes)}, {counted(found.objects, 'object')}"
+        f" and {counted(found.entries, 'entry')} as files hold them"
     )
     if found.damage:
-        tool.out.say(f"damaged: {len(found.damage):,} findings in {read}", fg="red")
+        tool.out.say(f"damaged: {counted(len(found.damage), 'finding')} in {read}", fg="red")
         raise Exit(NO)
     tool.out.say(f"sound: {read}")
