@@ -17,8 +17,10 @@ from kvengine.format.manifest import SegmentMeta
 from kvengine.format.segment import Footer, Handle, Index, Properties
 from kvengine.format.wal import Commit, Header
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.inspection.findings import Audit
 from kvengine.rows import Row
 from kvengine.tombstones import Tombstones
+from tests.inspection.damage_subjects import Subject
 
 
 def put(fs: MemoryFileSystem, path: str, data: bytes) -> None:
@@ -185,3 +187,20 @@ def wal_bytes(header: Header, commits: Sequence[Commit | bytes]) -> bytes:
         payload = one if isinstance(one, bytes) else wal_format.encode_commit(one)
         data += record.encode(payload, seed, mark, wal_format.HEADER_SIZE)
     return data
+
+
+def told(found: Audit, path: str, reason: str) -> bool:
+    """Whether an audit says so of the file."""
+    return any(one.path == path and reason in one.reason for one in found.damage)
+
+
+def large(subject: Subject) -> str:
+    """The segment with the largest rows."""
+    return max(subject.paths("segment"), key=subject.fs.size)
+
+
+def small(subject: Subject) -> str:
+    """The largest one that has blocks of several rows and no large row."""
+    fs = subject.fs
+    plain = [path for path in subject.paths("segment") if not taken_apart(fs, path).chunks()]
+    return max(plain, key=fs.size)

@@ -1,0 +1,146 @@
+"""The chain of WALs: each of its rules broken by itself, under checksums that hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from kvengine.format.wal import Commit, Header
+from kvengine.inspection.verify import audit
+from kvengine.rows import Row
+from tests.inspection.damage_forge import (
+    forge_wal,
+    put,
+    told,
+    wal_bytes,
+)
+from tests.inspection.damage_subjects import Subject, rich
+
+changed = msgspec.structs.replace
+
+
+@pytest.fixture(scope="module")
+def closed() -> Subject:
+    return rich("closed")
+
+
+@pytest.fixture(scope="module")
+def killed() -> Subject:
+    return rich("os")
+
+
+def edited(commit: Commit, **what: Any) -> Commit:
+    """The same commit, its first row changed."""
+    service, key, row = commit.rows[0]
+    return changed(commit, rows=[(service, key, changed(row, **what)), *commit.rows[1:]])
+
+
+COMMIT_CASES: dict[str, tuple[Callable[[list[Commit]], list[Commit | bytes]], str]] = {
+    "order": (lambda c: [c[1], c[0]], "older than the one before it"),
+    "twice": (lambda c: [c[0], c[0]], "older than the one before it"),
+    "older than segments": (lambda c: [changed(c[0], stamp=5, rows=[])], "older than a WAL"),
+    "version": (lambda c: [edited(c[0], version=5)], "not of the version"),
+    "chunks": (lambda c: [edited(c[0], chunks=[])], "names chunks"),
+    "ttl": (lambda c: [edited(c[0], ttls={"nowhere": 5})], "for what has no value"),
+    "range": (lambda c: [changed(c[0], tombstones=[(b"b", b"a")])], "covers nothing"),
+    "no commit": (lambda c: [c[0], b"\xc1"], "not a commit"),
+}
+
+
+@pytest.mark.parametrize("case", COMMIT_CASES)
+def test_a_commit_that_cannot_be_is_found(killed: Subject, case: str) -> None:
+    change, reason = COMMIT_CASES[case]
+    fs, path = killed.fs.copy(), killed.last_wal
+    forge_wal(fs, path, change)
+    found = audit("/db", fs)
+    assert told(found, path, reason), found.damage
+    at = next(one.offset for one in found.damage if reason in one.reason)
+    assert at >= 64
+
+
+HEADER_CASES: dict[str, tuple[Callable[[Header], Header], str]] = {
+    "number": (lambda one: one._replace(number=7), "belongs elsewhere"),
+    "database": (lambda one: one._replace(database_id=bytes(16)), "belongs elsewhere"),
+    "previous": (lambda one: one._replace(previous=7), "follows WAL 7"),
+    "none before": (lambda one: one._replace(previous=0), "follows WAL 0"),
+}
+
+
+@pytest.mark.parametrize("case", HEADER_CASES)
+def test_a_header_that_does_not_fit_is_found(killed: Subject, case: str) -> None:
+    change, reason = HEADER_CASES[case]
+    fs, path = killed.fs.copy(), killed.last_wal
+    forge_wal(fs, path, header=change)
+    assert told(audit("/db", fs), path, reason)
+
+
+@pytest.mark.parametrize("more", [-30, 30])
+def test_a_wal_that_is_not_as_long_as_proven_is_found(killed: Subject, more: int) -> None:
+    """The next one's header proves where its commits end, neither before nor behind."""
+    fs = killed.fs.copy()
+    before, path = killed.paths("wal")[-2:]
+    forge_wal(fs, path, header=lambda one: one._replace(proven=one.proven + more))
+    assert told(audit("/db", fs), before, "it was sealed at")
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_wal_without_a_header_is_found_unless_it_is_the_last(killed: Subject, which: int) -> None:
+    fs, path = killed.fs.copy(), killed.paths("wal")[which]
+    put(fs, path, bytes(fs.size(path)))
+    assert told(audit("/db", fs), path, "WAL header is damaged")
+
+
+def test_the_last_wal_may_not_have_been_begun(killed: Subject) -> None:
+    """Zeros, or a header torn into zeros and what should be there; nothing else."""
+    path = killed.last_wal
+    head = killed.fs.read_bytes(path)[:64]
+    torn = head[:20] + bytes(44)
+    for data, sound in (
+        (b"", True),
+        (bytes(65536), True),
+        (torn + bytes(4000), True),
+        (torn[:10], True),
+        (b"\1" * 64 + bytes(4000), False),
+        (torn + bytes(4000) + b"\1", False),
+        (b"#!/bin/sh\n", False),
+    ):
+        fs = killed.fs.copy()
+        put(fs, path, data)
+        assert (audit("/db", fs).damage == []) == sound, data[:64]
+
+
+def test_a_wal_that_the_manifest_does_not_know_may_hold_nothing(closed: Subject) -> None:
+    """One that an interrupted rotation left is a note; one with a commit is damage."""
+    path = "/db/000999.wal"
+    old = closed.fs.read_bytes(closed.last_wal)
+    header = Header(old[12:28], 999, 0, 0)
+    row = Row(1 << 60, {"a": b"b"})
+    commit = Commit(1 << 60, [("s", "k", row)])
+    for data, damaged in (
+        (bytes(65536), False),
+        (wal_bytes(header, []) + bytes(100), False),
+        (wal_bytes(header, [commit]), True),
+        (bytes(64) + wal_bytes(header, [commit])[64:], True),
+        (old, True),
+    ):
+        fs = closed.fs.copy()
+        put(fs, path, data)
+        found = audit("/db", fs)
+        assert bool(found.damage) == damaged
+        assert {one.path for one in found.findings} == {path}
+
+
+def test_a_wal_shorter_than_the_manifest_states_is_found(closed: Subject) -> None:
+    fs, path = closed.fs.copy(), closed.last_wal
+    fs.cut(path, fs.size(path) - 1)
+    assert told(audit("/db", fs), path, "where it was synced")
+
+
+def test_bytes_behind_the_stated_end_are_not_looked_at(closed: Subject) -> None:
+    """An open does not: they were dropped once and for all."""
+    fs, path = closed.fs.copy(), closed.last_wal
+    put(fs, path, fs.read_bytes(path) + b"torn tail")
+    assert audit("/db", fs).findings == []
