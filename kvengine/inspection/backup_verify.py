@@ -1,0 +1,50 @@
+"""Whether every generation of a backup could be restored."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from kvengine.fs.base import FileSystem
+from kvengine.inspection.backup import Progress
+from kvengine.inspection.backup_files import Damage, NoBackup, at, check, read_generations
+from kvengine.inspection.backup_record import StoredFile, record_name
+
+
+def verify_backup(
+    directory: str | os.PathLike[str],
+    *,
+    fs: FileSystem | None = None,
+    progress: Callable[[Progress], object] | None = None,
+) -> list[Damage]:
+    """Read every file of every generation once; what is damaged, empty for nothing.
+
+    NoBackup where there is no generation. A backup that is made meanwhile may remove old
+    generations: their files are then told of as missing.
+    """
+    disk, place = at(directory, fs)
+    every = read_generations(disk, place)
+    if not every:
+        raise NoBackup(f"{place} holds no backup: give the directory that backups went to")
+    needed: dict[StoredFile, list[int]] = {}
+    damage = []
+    for one in every:
+        if one.record is None:
+            damage.append(Damage((one.number,), record_name(one.number), one.damage))
+            continue
+        for file in one.record.files:
+            key = StoredFile("", file.stored, file.size, file.xxh3_128)
+            needed.setdefault(key, []).append(one.number)
+    state = Progress(0, sum(file.size for file in needed))
+
+    def advance(size: int) -> None:
+        nonlocal state
+        state = state._replace(done=state.done + size)
+        if progress is not None:
+            progress(state)
+
+    for file, numbers in needed.items():
+        problem = check(disk, place, file, advance)
+        if problem:
+            damage.append(Damage(tuple(numbers), file.stored, problem))
+    return damage
