@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -17,38 +18,35 @@ def main() -> NoReturn:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     from kvengine.cli import exits
     from kvengine.cli.app import root
+    from kvengine.cli.output import safe
 
     try:
-        root.main(prog_name="kvengine", standalone_mode=False)
+        if "_KVENGINE_COMPLETE" in os.environ:
+            root.main(prog_name="kvengine")  # answers the shell, and ends
+        # Not `main`, which ends with 1 where a pipe is closed.
+        with root.make_context("kvengine", sys.argv[1:]) as context:
+            root.invoke(context)
         sys.stdout.flush()
         code = exits.DONE
     except click.exceptions.Exit as ended:
         code = ended.exit_code
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        click.echo(safe(text.getvalue()), err=True, nl=False)
         code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, EOFError):
         click.echo("interrupted", err=True)
         code = exits.INTERRUPTED
     except BrokenPipeError:
-        code = _seen_enough()
-    except SystemExit as ended:
-        if not isinstance(ended.__context__, BrokenPipeError):  # which click turns into this
-            raise
-        code = _seen_enough()
+        # Whoever reads this has seen enough; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = exits.DONE
     except Exception as error:
         if "--debug" in sys.argv:
             raise
         code = _told(error)
     sys.exit(code)
-
-
-def _seen_enough() -> int:
-    """Whoever reads this has closed the pipe; Python would complain once more when it flushes."""
-    from kvengine.cli import exits
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return exits.DONE
 
 
 def _told(error: Exception) -> int:

@@ -17,8 +17,8 @@ from kvengine.inspection import escape
 from kvengine.inspection.document import json_of
 
 BINARY = ("base64", "hex", "text")
-SHOWN = 200
-"""Characters of a value that are shown unless all are asked for."""
+SHOWN = 54
+"""Characters of a name and its value that are shown unless all are asked for: 80 are a line."""
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

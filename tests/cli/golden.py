@@ -31,10 +31,12 @@ _VARYING = [
     (re.compile(r"\b[0-9a-f]{32}\b"), "<database>"),
     (re.compile(r"(?<=in )\d+\.\d s"), "<seconds>"),
     (re.compile(r'(?<="seconds":)[\d.e-]+'), "<seconds>"),
+    (re.compile(r"[\d.]+ KiB -> [\d.]+ KiB"), "<sizes>"),
+    (re.compile(r"^operation +us$", re.MULTILINE), "operation <us>"),
     (re.compile(r"process \d+"), "process <pid>"),
     (re.compile(r"CPython [\d.]+\w*, kernel \w+"), "CPython <version>"),
     (re.compile(r"(?<=127\.0\.0\.1:)\d+"), "<port>"),
-    (re.compile(r"(?<=code=)[\w-]+"), "<code>"),
+    (re.compile(r"(?<=launch=)[\w-]+"), "<code>"),
     (re.compile(r"^([a-z1, ]+?)  +[\d,]+\.\d\d$", re.MULTILINE), r"\1  <us>"),
 ]
 

@@ -85,6 +85,8 @@ def test_nothing_that_is_shown_acts_on_a_terminal(place: Path, run: Run) -> None
         ["dump", "wal", f"/nowhere/{hostile}"],
         ["kv", "get", hostile],
         ["objects", "x", f"--{hostile}"],
+        ["kv", "get", "x", "y", "z", hostile],
+        ["objects", "x", "--limit", hostile],
         [hostile],
     ):
         told = run(*words)

@@ -7,12 +7,16 @@ import sys
 import click
 
 from kvengine.cli.exits import NO, Exit
-from kvengine.cli.output import aligned, expiry, moment
+from kvengine.cli.output import expiry, moment
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.cli.values import SHOWN, binary_option, pretty, shown
 from kvengine.inspection import escape
 from kvengine.inspection.document import document, form
 from kvengine.store import StoredObject
+
+_WIDEST_NAME = 40
+_LEAST = 16
+"""Characters of a value that are shown, however long its name is."""
 
 
 @click.command()
@@ -62,13 +66,15 @@ def show(tool: Tool, found: StoredObject, binary: str, limit: int | None) -> Non
     tool.out.record(document(found))
     if tool.out.json:
         return
-    tool.out.say(f"{escape.text(found.service)} {escape.text(found.key)}", bold=True)
+    names = f"{escape.text(found.service)} {escape.text(found.key)}"
+    tool.out.say(f"{names}, version {found.version}", bold=True)
     until = "kept" if found.expires_at is None else f"expires {expiry(found.expires_at)}"
-    tool.out.say(f"  version {found.version}, changed {moment(found.version)}, {until}")
+    tool.out.say(f"  changed {moment(found.version)}, {until}")
     expiries = found.expiries or {}
-    rows = []
+    labels = {name: escape.text(name) for name in found.entries}
+    width = min(max(map(len, labels.values()), default=0), _WIDEST_NAME)
     for name, value in found.entries.items():
-        end = f"  (expires {expiry(expiries[name])})" if name in expiries else ""
-        rows.append([f"  {escape.text(name)}", shown(value, binary, limit) + end])
-    for text in aligned(rows, ("name", "value")) if rows else ():
-        tool.out.say(text)
+        end = f"  expires {expiry(expiries[name])}" if name in expiries else ""
+        room = limit if limit is None else max(_LEAST, limit - max(width, len(labels[name])))
+        room = room if room is None or not end else max(_LEAST, room - len(end))
+        tool.out.say(f"  {labels[name]:<{width}}  {shown(value, binary, room)}{end}")
