@@ -21,6 +21,9 @@ _MOST = 500
 _READ = 16 * KIB
 """Bytes of an object that are read to tell its size."""
 
+_COUNTED = 1000
+"""Objects of a listing, and entries of a larger object, that are counted one by one."""
+
 _STATE_KEYS = 4
 
 
@@ -43,31 +46,44 @@ def _page(
     with store.snapshot() as at:
         keys = list(at.object_keys(service, prefix=prefix, start=start, limit=limit + 1))
         shown = [_object(at, service, key) for key in keys[:limit]]
-    more = len(keys) > limit
-    whole = after is None and not more
+        more = len(keys) > limit
+        count, exact = len(shown), after is None and not more
+        if not exact:
+            count, exact = _count(at, service, prefix, max(estimate.objects, len(keys)))
     return {
         "service": service,
         "objects": [one for one in shown if one is not None],
         "next": keys[limit - 1] if more else None,
-        "estimate": len(shown) if whole else max(estimate.objects, len(keys)),
-        "exact": whole,
+        "count": count,
+        "exact": exact,
         "bytes": estimate.bytes,
     }
 
 
+def _count(at: Snapshot, service: str, prefix: str, estimate: int) -> tuple[int, bool]:
+    """How many objects there are; exact for few. Estimates of few may be far off."""
+    if estimate > 2 * _COUNTED:
+        return estimate, False
+    found = sum(1 for _ in at.object_keys(service, prefix=prefix, limit=_COUNTED + 1))
+    return (max(found, estimate), False) if found > _COUNTED else (found, True)
+
+
 def _object(at: Snapshot, service: str, key: str) -> dict[str, Any] | None:
-    """An object in a line: sizes are None where it is larger than what was read."""
+    """An object in a line: figures are None where it is larger than what was read."""
     found = at.load(service, key, max_bytes=_READ)
     if found is None:
         return None
+    names = list(found.entries)
+    if not found.complete:
+        names = at.state_keys(service, key, limit=_COUNTED + 1)
     size = sum(len(name.encode()) + len(value) for name, value in found.entries.items())
     soonest = min((found.expiries or {}).values(), default=None)
     return {
         "key": key,
         "version": str(found.version),
-        "entries": len(found.entries) if found.complete else None,
+        "entries": len(names) if len(names) <= _COUNTED else None,
         "bytes": size if found.complete else None,
         "expires_at": found.expires_at,
         "entry_expires_at": soonest,
-        "state_keys": list(found.entries)[:_STATE_KEYS],
+        "state_keys": names[:_STATE_KEYS],
     }
