@@ -24,6 +24,8 @@ def command(tool: Tool, directory: str) -> None:
     report = repair(tool.path, os.path.abspath(directory))
     what = f"{counted(report.objects, 'object')}, {counted(report.entries, 'entry')}"
     tool.out.say(f"{what} in {safe(report.into)}")
+    if not report.lost:
+        tool.out.say("nothing was lost")
     lost = [str(one) for one in report.lost]
     for one in lost:
         tool.out.say(f"lost: {safe(one)}")

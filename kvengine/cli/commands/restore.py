@@ -1,0 +1,39 @@
+"""``kvengine restore``: a generation of a backup as a database."""
+
+from __future__ import annotations
+
+import click
+
+from kvengine.cli.exits import DAMAGED, Exit
+from kvengine.cli.output import counted, moment, safe, size
+from kvengine.cli.tool import Tool, tool_command
+
+
+@click.command()
+@click.argument("directory")
+@click.argument("into")
+@click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Not the newest.")
+@tool_command
+def command(tool: Tool, directory: str, into: str, generation: int | None) -> None:
+    """Make INTO, absent or empty, the database that a backup in DIRECTORY holds.
+
+    Every checksum is checked; where one does not hold, nothing is there that opens.
+    """
+    from kvengine.inspection.backup_files import DamagedBackup
+    from kvengine.inspection.restore import restore
+
+    try:
+        with tool.out.progress("restoring") as advance:
+            made = restore(
+                directory,
+                into,
+                generation,
+                progress=lambda so_far: advance(so_far.done, so_far.total),
+            )
+    except DamagedBackup as error:
+        raise Exit(DAMAGED, str(error)) from None
+    tool.out.record(made._asdict())
+    tool.out.say(
+        f"generation {made.generation} in {safe(into)}: {counted(made.files, 'file')},"
+        f" {size(made.bytes)}, up to {moment(made.stamp)}"
+    )
