@@ -29,7 +29,7 @@ from typing import NamedTuple, Protocol
 from xxhash import xxh3_64_hexdigest
 
 from kvengine.errors import CorruptionError, KVEngineError, ReadOnly
-from kvengine.files import filenames, manifest
+from kvengine.files import filenames, manifest, wal
 from kvengine.files.lock import holder
 from kvengine.files.manifest import Catalog
 from kvengine.fs.base import FileSystem
@@ -199,8 +199,8 @@ class _Backup:
             shelf.put(join(checkpoint, name), name, stored, sizes[name], self._advance)
             for name, stored in files.items()
         ]
-        identity = catalog.database_id.hex()
-        return Record(FORMAT_VERSION, shelf.number, identity, catalog.last_stamp, now, placed)
+        identity, stamp = catalog.database_id.hex(), _last_stamp(fs, checkpoint, catalog)
+        return Record(FORMAT_VERSION, shelf.number, identity, stamp, now, placed)
 
     def _files(self, catalog: Catalog, number: int) -> dict[str, str]:
         """The checkpoint's files, and what they are called on the shelf."""
@@ -223,3 +223,17 @@ class _Backup:
         self._progress = Progress(done, max(done, self._progress.total))
         if self._told is not None:
             self._told(self._progress)
+
+
+def _last_stamp(fs: FileSystem, checkpoint: str, catalog: Catalog) -> int:
+    """The stamp of the last commit that the files tell of; CorruptionError for a damaged WAL.
+
+    The catalog's own is ahead of it where commits went on while the checkpoint was made.
+    """
+    stamp = max((one.properties.last_stamp for one in catalog.segments.values()), default=0)
+    for number in sorted(catalog.wals, reverse=True):
+        end = catalog.wal_ends.get(number)
+        commits = wal.read(fs, checkpoint, number, catalog.database_id, end).commits
+        if commits:
+            return max(stamp, commits[-1].stamp)
+    return stamp
