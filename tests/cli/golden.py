@@ -31,6 +31,7 @@ _VARYING = [
     (re.compile(r"\b[0-9a-f]{32}\b"), "<database>"),
     (re.compile(r"(?<=in )\d+\.\d s"), "<seconds>"),
     (re.compile(r'(?<="seconds":)[\d.e-]+'), "<seconds>"),
+    (re.compile(r"(?<=bytes_on_disk) +[\d,]+ B"), "<bytes>"),
     (re.compile(r"(?<=: )\d+ files?, [\d,]+ B"), "<files>"),
     (re.compile(r"(?<=copied )\d+ files?, [\d,]+ B"), "<files>"),
     (re.compile(r"^( +\d+  <time> +)\d+ +[\d,]+ B", re.MULTILINE), r"\1<files>"),
