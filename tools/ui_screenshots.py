@@ -15,7 +15,7 @@ import sys
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ from kvengine.ui.serve import Site
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 SIZE = {"width": 1000, "height": 620}
 NARROW = {"width": 400, "height": 720}
-VIEWS = ("services", "objects", "object", "edit", "conflict", "clear", "storage")
+Show = Callable[[Any, Engine], None]
+SHOWN: dict[str, Show] = {}
+"""What is shown, by name, in order: each goes on from the one before."""
 
 ORDER = (
     b'{"id":"o-10017","status":"paid","total":{"amount":"118.40","currency":"EUR"},'
@@ -46,12 +48,18 @@ def main() -> None:
                 site.start()
                 for scheme in ("light", "dark"):
                     with browsing(site, scheme, SIZE) as page:
-                        for view in VIEWS:
-                            globals()[f"show_{view}"](page, db)
-                            shoot(page, target / f"ui-{view}-{scheme}.png")
+                        for name, show in SHOWN.items():
+                            show(page, db)
+                            shoot(page, target / f"ui-{name}-{scheme}.png")
                 with browsing(site, "light", NARROW) as page:
                     show_object(page, db)
                     shoot(page, target / "ui-narrow-light.png")
+
+
+def view(show: Show) -> Show:
+    """Mark a function that brings a view onto the page."""
+    SHOWN[show.__name__.removeprefix("show_")] = show
+    return show
 
 
 def fill(db: Engine) -> None:
@@ -59,7 +67,12 @@ def fill(db: Engine) -> None:
     for number in range(12_000):
         with db.batch() as batch:
             key = f"o-{10_000 + number}"
-            batch.set("Order", key, "history", b"[%s]" % b",".join([b'"created"', *[b'"paid"'] * (number % 7)]))
+            batch.set(
+                "Order",
+                key,
+                "history",
+                b"[%s]" % b",".join([b'"created"', *[b'"paid"'] * (number % 7)]),
+            )
             batch.set("Order", key, "order", ORDER)
             batch.set("Order", key, "status", b'"paid"')
         if number % 3500 == 3499:
@@ -108,7 +121,9 @@ def palette_png(data: bytes) -> bytes:
     chosen = [colour for colour, _ in counted.most_common(256)]
     index = {colour: at for at, colour in enumerate(chosen)}
     for colour in counted.keys() - index.keys():
-        near = min(chosen, key=lambda one: sum((a - b) ** 2 for a, b in zip(one, colour)))
+        near = min(
+            chosen, key=lambda one: sum((a - b) ** 2 for a, b in zip(one, colour, strict=True))
+        )
         index[colour] = index[near]
     rows = (pixels[at : at + width] for at in range(0, len(pixels), width))
     raw = b"".join(b"\0" + bytes(index[colour] for colour in row) for row in rows)
@@ -159,31 +174,37 @@ def _paeth(left: int, up: int, corner: int) -> int:
     return min((left, up, corner), key=lambda one: abs(left + up - corner - one))
 
 
-def show_services(page: Any, db: Engine) -> None:
+@view
+def show_services(page: Any, _: Engine) -> None:
     go(page, "#/services", ".list .row-link")
 
 
-def show_objects(page: Any, db: Engine) -> None:
+@view
+def show_objects(page: Any, _: Engine) -> None:
     go(page, "#/objects/Order?prefix=o-1001", ".list .row-link")
     page.keyboard.press("j")
     page.keyboard.press("j")
 
 
-def show_object(page: Any, db: Engine) -> None:
+@view
+def show_object(page: Any, _: Engine) -> None:
     go(page, "#/object/Order/o-10017/order", ".panel .value")
 
 
-def show_edit(page: Any, db: Engine) -> None:
+@view
+def show_edit(page: Any, _: Engine) -> None:
     page.locator(".panel").get_by_role("button", name="Edit").click()
     page.locator("textarea").fill(page.locator("textarea").input_value().replace("paid", "shipped"))
 
 
+@view
 def show_conflict(page: Any, db: Engine) -> None:
     db.set("Order", "o-10017", "order", ORDER.replace(b'"kettle","count":1', b'"kettle","count":2'))
     page.get_by_role("button", name="Save").click()
     page.wait_for_selector("dialog .pane")
 
 
+@view
 def show_clear(page: Any, db: Engine) -> None:
     page.keyboard.press("Escape")
     if page.locator("textarea").count():
@@ -195,7 +216,8 @@ def show_clear(page: Any, db: Engine) -> None:
     page.get_by_label("Type").fill("Check")
 
 
-def show_storage(page: Any, db: Engine) -> None:
+@view
+def show_storage(page: Any, _: Engine) -> None:
     page.keyboard.press("Escape")
     go(page, "#/storage", ".segment")
     page.locator(".segment").last.click()

@@ -33,7 +33,7 @@ async def clear_service(request: Request) -> Response:
         if wanted.confirm != wanted.service:
             raise Refused(400, "What was typed is not the name of the service.")
         if not (wanted.seen.isascii() and wanted.seen.isdigit() and len(wanted.seen) <= 19):
-            raise Refused(400, "seen must be a string of digits.")
+            raise Refused(400, "The stamp that was seen must be a string of digits.")
         made = await source.edit(lambda store: _carry_out(store, wanted))
     except Exception as error:
         no = refused(error)

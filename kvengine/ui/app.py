@@ -44,5 +44,6 @@ def make_app(source: Source, hosts: frozenset[str], door: Doorkeeper, limits: Li
         ],
         exception_handlers={HTTPException: on_http_error, **dict.fromkeys(RAISED, on_error)},
     )
+    app.router.redirect_slashes = False  # an address is one address
     app.state.source, app.state.door, app.state.limits = source, door, limits
     return Guard(app, hosts, door, limits)

@@ -43,5 +43,5 @@ def limit_of(request: Request, default: int, most: int) -> int:
     if given is None:
         return default
     if not (given.isascii() and given.isdigit() and len(given) < 7 and 1 <= int(given) <= most):
-        raise Refused(400, f"limit must be a number from 1 to {most}.")
+        raise Refused(400, f"The limit must be a number from 1 to {most}.")
     return int(given)

@@ -60,7 +60,7 @@ class Edit(msgspec.Struct, forbid_unknown_fields=True):
     def expected(self) -> int:
         """The version as a number; Refused where it is none."""
         if not (self.version.isascii() and self.version.isdigit() and len(self.version) <= 19):
-            raise Refused(400, "version must be a string of digits.")
+            raise Refused(400, "The version must be a string of digits.")
         return int(self.version)
 
     def batch(self) -> Batch:

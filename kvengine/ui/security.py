@@ -117,6 +117,8 @@ class Guard:
             raise Refused(415, "Writes are application/json.")
         if b"content-encoding" in headers:
             raise Refused(415, "Writes are not compressed.")
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            raise Refused(400, "A body has a length or comes in chunks, not both.")
         length = headers.get(b"content-length", "0")
         if not (length.isascii() and length.isdigit()):
             raise Refused(400, "Content-Length is no number.")

@@ -11,12 +11,14 @@ export function open(title, build, { wide = false } = {}) {
     const close = (given = null) => {
       answer = given;
       box.close();
+      end();
     };
-    box = el("dialog", { class: wide ? "wide" : null, "aria-labelledby": id }, el("h2", { id, tabindex: "-1" }, title), build(close));
-    box.addEventListener("close", () => {
+    const end = () => {
       box.remove();
       resolve(answer);
-    });
+    };
+    box = el("dialog", { class: wide ? "wide" : null, "aria-labelledby": id }, el("h2", { id, tabindex: "-1" }, title), build(close));
+    box.addEventListener("close", end);
     document.body.append(box);
     box.showModal();
     (box.querySelector("[data-first]") ?? box.querySelector("h2")).focus();
