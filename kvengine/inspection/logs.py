@@ -23,7 +23,8 @@ MAX_FOUND = 1000
 """Of one file's damage so much is told one by one."""
 
 _WINDOW = 1 << 20
-_MAX_SEARCHED = 1 << 32
+_ZEROS = bytes(_WINDOW)
+_MAX_SEARCHED = 1 << 30
 _LEAST_COST = 256
 _SPARE = 64 << 20
 
@@ -127,6 +128,7 @@ class LogFile:
             return None
         size = record.HEADER_SIZE + int.from_bytes(head[8:12], "little")
         if size > self.limit - offset:
+            self._credit -= _LEAST_COST
             return None
         data = memoryview(self.read(size, offset))
         found = record.decode_at(data, 0, self.salt, self._mark, shifted=True)
@@ -163,9 +165,9 @@ class LogFile:
         stop = min(self.limit, end + _MAX_SEARCHED)
         self.gave_up = stop < self.limit
         for at in range(end, stop, _WINDOW):
-            piece = self.read(min(_WINDOW, stop - at), at).rstrip(b"\0")
-            if piece:
-                written = at + len(piece)
+            piece = self.read(min(_WINDOW, stop - at), at)
+            if piece != (_ZEROS if len(piece) == _WINDOW else bytes(len(piece))):
+                written = at + len(piece.rstrip(b"\0"))
         return written
 
 

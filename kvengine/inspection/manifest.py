@@ -119,7 +119,8 @@ def _meta_lines(indent: str, meta: SegmentMeta) -> Iterator[str]:
 
 
 def _counter_lines(indent: str, one: VersionEdit | Catalog) -> Iterator[str]:
-    yield f"{indent}next number {one.next_number}, last stamp {parts.stamp_text(one.last_stamp)}"
+    yield f"{indent}next number {one.next_number}"
+    yield f"{indent}last stamp {parts.stamp_text(one.last_stamp)}"
     times = [("now", one.now)] + [("trusted", one.trusted)] * (one.trusted != one.now)
     for name, at in times:
         if at:

@@ -74,10 +74,9 @@ def seconds(microseconds: int | None) -> float | None:
     return None if microseconds is None else microseconds / SECOND
 
 
-def row_marks(row: Row, stamp: int | None = None) -> str:
-    """What a row says of its object as a whole; its version where that is not ``stamp``."""
-    marks = [] if row.version == stamp else [f"version {stamp_text(row.version)}"]
-    marks += ["cleared"] * row.cleared + ["extends an expiry"] * row.extends
+def row_marks(row: Row) -> str:
+    """What a row says of its object as a whole, but for the version."""
+    marks = ["cleared"] * row.cleared + ["extends an expiry"] * row.extends
     if row.expires_at is not None:
         marks.append(f"expires {escape.moment(row.expires_at)}")
     return ", ".join(marks)

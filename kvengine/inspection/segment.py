@@ -148,7 +148,9 @@ def listed(found: SalvageReader, limit: int | None) -> Iterator[str]:
 def _row(found: SalvageReader, block: _Block, name: bytes, head: Row) -> Iterator[str]:
     yield f"  {escape.object_name(name)}"
     chunks = "" if head.chunks is None else f", {len(head.chunks):,} chunks"
-    yield f"    {parts.row_marks(head)}{chunks}"
+    yield f"    version {parts.stamp_text(head.version)}{chunks}"
+    if marks := parts.row_marks(head):
+        yield f"    {marks}"
     for part in _pieces(found, block, head):
         if isinstance(part, _Lost):
             end = "the end" if part.stop is None else escape.text(part.stop)

@@ -192,7 +192,7 @@ def _logged_lines(one: Logged, synced: int) -> Iterator[str]:
         yield f"    clears from {escape.bound(start)} to before {escape.bound(stop)}"
     for service, key, row in one.commit.rows:
         yield f"    ({escape.text(service)}, {escape.text(key)})"
-        marks = parts.row_marks(row, one.commit.stamp)
+        marks = parts.row_marks(row)
         if marks:
             yield f"      {marks}"
         for state_key, value in row.entries.items():

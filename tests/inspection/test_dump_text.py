@@ -1,0 +1,170 @@
+"""What dumps show of sound files, word for word; the clock stands still, identities are masked."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import kvengine
+from kvengine.clock import ManualClock
+from kvengine.fs.memory import MemoryFileSystem
+from kvengine.inspection import manifest, segment, wal
+from kvengine.inspection.parts import WIDTH
+
+GOLDEN = Path(__file__).parent / "dump_golden"
+DUMPS = {"wal": wal, "segment": segment, "manifest": manifest}
+_MASKED = re.compile(r"\b[0-9a-f]{32}\b|\b0x[0-9a-f]{16}\b")
+
+
+@pytest.fixture(scope="module")
+def fs() -> MemoryFileSystem:
+    """A database with two segments of level 0, a WAL behind them, and a manifest."""
+    fs, clock = MemoryFileSystem(), ManualClock()
+    db = kvengine.open("db", fs=fs, clock=clock, background="none", durability="os", chunk_size=300)
+    for service in ("Gone", "Greeter", "Old"):
+        db.set(service, "carol\x1b[2J", "name\u202e", b"old")
+    db.flush()
+    db.set("Greeter", "alice", "name", b'"Alice"')
+    db.set("Greeter", "alice", "token", b"\x00\xff" * 30, ttl=60)
+    db.set("Greeter", "bob", "note", b"a long value, " * 20)
+    db.expire("Greeter", "bob", ttl=3600)
+    db.expire("Greeter", "bob", ttl=7200)
+    for number in range(4):
+        db.set("Large", "one", f"part {number}", b"%d" % number * 120)
+    db.clear("Greeter", "carol\x1b[2J", "name\u202e")
+    db.clear_range("Old", "a", "m")
+    db.clear_service("Gone")
+    db.flush()
+    clock.advance(1)
+    db.set("Greeter", "alice", "name", b'"Alicia"')
+    db.clear_all("Greeter", "bob")
+    batch = kvengine.Batch()
+    batch.set("Greeter", "dora", "empty", b"")
+    batch.clear("Greeter", "dora", "full")
+    db.write(batch, durability="sync")
+    db.clear_range("Greeter", "x", None)
+    return fs.copy()
+
+
+def path_of(fs: MemoryFileSystem, kind: str) -> str:
+    return [path for path in fs.paths() if path.endswith(kind)][-1]
+
+
+def shown(fs: MemoryFileSystem, kind: str) -> str:
+    found = DUMPS[kind].read(path_of(fs, kind), fs)
+    lines = list(DUMPS[kind].describe(found, None))
+    assert found.damage == []
+    return _MASKED.sub("IDENTITY", "\n".join(lines)) + "\n"
+
+
+@pytest.mark.parametrize("kind", DUMPS)
+def test_text_is_as_documented(fs: MemoryFileSystem, kind: str) -> None:
+    """The whole text of each dump."""
+    assert shown(fs, kind) == (GOLDEN / f"{kind}.txt").read_text()
+
+
+@pytest.mark.parametrize("kind", DUMPS)
+def test_items_are_as_documented(fs: MemoryFileSystem, kind: str) -> None:
+    """The whole of each dump as data, an item a line; nothing but JSON's own types."""
+    module = DUMPS[kind]
+    items = list(module.records(module.read(path_of(fs, kind), fs)))
+    text = "".join(json.dumps(one) + "\n" for one in items)
+    assert [json.loads(line) for line in text.splitlines()] == items
+    assert _MASKED.sub("IDENTITY", text) == (GOLDEN / f"{kind}.jsonl").read_text()
+
+
+@pytest.mark.parametrize("kind", DUMPS)
+def test_text_fits_a_terminal(fs: MemoryFileSystem, kind: str) -> None:
+    """80 columns, and nothing that a terminal acts on, unless a name takes more."""
+    for line in shown(fs, kind).splitlines():
+        assert line.isprintable()
+        assert len(line) <= WIDTH or '("' in line or "IDENTITY" in line, line
+
+
+@pytest.mark.parametrize("kind", DUMPS)
+def test_a_limit_leaves_the_rest_out(fs: MemoryFileSystem, kind: str) -> None:
+    """So many rows, commits or edits; the end of the file is told all the same."""
+    module, path = DUMPS[kind], path_of(fs, kind)
+    whole = list(module.describe(module.read(path, fs), None))
+    short = list(module.describe(module.read(path, fs), 1))
+    assert len(short) < len(whole) and "  …" in short
+    assert list(module.describe(module.read(path, fs), 10**9)) == whole
+    if kind != "segment":
+        assert short[-1] == whole[-1]
+    counted = {"segment": "row", "wal": "commit", "manifest": "edit"}[kind]
+    items = list(module.records(module.read(path, fs), 1))
+    assert sum(counted in one for one in items) == 1
+
+
+def test_current_leads_to_the_manifest_beside_it(fs: MemoryFileSystem) -> None:
+    found = manifest.read("/db/CURRENT", fs)
+    lines = list(manifest.describe(found))
+    assert lines[0] == 'CURRENT "/db/CURRENT", 25 bytes'
+    assert lines[1] == "  names 000003.manifest, its checksum holds"
+    assert lines[2:] == list(manifest.describe(manifest.read("/db/000003.manifest", fs)))
+    first, *rest = manifest.records(manifest.read("/db/CURRENT", fs))
+    assert first == {"current": {"path": "/db/CURRENT", "bytes": 25, "names": "000003.manifest"}}
+    assert rest == list(manifest.records(manifest.read("/db/000003.manifest", fs)))
+
+
+def test_current_alone_is_shown(fs: MemoryFileSystem) -> None:
+    """A file alone is enough; that what it names is not beside it is said."""
+    alone = fs.copy()
+    alone.makedirs("/elsewhere")
+    alone.link("/db/CURRENT", "/elsewhere/CURRENT")
+    found = manifest.read("/elsewhere/CURRENT", alone)
+    assert list(manifest.describe(found))[1].startswith("  damaged: CURRENT names this manifest")
+    assert found.name == "000003.manifest" and len(found.damage) == 1
+
+
+@pytest.mark.parametrize("kind", ["wal", "manifest"])
+def test_records_are_found_without_the_header(fs: MemoryFileSystem, kind: str) -> None:
+    """A lost header costs nothing but itself: the records tell how they are to be read."""
+    module, path = DUMPS[kind], path_of(fs, kind)
+    sound = list(module.describe(module.read(path, fs), None))
+    broken = fs.copy()
+    for at in range(64):
+        broken.flip(path, at, 0xA5)
+    found = module.read(path, broken)
+    lines = list(module.describe(found, None))
+    start = sound.index({"wal": "commits", "manifest": "edits"}[kind])
+    assert lines[lines.index(sound[start]) :] == sound[start:]
+    assert [one.offset for one in found.damage] == [0]
+
+
+def dumped(module: ModuleType, path: str, fs: MemoryFileSystem) -> tuple[str, list[int]]:
+    found = module.read(path, fs)
+    return "\n".join(module.describe(found, None)), [one.offset for one in found.damage]
+
+
+def test_a_torn_tail_is_no_damage_to_a_wal_alone(fs: MemoryFileSystem) -> None:
+    """Bytes behind what its records prove are told, and left to others to judge."""
+    path = path_of(fs, "wal")
+    ends = [
+        one["commit"]["offset"] + one["commit"]["length"]
+        for one in wal.records(wal.read(path, fs))
+        if "commit" in one
+    ]
+    torn = fs.copy()
+    torn.cut(path, ends[-1] - 3)
+    text, damage = dumped(wal, path, torn)
+    assert damage == [] and f"offset {ends[-2]:,}, 62 bytes: no record, a torn tail" in text
+    assert "behind them: a torn tail" in text
+    torn.flip(path, ends[-3] - 5)
+    text, damage = dumped(wal, path, torn)
+    assert "a torn tail" in text and damage == []
+
+
+def test_damage_before_a_proven_sync_is_told_and_what_is_behind_is_shown(
+    fs: MemoryFileSystem,
+) -> None:
+    path, broken = path_of(fs, "wal"), fs.copy()
+    broken.flip(path, 70)
+    text, damage = dumped(wal, path, broken)
+    assert damage == [64]
+    assert "no record, damaged" in text and '("Greeter", "dora")' in text
+    assert text.count("behind the end: an open does not read it") == 3
