@@ -146,10 +146,10 @@ def test_long_walks_come_in_pages_and_may_be_left(owner: kvengine.Engine, tool: 
     """Thousands of keys and large values, whole and in order; one that is left holds nothing."""
     with owner.batch() as batch:
         for i in range(2500):
-            batch.set("s", f"{i:05}", "n", b"x" * (300_000 if i % 500 == 0 else 10))
+            batch.set("s", f"{i:05}", "n", b"x" * (600_000 if i % 500 == 0 else 10))
     assert list(tool.object_keys("s")) == [f"{i:05}" for i in range(2500)]
     assert [len(one.entries["n"]) for one in tool.scan("s")] == [
-        300_000 if i % 500 == 0 else 10 for i in range(2500)
+        600_000 if i % 500 == 0 else 10 for i in range(2500)
     ]
     for _ in range(200):
         walk = tool.scan("s")

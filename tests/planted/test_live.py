@@ -1,0 +1,167 @@
+"""Bugs planted in live access, in refresh and in the edits of tools: their tests must notice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.planted.patched import Change, must_find
+
+pytestmark = [pytest.mark.planted, pytest.mark.timeout(300)]
+
+VERBS = "tests/live/test_verbs.py"
+SOCKET = "tests/live/test_socket.py"
+RACES = "tests/live/test_races.py"
+REFRESH = "tests/durability/test_refresh.py"
+COMMANDS = "tests/cli/test_commands.py"
+
+BUGS: dict[str, tuple[str, Change]] = {
+    "an edit through the socket expects nothing": (
+        VERBS,
+        Change("live/verbs.py", "expect=wire.expected(expect)", "expect=None"),
+    ),
+    "an edit of a tool expects nothing": (
+        RACES,
+        Change("cli/edits.py", "expect = None if force else {", "expect = None if True else {"),
+    ),
+    "a version that was demanded is not compared": (
+        RACES,
+        Change(
+            "cli/edits.py",
+            "if version is not None and version != edit.version and not force:",
+            "if False:",
+        ),
+    ),
+    "the socket is for everybody": (
+        SOCKET,
+        Change("live/server.py", "os.chmod(path, 0o600)", "os.chmod(path, 0o666)"),
+    ),
+    "the socket of a killed owner is in the way": (
+        SOCKET,
+        Change(
+            "live/server.py", "        os.unlink(path)\n    listener", "        pass\n    listener"
+        ),
+    ),
+    "the socket stays behind": (
+        SOCKET,
+        Change(
+            "live/server.py",
+            'os.unlink(f"{self._directory}/{filenames.LIVE}")',
+            "pass",
+        ),
+    ),
+    "a forked child keeps the socket": (
+        SOCKET,
+        Change(
+            "live/server.py",
+            "self._stopping = self._stopped = True\n        self._listener.close()",
+            "self._stopping = self._stopped = True",
+        ),
+    ),
+    "an unknown verb is any attribute": (
+        SOCKET,
+        Change("live/verbs.py", "if verb in FIGURES:", "if hasattr(store, verb):"),
+    ),
+    "a page of a walk loses its last item": (
+        VERBS,
+        Change(
+            "live/verbs.py",
+            "            if size >= _PAGE_BYTES:\n                return number, items",
+            "            if size >= _PAGE_BYTES:\n                return number, items[:-1]",
+        ),
+    ),
+    "a snapshot reads what is there now": (
+        VERBS,
+        Change("live/verbs.py", "return self._snapshots[number]", "return store"),
+    ),
+    "a walk that is left stays open": (
+        VERBS,
+        Change("live/verbs.py", "            _end(self._walks.pop(walk))", "            pass"),
+    ),
+    "a range is cleared to its end": (
+        VERBS,
+        Change(
+            "live/wire.py",
+            "batch.clear_range(service, start, stop)",
+            "batch.clear_range(service, start, None)",
+        ),
+    ),
+    "times on the wire lose their fractions": (
+        VERBS,
+        Change("live/wire.py", "**{name: time})", "**{name: time // 1000 * 1000})"),
+    ),
+    "an edit in doubt does not say so": (
+        SOCKET,
+        Change("live/client.py", 'read it again" if write else', 'read it again" if False else'),
+    ),
+    "a reader keeps what it knew of the old segments": (
+        REFRESH,
+        Change(
+            "operations/refresh.py",
+            "generation = db.cache.flushed(None)",
+            "generation = db.cache.generation",
+        ),
+    ),
+    "a refresh takes the past from open snapshots": (
+        REFRESH,
+        Change(
+            "operations/refresh.py",
+            "memtable.publish(states, db.snapshots.newest, db.snapshots.oldest)",
+            "memtable.publish(states)",
+        ),
+    ),
+    "a refresh does not look at the set of files": (
+        REFRESH,
+        Change("operations/refresh.py", "if life == db.life and _follow", "if _follow"),
+    ),
+    "a refresh forgets how far it has read": (
+        REFRESH,
+        Change("operations/refresh.py", "    db.catalog.wal_ends[number] = end\n", ""),
+    ),
+    "a refresh passes over damage": (
+        REFRESH,
+        Change(
+            "files/wal.py",
+            "if record.proven_beyond(data, end, seed) > at + end:",
+            "if False:",
+        ),
+    ),
+    "an edit without a question clears": (
+        COMMANDS,
+        Change(
+            "cli/edits.py",
+            "        if asks:\n            raise",
+            "        if False:\n            raise",
+        ),
+    ),
+    "an unchanged value is written anew": (
+        COMMANDS,
+        Change(
+            "cli/commands/kv_edit.py", "return msgspec.json.encode(known) != after", "return True"
+        ),
+    ),
+    "a patch ends the life of an entry": (
+        COMMANDS,
+        Change("cli/commands/kv_patch.py", "        edit.keep_ttls()\n", ""),
+    ),
+    "control characters of errors reach the terminal": (
+        COMMANDS,
+        Change(
+            "cli/__main__.py",
+            "click.echo(safe(text.getvalue()), err=True, nl=False)",
+            "click.echo(text.getvalue(), err=True, nl=False)",
+        ),
+    ),
+    "names in tables reach the terminal": (
+        COMMANDS,
+        Change("inspection/escape.py", "if character.isprintable():", "if True:"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found(name: str, tmp_path: Path) -> None:
+    judge, change = BUGS[name]
+    folders = {Path(judge).parent.name, "cli", "live"}
+    must_find(tmp_path, [change], "", judge, judges=sorted(folders))
