@@ -81,7 +81,7 @@ def _check_apart(source: object, target: object) -> None:
     """Refuse a copy of a directory into itself, by whatever paths."""
     one, other = (getattr(store, "path", None) for store in (source, target))
     both = isinstance(one, str) and isinstance(other, str)
-    if source is target or (both and _is_same(str(one), str(other))):
+    if both and _is_same(str(one), str(other)):
         raise KVEngineError(f"source and target are one database ({other}); copy to another")
 
 

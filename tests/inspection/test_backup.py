@@ -10,6 +10,7 @@ import pytest
 
 import kvengine
 from kvengine.errors import KVEngineError, ReadOnly
+from kvengine.files import filenames, manifest
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.access import Access
@@ -142,6 +143,29 @@ def test_generations_tell_what_they_are() -> None:
         assert (one.number, one.record.stamp, one.record.time) == (1, stamp, 1_000.5)
         assert one.bytes == done.bytes and len(one.record.files) == done.files
         assert done.stamp == stamp
+
+
+def test_the_stamp_is_that_of_the_last_commit_that_a_generation_holds() -> None:
+    """A manifest may tell of a later one, for commits go on while a checkpoint is made."""
+    fs = MemoryFileSystem()
+    with open_db(fs) as db:
+
+        class Busy:
+            path = db.path
+
+            def checkpoint(self, path: str) -> None:
+                db.checkpoint(path)
+                number = manifest.read_current(fs, path)
+                catalog = manifest.read(fs, path, number)
+                catalog.last_stamp += 1_000
+                fs.unlink(f"{path}/{filenames.manifest(number)}")
+                manifest.ManifestWriter(fs, path, catalog, number).close()
+
+        for flushed in (False, True):
+            stamp = db.set("s", "k", "n", b"1")
+            if flushed:
+                db.flush()
+            assert backup(Busy(), PLACE, fs=fs).stamp == stamp
 
 
 def test_progress_is_told_of_backup_restore_and_verify() -> None:

@@ -54,20 +54,23 @@ def test_the_last_line_counts_the_lines_before_it() -> None:
         assert [(one["service"], one["key"]) for one in documents] == [("s", "k"), ("t", "k")]
 
 
-def test_an_export_is_of_one_moment_though_writes_go_on() -> None:
-    """What is written while lines go out is in none of them."""
+@pytest.mark.parametrize("after", [None, ("s", "000003"), ("", "")])
+def test_an_export_is_of_one_moment_though_writes_go_on(after: tuple[str, str] | None) -> None:
+    """What is written while lines go out is in none of them, where it goes on behind one too."""
     with open_small("a") as db:
         numbered(db, 40)
-        before = exported(db)
+        numbered(db, 10, service="u")
+        before = exported(db, after=after)
         lines: list[str] = []
 
         def write_line(line: str) -> None:
             lines.append(line)
             db.clear_range("s", "000020", None)
-            db.set("s", "000001", "n", b"later")
+            db.set("s", "000015", "n", b"later")
             db.set("t", "new", "n", b"1")
+            db.clear_service("u")
 
-        export(db, write_line)
+        export(db, write_line, after=after)
         assert "".join(f"{line}\n" for line in lines).encode() == before
 
 
