@@ -70,7 +70,7 @@ class Site:
         self.address = _address(host)
         self._socket = _bind(self.address, port)
         try:
-            self._source = Source(Access(path, write=write), write=write)
+            self._source = Source(Access(path, write=write, serves=True), write=write)
         except BaseException:
             self._socket.close()
             raise
@@ -203,4 +203,14 @@ def _hosts(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) ->
 
 def _bind(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> socket.socket:
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    return socket.create_server((str(address), port), family=family)
+    # By its protocol's number: only such sockets get TCP_NODELAY from asyncio, and without it
+    # every answer waits for the browser's delayed acknowledgement.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((str(address), port))
+        found.listen(128)
+    except BaseException:
+        found.close()
+        raise
+    return found
