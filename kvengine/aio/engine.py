@@ -20,7 +20,7 @@ from kvengine.objects.workflow import DAY
 from kvengine.options import Durability
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.snapshot import Snapshot
-from kvengine.store import Stats, StoredObject
+from kvengine.store import Estimate, SegmentStats, Stats, StoredObject
 
 T = TypeVar("T")
 
@@ -86,8 +86,8 @@ class Engine:
     async def version(self, service: str, key: str) -> int:
         return await self._read(self.engine.version, service, key)
 
-    async def services(self) -> list[str]:
-        return await self._waits.run(self.engine.services)
+    async def services(self, *, start: str = "", limit: int | None = None) -> list[str]:
+        return await self._waits.run(lambda: self.engine.services(start=start, limit=limit))
 
     def object_keys(
         self,
@@ -176,9 +176,18 @@ class Engine:
     async def verify(self) -> list[CorruptionError]:
         return await self._waits.run(self.engine.verify)
 
+    async def refresh(self) -> bool:
+        return await self._waits.run(self.engine.refresh)
+
     def stats(self) -> Stats:
         """Figures of this moment."""
         return self.engine.stats()
+
+    def estimate(self, service: str, *, prefix: str = "") -> Estimate:
+        return self.engine.estimate(service, prefix=prefix)
+
+    def segments(self) -> tuple[SegmentStats, ...]:
+        return self.engine.segments()
 
     async def close(self) -> None:
         """Make everything durable and let go of the directory. May be called again."""

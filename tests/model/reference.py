@@ -195,7 +195,10 @@ class Reference:
                 break
             kept[name] = value
         at = None if thing.expires_at is None else thing.expires_at / SECOND
-        return StoredObject(service, key, thing.version, at, kept, len(kept) == len(entries))
+        ends = {name: thing.entries[name].ends for name in kept}
+        expiries = {name: end / SECOND for name, end in ends.items() if end is not None}
+        complete = len(kept) == len(entries)
+        return StoredObject(service, key, thing.version, at, kept, complete, expiries or None)
 
     def state_keys(
         self, service: str, key: str, prefix: str, start: str, limit: int | None, now: int
