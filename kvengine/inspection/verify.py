@@ -219,6 +219,7 @@ class _Look:
             own.objects, own.entries = walk.objects, walk.entries
         except OSError as error:
             own.damaged(path, 0, reason_of(error))
+            own.files = own.bytes = 0  # it may be read the next time
         return own
 
     def _check_alone(self) -> None:

@@ -136,8 +136,7 @@ class WalChain:
         """Rule 3: without a header, whether it may be a WAL that was never begun."""
         if found.header is not None or self._catalog is None:
             return
-        begun = not last or self._ends.get(number, 0) > HEADER_SIZE
-        if begun or not found.may_be_unbegun(self._catalog.database_id, number):
+        if not last or not found.may_be_unbegun(self._catalog.database_id, number):
             self._result.damaged(found.path, 0, f"WAL header is damaged: {found.header_fault}")
 
     def _check_link(self, found: WalFile, previous: int, before: WalFile | None) -> None:

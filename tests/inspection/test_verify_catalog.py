@@ -116,6 +116,19 @@ def test_a_manifest_under_another_number_is_found(closed: Subject) -> None:
     assert told(audit("/db", fs), "/db/000077.manifest", "this is manifest")
 
 
+def test_a_newer_manifest_that_is_not_in_force_is_a_note(closed: Subject) -> None:
+    """One that a crash left before CURRENT named it: what it states does not count."""
+    fs = closed.fs.copy()
+    (path,) = closed.paths("manifest")
+    data, named = fs.read_bytes(path), fs.read_bytes("/db/CURRENT")
+    newer = forge_manifest(fs, lambda one: one.segments.clear())
+    put(fs, path, data)
+    put(fs, "/db/CURRENT", named)
+    found = audit("/db", fs)
+    assert found.damage == [] and {one.path for one in found.notes} == {newer}
+    assert found.objects > 40
+
+
 @pytest.mark.parametrize("name", ["000001.wal", "../db/000003.manifest", "elsewhere", "\x1b[2J"])
 def test_a_current_that_names_no_manifest_is_found(closed: Subject, name: str) -> None:
     fs = closed.fs.copy()

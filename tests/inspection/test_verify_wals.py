@@ -12,8 +12,12 @@ from kvengine.format.wal import Commit, Header
 from kvengine.inspection.verify import audit
 from kvengine.rows import Row
 from tests.inspection.damage_forge import (
+    Forgery,
+    forge_manifest,
+    forge_segment,
     forge_wal,
     put,
+    small,
     told,
     wal_bytes,
 )
@@ -144,3 +148,19 @@ def test_bytes_behind_the_stated_end_are_not_looked_at(closed: Subject) -> None:
     fs, path = closed.fs.copy(), closed.last_wal
     put(fs, path, fs.read_bytes(path) + b"torn tail")
     assert audit("/db", fs).findings == []
+
+
+def test_a_wal_that_is_older_than_a_segment_is_found(killed: Subject) -> None:
+    """What was flushed is older than all that was not."""
+    fs, wal = killed.fs.copy(), killed.paths("wal")[0]
+    path = small(killed)
+    late = 1 << 60
+
+    def change(one: Forgery) -> None:
+        block = one.blocks()[0]
+        block.rows[0] = changed(block.rows[0], version=late)
+        one.properties = changed(one.properties, last_stamp=late)
+
+    forge_segment(fs, path, change)
+    forge_manifest(fs, lambda one: vars(one).update(last_stamp=late + 1))
+    assert told(audit("/db", fs), wal, "older than a WAL or segment")
