@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 from xxhash import xxh3_128
@@ -31,6 +30,10 @@ class Damage(NamedTuple):
     generations: tuple[int, ...]
     name: str
     reason: str
+
+    def __str__(self) -> str:
+        which = "generation" if len(self.generations) == 1 else "generations"
+        return f"{self.name}: {self.reason} ({which} {', '.join(map(str, self.generations))})"
 
 
 class DamagedBackup(KVEngineError):
@@ -108,7 +111,7 @@ def _read(fs: FileSystem, directory: str, number: int) -> Generation:
 
 
 def copy_summed(fs: FileSystem, source: str, target: str, copied: Copied) -> tuple[int, str]:
-    """A synced copy of a file; its bytes and their checksum. An error leaves no copy.
+    """A synced copy of a file; its bytes and their checksum. An error leaves part of a copy.
 
     Unreadable for what is wrong with the source, any other OSError is of the target.
     """
@@ -119,11 +122,6 @@ def copy_summed(fs: FileSystem, source: str, target: str, copied: Copied) -> tup
             done = _pass(original, fresh, copied)
             fresh.sync()
             return done
-        except BaseException:
-            fresh.close()
-            with suppress(OSError):
-                fs.unlink(target)
-            raise
         finally:
             fresh.close()
     finally:

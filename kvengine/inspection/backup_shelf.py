@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
@@ -67,28 +68,24 @@ class Shelf:
                 return StoredFile(name, stored, size, found)
         if known is not None:
             self.notes.append(f"{stored} was damaged or missing in the backup: copied anew")
-        path = join(self._place, stored)
-        aside = backup_record.temporary(path)
-        length, digest = copy_summed(self._fs, source, aside, told)
-        if length != size or digest != (known or digest):
-            self._fs.unlink(aside)
-            raise CorruptionError(source, 0, "these are not the bytes that earlier backups have")
-        self._fs.rename(aside, path)
+        with self._whole(stored) as aside:
+            length, digest = copy_summed(self._fs, source, aside, told)
+            if length != size or digest != (known or digest):
+                reason = "these are not the bytes that earlier backups have"
+                raise CorruptionError(source, 0, reason)
         self.copied.append(size)
         return StoredFile(name, stored, size, digest)
 
     def publish(self, record: Record) -> None:
         """Make the generation be there, once its files are durable."""
         self._fs.sync_dir(self._place)
-        name = join(self._place, backup_record.record_name(record.generation))
-        aside = backup_record.temporary(name)
-        file = self._fs.create(aside)
-        try:
-            file.write(backup_record.encode(record))
-            file.sync()
-        finally:
-            file.close()
-        self._fs.rename(aside, name)
+        with self._whole(backup_record.record_name(record.generation)) as aside:
+            file = self._fs.create(aside)
+            try:
+                file.write(backup_record.encode(record))
+                file.sync()
+            finally:
+                file.close()
         self._fs.sync_dir(self._place)
 
     def prune(self, record: Record, keep: int | None) -> tuple[int, ...]:
@@ -116,6 +113,19 @@ class Shelf:
             is_unnamed = backup_record.is_segment(name) and name not in named
             if is_over or (is_unnamed and None not in kept.values()):
                 self._unlink(name)
+
+    @contextmanager
+    def _whole(self, name: str) -> Iterator[str]:
+        """A path to make a file at, synced, which then gets its name; an error removes it."""
+        path = join(self._place, name)
+        aside = backup_record.temporary(path)
+        try:
+            yield aside
+            self._fs.rename(aside, path)
+        except BaseException:
+            with suppress(OSError):
+                self._fs.unlink(aside)
+            raise
 
     def _is_there(self, stored: str, size: int) -> bool:
         return stored in self._names and self._fs.size(join(self._place, stored)) == size

@@ -135,7 +135,9 @@ def test_all_that_is_damaged_is_listed_at_once() -> None:
         restore(PLACE, "/new", fs=fs)
     assert {one.name for one in caught.value.damage} == wanted
     assert str(caught.value).endswith("restore another generation")
-    assert {one.name for one in verify_backup(PLACE, fs=fs)} == wanted
+    found = verify_backup(PLACE, fs=fs)
+    assert {one.name for one in found} == wanted
+    assert "000003-CURRENT: it has 3 bytes, not 25 (generation 3)" in map(str, found)
     assert not fs.exists("/new")
     harmed = {number for one in verify_backup(PLACE, fs=fs) for number in one.generations}
     for number in {1, 2} - harmed:
@@ -282,11 +284,20 @@ HARM: dict[str, Callable[[dict[str, Any]], object]] = {
     "a name elsewhere": lambda body: of_kind(body, ".segment").update(name="/etc/passwd"),
     "a name below": lambda body: of_kind(body, ".wal").update(name="x/000001.wal"),
     "the lock": lambda body: of_kind(body, ".wal").update(name="LOCK"),
+    "a lock of its own": lambda body: of_kind(body, ".wal").update(
+        name="LOCK", stored="000003-LOCK"
+    ),
+    "a place of its own": lambda body: of_kind(body, ".wal").update(
+        name="../../secret", stored="000003-../../secret"
+    ),
     "the socket": lambda body: of_kind(body, ".wal").update(name="LIVE"),
     "no name": lambda body: of_kind(body, ".wal").update(name=""),
     "a name with an end": lambda body: of_kind(body, ".wal").update(name="000001.wal\n"),
     "digits of others": lambda body: of_kind(body, ".wal").update(name="\u0661" * 6 + ".wal"),
     "a file above": lambda body: of_kind(body, ".segment").update(stored="../secret"),
+    "a segment above": lambda body: of_kind(body, ".segment").update(
+        stored="../" + of_kind(body, ".segment")["stored"]
+    ),
     "a file elsewhere": lambda body: of_kind(body, ".segment").update(stored="/secret"),
     "another's file": lambda body: of_kind(body, ".wal").update(stored="000001-CURRENT"),
     "a stranger's file": lambda body: of_kind(body, "CURRENT").update(stored="BACKUP"),
