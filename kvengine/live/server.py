@@ -18,13 +18,18 @@ from contextlib import suppress
 from kvengine.errors import DatabaseClosed
 from kvengine.files import filenames
 from kvengine.live import wire
-from kvengine.live.transport import BadFrame, at_path, receive, send
+from kvengine.live.transport import BadFrame, arrives, at_path, receive, send
 from kvengine.live.verbs import Caller, Served
 from kvengine.release import VERSION
 
 _MOST_TOOLS = 64
-_GRACE = 5.0
+_GRACE = 2.0
 """Seconds that `stop` gives to requests that have begun."""
+
+_MOMENT = 0.5
+
+_IDLE = 3600.0
+"""Seconds after which a tool that asks nothing loses its snapshots and walks: they keep files."""
 
 
 class Server:
@@ -68,7 +73,7 @@ class Server:
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in (self._thread, *tools):
             if thread is not threading.current_thread():
-                thread.join(_GRACE)
+                thread.join(_MOMENT)  # one that compacts ends with the database, which follows
         self._listener.close()
         self._stopped = True
 
@@ -103,8 +108,11 @@ class Server:
         try:
             with connection:
                 send(connection, wire.frame(self._hello))
-                while (request := receive(connection, self._most)) is not None:
-                    if not self._begin():
+                while True:
+                    while not arrives(connection, _IDLE):
+                        caller.close()
+                    request = receive(connection, self._most)
+                    if request is None or not self._begin():
                         return
                     try:
                         self._answer(connection, caller, request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,13 @@ def send(connection: socket.socket, data: bytes) -> None:
     """All of ``data``; OSError where the other side has gone or takes nothing for too long."""
     connection.settimeout(SLOW)
     connection.sendall(data)
+
+
+def arrives(connection: socket.socket, seconds: float) -> bool:
+    """Whether something arrives, or the other side ends, within so long."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def receive(connection: socket.socket, most: int, timeout: float | None = None) -> bytes | None:

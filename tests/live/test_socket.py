@@ -19,7 +19,7 @@ import pytest
 import kvengine
 from kvengine import DatabaseClosed, DatabaseLocked, KVEngineError
 from kvengine.inspection.access import Access
-from kvengine.live import client, wire
+from kvengine.live import client, server, wire
 from kvengine.live.client import LiveStore, OwnerSilent, connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -316,3 +316,71 @@ def test_closing_answers_what_has_begun(tmp_path: Path) -> None:
         for number, last in enumerate(done):
             value = db.get("s", f"{number}", "n")
             assert value is not None and int(value) in (last, last + 1)
+
+
+def test_a_tool_that_asks_nothing_for_long_keeps_no_files(
+    owner: kvengine.Engine, tool: LiveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its snapshots and walks go; it may go on asking, and is told that they are closed."""
+    tool.set("s", "k", "n", b"1")
+    monkeypatch.setattr(server, "_IDLE", 0.05)
+    with tool.snapshot() as snapshot:
+        assert snapshot.get("s", "k", "n") == b"1"
+        end = time.monotonic() + 10
+        while owner.stats().open_snapshots and time.monotonic() < end:
+            time.sleep(0.01)
+        assert owner.stats().open_snapshots == 0
+        with pytest.raises(KVEngineError, match="closed"):
+            snapshot.get("s", "k", "n")
+        assert tool.get("s", "k", "n") == b"1"
+
+
+def test_a_long_request_does_not_hold_up_a_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compaction that a tool asked for is given up like any other; the tool is told."""
+    db = kvengine.open(tmp_path / "db", background="thread")
+    monkeypatch.setattr(server, "_GRACE", 0.1)
+    begun = threading.Event()
+
+    def endless(self: kvengine.Engine, service: str | None = None) -> None:
+        begun.set()
+        while not self._is_closed:
+            time.sleep(0.01)
+        raise DatabaseClosed("closed meanwhile")
+
+    monkeypatch.setattr(kvengine.Engine, "compact", endless)
+    tool = connect(db.path)
+    assert tool is not None
+    told: list[str] = []
+
+    def work() -> None:
+        try:
+            tool.compact()
+        except DatabaseClosed as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(10)
+    db.close()
+    thread.join(10)
+    assert told and not thread.is_alive()
+    tool.close()
+
+
+def test_tools_without_an_owner_wait_for_each_other(tmp_path: Path) -> None:
+    """Several at once on a directory that nobody owns: each edits in its turn."""
+    kvengine.open(tmp_path / "db").close()
+
+    def work(number: int) -> None:
+        with Access(str(tmp_path / "db"), write=True, wait=20) as access:
+            access.store.set("s", f"{number}", "n", b"1")
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    with kvengine.open(tmp_path / "db") as db:
+        assert list(db.object_keys("s")) == [f"{i}" for i in range(6)]
