@@ -118,7 +118,10 @@ def palette_png(data: bytes) -> bytes:
     """The same picture with at most 256 colours: a third of the bytes. Of RGB or RGBA, 8 bits."""
     width, height, pixels = _pixels(data)
     counted = Counter(pixels)
-    chosen = [colour for colour, _ in counted.most_common(256)]
+    # Grounds as they are; then one for those that look alike, so that no hue is lost to shades.
+    common = [colour for colour, _ in counted.most_common()]
+    alike = {tuple(part >> 4 for part in colour): colour for colour in reversed(common)}
+    chosen = list(dict.fromkeys([*common[:48], *reversed(alike.values())]))[:256]
     index = {colour: at for at, colour in enumerate(chosen)}
     for colour in counted.keys() - index.keys():
         near = min(

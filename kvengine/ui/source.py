@@ -40,6 +40,8 @@ class Source:
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, "kvengine-ui")
         self._followed = time.monotonic()
+        # The first walk puts the names in the memtable in order, which may take a second.
+        self._threads.submit(self._read, lambda store: store.services(limit=1))
 
     @property
     def path(self) -> str:
