@@ -81,6 +81,17 @@ def cuts(subject: Subject, path: str) -> Iterator[Damage]:
         yield Damage("cut", path, at, lambda fs, at=at: fs.cut(path, at))
 
 
+def shortened(subject: Subject, path: str) -> Iterator[Damage]:
+    """A few bytes missing in the midst of a part: what is behind them has moved down."""
+    data = subject.fs.read_bytes(path)
+    starts = parts(subject, path)
+    for start, stop in zip(starts, [*starts[1:], len(data)], strict=True):
+        at = (start + stop) // 2
+        if stop - start > 4 and data[at : at + 3] != bytes(3):
+            less = data[:at] + data[at + 3 :]
+            yield Damage("shortened", path, at, lambda fs, less=less: put(fs, path, less))
+
+
 def appended(subject: Subject, path: str) -> Iterator[Damage]:
     """Bytes behind the end: zeros, junk, the file's own first bytes."""
     data = subject.fs.read_bytes(path)
@@ -116,6 +127,7 @@ def exchanged(subject: Subject, path: str) -> Iterator[Damage]:
 WAYS = {
     "flips": flips,
     "cuts": cuts,
+    "shortened": shortened,
     "appended": appended,
     "replaced": replaced,
     "exchanged": exchanged,
@@ -174,10 +186,10 @@ def outcome(fs: MemoryFileSystem) -> list[Content | str]:
 def untold(subject: Subject, damage: Damage) -> Content | None:
     """What may be read without a word of damage, where the damage takes unproven commits away.
 
-    Only of the last WAL, which nothing seals, and only a flip, a cut or an end put over it.
+    Only of the last WAL, which nothing seals, and only where bytes are flipped, cut or missing.
     The commits before the damage stay. Those behind a flipped one prove what they state.
     """
-    if damage.path != subject.last_wal or damage.what not in ("flipped", "cut"):
+    if damage.path != subject.last_wal or damage.what not in ("flipped", "shortened", "cut"):
         return None
     if damage.what == "cut":
         left = [one for one in subject.tail if one.end <= damage.at]

@@ -9,7 +9,10 @@ import msgspec
 import pytest
 
 from kvengine.format.wal import Commit, Header
+from kvengine.fs.memory import MemoryFileSystem
+from kvengine.inspection.logs import Gap
 from kvengine.inspection.verify import audit
+from kvengine.inspection.wal import WalFile
 from kvengine.rows import Row
 from tests.inspection.damage_forge import (
     Forgery,
@@ -164,3 +167,41 @@ def test_a_wal_that_is_older_than_a_segment_is_found(killed: Subject) -> None:
     forge_segment(fs, path, change)
     forge_manifest(fs, lambda one: vars(one).update(last_stamp=late + 1))
     assert told(audit("/db", fs), wal, "older than a WAL or segment")
+
+
+def test_a_record_that_is_missing_before_one_that_proves_it_is_found(killed: Subject) -> None:
+    """All behind moved down: the next record lies before what it states as synced."""
+    path = killed.last_wal
+    at = next(i for i, one in enumerate(killed.tail) if i and one.synced == one.start)
+    gone = killed.tail[at - 1]
+    fs = killed.fs.copy()
+    data = fs.read_bytes(path)
+    put(fs, path, data[: gone.start] + data[gone.end :])
+    found = audit("/db", fs)
+    assert (path, gone.start) in {(one.path, one.offset) for one in found.damage}
+
+
+def test_a_wal_that_is_written_meanwhile_is_read_on(killed: Subject) -> None:
+    """A record that was not there a moment ago is no damage behind the end."""
+    fs, path = killed.fs.copy(), killed.last_wal
+    data = fs.read_bytes(path)
+    last = killed.tail[-1]
+    put(fs, path, data[: last.start] + bytes(len(data) - last.start))
+
+    class Beside(WalFile):
+        """Its owner writes the last record just after the reader has met the end."""
+
+        def written_behind(self, end: int) -> int:
+            put_into(fs, path, data)
+            return super().written_behind(end)
+
+    found = Beside(fs, path)
+    assert not any(isinstance(one, Gap) for one in found.commits())
+    assert found.end == last.end and found.state == "zeros"
+
+
+def put_into(fs: MemoryFileSystem, path: str, data: bytes) -> None:
+    """Write over a file that somebody has open."""
+    file = fs.open_write(path)
+    file.write(data)
+    file.close()
