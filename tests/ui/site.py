@@ -82,10 +82,10 @@ def send(port: int, *pieces: bytes, timeout: float = 20) -> Answer:
                 connection.sendall(piece)
         except OSError:
             pass  # refused before all of it was sent: what matters is the answer
-        return read_answer(connection)
+        return read_answer(connection, body=not pieces or not pieces[0].startswith(b"HEAD "))
 
 
-def read_answer(connection: socket.socket) -> Answer:
+def read_answer(connection: socket.socket, *, body: bool = True) -> Answer:
     """One response; the connection may stay open behind it."""
     with connection.makefile("rb") as stream:
         status = stream.readline().split()
@@ -94,4 +94,5 @@ def read_answer(connection: socket.socket) -> Answer:
         while line := stream.readline().decode("latin-1").strip():
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
-        return Answer(int(status[1]), headers, stream.read(int(headers.get("content-length", 0))))
+        length = int(headers.get("content-length", 0)) if body else 0
+        return Answer(int(status[1]), headers, stream.read(length))

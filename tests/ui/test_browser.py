@@ -65,7 +65,7 @@ def visit(browser: Any, site: Site, filled: kvengine.Engine) -> Iterator[Open]:
 def move(page: Any, hash_: str) -> None:
     page.evaluate("hash => { location.hash = hash }", hash_)
     page.wait_for_function(
-        "hash => location.hash === hash && document.querySelector('main .view h1')", arg=hash_
+        "hash => document.querySelector('main .view')?.dataset.at === hash", arg=hash_
     )
 
 
@@ -97,6 +97,7 @@ def test_the_whole_path(visit: Open, filled: kvengine.Engine) -> None:
 def search(page: Any, _: kvengine.Engine) -> None:
     assert "launch" not in page.url
     page.get_by_role("link", name="Order").click()
+    page.get_by_role("heading", name="Order").wait_for()
     page.get_by_role("searchbox").fill("o-001")
     page.wait_for_function("() => document.querySelectorAll('tbody tr').length === 10")
     assert page.locator(".summary").inner_text() == "10 objects"
@@ -361,6 +362,18 @@ def test_the_page_follows_what_others_write(visit: Open, filled: kvengine.Engine
     move(page, "#/objects/Order")
     filled.set("Order", "a new one", "n", b"1")
     page.get_by_role("link", name="a new one").wait_for()
+
+
+def test_what_was_typed_for_the_place_that_was_left_is_forgotten(visit: Open) -> None:
+    """A search that waited for typing to pause changed the address of the view that came next."""
+    page = visit()
+    page.route("**/api/objects?*", lambda route: (page.wait_for_timeout(400), route.continue_()))
+    page.get_by_role("searchbox").fill("Gr")
+    move(page, "#/objects/Order")
+    page.wait_for_timeout(300)
+    assert page.evaluate("location.hash") == "#/objects/Order"
+    assert page.get_by_role("heading", name="Order").is_visible()
+    assert page.locator("main[inert]").count() == 0
 
 
 def test_going_on_in_a_long_list(visit: Open, filled: kvengine.Engine) -> None:

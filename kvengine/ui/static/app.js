@@ -82,6 +82,7 @@ async function begin() {
 function closed(error) {
   current = null;
   shell = null;
+  busy(false);
   put(document.getElementById("bar"));
   put(
     main,
@@ -118,7 +119,9 @@ async function show() {
   route = parse(location.hash);
   shown = location.hash;
   const mine = route;
-  const place = el("div", { class: `view ${route.view}` });
+  const place = el("div", { class: `view ${route.view}`, "data-at": shown });
+  current = null;
+  busy(true); // what is still to be seen is of the place that was left
   try {
     const made = await VIEWS[route.view](place, route, page);
     if (mine !== route) return;
@@ -131,10 +134,16 @@ async function show() {
     const reason = error instanceof Refusal ? error.message : `This view failed: ${error.message}`;
     put(place, el("div", { class: "nothing", role: "alert" }, el("p", {}, reason)));
   }
+  busy(false);
   put(main, place);
   shell.at(route.view, current?.crumbs ?? [["Services", "#/services"], ["Not available"]]);
   document.title = `${current?.title ?? "Not available"} · kvengine`;
   window.scrollTo(0, 0);
+}
+
+function busy(is) {
+  main.inert = is;
+  main.ariaBusy = String(is);
 }
 
 /** Look whether anything has changed, and let the view follow. Not while nobody looks. */

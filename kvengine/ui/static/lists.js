@@ -14,7 +14,7 @@ export function searchBox(label, value, search) {
   const go = () => {
     clearTimeout(waiting);
     waiting = null;
-    if (input.value === last) return;
+    if (input.value === last || !input.isConnected || input.closest("[inert]")) return;
     last = input.value;
     Promise.resolve(search(last)).catch(failed);
   };
