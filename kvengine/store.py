@@ -44,7 +44,8 @@ class LevelStats(NamedTuple):
 class SegmentStats(NamedTuple):
     """One segment. ``start``, ``stop``: its objects lie in ``[start, stop)``, encoded (names.py).
 
-    ``size`` in bytes. ``objects`` counts rows; ``expiring`` those that state an expiry; stamps are of its rows.
+    ``size`` in bytes. ``objects`` counts rows, ``expiring`` those that state an expiry; the
+    stamps are of its rows.
     """
 
     number: int

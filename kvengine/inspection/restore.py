@@ -64,6 +64,8 @@ def restore(
 
 
 _OTHER = "restore another generation"
+_LAST = (".manifest", filenames.CURRENT)
+"""Other files of a database without these are no database, and no place for a new one."""
 
 
 def _chosen(fs: FileSystem, directory: str, number: int | None) -> Generation:
@@ -98,7 +100,12 @@ class _Restore:
         existed = fs.exists(self._into)
         fs.makedirs(self._into)
         try:
-            for file in sorted(record.files, key=_order):
+            last = [file for file in record.files if file.name.endswith(_LAST)]
+            for file in record.files:
+                if file not in last:
+                    self._take(file)
+            fs.sync_dir(self._into)
+            for file in last:
                 self._take(file)
             if not self._damage:
                 self._finish()
@@ -132,7 +139,6 @@ class _Restore:
     def _finish(self) -> None:
         """CURRENT, where the manifest is sound and names what is there."""
         fs = self._fs
-        fs.sync_dir(self._into)
         files = {file.name: file for file in self._record.files}
         current = files[filenames.CURRENT]
         try:
@@ -168,8 +174,3 @@ class _Restore:
                     self._fs.unlink(join(self._into, name))
             if not existed:
                 self._fs.rmdir(self._into)
-
-
-def _order(file: StoredFile) -> int:
-    """The manifest behind segments and WALs: a directory that has those does not open without."""
-    return (".segment" not in file.name) + 2 * (".manifest" in file.name)

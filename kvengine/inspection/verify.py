@@ -99,7 +99,7 @@ class _Look:
         else:
             self._check_catalog(catalog)
             for meta in catalog.segments.values():
-                self._check_segment(meta, catalog)
+                self._check_segment(meta)
             WalChain(self._fs, self._directory, catalog, self.result, self._advance).check()
         self._advance(max(0, self._total - self._done))
 
@@ -195,18 +195,18 @@ class _Look:
 
     # --- what the files hold
 
-    def _check_segment(self, meta: SegmentMeta, catalog: Catalog) -> None:
+    def _check_segment(self, meta: SegmentMeta) -> None:
         """Once for each segment as the manifest states it: the file never changes."""
         known = self._segments.get(meta)
         if known is None:
-            known = self._read_segment(self._segment_path(meta), meta, catalog.now)
+            known = self._read_segment(self._segment_path(meta), meta)
             if known.files:
                 self._segments[meta] = known
         else:
             self._advance(known.bytes)
         self.result.add(known)
 
-    def _read_segment(self, path: str, meta: SegmentMeta | None, now: int) -> Audit:
+    def _read_segment(self, path: str, meta: SegmentMeta | None) -> Audit:
         own = Audit(path)
         try:
             found = SegmentFile(self._fs, path, meta.file_id if meta is not None else None)
@@ -214,7 +214,7 @@ class _Look:
             own.take(found.damage, found.size)
             if meta is not None:
                 _check_meta(found, meta, own)
-            walk = SegmentAudit(found, known=found.known, now=now or None, advance=self._advance)
+            walk = SegmentAudit(found, known=found.known, advance=self._advance)
             own.take(walk.errors(), found.size)
             own.objects, own.entries = walk.objects, walk.entries
         except OSError as error:
@@ -225,7 +225,7 @@ class _Look:
     def _check_alone(self) -> None:
         """Without a manifest: each file by itself."""
         for number in self._numbers("segment"):
-            self.result.add(self._read_segment(self._path(filenames.segment(number)), None, 0))
+            self.result.add(self._read_segment(self._path(filenames.segment(number)), None))
         for number in self._numbers("wal"):
             WalChain(self._fs, self._directory, None, self.result, self._advance).read(number)
 

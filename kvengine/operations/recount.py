@@ -57,17 +57,13 @@ class Recount:
         if ends is not None:
             self._weights[ends] += size
 
-    def faults(self, stated: Properties, marks: Tombstones, now: int | None) -> Iterator[str]:
-        """What of the properties is not as counted.
-
-        ``now``: a time of the database not before the segment was written, None where
-        not known. What had expired by then need not count for ``half_expiry``.
-        """
+    def faults(self, stated: Properties, marks: Tombstones) -> Iterator[str]:
+        """What of the properties is not as counted."""
         for field, counted in self._counted(marks).items():
             told = getattr(stated, field)
             if told != counted:
                 yield f"properties state {field} {_shown(told)}, counted are {_shown(counted)}"
-        if stated.half_expiry not in self._half_expiries(now):
+        if stated.half_expiry not in self._half_expiries():
             yield f"properties state half_expiry {stated.half_expiry}, which is no such time"
         deletes = bool(self._figures["tombstones"] or marks)
         if stated.tombstone_time is not None and not deletes:
@@ -95,14 +91,16 @@ class Recount:
             "last_stamp": max(stamps, default=0),
         }
 
-    def _half_expiries(self, now: int | None) -> set[int | None]:
-        """When half of the bytes have expired, by each horizon that the writer may have had."""
+    def _half_expiries(self) -> set[int | None]:
+        """When half of the bytes have expired, by each horizon that the writer may have had.
+
+        What had expired by it and had to stay does not count. No time of now bounds it:
+        the clock may have stepped back between two opens since the segment was written.
+        """
         times = sorted(self._weights)
         gone = [0, *accumulate(2 * self._weights[at] for at in times)]
         found: set[int | None] = set()
-        for before, horizon in zip(gone, [0, *times], strict=True):
-            if now is not None and horizon > now:
-                break
+        for before in gone:
             at = bisect_left(gone, before + self._figures["data_bytes"])
             found.add(times[at - 1] if 0 < at < len(gone) else None)
         return found

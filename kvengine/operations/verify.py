@@ -39,8 +39,7 @@ def verify(db: Database) -> list[CorruptionError]:
 def _fresh(db: Database, live: LiveSegment) -> list[CorruptionError]:
     """Check a segment through a reader of its own, so that its fixed parts are read again too."""
     try:
-        fresh = LiveSegment(db.fs, db.directory, live.meta)
-        return list(verify_segment(fresh, db.catalog.now or None))
+        return list(verify_segment(LiveSegment(db.fs, db.directory, live.meta)))
     except CorruptionError as error:
         return [error]
 

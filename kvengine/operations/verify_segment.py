@@ -45,9 +45,9 @@ class _Block(NamedTuple):
     plain: bool
 
 
-def verify_segment(segment: SegmentReader, now: int | None = None) -> Errors:
-    """What is wrong with one segment, block by block. ``now``: see `Recount.faults`."""
-    return SegmentAudit(segment, now=now).errors()
+def verify_segment(segment: SegmentReader) -> Errors:
+    """What is wrong with one segment, block by block."""
+    return SegmentAudit(segment).errors()
 
 
 class SegmentAudit:
@@ -58,16 +58,14 @@ class SegmentAudit:
         segment: SegmentReader,
         *,
         known: Container[str] = _ALL_PARTS,
-        now: int | None = None,
         advance: Callable[[int], None] | None = None,
     ) -> None:
-        """``known``: the fixed parts that can be relied on. ``now``: see `Recount.faults`.
+        """``known``: the fixed parts that can be relied on.
 
         ``advance`` is told of each part of the file that was read, in bytes.
         """
         self._segment = segment
         self._known = known
-        self._now = now
         self._advance = advance or (lambda _: None)
         self._recount = Recount()
         self._edge, self._exact = HEADER_SIZE, True
@@ -218,7 +216,7 @@ class SegmentAudit:
         """Rule 7; only where all could be read."""
         segment, needed = self._segment, ("properties", "tombstones", "footer")
         if self._whole and all(part in self._known for part in needed):
-            for fault in self._recount.faults(segment.properties, segment.tombstones, self._now):
+            for fault in self._recount.faults(segment.properties, segment.tombstones):
                 yield self._error(segment.footer.properties.offset, fault)
 
     def _error(self, offset: int, reason: str) -> CorruptionError:

@@ -247,6 +247,19 @@ def test_a_record_is_held_one_at_a_time() -> None:
         assert sum("stamp" in line for line in wal.describe(wal.read("/000007.wal", fs))) == 40
 
 
+@pytest.mark.parametrize("shift", range(-6, 7))
+def test_a_record_far_behind_is_found_wherever_it_lies(shift: int) -> None:
+    """Across the edge of what is searched at a time, too."""
+    fs = MemoryFileSystem()
+    junk = b"x" * ((1 << 20) + shift)
+    one = record.encode(encode_commit(Commit(1, [])), SEED, MARK, 500)
+    put(fs, "/000007.wal", HEADER + junk + one)
+    found = wal.read("/000007.wal", fs)
+    (gap, last) = list(found.commits())
+    assert last.record.offset == 64 + len(junk) == gap.stop
+    assert [error.offset for error in found.damage] == [64] and found.proven == 500
+
+
 def test_a_log_file_without_salt_finds_nothing() -> None:
     fs = MemoryFileSystem()
     put(fs, "/x", b"\1" * 5000)
