@@ -30,11 +30,21 @@ _SPARE = 64 << 20
 
 
 class Gap(NamedTuple):
-    """Bytes that are no record, up to the next one or the end. ``torn``: nothing proves them."""
+    """Bytes that are no record, up to the next one or the end. ``torn``: nothing proves them.
+
+    None at all, where those that are missing would have been.
+    """
 
     start: int
     stop: int
     torn: bool
+
+    def __str__(self) -> str:
+        size = self.stop - self.start
+        if not size:
+            return f"offset {self.start:,}: bytes are missing here"
+        what = "a torn tail" if self.torn else "damaged"
+        return f"offset {self.start:,}, {size:,} bytes: no record, {what}"
 
 
 class LogFile:
@@ -112,7 +122,7 @@ class LogFile:
         for offset in behind:
             again = self.at(offset, shifted=True)
             if again is not None:
-                if offset > at:
+                if offset > at or at == self.end:
                     yield Gap(at, offset, torn)
                 yield again
                 at = again.end
@@ -144,7 +154,7 @@ class LogFile:
         places = array("Q")
         self._credit = 4 * min(self.limit, _MAX_SEARCHED) + _SPARE
         needle = self._mark.to_bytes(4, "little")
-        base, window, at = end, b"", 1
+        base, window, at = end, b"", 0
         while base < self.written and self._credit >= 0 and self.salt is not None:
             window = window or self.read(_WINDOW + 3, base)
             found = window.find(needle, at)

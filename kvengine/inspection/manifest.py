@@ -65,8 +65,7 @@ def describe(found: ManifestFile | CurrentFile, limit: int | None = None) -> Ite
     shown = 0
     for one in found.edits():
         if isinstance(one, Gap):
-            what = "a torn last edit" if one.torn else "damaged"
-            yield f"  offset {one.start:,}, {one.stop - one.start:,} bytes: no record, {what}"
+            yield f"  {one}"
             continue
         if limit is None or shown < limit:
             yield from _edit_lines(one)

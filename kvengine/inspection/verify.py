@@ -88,7 +88,8 @@ class _Look:
     @property
     def unsettled(self) -> list[Finding]:
         """What an owner at work may have caused: damage, and a tail that it is writing."""
-        return [one for one in self.result.findings if one.kind == "damage" or one.offset]
+        settled = (_NOT_OURS, _TEMPORARY, _OBSOLETE)
+        return [one for one in self.result.findings if one.reason not in settled]
 
     def take(self) -> None:
         catalog = self._catalog()

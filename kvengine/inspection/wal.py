@@ -147,8 +147,7 @@ def describe(found: WalFile, limit: int | None = None) -> Iterator[str]:
     shown = synced = 0
     for one in found.commits():
         if isinstance(one, Gap):
-            what = "a torn tail" if one.torn else "damaged"
-            yield f"  offset {one.start:,}, {one.stop - one.start:,} bytes: no record, {what}"
+            yield f"  {one}"
             continue
         if limit is None or shown < limit:
             yield from _logged_lines(one, synced)

@@ -12,7 +12,7 @@ import pytest
 import kvengine
 from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection import manifest, segment, wal
+from kvengine.inspection import manifest, parts, segment, wal
 from kvengine.inspection.parts import WIDTH
 
 GOLDEN = Path(__file__).parent / "dump_golden"
@@ -168,3 +168,25 @@ def test_damage_before_a_proven_sync_is_told_and_what_is_behind_is_shown(
     assert damage == [64]
     assert "no record, damaged" in text and '("Greeter", "dora")' in text
     assert text.count("behind the end: an open does not read it") == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"", {"text": "", "bytes": 0}),
+        (b"\xff", {"base64": "/w==", "bytes": 1}),
+        (b"a" * 200, {"text": "a" * 200, "bytes": 200}),
+        (b"a" * 201, {"text": "a" * 200, "bytes": 201}),
+        (
+            "a".encode() + "\U0001f600".encode() * 60,
+            {"text": "a" + "\U0001f600" * 49, "bytes": 241},
+        ),
+        ("\u65e5".encode() * 70, {"text": "\u65e5" * 66, "bytes": 210}),
+        ("\u65e5".encode()[:2], {"base64": "5pc=", "bytes": 2}),
+        (b"a" * 300 + b"\xff", {"text": "a" * 200, "bytes": 301}),
+    ],
+)
+def test_the_start_of_a_value_ends_between_characters(value: bytes, shown: object) -> None:
+    """The first 200 bytes as text, less the part of a character that would be cut."""
+    assert parts.value_dict(value) == shown
+    assert parts.entry_line("  ", "k", value, None).isprintable()

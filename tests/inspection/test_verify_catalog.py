@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from kvengine.errors import CorruptionError
 from kvengine.files import filenames
 from kvengine.files.manifest import Catalog
 from kvengine.format import record
 from kvengine.format.checksum import salt
 from kvengine.format.manifest import VersionEdit, encode_current, encode_edit
-from kvengine.inspection.verify import audit
+from kvengine.inspection.logs import MAX_FOUND
+from kvengine.inspection.verify import Audit, audit
 from tests.inspection.damage_forge import (
     forge_manifest,
     large,
@@ -176,3 +178,21 @@ def small_number(subject: Subject) -> int:
     parsed = filenames.parse(small(subject).rpartition("/")[2])
     assert parsed is not None
     return parsed.number
+
+
+def test_a_first_edit_that_does_not_state_everything_is_found(closed: Subject) -> None:
+    fs = closed.fs.copy()
+    (path,) = closed.paths("manifest")
+    data = fs.read_bytes(path)
+    seed = salt(data[12:28], 3)
+    edit = record.encode(encode_edit(VersionEdit(next_number=5)), seed, record.marker(seed), 64)
+    put(fs, path, data[:64] + edit)
+    assert told(audit("/db", fs), path, "does not state everything")
+
+
+def test_of_the_damage_of_one_file_a_thousand_findings_are_told() -> None:
+    errors = [CorruptionError("/db/x", at, "bad") for at in range(5000)]
+    found = Audit("/db")
+    found.take(errors, 5000)
+    assert len(found.findings) == MAX_FOUND + 1
+    assert found.findings[-1].reason == "and more damage behind"

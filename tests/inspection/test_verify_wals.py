@@ -12,7 +12,7 @@ from kvengine.format.wal import Commit, Header
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.logs import Gap
 from kvengine.inspection.verify import audit
-from kvengine.inspection.wal import WalFile
+from kvengine.inspection.wal import WalFile, describe
 from kvengine.rows import Row
 from tests.inspection.damage_forge import (
     Forgery,
@@ -169,16 +169,27 @@ def test_a_wal_that_is_older_than_a_segment_is_found(killed: Subject) -> None:
     assert told(audit("/db", fs), wal, "older than a WAL or segment")
 
 
-def test_a_record_that_is_missing_before_one_that_proves_it_is_found(killed: Subject) -> None:
-    """All behind moved down: the next record lies before what it states as synced."""
+@pytest.mark.parametrize("behind", [0, 1])
+def test_a_record_that_is_missing_before_one_that_proves_it_is_found(
+    killed: Subject, behind: int
+) -> None:
+    """All behind moved down: the next record lies before what it states as synced.
+
+    Also where that one is the last of all. What is behind is shown, and not kept.
+    """
     path = killed.last_wal
     at = next(i for i, one in enumerate(killed.tail) if i and one.synced == one.start)
-    gone = killed.tail[at - 1]
+    gone, tail = killed.tail[at - 1], killed.tail[: at + 1 + behind]
     fs = killed.fs.copy()
-    data = fs.read_bytes(path)
+    data = fs.read_bytes(path)[: tail[-1].end]
     put(fs, path, data[: gone.start] + data[gone.end :])
     found = audit("/db", fs)
     assert (path, gone.start) in {(one.path, one.offset) for one in found.damage}
+    one = WalFile(fs, path)
+    lines = list(describe(one))
+    assert f"  offset {gone.start:,}: bytes are missing here" in lines
+    shown = [each for each in WalFile(fs, path).commits() if not isinstance(each, Gap)]
+    assert [each.kept for each in shown] == [True] * (at - 1) + [False] * (1 + behind)
 
 
 def test_a_wal_that_is_written_meanwhile_is_read_on(killed: Subject) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import kvengine
+from kvengine.ui import api_objects
 from kvengine.ui.serve import Site
 from tests.ui.browser import Watch, launched
 
@@ -79,7 +81,8 @@ def area(page: Any) -> Any:
 
 
 def said(page: Any, text: str) -> None:
-    page.locator(".toast", has_text=text).last.wait_for()
+    """Wait for a toast, and close it, so that it does not stand for the next one."""
+    page.locator(".toast", has_text=text).get_by_label("Close this message").click()
 
 
 def entry(page: Any, name: str) -> Any:
@@ -364,13 +367,20 @@ def test_the_page_follows_what_others_write(visit: Open, filled: kvengine.Engine
     page.get_by_role("link", name="a new one").wait_for()
 
 
-def test_what_was_typed_for_the_place_that_was_left_is_forgotten(visit: Open) -> None:
+def test_what_was_typed_for_the_place_that_was_left_is_forgotten(
+    visit: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A search that waited for typing to pause changed the address of the view that came next."""
+
+    def slow(*asked: Any) -> Any:
+        time.sleep(0.5)
+        return listed(*asked)
+
+    listed = api_objects._page
+    monkeypatch.setattr(api_objects, "_page", slow)
     page = visit()
-    page.route("**/api/objects?*", lambda route: (page.wait_for_timeout(400), route.continue_()))
     page.get_by_role("searchbox").fill("Gr")
     move(page, "#/objects/Order")
-    page.wait_for_timeout(300)
     assert page.evaluate("location.hash") == "#/objects/Order"
     assert page.get_by_role("heading", name="Order").is_visible()
     assert page.locator("main[inert]").count() == 0
@@ -380,7 +390,7 @@ def test_going_on_in_a_long_list(visit: Open, filled: kvengine.Engine) -> None:
     page = visit("#/objects/Order")
     page.wait_for_selector("tbody tr")
     for wanted in (200, 250):
-        page.locator(".more").scroll_into_view_if_needed()
+        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
         page.wait_for_function(f"() => document.querySelectorAll('tbody tr').length >= {wanted}")
     keys = page.locator("td.main").all_inner_texts()
     assert keys == [f"o-{number:04}" for number in range(250)]
