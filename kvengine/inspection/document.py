@@ -24,6 +24,10 @@ from kvengine.store import StoredObject
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+DEEPEST = 100
+"""Levels of JSON that are shown as such, wherever it is read; deeper values are text."""
+
+_BRACKETS = re.compile(rb'(?s)"(?:[^"\\]|\\.)*"?|[\[\]{}]')
 _FORMS = ("value", "text", "base64")
 _UNPRINTED = re.compile(r"[^\x20-\x7e]")
 
@@ -67,13 +71,29 @@ def form(value: bytes, expires_at: float | None = None) -> Form:
 
 
 def json_of(value: bytes) -> tuple[Any, bool]:
-    """What a value says as JSON, and whether it is JSON at all."""
+    """What a value says as JSON, and whether it is JSON at all, nested up to `DEEPEST`."""
+    if value.count(b"[") + value.count(b"{") > DEEPEST and _depth(value) > DEEPEST:
+        return None, False
     try:
         known = _decode(value)
         _encode(known)  # what cannot be written again is not shown as JSON
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, OverflowError):
         return None, False
     return known, True
+
+
+def _depth(value: bytes) -> int:
+    """How deeply brackets nest outside of strings; counted up to a little over `DEEPEST`."""
+    depth = deepest = 0
+    for match in _BRACKETS.finditer(value):
+        if match[0] in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+            if deepest > DEEPEST:
+                break
+        elif match[0] in b"]}":
+            depth -= 1
+    return deepest
 
 
 def value_of(entry: object, where: str = "entry") -> bytes:

@@ -4,6 +4,7 @@ import { button, el, fresh } from "./dom.js";
 import { failed } from "./notes.js";
 
 const PAUSE = 150;
+const SETTLED = 100;
 
 /** A box that searches as one types. `search(prefix)` is called when typing pauses. */
 export function searchBox(label, value, search) {
@@ -41,6 +42,7 @@ export function searchBox(label, value, search) {
 /** Going on: by itself when its end comes into sight (a few thousand rows), else by a button. */
 export function more(load, most = 3000) {
   let busy = false;
+  let seen = false;
   const press = button("Load more", () => go());
   const node = el("div", { class: "more", hidden: true }, press);
   async function go() {
@@ -49,6 +51,8 @@ export function more(load, most = 3000) {
     press.disabled = true;
     try {
       await load();
+      // Still in sight: what came was little, or gave way to a newer reading of the list.
+      setTimeout(byItself, SETTLED);
     } catch (error) {
       failed(error);
     } finally {
@@ -56,9 +60,12 @@ export function more(load, most = 3000) {
       press.disabled = false;
     }
   }
-  new IntersectionObserver((seen) => {
-    const rows = document.querySelectorAll("main .row-link").length;
-    if (seen.some((each) => each.isIntersecting) && rows < most) go();
+  function byItself() {
+    if (seen && node.isConnected && document.querySelectorAll("main .row-link").length < most) go();
+  }
+  new IntersectionObserver((entries) => {
+    seen = entries.at(-1).isIntersecting;
+    byItself();
   }, { rootMargin: "200px" }).observe(node);
   return {
     node,
