@@ -13,7 +13,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from kvengine.inspection import escape, segment
+from kvengine.inspection import escape
+from kvengine.inspection.dump import segment
 
 SOUND, DAMAGED, USAGE = 0, 1, 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kvengine.cli.output import counted
 from kvengine.cli.tool import Tool
-from kvengine.inspection.transfer_write import Written
+from kvengine.inspection.transfer.writer import Written
 
 MODES = ("replace", "merge", "skip", "new")
 

@@ -72,7 +72,7 @@ def form(value: bytes, expires_at: float | None = None) -> Form:
 
 def json_of(value: bytes) -> tuple[Any, bool]:
     """What a value says as JSON, and whether it is JSON at all, nested up to `DEEPEST`."""
-    if value.count(b"[") + value.count(b"{") > DEEPEST and _depth(value) > DEEPEST:
+    if is_too_deep(value):
         return None, False
     try:
         known = _decode(value)
@@ -82,18 +82,19 @@ def json_of(value: bytes) -> tuple[Any, bool]:
     return known, True
 
 
-def _depth(value: bytes) -> int:
-    """How deeply brackets nest outside of strings; counted up to a little over `DEEPEST`."""
-    depth = deepest = 0
+def is_too_deep(value: bytes) -> bool:
+    """Whether brackets outside of strings nest more deeply than `DEEPEST`."""
+    if value.count(b"[") + value.count(b"{") <= DEEPEST:
+        return False
+    depth = 0
     for match in _BRACKETS.finditer(value):
         if match[0] in b"[{":
             depth += 1
-            deepest = max(deepest, depth)
-            if deepest > DEEPEST:
-                break
+            if depth > DEEPEST:
+                return True
         elif match[0] in b"]}":
             depth -= 1
-    return deepest
+    return False
 
 
 def value_of(entry: object, where: str = "entry") -> bytes:

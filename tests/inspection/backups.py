@@ -6,8 +6,8 @@ import kvengine
 from kvengine.clock import ManualClock
 from kvengine.fs.base import FileSystem
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection.backup import BackedUp, backup
-from kvengine.inspection.restore import restore
+from kvengine.inspection.backup.backup import BackedUp, backup
+from kvengine.inspection.backup.restore import restore
 from kvengine.store import StoredObject
 
 PLACE = "/backups"

@@ -17,7 +17,7 @@ from kvengine.format.manifest import SegmentMeta
 from kvengine.format.segment import Footer, Handle, Index, Properties
 from kvengine.format.wal import Commit, Header
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection.findings import Audit
+from kvengine.inspection.audit.findings import Audit
 from kvengine.rows import Row
 from kvengine.tombstones import Tombstones
 from tests.inspection.damage_subjects import Subject

@@ -14,10 +14,10 @@ from kvengine.files import filenames, manifest
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.access import Access
-from kvengine.inspection.backup import BackupRunning, Progress, backup
-from kvengine.inspection.backup_files import NoBackup, generations
-from kvengine.inspection.backup_verify import verify_backup
-from kvengine.inspection.restore import Restored, restore
+from kvengine.inspection.backup.backup import BackupRunning, Progress, backup
+from kvengine.inspection.backup.files import NoBackup, generations
+from kvengine.inspection.backup.restore import Restored, restore
+from kvengine.inspection.backup.verify import verify_backup
 from tests.inspection.backups import (
     PLACE,
     make,

@@ -13,9 +13,9 @@ import pytest
 from kvengine.errors import CorruptionError, KVEngineError, NotADatabase
 from kvengine.fs.faulty import FaultyFileSystem
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection.backup_files import generations
-from kvengine.inspection.backup_verify import verify_backup
-from kvengine.inspection.restore import restore
+from kvengine.inspection.backup.files import generations
+from kvengine.inspection.backup.restore import restore
+from kvengine.inspection.backup.verify import verify_backup
 from tests.inspection.backups import (
     PLACE,
     State,

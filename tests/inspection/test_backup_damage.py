@@ -15,10 +15,10 @@ from xxhash import xxh3_128_hexdigest
 from kvengine.errors import CorruptionError, KVEngineError
 from kvengine.fs.faulty import FaultyFileSystem
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection.backup_files import Damage, DamagedBackup, generations
-from kvengine.inspection.backup_record import decode
-from kvengine.inspection.backup_verify import verify_backup
-from kvengine.inspection.restore import restore
+from kvengine.inspection.backup.files import Damage, DamagedBackup, generations
+from kvengine.inspection.backup.record import decode
+from kvengine.inspection.backup.restore import restore
+from kvengine.inspection.backup.verify import verify_backup
 from tests.inspection.backups import PLACE, make, names, open_db, restored, state, step, three
 
 

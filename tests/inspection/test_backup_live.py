@@ -11,10 +11,10 @@ import pytest
 
 import kvengine
 from kvengine.inspection.access import Access
-from kvengine.inspection.backup import BackedUp, backup
-from kvengine.inspection.backup_files import generations
-from kvengine.inspection.backup_verify import verify_backup
-from kvengine.inspection.restore import restore
+from kvengine.inspection.backup.backup import BackedUp, backup
+from kvengine.inspection.backup.files import generations
+from kvengine.inspection.backup.restore import restore
+from kvengine.inspection.backup.verify import verify_backup
 from tests.inspection.backup_owner import entries
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,8 @@ import pytest
 
 from kvengine.errors import KVEngineError
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection import kinds, manifest, segment, wal
-from kvengine.inspection.verify import Audit, audit
+from kvengine.inspection.audit.verify import Audit, audit
+from kvengine.inspection.dump import kinds, manifest, segment, wal
 from tests.inspection.damage_subjects import (
     WAL_HEADER,
     Content,

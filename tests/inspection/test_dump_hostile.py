@@ -25,10 +25,10 @@ from kvengine.format.wal import encode_header as wal_header
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.faulty import FaultyFileSystem
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection import manifest, wal
-from kvengine.inspection import segment as segments
-from kvengine.inspection.logs import MAX_FOUND, LogFile
-from kvengine.inspection.verify import audit
+from kvengine.inspection.audit.verify import audit
+from kvengine.inspection.dump import manifest, wal
+from kvengine.inspection.dump import segment as segments
+from kvengine.inspection.dump.logs import MAX_FOUND, LogFile
 from kvengine.rows import Chunk, Row
 from tests.inspection.damage_forge import forge_segment, large, put
 from tests.inspection.damage_subjects import Subject, rich

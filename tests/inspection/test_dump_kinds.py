@@ -9,8 +9,8 @@ import pytest
 import kvengine
 from kvengine.errors import KVEngineError
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection import kinds
-from kvengine.inspection.kinds import CURRENT, MANIFEST, SEGMENT, WAL, WrongKind
+from kvengine.inspection.dump import kinds
+from kvengine.inspection.dump.kinds import CURRENT, MANIFEST, SEGMENT, WAL, WrongKind
 from tests.inspection.damage_forge import put
 from tests.inspection.damage_subjects import Subject, rich
 

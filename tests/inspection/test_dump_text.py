@@ -12,8 +12,8 @@ import pytest
 import kvengine
 from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection import manifest, parts, segment, wal
-from kvengine.inspection.parts import WIDTH
+from kvengine.inspection.dump import manifest, parts, segment, wal
+from kvengine.inspection.dump.parts import WIDTH
 
 GOLDEN = Path(__file__).parent / "dump_golden"
 DUMPS = {"wal": wal, "segment": segment, "manifest": manifest}
@@ -178,7 +178,7 @@ def test_damage_before_a_proven_sync_is_told_and_what_is_behind_is_shown(
         (b"a" * 200, {"text": "a" * 200, "bytes": 200}),
         (b"a" * 201, {"text": "a" * 200, "bytes": 201}),
         (
-            "a".encode() + "\U0001f600".encode() * 60,
+            b"a" + "\U0001f600".encode() * 60,
             {"text": "a" + "\U0001f600" * 49, "bytes": 241},
         ),
         ("\u65e5".encode() * 70, {"text": "\u65e5" * 66, "bytes": 210}),

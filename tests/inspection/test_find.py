@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import kvengine
 from kvengine.errors import KVEngineError
 from kvengine.inspection.access import Access
-from kvengine.inspection.find import Hit, Searched, find
-from kvengine.inspection.find_value import same
+from kvengine.inspection.search.find import Hit, Searched, find
+from kvengine.inspection.search.value import same
 from tests.inspection.content import ODD_NAMES, ODD_VALUES, numbered, open_small
 
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)

@@ -19,9 +19,9 @@ from kvengine.errors import VersionConflict, WriteFailed
 from kvengine.fs.faulty import FaultyFileSystem
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.document import BadDocument
-from kvengine.inspection.export import export
-from kvengine.inspection.import_ import BadLine, Incomplete, import_lines
-from kvengine.inspection.transfer_write import ObjectExists, Written
+from kvengine.inspection.transfer.export import export
+from kvengine.inspection.transfer.import_ import BadLine, Incomplete, import_lines
+from kvengine.inspection.transfer.writer import ObjectExists, Written
 from tests.inspection.content import Content, contents, fill, found, numbered, open_small, seconds
 
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=50)

@@ -12,7 +12,7 @@ import kvengine
 from kvengine import NotADatabase
 from kvengine.fs.faulty import FaultyFileSystem
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection.verify import Audit, Finding, audit
+from kvengine.inspection.audit.verify import Audit, Finding, audit
 from tests.inspection.damage_forge import put
 from tests.inspection.damage_subjects import Subject, rich
 

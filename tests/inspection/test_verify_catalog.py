@@ -14,8 +14,8 @@ from kvengine.files.manifest import Catalog
 from kvengine.format import record
 from kvengine.format.checksum import salt
 from kvengine.format.manifest import VersionEdit, encode_current, encode_edit
-from kvengine.inspection.logs import MAX_FOUND
-from kvengine.inspection.verify import Audit, audit
+from kvengine.inspection.audit.verify import Audit, audit
+from kvengine.inspection.dump.logs import MAX_FOUND
 from tests.inspection.damage_forge import (
     forge_manifest,
     large,

@@ -14,7 +14,7 @@ import pytest
 from kvengine.files import filenames
 from kvengine.files.manifest import Catalog
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection.verify import audit
+from kvengine.inspection.audit.verify import audit
 from kvengine.rows import Chunk
 from tests.inspection.damage_forge import (
     Forgery,

@@ -10,9 +10,9 @@ import pytest
 
 from kvengine.format.wal import Commit, Header
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.inspection.logs import Gap
-from kvengine.inspection.verify import audit
-from kvengine.inspection.wal import WalFile, describe
+from kvengine.inspection.audit.verify import audit
+from kvengine.inspection.dump.logs import Gap
+from kvengine.inspection.dump.wal import WalFile, describe
 from kvengine.rows import Row
 from tests.inspection.damage_forge import (
     Forgery,

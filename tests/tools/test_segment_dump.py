@@ -17,7 +17,7 @@ import pytest
 import kvengine
 from kvengine.clock import ManualClock
 from kvengine.inspection import escape
-from kvengine.inspection import segment as inspection
+from kvengine.inspection.dump import segment as inspection
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tools" / "segment_dump.py"

@@ -31,7 +31,7 @@ def command(
     if listing:
         _list(tool, directory)
         return
-    from kvengine.inspection.backup import backup
+    from kvengine.inspection.backup.backup import backup
 
     with tool.open(write=True) as access, tool.out.progress("copying") as advance:
         made = backup(
@@ -53,7 +53,7 @@ def command(
 
 
 def _list(tool: Tool, directory: str) -> None:
-    from kvengine.inspection.backup_files import generations
+    from kvengine.inspection.backup.files import generations
 
     rows = []
     for one in generations(directory):
@@ -78,7 +78,7 @@ def _list(tool: Tool, directory: str) -> None:
 
 
 def _verify(tool: Tool, directory: str) -> None:
-    from kvengine.inspection.backup_verify import verify_backup
+    from kvengine.inspection.backup.verify import verify_backup
 
     with tool.out.progress("verifying") as advance:
         damage = verify_backup(

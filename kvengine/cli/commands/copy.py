@@ -36,7 +36,7 @@ def command(
         raise click.UsageError("--prefix is of the object key: give --service too")
     from kvengine.engine import open_engine
     from kvengine.inspection.access import Access
-    from kvengine.inspection.copy import copy
+    from kvengine.inspection.transfer.copy import copy
 
     places = os.path.abspath(source), os.path.abspath(target)
     if os.path.realpath(places[0]) == os.path.realpath(places[1]):

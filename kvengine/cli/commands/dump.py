@@ -30,7 +30,7 @@ def command(
         raise Exit(USAGE, "no release so far writes blob files: there is nothing to dump")
     if rows is not None and everything:
         raise Exit(USAGE, "give --rows or --all, not both")
-    from kvengine.inspection import kinds
+    from kvengine.inspection.dump import kinds
 
     try:
         kinds.expect(file, kind)
@@ -55,6 +55,6 @@ def command(
 
 
 def _module(kind: str) -> ModuleType:
-    from kvengine.inspection import manifest, segment, wal
+    from kvengine.inspection.dump import manifest, segment, wal
 
     return {"segment": segment, "wal": wal, "manifest": manifest}[kind]

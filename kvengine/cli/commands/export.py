@@ -11,7 +11,7 @@ import click
 from kvengine.cli.exits import USAGE, Exit
 from kvengine.cli.output import counted, safe
 from kvengine.cli.tool import Tool, tool_command
-from kvengine.inspection.transfer import Counts
+from kvengine.inspection.transfer.walk import Counts
 
 
 @click.command()
@@ -63,7 +63,7 @@ def _export(
     *,
     resume: bool = False,
 ) -> Counts:
-    from kvengine.inspection import export
+    from kvengine.inspection.transfer import export
 
     after, counted = None, Counts()
     if resume:

@@ -11,7 +11,7 @@ from kvengine.cli.exits import NO, USAGE, Exit
 from kvengine.cli.output import safe, size
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.inspection import escape
-from kvengine.inspection.find import Hit, Searched
+from kvengine.inspection.search.find import Hit, Searched
 
 
 @click.command()
@@ -33,7 +33,7 @@ def command(
     """
     if equals is None and not any(criteria.values()):
         raise Exit(USAGE, "find what? Give --key, --state-key, --contains, --json-path or --equals")
-    from kvengine.inspection.find import find
+    from kvengine.inspection.search.find import find
 
     if equals is not None:
         try:

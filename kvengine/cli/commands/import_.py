@@ -35,7 +35,7 @@ def command(
     replace: an object becomes what its line says. merge: entries are set, others stay.
     skip: objects that are there stay as they are. new: they are an error.
     """
-    from kvengine.inspection.import_ import BadLine, Incomplete, import_lines
+    from kvengine.inspection.transfer.import_ import BadLine, Incomplete, import_lines
 
     if create and not os.path.exists(os.path.join(tool.path, "CURRENT")):
         from kvengine.engine import open_engine

@@ -19,8 +19,8 @@ def command(tool: Tool, directory: str, into: str, generation: int | None) -> No
 
     Every checksum is checked; where one does not hold, nothing is there that opens.
     """
-    from kvengine.inspection.backup_files import DamagedBackup
-    from kvengine.inspection.restore import restore
+    from kvengine.inspection.backup.files import DamagedBackup
+    from kvengine.inspection.backup.restore import restore
 
     try:
         with tool.out.progress("restoring") as advance:

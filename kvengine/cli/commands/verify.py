@@ -21,7 +21,7 @@ def command(tool: Tool, directory: str | None) -> None:
     leaves alone, and no damage.
     """
     from kvengine.errors import NotADatabase
-    from kvengine.inspection.verify import audit
+    from kvengine.inspection.audit.verify import audit
 
     path = tool.path if directory is None else os.path.abspath(directory)
     try:

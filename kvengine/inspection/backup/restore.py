@@ -11,8 +11,8 @@ from kvengine.errors import CorruptionError, KVEngineError
 from kvengine.files import filenames, manifest
 from kvengine.format.manifest import decode_current
 from kvengine.fs.base import FileSystem
-from kvengine.inspection.backup import Progress
-from kvengine.inspection.backup_files import (
+from kvengine.inspection.backup.backup import Progress
+from kvengine.inspection.backup.files import (
     Damage,
     DamagedBackup,
     Generation,
@@ -26,7 +26,7 @@ from kvengine.inspection.backup_files import (
     reason,
     wrong,
 )
-from kvengine.inspection.backup_record import Record, StoredFile, record_name
+from kvengine.inspection.backup.record import Record, StoredFile, record_name
 
 
 class Restored(NamedTuple):

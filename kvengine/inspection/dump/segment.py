@@ -12,8 +12,9 @@ from kvengine.format.block import ChunkEntries
 from kvengine.format.segment import FORMAT_VERSION, HEADER_SIZE, Handle
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
-from kvengine.inspection import escape, parts
-from kvengine.inspection.parts import Item
+from kvengine.inspection import escape
+from kvengine.inspection.dump import parts
+from kvengine.inspection.dump.parts import Item
 from kvengine.operations.verify_segment import SegmentAudit, verify_segment
 from kvengine.rows import Row
 

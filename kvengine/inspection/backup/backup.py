@@ -2,7 +2,7 @@
 
 Segments never change, so one that an earlier generation has is not copied again: a generation
 costs what was flushed and compacted since the last, and reads of that. What is in the directory,
-and what makes it valid, is in backup_record.py.
+and what makes it valid, is in record.py.
 
 Steps, and what a crash after each leaves: (1) lock, clear away what broken backups left;
 (2) a checkpoint in the database's own directory, where hard links always work, under a name of
@@ -33,10 +33,10 @@ from kvengine.files import filenames, manifest, wal
 from kvengine.files.lock import holder
 from kvengine.files.manifest import Catalog
 from kvengine.fs.base import FileSystem
-from kvengine.inspection import backup_record
-from kvengine.inspection.backup_files import at, join
-from kvengine.inspection.backup_record import FORMAT_VERSION, Record
-from kvengine.inspection.backup_shelf import Shelf
+from kvengine.inspection.backup import record as backup_record
+from kvengine.inspection.backup.files import at, join
+from kvengine.inspection.backup.record import FORMAT_VERSION, Record
+from kvengine.inspection.backup.shelf import Shelf
 
 
 class Source(Protocol):

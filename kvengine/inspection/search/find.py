@@ -14,8 +14,8 @@ from contextlib import closing
 from typing import NamedTuple
 
 from kvengine.arguments import check_limit
-from kvengine.inspection.find_value import ANYTHING, Matcher, beginning, matcher
-from kvengine.inspection.transfer import moment, services
+from kvengine.inspection.search.value import ANYTHING, Matcher, beginning, matcher
+from kvengine.inspection.transfer.walk import moment, services
 from kvengine.store import Reads, StoredObject
 
 _WILD = re.compile(r"[*?[]")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 from kvengine.errors import KVEngineError
-from kvengine.inspection.transfer import microseconds, moment, walk
-from kvengine.inspection.transfer_write import (
+from kvengine.inspection.transfer.walk import microseconds, moment, walk
+from kvengine.inspection.transfer.writer import (
     BATCH_BYTES,
     BATCH_OBJECTS,
     Incoming,

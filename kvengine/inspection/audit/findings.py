@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from kvengine.errors import CorruptionError
-from kvengine.inspection.logs import MAX_FOUND
+from kvengine.inspection.dump.logs import MAX_FOUND
 
 Kind = Literal["damage", "note"]
 

@@ -1,6 +1,6 @@
 """Import: JSON lines as `export` writes them, into a database.
 
-Lines are written in batches (transfer_write.py: what a mode does to an object), each one commit.
+Lines are written in batches (writer.py: what a mode does to an object), each one commit.
 After an error, or a kill, everything up to some line is written and nothing behind it; with mode
 "replace" the same lines may simply come again, and ``start_line`` saves the time for those done.
 
@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 from kvengine.errors import KVEngineError, ValueTooLarge
 from kvengine.inspection.document import BadDocument, expiry_of, read_document
-from kvengine.inspection.export import end_of, is_end, values_of
-from kvengine.inspection.transfer import Counts, microseconds
-from kvengine.inspection.transfer_write import (
+from kvengine.inspection.transfer.export import end_of, is_end, values_of
+from kvengine.inspection.transfer.walk import Counts, microseconds
+from kvengine.inspection.transfer.writer import (
     BATCH_BYTES,
     BATCH_OBJECTS,
     Incoming,

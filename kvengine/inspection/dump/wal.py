@@ -24,9 +24,10 @@ from kvengine.format.wal import (
 )
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
-from kvengine.inspection import escape, parts
-from kvengine.inspection.logs import Gap, LogFile, salt_of
-from kvengine.inspection.parts import Item
+from kvengine.inspection import escape
+from kvengine.inspection.dump import parts
+from kvengine.inspection.dump.logs import Gap, LogFile, salt_of
+from kvengine.inspection.dump.parts import Item
 
 _IDENTITY = 36
 """Bytes of a header that tell which WAL it is: magic, version, database and number."""

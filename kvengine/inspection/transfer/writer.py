@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 from kvengine.batch import Batch, ClearAll, Expire, Set
 from kvengine.errors import KVEngineError, ValueTooLarge, VersionConflict
-from kvengine.inspection.transfer import microseconds
+from kvengine.inspection.transfer.walk import microseconds
 from kvengine.names import Name
 from kvengine.options import Durability
 

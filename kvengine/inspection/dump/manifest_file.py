@@ -23,7 +23,7 @@ from kvengine.format.manifest import (
 from kvengine.format.record import Record
 from kvengine.fs.base import FileSystem
 from kvengine.inspection import escape
-from kvengine.inspection.logs import Gap, LogFile, salt_of
+from kvengine.inspection.dump.logs import Gap, LogFile, salt_of
 
 _CURRENT_BYTES = 4096
 

@@ -14,16 +14,17 @@ from kvengine.files.manifest import Catalog
 from kvengine.format.manifest import SegmentMeta, Shape, VersionEdit
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
-from kvengine.inspection import escape, kinds, parts
-from kvengine.inspection.logs import Gap
-from kvengine.inspection.manifest_file import (
+from kvengine.inspection import escape
+from kvengine.inspection.dump import kinds, parts
+from kvengine.inspection.dump.logs import Gap
+from kvengine.inspection.dump.manifest_file import (
     CurrentFile,
     Edited,
     ManifestFile,
     by_level,
     read_current,
 )
-from kvengine.inspection.parts import Item
+from kvengine.inspection.dump.parts import Item
 
 
 def read(path: str, fs: FileSystem | None = None) -> ManifestFile | CurrentFile:

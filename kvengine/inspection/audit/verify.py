@@ -21,11 +21,11 @@ from kvengine.files.manifest import Catalog
 from kvengine.format.manifest import SegmentMeta
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
-from kvengine.inspection.findings import Audit, Finding, reason_of
-from kvengine.inspection.logs import Gap
-from kvengine.inspection.manifest_file import ManifestFile, by_level, read_current
-from kvengine.inspection.segment import SegmentFile
-from kvengine.inspection.wal_chain import WalChain
+from kvengine.inspection.audit.findings import Audit, Finding, reason_of
+from kvengine.inspection.audit.wal_chain import WalChain
+from kvengine.inspection.dump.logs import Gap
+from kvengine.inspection.dump.manifest_file import ManifestFile, by_level, read_current
+from kvengine.inspection.dump.segment import SegmentFile
 from kvengine.operations.verify_segment import SegmentAudit
 
 __all__ = ["Audit", "Finding", "audit"]

@@ -14,8 +14,8 @@ from kvengine.files import filenames
 from kvengine.fs.base import File, FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
-from kvengine.inspection import backup_record
-from kvengine.inspection.backup_record import Record, StoredFile
+from kvengine.inspection.backup import record as backup_record
+from kvengine.inspection.backup.record import Record, StoredFile
 
 _PIECE = 1024 * 1024
 join = filenames.join

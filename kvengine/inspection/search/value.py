@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from kvengine.errors import KVEngineError
-from kvengine.inspection.document import json_of
+from kvengine.inspection.document import is_too_deep, json_of
 
 _SHOWN = 60
 _BEFORE = 16
@@ -40,7 +40,10 @@ class Matcher:
         if self._path is None and self._equals is ANYTHING:
             return found
         data, is_json = json_of(value)
-        return self._node(data) if is_json else None
+        if not is_json:
+            self.unread += is_too_deep(value)
+            return None
+        return self._node(data)
 
     def _node(self, data: Any) -> Match | None:
         """The first node that the path selects and that is what was asked for."""

@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 
 from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
-from kvengine.inspection import backup_record
-from kvengine.inspection.backup_files import (
+from kvengine.inspection.backup import record as backup_record
+from kvengine.inspection.backup.files import (
     Copied,
     Generation,
     copy_summed,
@@ -16,7 +16,7 @@ from kvengine.inspection.backup_files import (
     read_generations,
     summed,
 )
-from kvengine.inspection.backup_record import Record, StoredFile
+from kvengine.inspection.backup.record import Record, StoredFile
 
 
 class Shelf:

@@ -19,9 +19,9 @@ from kvengine.files import filenames
 from kvengine.files.manifest import Catalog
 from kvengine.format.wal import HEADER_SIZE, Commit
 from kvengine.fs.base import FileSystem
-from kvengine.inspection.findings import Audit, reason_of
-from kvengine.inspection.logs import Gap
-from kvengine.inspection.wal import WalFile
+from kvengine.inspection.audit.findings import Audit, reason_of
+from kvengine.inspection.dump.logs import Gap
+from kvengine.inspection.dump.wal import WalFile
 
 
 class WalChain:

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 
 from kvengine.fs.base import FileSystem
-from kvengine.inspection.backup import Progress
-from kvengine.inspection.backup_files import Damage, NoBackup, at, check, read_generations
-from kvengine.inspection.backup_record import StoredFile, record_name
+from kvengine.inspection.backup.backup import Progress
+from kvengine.inspection.backup.files import Damage, NoBackup, at, check, read_generations
+from kvengine.inspection.backup.record import StoredFile, record_name
 
 
 def verify_backup(

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kvengine.inspection.document import BadDocument, document, line, read_document, value_of
-from kvengine.inspection.transfer import Counts, Pace, moment, walk
+from kvengine.inspection.transfer.walk import Counts, Pace, moment, walk
 from kvengine.names import Name
 from kvengine.store import Reads
 

@@ -1,0 +1,1 @@
+"""Every byte and every invariant of a directory, checked without opening it."""

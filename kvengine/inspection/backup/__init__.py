@@ -1,0 +1,1 @@
+"""Incremental backups in generations, and what is restored of them."""

@@ -1,0 +1,1 @@
+"""Entries found by their names and by what their values say."""

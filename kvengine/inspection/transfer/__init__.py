@@ -1,0 +1,1 @@
+"""Objects from one place to another: export, import, copy."""
