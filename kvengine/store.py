@@ -64,8 +64,9 @@ class SegmentStats(NamedTuple):
 class Estimate(NamedTuple):
     """About how much a range of objects holds, from indexes alone.
 
-    ``objects`` counts each once, ``bytes`` all that is on disk or in the WAL, dead data
-    included. Of a range smaller than a block they may be far off.
+    ``objects`` are those of the layer that holds most: too few where layers hold different
+    ones. ``bytes`` is all on disk or in the WAL, dead data included. Of a range smaller than a
+    block both may be far off.
     """
 
     objects: int

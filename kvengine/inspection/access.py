@@ -42,7 +42,7 @@ class Access:
         self.write = write
         self._serves = serves
         self.mode = ""
-        self.store: Engine | LiveStore = self._open(wait)
+        self.store: Engine | LiveStore = self._open(wait, write)
 
     @property
     def writable(self) -> bool:
@@ -50,9 +50,14 @@ class Access:
         return self.mode != "files"
 
     def refresh(self) -> None:
-        """See what is there now: follow an owner by its files, or find one that has come since."""
+        """See what is there now: follow an owner by its files, or find one that has come since.
+
+        Where the owner has ended, the files are read until there is another: the directory
+        is left to the application that comes back. Raises what opening them raises, and may
+        be called again.
+        """
         if self.mode == "live" and isinstance(self.store, LiveStore) and self.store.closed:
-            self.store = self._open(0.5)
+            self.store = self._open(0.5, False)
         elif self.mode == "files":
             live = self._connect()
             if live is None:
@@ -61,7 +66,7 @@ class Access:
             before, self.store, self.mode = self.store, live, "live"
             before.close()
 
-    def _open(self, wait: float) -> Engine | LiveStore:
+    def _open(self, wait: float, write: bool) -> Engine | LiveStore:
         until = time.monotonic() + wait
         while True:
             live = self._connect()
@@ -70,12 +75,15 @@ class Access:
                 return live
             from kvengine.engine import open_engine
 
-            if not self.write:
+            store: Engine
+            if not write:
+                store = open_engine(self.path, read_only=True, create=False)
                 self.mode = "files"
-                return open_engine(self.path, read_only=True, create=False)
+                return store
             try:
+                store = open_engine(self.path, create=False, live_access=self._serves)
                 self.mode = "own"
-                return open_engine(self.path, create=False, live_access=self._serves)
+                return store
             except DatabaseLocked:
                 # It may be about to serve its socket, or be another tool that is soon done.
                 if time.monotonic() >= until:

@@ -384,3 +384,26 @@ def test_tools_without_an_owner_wait_for_each_other(tmp_path: Path) -> None:
         thread.join(30)
     with kvengine.open(tmp_path / "db") as db:
         assert list(db.object_keys("s")) == [f"{i}" for i in range(6)]
+
+
+def test_access_gets_over_an_owner_that_ended_and_files_that_were_away(tmp_path: Path) -> None:
+    """A refresh that failed may be tried again; and an owner that has ended may come back: a
+    tool that edits through it does not take the directory in its place."""
+    path = tmp_path / "db"
+    with kvengine.open(path) as db:
+        db.set("s", "k", "n", b"1")
+        access = Access(str(path), write=True)
+    with access:
+        with pytest.raises(DatabaseClosed):
+            access.store.get("s", "k", "n")
+        path.rename(tmp_path / "away")
+        with pytest.raises(kvengine.NotADatabase):
+            access.refresh()
+        (tmp_path / "away").rename(path)
+        access.refresh()
+        assert (access.mode, access.writable) == ("files", False)
+        assert access.store.get("s", "k", "n") == b"1"
+        with kvengine.open(path) as db:
+            access.refresh()
+            assert access.mode == "live" and access.store.set("s", "k", "n", b"2")
+            assert db.get("s", "k", "n") == b"2"
