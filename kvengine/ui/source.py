@@ -103,9 +103,6 @@ class Source:
         with self._lock:
             if time.monotonic() - self._followed < pause:
                 return
-            if access.mode == "live":
-                # An owner that ends leaves its place to the next one, not to a page.
-                access.write = False
             try:
                 access.refresh()
                 self.note = ""
