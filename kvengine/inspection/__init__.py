@@ -1,1 +1,1 @@
-"""Looking into files and databases: text for people. Reads through the engine's own readers."""
+"""What the tools do: show, check, search, move and keep, through the engine's own readers."""
