@@ -69,6 +69,7 @@ class SegmentAudit:
         self._advance = advance or (lambda _: None)
         self._recount = Recount()
         self._edge, self._exact = HEADER_SIZE, True
+        self._behind = HEADER_SIZE  # the end of the block being read: chunks count from there
         self._whole = "index" in known
 
     @property
@@ -89,6 +90,7 @@ class SegmentAudit:
                 self._whole = False
                 continue
             self._edge, self._exact = max(self._edge, handle.offset + handle.length), True
+            self._behind = self._edge
             try:
                 found = self._read(at, handle.offset)
             except CorruptionError as error:
@@ -166,7 +168,7 @@ class SegmentAudit:
         """Rule 6. The row in whole; None where it cannot be had."""
         if head.entries or head.ttls or not chunks:
             yield self._error(offset, "the head of a large row holds entries, or names no chunks")
-        base, whole = self._edge, True
+        base, whole = self._behind, True
         entries: dict[str, bytes | None] = {}
         ttls: dict[str, int] = {}
         for chunk in chunks:

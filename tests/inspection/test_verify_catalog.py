@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from crc32c import crc32c
 
 from kvengine.errors import CorruptionError
 from kvengine.files import filenames
@@ -15,6 +16,7 @@ from kvengine.format import record
 from kvengine.format.checksum import salt
 from kvengine.format.manifest import VersionEdit, encode_current, encode_edit
 from kvengine.inspection.audit.verify import Audit, audit
+from kvengine.inspection.dump import manifest as manifest_dump
 from kvengine.inspection.dump.logs import MAX_FOUND
 from tests.inspection.damage_forge import (
     forge_manifest,
@@ -188,6 +190,20 @@ def test_a_first_edit_that_does_not_state_everything_is_found(closed: Subject) -
     edit = record.encode(encode_edit(VersionEdit(next_number=5)), seed, record.marker(seed), 64)
     put(fs, path, data[:64] + edit)
     assert told(audit("/db", fs), path, "does not state everything")
+
+
+def test_a_manifest_of_a_newer_release_is_told_as_that(closed: Subject) -> None:
+    """An open refuses it: the audit and the dump say which release can read it, and go on."""
+    fs = closed.fs.copy()
+    (path,) = closed.paths("manifest")
+    data = bytearray(fs.read_bytes(path))
+    data[8:12] = (2).to_bytes(4, "little")
+    data[60:64] = crc32c(bytes(data[:60])).to_bytes(4, "little")
+    put(fs, path, bytes(data))
+    found = audit("/db", fs)
+    assert told(found, path, "open it with a newer kvengine") and found.objects > 40
+    dumped = manifest_dump.read(path, fs)
+    assert any("a newer kvengine" in line for line in manifest_dump.describe(dumped))
 
 
 def test_of_the_damage_of_one_file_a_thousand_findings_are_told() -> None:
