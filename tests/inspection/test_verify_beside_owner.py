@@ -10,10 +10,11 @@ import pytest
 
 import kvengine
 from kvengine import NotADatabase
+from kvengine.fs.base import File
 from kvengine.fs.faulty import FaultyFileSystem
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.audit.verify import Audit, Finding, audit
-from tests.inspection.damage_forge import put
+from tests.inspection.damage_forge import forge_manifest, put
 from tests.inspection.damage_subjects import Subject, rich
 
 
@@ -58,6 +59,55 @@ def test_a_running_owner_is_no_damage(place: str, tmp_path: Path) -> None:
         assert [one for each in seen for one in each.notes if "torn" in one.reason] == []
         assert different(seen) >= 6, "the owner did nothing meanwhile"
     assert audit(directory, fs).findings == []
+
+
+class Restless(FaultyFileSystem):
+    """Beside an owner so busy that at each look another file has just gone, never the same.
+
+    CURRENT is what each look begins with: the manifest has then changed, and a file is away.
+    """
+
+    def __init__(self, inner: MemoryFileSystem, hidden: list[str]) -> None:
+        super().__init__(inner)
+        self.looks = 0
+        self._hidden = hidden
+
+    def open(self, path: str, /) -> File:
+        if path.endswith("CURRENT"):
+            self.looks += 1
+            forge_manifest(self.inner, lambda one: None)
+        if path == self._hidden[self.looks % len(self._hidden)]:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        return super().open(path)
+
+
+def test_an_owner_too_busy_for_two_looks_to_agree_is_no_damage(closed: Subject) -> None:
+    """Damage that stays is told all the same.
+
+    Under some thousand flushes a minute the last of the looks was believed, missing files
+    and all.
+    """
+    wals, (damaged, *_) = closed.paths("wal"), closed.paths("segment")
+    restless = Restless(closed.fs.copy(), wals)
+    assert audit("/db", restless).damage == []
+    assert restless.looks > 10
+    inner = closed.fs.copy()
+    inner.flip(damaged, 100)
+    assert {one.path for one in audit("/db", Restless(inner, wals)).damage} == {damaged}
+
+
+def test_a_disk_that_fails_now_here_now_there_is_damage(closed: Subject) -> None:
+    """Where no owner changes anything, looks that do not agree are no excuse."""
+
+    class Flickering(Restless):
+        def open(self, path: str, /) -> File:
+            if path.endswith("CURRENT"):
+                self.looks += 1
+            if path == self._hidden[self.looks % len(self._hidden)]:
+                raise OSError(errno.EIO, "Input/output error", path)
+            return FaultyFileSystem.open(self, path)
+
+    assert audit("/db", Flickering(closed.fs.copy(), closed.paths("wal"))).damage
 
 
 def test_nothing_is_written_and_no_lock_is_taken(tmp_path: Path) -> None:

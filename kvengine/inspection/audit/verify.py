@@ -7,7 +7,8 @@ force, the newest that can be read. (2) The names in the directory, and what the
 states held against itself. (3) Each segment that it states, whole
 (operations/verify_segment.py). (4) The WALs (wal_chain.py). (5) All of it once more,
 where it is not sound, until two looks in a row say the same: an owner adds, changes and
-removes files meanwhile. Segments that were read are not read again.
+removes files meanwhile. Segments that were read are not read again. Where no two looks
+agree, what both of the last found.
 """
 
 from __future__ import annotations
@@ -48,13 +49,16 @@ def audit(directory: str, fs: FileSystem | None = None, progress: Progress | Non
     seam = fs if fs is not None else DiskFileSystem()
     _check_place(seam, directory)
     segments: dict[SegmentMeta, Audit] = {}
-    before: list[Finding] = []
+    before: _Look | None = None
     for left in reversed(range(_RETRIES)):
         look = _Look(seam, directory, segments, progress)
         look.take()
-        if look.unsettled in ([], before) or not left:
+        if not look.unsettled or (before and look.unsettled == before.unsettled):
             return look.result
-        before = look.unsettled
+        if before and not left:
+            look.settle(before)
+            return look.result
+        before = look
     raise AssertionError("unreachable")
 
 
@@ -83,6 +87,7 @@ class _Look:
         self._progress = progress
         self._done = self._total = 0
         self._manifest = ""
+        self._stage: tuple[str, int] | None = None  # changes with the set of files
         self.result = Audit(directory)
 
     @property
@@ -90,6 +95,16 @@ class _Look:
         """What an owner at work may have caused: damage, and a tail that it is writing."""
         settled = (_NOT_OURS, _TEMPORARY, _OBSOLETE)
         return [one for one in self.result.findings if one.reason not in settled]
+
+    def settle(self, before: _Look) -> None:
+        """Beside an owner too busy for two looks to agree: what both found, and no more.
+
+        Damage stays for as long as its file is in force; files that come and go are others
+        each time.
+        """
+        if self._stage != before._stage:
+            passing = [one for one in self.unsettled if one not in before.unsettled]
+            self.result.findings = [one for one in self.result.findings if one not in passing]
 
     def take(self) -> None:
         catalog = self._catalog()
@@ -142,7 +157,7 @@ class _Look:
             self.result.damaged(path, 0, f"this is manifest {found.header.number}, not {number}")
         self.result.take(found.damage, found.size)
         if found.catalog is not None:
-            self._manifest = path
+            self._manifest, self._stage = path, (path, found.size)
         return found.catalog
 
     def _check_catalog(self, catalog: Catalog) -> None:
