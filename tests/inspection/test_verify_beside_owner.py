@@ -110,6 +110,25 @@ def test_a_disk_that_fails_now_here_now_there_is_damage(closed: Subject) -> None
     assert audit("/db", Flickering(closed.fs.copy(), closed.paths("wal"))).damage
 
 
+def test_a_record_that_is_being_written_is_no_torn_tail() -> None:
+    """Half of it at the first look, all of it at the second: there is nothing to note."""
+    killed = rich("os")
+    inner, path = killed.fs.copy(), killed.last_wal
+    whole = inner.read_bytes(path)
+    inner.cut(path, killed.tail[-1].end - 3)
+
+    class Writing(FaultyFileSystem):
+        looks = 0
+
+        def open(self, name: str, /) -> File:
+            self.looks += name.endswith("CURRENT")
+            if self.looks == 2:
+                put(inner, path, whole)
+            return super().open(name)
+
+    assert audit("/db", Writing(inner)).findings == []
+
+
 def test_nothing_is_written_and_no_lock_is_taken(tmp_path: Path) -> None:
     """On a directory of which nothing may be written, beside the owner who holds the lock."""
     trace: list[tuple[str, ...]] = []
