@@ -24,6 +24,9 @@ from kvengine.format.manifest import (
 )
 from kvengine.fs.base import FileSystem
 
+MAX_LEVELS = 64
+"""More than any size of database comes to: each level is at least twice the one above it."""
+
 
 @dataclass
 class Catalog:
@@ -40,11 +43,15 @@ class Catalog:
     trusted: int = 0
 
     def check(self, edit: VersionEdit) -> None:
-        """ValueError for an edit that does not fit what came before."""
+        """ValueError for an edit that does not fit what came before, or makes no sense."""
+        if len(set(edit.removed)) < len(edit.removed):
+            raise ValueError("edit removes a segment twice")
         for number in edit.removed:
             if number not in self.segments:
                 raise ValueError(f"edit removes segment {number}, which is not there")
         for meta in edit.added:
+            if not 0 <= meta.level < MAX_LEVELS:
+                raise ValueError(f"edit adds segment {meta.number} to level {meta.level}")
             if meta.number in self.segments and meta.number not in edit.removed:
                 raise ValueError(f"edit adds segment {meta.number}, which is there")
         for number in edit.wals_removed:

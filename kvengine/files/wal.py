@@ -15,6 +15,7 @@ from kvengine.format.wal import (
     decode_commit,
     decode_header,
     encode_header,
+    is_unfinished,
 )
 from kvengine.fs.base import FileSystem
 
@@ -235,7 +236,10 @@ def _header(data: bytes, path: str, number: int, database_id: bytes) -> Header |
     except ValueError as error:
         seed = salt(database_id, number)
         first = record.decode_at(memoryview(data), HEADER_SIZE, seed, record.marker(seed))
-        if first is None and not record.proven_beyond(data, 0, seed):
+        never_begun = is_unfinished(data, database_id, number) and record.is_blank(
+            data, HEADER_SIZE
+        )
+        if first is None and never_begun and not record.proven_beyond(data, 0, seed):
             return None
         raise CorruptionError(path, 0, str(error)) from None
     if header.database_id != database_id or header.number != number:

@@ -88,15 +88,16 @@ def records(data: Buffer, start: int, salt: int) -> Iterator[Record]:
 
 
 def proven_beyond(data: Buffer, offset: int, salt: int) -> int:
-    """The largest synced of any valid record behind ``offset``; 0 where there is none.
+    """The largest synced of any record from ``offset`` on; 0 where there is none.
 
-    Called where a log ends in bytes that are no record, to tell damage from a
-    torn tail.
+    Called where a log ends in bytes that are no valid record, to tell damage from a
+    torn tail. One right there that breaks rule 4 alone has come closer to the start:
+    what it proves is missing before it.
     """
     mark = marker(salt)
     needle, view, raw = mark.to_bytes(4, "little"), memoryview(data), bytes(data)
     best = 0
-    at = raw.find(needle, offset + 1)
+    at = raw.find(needle, offset)
     while at != -1:
         record = decode_at(view, at, salt, mark, shifted=True)
         if record is not None:

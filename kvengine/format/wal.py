@@ -34,6 +34,7 @@ FORMAT_VERSION = 1
 MAGIC = b"KVEWAL\r\n"
 _HEADER = struct.Struct("<8sI16sQQQ8xI")
 HEADER_SIZE = _HEADER.size
+_KNOWN = 36  # magic, version, database_id, number
 
 assert HEADER_SIZE == 64
 
@@ -97,6 +98,15 @@ def decode_commit(payload: Buffer) -> Commit:
 def encode_header(header: Header) -> bytes:
     data = _HEADER.pack(MAGIC, FORMAT_VERSION, *header, 0)
     return data[:-4] + crc32c(data[:-4]).to_bytes(4, "little")
+
+
+def is_unfinished(data: Buffer, database_id: bytes, number: int) -> bool:
+    """Whether the first bytes may be what a crash left of this header: each written, or still zero.
+
+    Of the fields that only the file before knows anything is possible.
+    """
+    known = _HEADER.pack(MAGIC, FORMAT_VERSION, database_id, number, 0, 0, 0)[:_KNOWN]
+    return all(byte in (0, meant) for byte, meant in zip(bytes(data[:_KNOWN]), known, strict=False))
 
 
 def decode_header(data: Buffer) -> Header:

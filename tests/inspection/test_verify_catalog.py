@@ -42,8 +42,8 @@ def level_of(catalog: Catalog, level: int) -> None:
 
 
 CATALOG_CASES: dict[str, tuple[Callable[[Catalog], object], str]] = {
-    "level": (lambda one: level_of(one, 101), "is in level 101"),
-    "negative level": (lambda one: level_of(one, -1), "is in level -1"),
+    "level": (lambda one: level_of(one, 101), "to level 101"),
+    "negative level": (lambda one: level_of(one, -1), "to level -1"),
     "last stamp": (lambda one: replace_in(one, last_stamp=5), "a segment has stamp"),
     "next number": (lambda one: replace_in(one, next_number=3), "the next is 3"),
     "a WAL twice": (lambda one: one.wals.append(one.wals[0]), "two files have one number"),
@@ -164,7 +164,7 @@ def test_edits_that_do_not_fit_are_found(closed: Subject) -> None:
     for payload, reason in (
         (encode_edit(VersionEdit(removed=[999])), "which is not there"),
         (encode_edit(VersionEdit(wals_removed=[999])), "which is not there"),
-        (encode_edit(VersionEdit(removed=[small_number(closed)] * 2)), "removes a file twice"),
+        (encode_edit(VersionEdit(removed=[small_number(closed)] * 2)), "removes a segment twice"),
         (b"\xc1", "not a version edit"),
     ):
         fs = closed.fs.copy()

@@ -28,7 +28,7 @@ def _anew(memtable, name, row):
     return type(row)(row.version, row.entries, True, row.extends, row.expires_at, row.ttls)
 
 
-def _rebuilt("""
+def rebuilt("""
 
 CUT_INSIDE = """half = len(row.entries) // 2
         if size and half > 5:
@@ -67,7 +67,7 @@ BUGS: dict[str, list[Change]] = {
         Change("rows.py", "new.extends or old.extends", "new.extends"),
     ],
     "replay resolves expiry with its own clock": [
-        Change(RECOVER, "def _rebuilt(", REPLAY),
+        Change(RECOVER, "def rebuilt(", REPLAY),
         Change(
             RECOVER,
             "rows = [((service, key), row) for service, key, row in commit.rows]",

@@ -8,6 +8,12 @@ import pytest
 
 import kvengine
 from kvengine import CorruptionError
+from kvengine.files.manifest import Catalog
+from kvengine.files.segment_salvage import _unknown
+from kvengine.format import record
+from kvengine.format.checksum import salt
+from kvengine.format.manifest import SegmentMeta, Shape, VersionEdit
+from kvengine.format.wal import HEADER_SIZE, decode_header
 from kvengine.fs.memory import MemoryFileSystem
 from tests.regressions.disks import replace
 
@@ -79,3 +85,60 @@ def test_repair_of_a_log_with_bytes_missing() -> None:
             assert report.lost, f"a byte missing at {at}"
             told += 1
     assert told > 50
+
+
+@pytest.mark.parametrize("at", range(COMMITS - 1))
+def test_a_whole_record_missing_from_a_synced_log(at: int) -> None:
+    """The record behind it then stood where it says that more had been synced. Where it was the
+    last one too, that was not looked at: the commit before it was gone, as a torn tail (P4)."""
+    whole = killed()
+    data = whole.read_bytes(log_path(whole))
+    header = decode_header(data[:HEADER_SIZE])
+    found = list(record.records(data, HEADER_SIZE, salt(header.database_id, header.number)))
+    assert len(found) == COMMITS
+    disk = whole.copy()
+    replace(disk, log_path(disk), data[: found[at].offset] + data[found[at].end :])
+    with pytest.raises(CorruptionError):
+        kvengine.open("db", fs=disk, background="none")
+
+
+OTHERS = {
+    "another kind of file": b"KVESEG\r\n" + bytes(range(1, 200)),
+    "text": b"#!/bin/sh\nexit 0\n",
+    "zeros with something behind": bytes(200) + b"x",
+    "noise": bytes(range(1, 129)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_log_replaced_by_another_file(name: str) -> None:
+    """What began as no WAL and held no record passed for one that was never begun: all of its
+    commits were gone, and nothing was said."""
+    disk = killed()
+    replace(disk, log_path(disk), OTHERS[name])
+    with pytest.raises(CorruptionError):
+        kvengine.open("db", fs=disk, background="none")
+
+
+@pytest.mark.parametrize("kept", [0, 1, 8, 12, 35, 36, 50, 63])
+def test_a_header_that_was_never_finished_is_no_damage(kept: int) -> None:
+    """A power cut as a WAL is made leaves some of its header and zeros: it holds nothing yet."""
+    disk = MemoryFileSystem()
+    with kvengine.open("db", fs=disk, background="none") as db:
+        image = disk.copy()
+        del db
+    data = image.read_bytes(log_path(image))
+    replace(image, log_path(image), data[:kept] + bytes(len(data) - kept))
+    with kvengine.open("db", fs=image, background="none") as db:
+        assert db.services() == []
+
+
+def test_a_manifest_that_makes_no_sense_is_damage() -> None:
+    """Sound checksums, written by a hostile hand: a segment removed twice, a level below zero."""
+    shape = Shape(8192, 65536)
+    catalog = Catalog(b"i" * 16, shape)
+    with pytest.raises(ValueError, match="twice"):
+        catalog.apply(VersionEdit(removed=[1, 1]))
+    for level in (-1, 64, 10**9):
+        with pytest.raises(ValueError, match="level"):
+            catalog.apply(VersionEdit(added=[SegmentMeta(1, level, 1, 1, _unknown())]))

@@ -82,8 +82,8 @@ class ManifestFile(LogFile):
             edit = decode_edit(found.payload)
             if kept:
                 self._apply(edit)
-        except (ValueError, KeyError) as error:  # KeyError: an edit that removes a file twice
-            fault = str(error) if isinstance(error, ValueError) else "edit removes a file twice"
+        except ValueError as error:
+            fault = str(error)
             self.note(found.offset, fault)
         return Edited(found, edit, fault, kept)
 
