@@ -42,6 +42,8 @@ class Edit:
     found: StoredObject | None
     entries: dict[str, bytes | None] = field(default_factory=dict)
     ttls: dict[str, float] = field(default_factory=dict)
+    ends: dict[str, float] = field(default_factory=dict)
+    """When entries that keep their expiry end, in seconds since the epoch."""
     sets_expiry: bool = False
     expires: float | None = None
     clears: bool = False
@@ -77,17 +79,20 @@ class Edit:
         """Let entries that are set again keep the expiry that they have."""
         for name, at in ((self.found.expiries or {}) if self.found is not None else {}).items():
             if self.entries.get(name) is not None:
+                self.ends[name] = at
                 self.ttls[name] = max(at - time.time(), 1e-6)
 
     def batch(self) -> Batch:
-        batch = Batch()
+        """The commit. What has expired since it was read stays gone; the rest keeps its time."""
+        batch, now = Batch(), time.time()
         if self.clears:
             batch.clear_all(self.service, self.key)
         for name, before, after in [] if self.clears else self.changes():
             if after is None and before is not None:
                 batch.clear(self.service, self.key, name)
-            elif after is not None:
-                batch.set(self.service, self.key, name, after, ttl=self.ttls.get(name))
+            elif after is not None and self.ends.get(name, now + 1) > now:
+                ttl = self.ends[name] - now if name in self.ends else self.ttls.get(name)
+                batch.set(self.service, self.key, name, after, ttl=ttl)
         if self.sets_expiry:
             batch.expire(self.service, self.key, at=self.expires)
         return batch

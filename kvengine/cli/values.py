@@ -20,6 +20,9 @@ BINARY = ("base64", "hex", "text")
 SHOWN = 54
 """Characters of a name and its value that are shown unless all are asked for: 80 are a line."""
 
+LONGEST = 250_000_000_000.0
+"""Seconds: longer than any expiry may be away."""
+
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -93,7 +96,7 @@ def duration(given: str) -> float:
             break
         seconds += float(match[1]) * _UNITS[match[2] or "s"]
         at = match.end()
-    if at < len(given) or not given or seconds <= 0:
+    if at < len(given) or not given or not 0 < seconds <= LONGEST:
         raise Exit(USAGE, f"{given!r} is no duration: write 30s, 5m, 2h, 7d, or seconds")
     return seconds
 
@@ -101,7 +104,10 @@ def duration(given: str) -> float:
 def instant(given: str) -> float:
     """Seconds since the epoch of a number of them, or of an ISO 8601 time (UTC unless it says)."""
     try:
-        return float(given)
+        seconds = float(given)
+        if not 0 <= seconds <= LONGEST:
+            raise Exit(USAGE, f"{given!r} is no time between 1970 and 9999")
+        return seconds
     except ValueError:
         pass
     try:
@@ -110,7 +116,7 @@ def instant(given: str) -> float:
             found = datetime.fromisoformat(
                 given + ("Z" if "T" in given or " " in given else "T00Z")
             )
-        return found.timestamp()
+        return max(found.timestamp(), 0.0)
     except ValueError:
         raise Exit(
             USAGE, f"{given!r} is no time: write 2026-12-31T23:59:59Z, or seconds since the epoch"

@@ -101,7 +101,11 @@ class Server:
                     connection.close()
                     continue
                 self._tools[thread] = connection
-            thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads: this tool is turned away, others come
+                    del self._tools[thread]
+                    connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
         caller = Caller(self._living)

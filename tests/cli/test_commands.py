@@ -373,3 +373,44 @@ def test_watch_shows_each_change(place: Path, run: Run) -> None:
     assert told.code == 0
     assert '- "count" 3\n+ "count" 4\n' in told.out
     assert "gone" in told.out and '- "name" "Alice"\n' in told.out
+
+
+def test_a_patch_takes_names_as_they_are(place: Path, run: Run) -> None:
+    """Pointers know ~0 and ~1 alone; names beyond ASCII and backslashes became others."""
+    for name in ("é", "\\n", "\\", "a/b", "m~n"):
+        pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+        patch = json.dumps([{"op": "add", "path": pointer, "value": 2}])
+        assert run("kv", "patch", "Names", "k", "--patch", patch).code == 0
+    with kvengine.open(place, read_only=True) as db:
+        assert sorted(db.get_all("Names", "k")) == sorted(["é", "\\n", "\\", "a/b", "m~n"])
+
+
+@pytest.mark.parametrize(("value", "given"), [("1", True), ("true", 1), ("[0]", [False])])
+def test_a_test_of_a_patch_tells_true_from_one(
+    place: Path, run: Run, value: str, given: object
+) -> None:
+    """A guarded edit went through: Python finds them equal."""
+    run("kv", "set", "S", "k", "n", value)
+    patch = [{"op": "test", "path": "/n", "value": given}, {"op": "remove", "path": "/n"}]
+    assert run("kv", "patch", "S", "k", "--patch", json.dumps(patch)).code == USAGE
+    with kvengine.open(place, read_only=True) as db:
+        assert db.get("S", "k", "n") == value.encode()
+
+
+def test_an_entry_that_expires_at_the_question_stays_gone(place: Path) -> None:
+    """Its ttl counted from the answer: what had expired came back, the rest lived longer."""
+    from kvengine.cli.edits import Edit
+    from kvengine.store import StoredObject
+
+    now = time.time()
+    found = StoredObject("S", "k", 1, None, {"t": b"1", "u": b"1"}, True, {"t": now, "u": now + 9})
+    edit = Edit("S", "k", found, {"t": b"2", "u": b"2"})
+    edit.keep_ttls()
+    time.sleep(0.05)
+    (one,) = edit.batch().operations
+    assert one.state_key == "u" and one.ttl < 8_960_000  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("words", [["--in", "9" * 400], ["--at", "inf"], ["--at", "nan"]])
+def test_times_beyond_any_calendar_are_wrong_usage(place: Path, run: Run, words: list[str]) -> None:
+    assert run("kv", "expire", "Greeter", "alice", *words).code == USAGE
