@@ -28,6 +28,9 @@ _GRACE = 2.0
 
 _MOMENT = 0.5
 
+_MOST_QUESTION = 4 * 1024 * 1024
+"""Bytes of a request that is no write: decoding more stops the owner's other threads."""
+
 _IDLE = 3600.0
 """Seconds after which a tool that asks nothing loses its snapshots and walks: they keep files."""
 
@@ -131,6 +134,8 @@ class Server:
 
     def _answer(self, connection: socket.socket, caller: Caller, request: bytes) -> None:
         try:
+            if len(request) > _MOST_QUESTION and not wire.is_write(request):
+                raise ValueError(f"a question has at most {_MOST_QUESTION:,} bytes")
             verb, arguments = wire.decode(request)
             answer: object = (True, caller.answer(verb, arguments))
             data = wire.frame(answer)

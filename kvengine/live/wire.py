@@ -59,6 +59,11 @@ def frame(message: object) -> bytes:
     return LENGTH.pack(len(data)) + data
 
 
+def is_write(request: bytes) -> bool:
+    """Whether a request's verb is "write", without decoding it."""
+    return request[:7] == encode(("write", {}))[:7]
+
+
 def error_answer(error: BaseException) -> tuple[bool, str, list[Any]]:
     """An answer that `raised` turns into the same error where both sides know its class."""
     if isinstance(error, OSError):  # the class follows from the number

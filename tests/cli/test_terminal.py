@@ -57,7 +57,14 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def interrupt(self) -> None:
-        self._process.send_signal(signal.SIGINT)
+        """Like Ctrl-C; again if need be, for one that meets a finalizer is lost."""
+        for _ in range(20):
+            self._process.send_signal(signal.SIGINT)
+            end = time.monotonic() + 1
+            while self._process.poll() is None and time.monotonic() < end:
+                self._read(time.monotonic() + 0.05)
+            if self._process.poll() is not None:
+                return
 
     def end(self) -> int:
         """Read to the end; the exit code."""

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from kvengine.cli.edits import Edit, apply, edit_options
-from kvengine.cli.exits import DECLINED, USAGE, Exit
+from kvengine.cli.exits import DECLINED, FAILED, USAGE, Exit
 from kvengine.cli.output import safe
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.inspection.document import BadDocument, document, json_of, line, value_of
@@ -90,7 +90,12 @@ def _differs(form: dict[str, Any], after: bytes, before: bytes) -> bool:
 
 
 def _in_editor(text: str) -> str:
-    edited = click.edit(text, extension=".json", require_save=False)
+    try:
+        edited = click.edit(text, extension=".json", require_save=False)
+    except click.ClickException as error:
+        raise Exit(FAILED, f"{error.message}; nothing was written") from None
+    except UnicodeDecodeError:
+        raise Exit(USAGE, "the edited text is not UTF-8; nothing was written") from None
     if edited is None:
         raise Exit(DECLINED, "the editor returned nothing; nothing was written")
     return edited

@@ -11,6 +11,7 @@ from kvengine.cli.edits import show_difference
 from kvengine.cli.output import moment
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.cli.values import SHOWN, duration
+from kvengine.errors import DatabaseClosed
 from kvengine.inspection import escape
 from kvengine.inspection.document import document
 from kvengine.store import StoredObject
@@ -39,7 +40,10 @@ def command(
         while (count is None or count > 0) and (until is None or time.monotonic() < until):
             time.sleep(pause)
             access.refresh()
-            version = access.store.version(service, key)
+            try:
+                version = access.store.version(service, key)
+            except DatabaseClosed:
+                continue  # the owner has ended: its files, or the next owner, at the next look
             if version == (last.version if last is not None else 0):
                 continue
             found = access.store.load(service, key)
