@@ -44,6 +44,10 @@ Program = list[tuple[list[tuple[Any, ...]], str, str]]
 
 
 FIXED: dict[str, Program] = {
+    "what a session cleared is read again in it": [
+        ([("set", "a", 1, None), ("set", "b", 2, None)], "end", "nothing"),
+        ([("get", "a"), ("clear", "a"), ("get", "a"), ("get", "b")], "end", "nothing"),
+    ],
     "an absent object that has an expiry all the same": [
         ([("set", "a", 1, None), ("expire", 100.0), ("commit",), ("clear", "a")], "end", "nothing"),
         ([("clear_all",)], "end", "nothing"),
