@@ -11,6 +11,7 @@ import pytest
 
 import kvengine
 from kvengine import DatabaseClosed, ReadOnly
+from tests.durability.busy_owner import WRITER
 from tests.durability.verbs import READS, VERBS, WRITES, refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,21 +29,6 @@ def test_read_only_refuses_writes(tmp_path: Path) -> None:
         assert refused(reader, VERBS, DatabaseClosed) == []
         after = {one.name: one.stat().st_mtime_ns for one in (tmp_path / "db").iterdir()}
         assert after == before
-
-
-WRITER = """
-import sys, kvengine
-db = kvengine.open(sys.argv[1], durability="os", memtable_size=20_000, l0_compact=2)
-print("go", flush=True)
-n = 0
-while True:
-    n += 1
-    with db.batch() as batch:
-        batch.clear_range("s", "m", None)
-        for key in ("a", "k", "z"):
-            batch.set("s", key, "n", b"%d" % n)
-        batch.set("s", f"fill{n % 200}", "n", b"%d" % n * 60)
-"""
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from kvengine import CorruptionError, DatabaseClosed
 from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.store import StoredObject
+from tests.durability.busy_owner import WRITER
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -137,21 +138,6 @@ def test_damage_met_by_a_refresh_is_raised_and_changes_nothing() -> None:
             assert reader.get("s", "k", "n") in (b"1", b"new0")
 
 
-BUSY = """
-import sys, kvengine
-db = kvengine.open(sys.argv[1], durability="os", memtable_size=20_000, l0_compact=2)
-print("go", flush=True)
-n = 0
-while True:
-    n += 1
-    with db.batch() as batch:
-        batch.clear_range("s", "m", None)
-        for key in ("a", "k", "z"):
-            batch.set("s", key, "n", b"%d" % n)
-        batch.set("s", f"fill{n % 200}", "n", b"%d" % n * 60)
-"""
-
-
 @pytest.mark.slow
 def test_beside_a_busy_owner_each_refresh_shows_whole_batches_and_never_goes_back(
     tmp_path: Path,
@@ -159,7 +145,7 @@ def test_beside_a_busy_owner_each_refresh_shows_whole_batches_and_never_goes_bac
     """While the owner writes, flushes, compacts and is killed; files that were compacted away
     meanwhile stay readable."""
     owner = subprocess.Popen(
-        [sys.executable, "-c", BUSY, str(tmp_path / "db")],
+        [sys.executable, "-c", WRITER, str(tmp_path / "db")],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
