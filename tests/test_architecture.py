@@ -22,7 +22,17 @@ PACKAGE = ROOT / "kvengine"
 # where the public names are. A module imports from lower floors, and from its own folder.
 GROUND = {
     *("errors", "options", "clock", "names", "rows"),
-    *("tombstones", "retention", "arguments", "batch", "store", "interpreter", "kernel", "release"),
+    *(
+        "tombstones",
+        "retention",
+        "arguments",
+        "batch",
+        "store",
+        "interpreter",
+        "kernel",
+        "release",
+        "closing",
+    ),
 }
 FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("F0 ground", GROUND),

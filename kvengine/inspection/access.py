@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from kvengine.closing import Closing
 from kvengine.errors import DatabaseLocked
 from kvengine.live.client import LiveStore, OwnerSilent, connect
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the engine is imported where no owner answers
 _PAUSE = 0.05
 
 
-class Access:
+class Access(Closing):
     """An open way to a database. ``mode``: "live" (through the owner), "own", "files" (read-only).
 
     A context manager. ``store`` has every verb of a Store, and ``estimate``, ``segments`` and
@@ -100,14 +100,3 @@ class Access:
 
     def close(self) -> None:
         self.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

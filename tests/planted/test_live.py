@@ -93,7 +93,7 @@ BUGS: dict[str, tuple[str, Change]] = {
     ),
     "an edit in doubt does not say so": (
         SOCKET,
-        Change("live/client.py", 'read it again" if write else', 'read it again" if False else'),
+        Change("live/link.py", 'read it again" if write else', 'read it again" if False else'),
     ),
     "a reader keeps what it knew of the old segments": (
         REFRESH,
