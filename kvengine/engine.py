@@ -7,8 +7,6 @@ import threading
 import weakref
 from collections.abc import Mapping
 from datetime import timedelta
-from types import TracebackType
-from typing import Self
 
 from kvengine import shortcuts
 from kvengine.background.scheduler import Scheduler
@@ -21,6 +19,7 @@ from kvengine.batch import (
     expire_operation,
     object_name,
 )
+from kvengine.closing import Closing
 from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
@@ -50,7 +49,7 @@ shortcuts.install()
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-class Engine(ReadVerbs, ObjectVerbs):
+class Engine(ReadVerbs, ObjectVerbs, Closing):
     """The embedded Store: durable objects in one directory, owned by one process.
 
     Made by `kvengine.open`. Thread-safe. A context manager; `close` is
@@ -259,17 +258,6 @@ class Engine(ReadVerbs, ObjectVerbs):
             finally:
                 close(self._db, self._committer)
                 self._is_closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<kvengine.Engine {self._db.directory!r}>"

@@ -146,9 +146,14 @@ def apply(
         out.record({**result, "result": "dry run", "version": edit.version})
         return edit.version
     confirm(tool, "Apply?", yes=yes, asks=asks)
+    batch = edit.batch()
+    if not len(batch):
+        out.say("nothing to do: what was to be set has expired meanwhile")
+        out.record({**result, "result": "nothing to do", "version": edit.version})
+        return edit.version
     expect = None if force else {(edit.service, edit.key): edit.version}
     try:
-        stamp = access.store.write(edit.batch(), expect=expect)
+        stamp = access.store.write(batch, expect=expect)
     except VersionConflict:
         raise _conflict(tool, access, edit, result) from None
     out.say(f"applied, version {stamp}")

@@ -414,3 +414,28 @@ def test_an_entry_that_expires_at_the_question_stays_gone(place: Path) -> None:
 @pytest.mark.parametrize("words", [["--in", "9" * 400], ["--at", "inf"], ["--at", "nan"]])
 def test_times_beyond_any_calendar_are_wrong_usage(place: Path, run: Run, words: list[str]) -> None:
     assert run("kv", "expire", "Greeter", "alice", *words).code == USAGE
+
+
+def test_an_edit_of_which_nothing_is_left_is_not_told_as_applied(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that was to be set had expired by the time of the commit, which wrote nothing."""
+    from kvengine.cli import edits
+
+    with kvengine.open(place) as db:
+        db.set("S", "k", "t", b"1", ttl=1000)
+        version = db.version("S", "k")
+    wait = edits.confirm
+
+    def late(*arguments: object, **named: object) -> None:
+        wait(*arguments, **named)  # type: ignore[arg-type]
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 2000)
+
+    monkeypatch.setattr(edits, "confirm", late)
+    patch = '[{"op": "replace", "path": "/t", "value": 2}]'
+    told = run("kv", "patch", "S", "k", "--patch", patch, "--json")
+    assert json.loads(told.out)["result"] == "nothing to do"
+    monkeypatch.undo()
+    with kvengine.open(place, read_only=True) as db:
+        assert db.version("S", "k") == version
