@@ -159,16 +159,7 @@ def records(found: ManifestFile | CurrentFile, limit: int | None = None) -> Iter
             return
         found = found.named
     yield {"manifest": _header_dict(found)}
-    told = shown = 0
-    for one in found.edits():
-        if isinstance(one, Gap):
-            yield {"gap": {"offset": one.start, "length": one.stop - one.start, "torn": one.torn}}
-        elif limit is None or shown < limit:
-            shown += 1
-            yield {"edit": _edit_dict(one)}
-        new, told = found.damage[told:], len(found.damage)
-        yield from map(parts.damage_item, new)
-    yield from map(parts.damage_item, found.damage[told:])
+    yield from parts.log_items(found.edits(), found.damage, "edit", _edit_dict, limit)
     if found.catalog is not None:
         yield {"catalog": _catalog_dict(found.catalog)}
 

@@ -11,15 +11,18 @@ is ``{"service", "key"}``, ``{"end_of_service"}``, ``"start"`` or ``"end"``, and
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from kvengine.clock import SECOND
 from kvengine.errors import CorruptionError
 from kvengine.format.segment import Properties
 from kvengine.inspection import escape
+from kvengine.inspection.dump.logs import Gap
 from kvengine.names import END, TERMINATOR, decode_object, service_range
 from kvengine.rows import Row
+
+_T = TypeVar("_T")
 
 WIDTH = 80
 VALUE_BYTES = 200
@@ -36,6 +39,39 @@ Item = dict[str, Any]
 
 def damage_item(error: CorruptionError) -> Item:
     return {"damage": {"path": error.path, "offset": error.offset, "reason": error.reason}}
+
+
+class Met:
+    """The damage of a file as it comes to light: each is told once."""
+
+    def __init__(self, damage: list[CorruptionError]) -> None:
+        """``damage`` grows while the file is read."""
+        self._damage = damage
+        self._told = 0
+
+    def new(self) -> Iterator[Item]:
+        while self._told < len(self._damage):
+            self._told += 1
+            yield damage_item(self._damage[self._told - 1])
+
+
+def log_items(
+    walk: Iterable[_T | Gap],
+    damage: list[CorruptionError],
+    kind: str,
+    as_dict: Callable[[_T], dict[str, Any]],
+    limit: int | None,
+) -> Iterator[Item]:
+    """What a log file holds as items of ``kind``, up to ``limit``; gaps and damage where met."""
+    met, shown = Met(damage), 0
+    for one in walk:
+        if isinstance(one, Gap):
+            yield {"gap": {"offset": one.start, "length": one.stop - one.start, "torn": one.torn}}
+        elif limit is None or shown < limit:
+            shown += 1
+            yield {kind: as_dict(one)}
+        yield from met.new()
+    yield from met.new()
 
 
 def properties_lines(stated: Properties) -> Iterator[str]:

@@ -170,7 +170,7 @@ def records(found: SalvageReader, rows: int | None = None) -> Iterator[Item]:
     One ``segment``, then ``properties``, each ``range_tombstone``, each ``block`` followed
     by each ``row`` in it, and each ``damage`` where it was met.
     """
-    met = _Met(found)
+    met = parts.Met(found.damage)
     yield {"segment": _identity(found)}
     yield from met.new()
     if "properties" in found.known:
@@ -188,19 +188,6 @@ def records(found: SalvageReader, rows: int | None = None) -> Iterator[Item]:
             left = left if left is None else left - 1
             yield {"row": _row_dict(found, block, name, row)}
         yield from met.new()
-
-
-class _Met:
-    """The damage of a segment as it comes to light."""
-
-    def __init__(self, found: SalvageReader) -> None:
-        self._found = found
-        self._told = 0
-
-    def new(self) -> Iterator[Item]:
-        while self._told < len(self._found.damage):
-            self._told += 1
-            yield parts.damage_item(self._found.damage[self._told - 1])
 
 
 def _identity(found: SalvageReader) -> dict[str, Any]:

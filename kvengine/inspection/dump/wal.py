@@ -225,16 +225,7 @@ def records(found: WalFile, limit: int | None = None) -> Iterator[Item]:
     and at last one ``end``.
     """
     yield {"wal": _header_dict(found)}
-    told = shown = 0
-    for one in found.commits():
-        if isinstance(one, Gap):
-            yield {"gap": {"offset": one.start, "length": one.stop - one.start, "torn": one.torn}}
-        elif limit is None or shown < limit:
-            shown += 1
-            yield {"commit": _logged_dict(one)}
-        new, told = found.damage[told:], len(found.damage)
-        yield from map(parts.damage_item, new)
-    yield from map(parts.damage_item, found.damage[told:])
+    yield from parts.log_items(found.commits(), found.damage, "commit", _logged_dict, limit)
     yield {
         "end": {
             "offset": found.end,
