@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 import click
 
@@ -15,6 +16,7 @@ from kvengine.cli.tool import Tool, tool_command
 from kvengine.errors import VersionConflict
 from kvengine.inspection import escape
 from kvengine.inspection.access import Access
+from kvengine.names import Name
 
 CHECKED = 1000
 """Objects of a service whose versions one commit checks."""
@@ -82,15 +84,26 @@ def _clear_service(
         out.say("dry run: nothing was written")
         out.record({**result, "result": "dry run"})
         return
-    expect = {(service, one): store.version(service, one) for one in ([] if force else keys)}
+    versions = {} if force else {(service, one): store.version(service, one) for one in keys}
     confirm(tool, f"Clear service {escape.text(service)}?", yes=yes, asks=True)
     batch = Batch()
     if force:
         batch.clear_service(service)
-    for one in [] if force else keys:
-        batch.clear_all(service, one)
+    for name in versions:
+        batch.clear_all(*name)
+    _commit(tool, access, batch, versions, result)
+
+
+def _commit(
+    tool: Tool,
+    access: Access,
+    batch: Batch,
+    versions: dict[Name, int],
+    result: dict[str, Any],
+) -> None:
+    out = tool.out
     try:
-        stamp = store.write(batch, expect=expect)
+        stamp = access.store.write(batch, expect=versions)
     except VersionConflict as error:
         out.say(f"conflict: object {escape.text(error.key)} is at version {error.actual} by now")
         out.record({**result, "result": "conflict", "key": error.key, "version": error.actual})
