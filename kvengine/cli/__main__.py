@@ -18,7 +18,7 @@ def main() -> NoReturn:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     from kvengine.cli import exits
     from kvengine.cli.app import root
-    from kvengine.cli.output import safe
+    from kvengine.inspection.escape import safe
 
     try:
         if "_KVENGINE_COMPLETE" in os.environ:
@@ -53,8 +53,8 @@ def _told(error: Exception) -> int:
     """One sentence on standard error; the code."""
     from kvengine import errors
     from kvengine.cli import exits
-    from kvengine.cli.output import safe
     from kvengine.inspection.document import BadDocument
+    from kvengine.inspection.escape import safe
 
     kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], int]] = [
         (errors.VersionConflict, exits.CONFLICT),

@@ -13,6 +13,7 @@ import click
 
 from kvengine.clock import SECOND
 from kvengine.inspection.document import line
+from kvengine.inspection.escape import safe
 
 Advance = Callable[[int, int], None]
 """Told how much is done, and of how much."""
@@ -74,20 +75,6 @@ def aligned(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> Iterator[s
             for cell, width, name in zip(row, widths, columns, strict=True)
         )
         yield "  ".join(cells).rstrip()
-
-
-def safe(text: str) -> str:
-    """Text in which nothing acts on a terminal, or hides: such characters are escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        one
-        if one.isprintable() or one == "\n"
-        else one.encode("unicode_escape").decode()
-        if one.isascii() or ord(one) > 0xFF
-        else f"\\x{ord(one):02x}"
-        for one in text
-    )
 
 
 def moment(microseconds: int | None) -> str:

@@ -12,9 +12,9 @@ import click
 import msgspec
 
 from kvengine.cli.exits import USAGE, Exit
-from kvengine.cli.output import safe
 from kvengine.inspection import escape
 from kvengine.inspection.document import json_of
+from kvengine.inspection.escape import safe
 
 BINARY = ("base64", "hex", "text")
 SHOWN = 54

@@ -22,6 +22,13 @@ def text(name: str, limit: int | None = None) -> str:
     return '"' + "".join(map(_character, shown)) + '"' + cut
 
 
+def safe(given: str) -> str:
+    """Text of several lines in which nothing acts on a terminal or hides; not in quotes."""
+    if given.isprintable():
+        return given
+    return "".join(one if one == "\n" else _visible(one) for one in given)
+
+
 def value(data: bytes, limit: int = _SHOWN) -> str:
     """A value as text where it is UTF-8 without control characters, else in hexadecimal."""
     try:
@@ -68,8 +75,10 @@ def moment(microseconds: int | None) -> str:
 
 
 def _character(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
+    return "\\" + character if character in '"\\' else _visible(character)
+
+
+def _visible(character: str) -> str:
     if character.isprintable():
         return character
     code = ord(character)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from kvengine.cli.exits import NO, Exit
-from kvengine.cli.output import counted, moment, safe, size
+from kvengine.cli.output import counted, moment, size
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.clock import SECOND
+from kvengine.inspection.escape import safe
 
 
 @click.command()

@@ -8,8 +8,8 @@ import tempfile
 
 import click
 
-from kvengine.cli.output import safe
 from kvengine.cli.tool import Tool, tool_command
+from kvengine.inspection.escape import safe
 from kvengine.release import VERSION
 
 

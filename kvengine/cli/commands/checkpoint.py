@@ -6,8 +6,8 @@ import os
 
 import click
 
-from kvengine.cli.output import safe
 from kvengine.cli.tool import Tool, tool_command
+from kvengine.inspection.escape import safe
 
 
 @click.command()

@@ -7,8 +7,8 @@ from types import ModuleType
 import click
 
 from kvengine.cli.exits import NO, USAGE, Exit
-from kvengine.cli.output import safe
 from kvengine.cli.tool import Tool, tool_command
+from kvengine.inspection.escape import safe
 
 
 @click.command()

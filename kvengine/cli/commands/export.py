@@ -9,8 +9,9 @@ from typing import BinaryIO
 import click
 
 from kvengine.cli.exits import USAGE, Exit
-from kvengine.cli.output import counted, safe
+from kvengine.cli.output import counted
 from kvengine.cli.tool import Tool, tool_command
+from kvengine.inspection.escape import safe
 from kvengine.inspection.transfer.walk import Counts
 
 

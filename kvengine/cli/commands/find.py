@@ -8,9 +8,10 @@ import click
 import msgspec
 
 from kvengine.cli.exits import NO, USAGE, Exit
-from kvengine.cli.output import safe, size
+from kvengine.cli.output import size
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.inspection import escape
+from kvengine.inspection.escape import safe
 from kvengine.inspection.search.find import Hit, Searched
 
 

@@ -12,9 +12,9 @@ import msgspec
 
 from kvengine.cli.edits import Edit, apply, edit_options
 from kvengine.cli.exits import DECLINED, FAILED, USAGE, Exit
-from kvengine.cli.output import safe
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.inspection.document import BadDocument, document, json_of, line, value_of
+from kvengine.inspection.escape import safe
 from kvengine.store import StoredObject
 
 

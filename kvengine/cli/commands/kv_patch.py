@@ -10,9 +10,9 @@ import msgspec
 
 from kvengine.cli.edits import Edit, apply, edit_options
 from kvengine.cli.exits import USAGE, Exit
-from kvengine.cli.output import safe
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.cli.values import json_entries
+from kvengine.inspection.escape import safe
 from kvengine.inspection.search.value import same
 
 

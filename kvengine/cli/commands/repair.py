@@ -7,8 +7,9 @@ import os
 import click
 
 from kvengine.cli.exits import NO, Exit
-from kvengine.cli.output import counted, safe
+from kvengine.cli.output import counted
 from kvengine.cli.tool import Tool, tool_command
+from kvengine.inspection.escape import safe
 
 
 @click.command()

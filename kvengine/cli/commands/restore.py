@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from kvengine.cli.exits import DAMAGED, Exit
-from kvengine.cli.output import counted, moment, safe, size
+from kvengine.cli.output import counted, moment, size
 from kvengine.cli.tool import Tool, tool_command
+from kvengine.inspection.escape import safe
 
 
 @click.command()

@@ -7,8 +7,9 @@ import os
 import click
 
 from kvengine.cli.exits import NO, UNAVAILABLE, Exit
-from kvengine.cli.output import counted, safe, size
+from kvengine.cli.output import counted, size
 from kvengine.cli.tool import Tool, tool_command
+from kvengine.inspection.escape import safe
 
 
 @click.command()
