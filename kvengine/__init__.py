@@ -37,19 +37,19 @@ from kvengine.interpreter import refuse_untested
 from kvengine.release import VERSION
 
 if TYPE_CHECKING:
-    from kvengine.batch import Batch
     from kvengine.engine import Engine
+    from kvengine.objects.sessions.session import Session, session_of
+    from kvengine.objects.state.base import State
+    from kvengine.objects.state.field import field
     from kvengine.objects.store import Store
     from kvengine.objects.virtual_object import VirtualObject
     from kvengine.objects.workflow import Workflow
-    from kvengine.operations.evidence import Loss, RepairReport
-    from kvengine.operations.repair import repair
     from kvengine.options import Options
     from kvengine.serdes import Serde
-    from kvengine.sessions.session import Session, session_of
     from kvengine.snapshot import Snapshot
-    from kvengine.state.base import State
-    from kvengine.state.field import field
+    from kvengine.storage.batch import Batch
+    from kvengine.storage.repair.evidence import Loss, RepairReport
+    from kvengine.storage.repair.repair import repair
     from kvengine.store import Estimate, Job, LevelStats, SegmentStats, Stats, StoredObject
 
 __version__ = VERSION
@@ -57,27 +57,27 @@ __version__ = VERSION
 refuse_untested()
 
 _HOMES = {
-    "Batch": "kvengine.batch",
+    "Batch": "kvengine.storage.batch",
     "Engine": "kvengine.engine",
     "Estimate": "kvengine.store",
     "Job": "kvengine.store",
     "LevelStats": "kvengine.store",
     "SegmentStats": "kvengine.store",
-    "Loss": "kvengine.operations.evidence",
+    "Loss": "kvengine.storage.repair.evidence",
     "Options": "kvengine.options",
-    "RepairReport": "kvengine.operations.evidence",
+    "RepairReport": "kvengine.storage.repair.evidence",
     "Serde": "kvengine.serdes",
-    "Session": "kvengine.sessions.session",
+    "Session": "kvengine.objects.sessions.session",
     "Snapshot": "kvengine.snapshot",
-    "State": "kvengine.state.base",
+    "State": "kvengine.objects.state.base",
     "Stats": "kvengine.store",
     "Store": "kvengine.objects.store",
     "StoredObject": "kvengine.store",
     "VirtualObject": "kvengine.objects.virtual_object",
     "Workflow": "kvengine.objects.workflow",
-    "field": "kvengine.state.field",
-    "repair": "kvengine.operations.repair",
-    "session_of": "kvengine.sessions.session",
+    "field": "kvengine.objects.state.field",
+    "repair": "kvengine.storage.repair.repair",
+    "session_of": "kvengine.objects.sessions.session",
 }
 """Where the names live that are imported when first asked for: importing kvengine costs little."""
 

@@ -9,8 +9,19 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from kvengine import shortcuts
-from kvengine.background.scheduler import Scheduler
-from kvengine.batch import (
+from kvengine.closing import Closing
+from kvengine.errors import CorruptionError
+from kvengine.fs.base import FileSystem
+from kvengine.fs.disk import DiskFileSystem
+from kvengine.fs.paths import check_path
+from kvengine.objects.sessions.host import Host
+from kvengine.objects.verbs import ObjectVerbs
+from kvengine.options import Durability, Options
+from kvengine.serdes.registry import Serdes
+from kvengine.share import live_access
+from kvengine.snapshot import ReadVerbs, Snapshot
+from kvengine.storage import statistics
+from kvengine.storage.batch import (
     Batch,
     ClearAll,
     clear_operation,
@@ -19,29 +30,19 @@ from kvengine.batch import (
     expire_operation,
     object_name,
 )
-from kvengine.closing import Closing
-from kvengine.errors import CorruptionError
-from kvengine.fs.base import FileSystem
-from kvengine.fs.disk import DiskFileSystem
-from kvengine.fs.paths import check_path
-from kvengine.live import live_access
-from kvengine.names import END, Name, check_name, prefix_range, service_range
-from kvengine.objects.verbs import ObjectVerbs
-from kvengine.operations import install, statistics
-from kvengine.operations.close import close, forked
-from kvengine.operations.database import Commit
-from kvengine.operations.estimate import estimate, segments
-from kvengine.operations.hot_committer import HotCommitter
-from kvengine.operations.live_reader import LiveReader
-from kvengine.operations.maintain import Maintenance
-from kvengine.operations.moment import hold
-from kvengine.operations.recover import open_owned, open_read_only
-from kvengine.operations.refresh import refresh
-from kvengine.operations.verify import verify
-from kvengine.options import Durability, Options
-from kvengine.serdes.registry import Serdes
-from kvengine.sessions.host import Host
-from kvengine.snapshot import ReadVerbs, Snapshot
+from kvengine.storage.compaction import install
+from kvengine.storage.compaction.maintenance import Maintenance
+from kvengine.storage.compaction.schedule import Scheduler
+from kvengine.storage.database import Commit
+from kvengine.storage.estimate import estimate, segments
+from kvengine.storage.hot_committer import HotCommitter
+from kvengine.storage.lifecycle.close import close, forked
+from kvengine.storage.lifecycle.recover import open_owned, open_read_only
+from kvengine.storage.lifecycle.refresh import refresh
+from kvengine.storage.live_reader import LiveReader
+from kvengine.storage.moment import hold
+from kvengine.storage.names import END, Name, check_name, prefix_range, service_range
+from kvengine.storage.repair.verify import verify
 from kvengine.store import Estimate, SegmentStats, Stats
 
 shortcuts.install()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from kvengine.clock import Clock, SystemClock
+from kvengine.storage.clock import Clock, SystemClock
 
 Durability = Literal["sync", "os"]
 Background = Literal["process", "thread", "none"]

@@ -12,27 +12,27 @@ from collections.abc import Callable
 from typing import Any
 
 from kvengine import kernel
-from kvengine.clock import EngineClock
-from kvengine.files.wal import WalWriter
 from kvengine.fs.disk import DiskFile
-from kvengine.memory.memtable import Memtable, State
-from kvengine.memory.snapshots import Snapshots
+from kvengine.objects.sessions.context import ENTERING, SessionContext
+from kvengine.objects.sessions.host import Host
+from kvengine.objects.sessions.session import Over, Session, SessionVerbs
+from kvengine.objects.sessions.settings import USUAL
+from kvengine.objects.sessions.turns import Turns
+from kvengine.objects.sessions.working import Working
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.objects.virtual_object import VirtualObject
-from kvengine.operations.database import Counters, Database
-from kvengine.operations.hot_committer import HotCommitter
-from kvengine.rows import Resolved
 from kvengine.serdes import json, registry
 from kvengine.serdes.codec import Codec
 from kvengine.serdes.json import JSONSerde
 from kvengine.serdes.raw import BytesSerde
 from kvengine.serdes.registry import Serdes
-from kvengine.sessions.context import ENTERING, SessionContext
-from kvengine.sessions.host import Host
-from kvengine.sessions.session import Over, Session, SessionVerbs
-from kvengine.sessions.settings import USUAL
-from kvengine.sessions.turns import Turns
-from kvengine.sessions.working import Working
+from kvengine.storage.clock import EngineClock
+from kvengine.storage.database import Counters, Database
+from kvengine.storage.hot_committer import HotCommitter
+from kvengine.storage.memtable import Memtable, State
+from kvengine.storage.row import Resolved
+from kvengine.storage.snapshots import Snapshots
+from kvengine.storage.wal.file import WalWriter
 
 _CLASSES: tuple[type, ...] = (
     *(ObjectVerbs, VirtualObject, SessionContext, SessionVerbs, Session, Working, Over),

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from kvengine.operations.moment import Moment
-from kvengine.operations.reader import MomentReader, Reader
+from kvengine.storage.moment import Moment
+from kvengine.storage.reader import MomentReader, Reader
 from kvengine.store import StoredObject
 
 

@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from kvengine.batch import Batch
-from kvengine.names import Name
 from kvengine.options import Durability
+from kvengine.storage.batch import Batch
+from kvengine.storage.names import Name
 
 
 class StoredObject(msgspec.Struct, frozen=True, gc=False):

@@ -14,9 +14,9 @@ from typing import Any, Generic, TypeVar
 from kvengine.aio.session import Session
 from kvengine.aio.turns import wait
 from kvengine.aio.waiting import Waits, settled
-from kvengine.sessions.context import ENTERING, Block
-from kvengine.sessions.load import load
-from kvengine.sessions.working import Working
+from kvengine.objects.sessions.context import ENTERING, Block
+from kvengine.objects.sessions.load import load
+from kvengine.objects.sessions.working import Working
 from kvengine.store import Snapshot
 
 T = TypeVar("T")

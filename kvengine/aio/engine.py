@@ -13,13 +13,13 @@ from typing import Any, Self, TypeVar
 import kvengine.engine
 from kvengine.aio.objects import VirtualObject, Workflow
 from kvengine.aio.waiting import Waits
-from kvengine.batch import Batch
 from kvengine.errors import CorruptionError
-from kvengine.names import Name
 from kvengine.objects.workflow import DAY
 from kvengine.options import Durability
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.snapshot import Snapshot
+from kvengine.storage.batch import Batch
+from kvengine.storage.names import Name
 from kvengine.store import Estimate, SegmentStats, Stats, StoredObject
 
 T = TypeVar("T")

@@ -9,13 +9,13 @@ from typing import Any, TypeVar, overload
 from kvengine.aio.context import SessionContext
 from kvengine.aio.session import Session
 from kvengine.aio.waiting import Waits
-from kvengine.names import check_name
+from kvengine.objects.sessions.settings import Preload, check
+from kvengine.objects.state.base import State
 from kvengine.objects.virtual_object import VirtualObject as Handle
 from kvengine.objects.workflow import Workflow as WorkflowHandle
 from kvengine.options import Durability
 from kvengine.serdes.registry import SerdeChoice
-from kvengine.sessions.settings import Preload, check
-from kvengine.state.base import State
+from kvengine.storage.names import check_name
 
 T = TypeVar("T")
 D = TypeVar("D")

@@ -7,13 +7,13 @@ from typing import Any, TypeVar, overload
 
 from kvengine.aio.waiting import Waits, settled
 from kvengine.errors import SessionError
-from kvengine.names import check_name
+from kvengine.objects.sessions.session import SessionVerbs
+from kvengine.objects.sessions.settings import check_walk
+from kvengine.objects.sessions.working import Working
+from kvengine.objects.state.base import State
 from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
-from kvengine.sessions.session import SessionVerbs
-from kvengine.sessions.settings import check_walk
-from kvengine.sessions.working import Working
-from kvengine.state.base import State
+from kvengine.storage.names import check_name
 
 T = TypeVar("T")
 D = TypeVar("D")

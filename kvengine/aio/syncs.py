@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from kvengine.errors import WriteFailed
-from kvengine.operations.database import Commit
+from kvengine.storage.database import Commit
 
 Waiter = tuple[Commit, "asyncio.Future[int]"]
 

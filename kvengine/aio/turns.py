@@ -6,8 +6,8 @@ import asyncio
 import math
 from contextlib import suppress
 
-from kvengine.names import Name
-from kvengine.sessions.turns import LOOK_AGAIN, Turn, Turns, timed_out
+from kvengine.objects.sessions.turns import LOOK_AGAIN, Turn, Turns, timed_out
+from kvengine.storage.names import Name
 
 
 async def wait(turns: Turns, name: Name, turn: Turn, seconds: float | None) -> None:

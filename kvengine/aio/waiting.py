@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from kvengine.aio.syncs import Syncs
-from kvengine.batch import Batch
 from kvengine.engine import Engine
 from kvengine.errors import KVEngineError
-from kvengine.names import Name
 from kvengine.options import Durability
+from kvengine.storage.batch import Batch
+from kvengine.storage.names import Name
 from kvengine.store import Reads
 
 T = TypeVar("T")

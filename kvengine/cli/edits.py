@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvengine.batch import Batch
 from kvengine.cli.exits import CONFLICT, DECLINED, USAGE, Exit
 from kvengine.cli.output import expiry
 from kvengine.cli.values import shown
 from kvengine.errors import VersionConflict
 from kvengine.inspection import escape
 from kvengine.inspection.document import document, form
+from kvengine.storage.batch import Batch
 from kvengine.store import StoredObject
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from kvengine.clock import SECOND
 from kvengine.inspection.document import line
 from kvengine.inspection.escape import safe
+from kvengine.storage.clock import SECOND
 
 Advance = Callable[[int, int], None]
 """Told how much is done, and of how much."""

@@ -1,6 +1,6 @@
 """Access: how a tool gets at a database, whoever owns it.
 
-1. An owner that serves its socket: everything goes through it (kvengine/live), reads and edits.
+1. An owner that serves its socket: everything goes through it (kvengine/share), reads and edits.
 2. No owner: to read, the files are opened beside whoever may come; to write, the directory is
    opened and owned for as long as the access lasts.
 3. An owner without a socket: reads as in 2; edits are refused, for nobody edits behind its back.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kvengine.closing import Closing
 from kvengine.errors import DatabaseLocked
-from kvengine.live.client import LiveStore, OwnerSilent, connect
+from kvengine.share.client import LiveStore, OwnerSilent, connect
 
 if TYPE_CHECKING:  # the engine is imported where no owner answers
     from kvengine.engine import Engine

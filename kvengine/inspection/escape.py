@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from kvengine.names import TERMINATOR, decode_object
+from kvengine.storage.names import TERMINATOR, decode_object
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN = 80

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from kvengine.batch import object_name
-from kvengine.names import are_plain
+from kvengine.objects.sessions.host import Host
+from kvengine.objects.sessions.settings import check_retention
 from kvengine.objects.virtual_object import VirtualObject
 from kvengine.objects.workflow import DAY, Workflow
 from kvengine.serdes.codec import Codec
 from kvengine.serdes.registry import SerdeChoice, find
-from kvengine.sessions.host import Host
-from kvengine.sessions.settings import check_retention
+from kvengine.storage.batch import object_name
+from kvengine.storage.names import are_plain
 
 
 class ObjectVerbs:

@@ -7,16 +7,16 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from kvengine.names import check_name
+from kvengine.objects.sessions.context import SessionContext
+from kvengine.objects.sessions.host import Host
+from kvengine.objects.sessions.mapping import StateMapping
+from kvengine.objects.sessions.session import Session
+from kvengine.objects.sessions.settings import Preload, check
+from kvengine.objects.state.base import State
 from kvengine.options import Durability
 from kvengine.serdes.codec import Codec, absent
 from kvengine.serdes.registry import SerdeChoice
-from kvengine.sessions.context import SessionContext
-from kvengine.sessions.host import Host
-from kvengine.sessions.mapping import StateMapping
-from kvengine.sessions.session import Session
-from kvengine.sessions.settings import Preload, check
-from kvengine.state.base import State
+from kvengine.storage.names import check_name
 
 T = TypeVar("T")
 D = TypeVar("D")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from kvengine.batch import Batch
 from kvengine.errors import VersionConflict
 from kvengine.objects.virtual_object import VirtualObject
+from kvengine.storage.batch import Batch
 
 DAY = timedelta(days=1)
 

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from kvengine.errors import SerdeError
-from kvengine.names import Name
 from kvengine.serdes.base import Serde
 from kvengine.serdes.registry import SerdeChoice, find
+from kvengine.storage.names import Name
 
 
 class Codec(msgspec.Struct, frozen=True, eq=False, gc=False):

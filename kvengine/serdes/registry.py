@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Literal
 
-from kvengine.names import check_name
 from kvengine.serdes.base import Serde
 from kvengine.serdes.json import JSONSerde
 from kvengine.serdes.msgpack import MsgpackSerde
 from kvengine.serdes.pydantic import PydanticSerde
 from kvengine.serdes.raw import BytesSerde
+from kvengine.storage.names import check_name
 
 SerdeName = Literal["json", "msgpack", "bytes", "pydantic"]
 SerdeChoice = SerdeName | Serde

@@ -12,9 +12,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kvengine.batch import Batch
 from kvengine.errors import VersionConflict
-from kvengine.names import Name
+from kvengine.storage.batch import Batch
+from kvengine.storage.names import Name
 from kvengine.ui import audit
 from kvengine.ui.edits import ClearService
 from kvengine.ui.limits import read_body, read_json

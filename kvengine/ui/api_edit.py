@@ -7,8 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kvengine.batch import Batch
 from kvengine.errors import VersionConflict
+from kvengine.storage.batch import Batch
 from kvengine.ui import audit
 from kvengine.ui.edits import Edit
 from kvengine.ui.limits import read_body, read_json

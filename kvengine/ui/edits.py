@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from kvengine.batch import Batch
 from kvengine.inspection.document import expiry_of, value_of
+from kvengine.storage.batch import Batch
 from kvengine.store import Reads
 from kvengine.ui import audit
 from kvengine.ui.refusal import Refused

@@ -17,7 +17,7 @@ from typing import TypeVar
 from kvengine.engine import Engine
 from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.inspection.access import Access
-from kvengine.live.client import LiveStore
+from kvengine.share.client import LiveStore
 from kvengine.ui.refusal import Refused
 
 _T = TypeVar("_T")

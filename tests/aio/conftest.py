@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
 
 
 @pytest.fixture

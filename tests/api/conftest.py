@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
 
 START = 1_700_000_000.0
 

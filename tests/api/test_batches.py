@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
 
 Settle = Callable[[kvengine.Engine], kvengine.Engine]
 

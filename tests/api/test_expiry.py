@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
+from kvengine.storage.clock import ManualClock
 
 Settle = Callable[[kvengine.Engine], kvengine.Engine]
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
-from kvengine.format.record import records
-from kvengine.format.wal import HEADER_SIZE, decode_commit
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
+from kvengine.storage.record import records
+from kvengine.storage.wal.format import HEADER_SIZE, decode_commit
 
 Open = Callable[..., kvengine.Engine]
 

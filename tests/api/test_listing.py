@@ -58,7 +58,7 @@ def test_object_keys_by_every_bound(db: kvengine.Engine, settle: Settle, reverse
 
 
 def test_services_are_those_with_a_live_object(
-    db: kvengine.Engine, settle: Settle, clock: kvengine.clock.ManualClock
+    db: kvengine.Engine, settle: Settle, clock: kvengine.storage.clock.ManualClock
 ) -> None:
     """In order; one whose last object was cleared or has expired is not among them."""
     fill(db)

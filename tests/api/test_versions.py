@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
-from kvengine.files.segment_reader import SegmentReader
-from kvengine.format.block import ChunkEntries
-from kvengine.rows import Chunk
+from kvengine.storage.clock import ManualClock
+from kvengine.storage.row import Chunk
+from kvengine.storage.segment.block import ChunkEntries
+from kvengine.storage.segment.reader import SegmentReader
 
 ENTRIES = 5000
 NAMES = [f"n{i:05}" for i in range(ENTRIES)]

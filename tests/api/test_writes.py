@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
+from kvengine.storage.clock import ManualClock
 
 Settle = Callable[[kvengine.Engine], kvengine.Engine]
 

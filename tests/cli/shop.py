@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import kvengine
-from kvengine.clock import ManualClock
+from kvengine.storage.clock import ManualClock
 
 BEGIN = 1_767_600_000.0
 """2026-01-05 08:00 UTC."""

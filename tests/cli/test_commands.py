@@ -242,7 +242,7 @@ def test_a_conflict_is_shown_with_what_happened_and_nothing_is_written(
     place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else commits between the read and the commit of an edit."""
-    from kvengine.live.client import LiveStore
+    from kvengine.share.client import LiveStore
 
     with kvengine.open(place, background="thread") as db:
         write = LiveStore.write

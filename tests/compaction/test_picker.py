@@ -6,9 +6,7 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
-from kvengine.format.manifest import SegmentMeta
-from kvengine.format.segment import Properties
-from kvengine.operations.compaction.picker import (
+from kvengine.storage.compaction.picker import (
     Limits,
     Pick,
     older_than,
@@ -16,6 +14,8 @@ from kvengine.operations.compaction.picker import (
     pick,
     pick_all,
 )
+from kvengine.storage.manifest.format import SegmentMeta
+from kvengine.storage.segment.format import Properties
 
 SECOND = 1_000_000
 LIMITS = Limits(l0_compact=4, level_base=4_000, level_ratio=4, tombstone_age=60 * SECOND)

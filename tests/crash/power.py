@@ -13,8 +13,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
 from tests.model.program import Mood, operation, operations
 from tests.model.reference import Operation, Reference
 from tests.model.world import call

@@ -10,7 +10,6 @@ from random import Random
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.demo.aggregate import CARRIER, FLIGHT, READER, Flight, plan, values
 from kvengine.demo.columns import FlightEvent
 from kvengine.demo.events import read_events
@@ -18,6 +17,7 @@ from kvengine.demo.record import Record, stored_values
 from kvengine.demo.run import Demo, survey
 from kvengine.demo.worker import STAMP, WorkerSettings, deliver, handle, position, run
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
 from tests.demo.rows import ARRIVED, CANCELLED, HEADER, row, write
 
 DIVERTED = dict.fromkeys(["arr_time", "arr_delay", "air_time"], "")

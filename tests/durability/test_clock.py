@@ -13,7 +13,7 @@ from types import FrameType
 
 import pytest
 
-from kvengine.clock import SECOND, EngineClock, ManualClock
+from kvengine.storage.clock import SECOND, EngineClock, ManualClock
 from tests.durability.tripwire import Tripwire
 
 

@@ -24,7 +24,7 @@ import kvengine
 from kvengine import CorruptionError
 from kvengine.fs.faulty import FaultyFileSystem
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.operations.commit import Committer
+from kvengine.storage.commit import Committer
 from tests.durability.tripwire import Tripwire
 
 ROOT = Path(__file__).resolve().parents[2]

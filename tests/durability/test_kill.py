@@ -17,7 +17,7 @@ from random import Random
 import pytest
 
 import kvengine
-from kvengine.files import filenames
+from kvengine.storage import filenames
 from tests.durability.kill_worker import SERVICE, Model, last_commit
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,8 @@ import pytest
 
 import kvengine
 from kvengine import CorruptionError, DatabaseClosed
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
 from kvengine.store import StoredObject
 from tests.durability.busy_owner import WRITER
 

@@ -7,8 +7,8 @@ import random
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
 
 State = dict[tuple[str, str], dict[str, bytes]]
 

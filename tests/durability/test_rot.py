@@ -10,8 +10,8 @@ import pytest
 
 import kvengine
 from kvengine import CorruptionError, NotADatabase, UnsupportedFormat
-from kvengine.files import filenames
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage import filenames
 
 State = dict[str, dict[str, bytes]]
 Damage = Callable[[MemoryFileSystem], None]

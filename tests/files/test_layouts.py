@@ -13,14 +13,18 @@ from types import ModuleType
 import pytest
 
 import kvengine
-from kvengine.files import segment_writer
-from kvengine.files.segment_writer import SegmentWriter
-from kvengine.format import block, checksum, manifest, record, segment, wal
-from kvengine.format.manifest import SegmentMeta, Shape, VersionEdit
-from kvengine.format.segment import Properties
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.names import encode_object
-from kvengine.rows import Row
+from kvengine.storage import checksum, record
+from kvengine.storage.manifest import format as manifest
+from kvengine.storage.manifest.format import SegmentMeta, Shape, VersionEdit
+from kvengine.storage.names import encode_object
+from kvengine.storage.row import Row
+from kvengine.storage.segment import block
+from kvengine.storage.segment import format as segment
+from kvengine.storage.segment import writer as segment_writer
+from kvengine.storage.segment.format import Properties
+from kvengine.storage.segment.writer import SegmentWriter
+from kvengine.storage.wal import format as wal
 
 ROW = re.compile(r"^\s*\| (\d+)\s*\| (\w+)\s*\| ([\w()]+)\s*\|", re.MULTILINE)
 
@@ -225,8 +229,8 @@ def test_segment_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     fs = MemoryFileSystem()
     file = fs.create("/old")
     file.write(unhex(SEGMENT))
-    from kvengine.files.segment_reader import SegmentReader
-    from kvengine.operations.verify import verify_segment
+    from kvengine.storage.repair.verify import verify_segment
+    from kvengine.storage.segment.reader import SegmentReader
 
     reader = SegmentReader(fs, "/old")
     assert list(verify_segment(reader)) == []
@@ -247,4 +251,4 @@ def test_a_row_is_seven_fields() -> None:
         "ttls",
         "chunks",
     )
-    assert kvengine.format.block.encode_row(Row(1, {"n": b"x"}))[:2] == b"\x97\x01"
+    assert kvengine.storage.segment.block.encode_row(Row(1, {"n": b"x"}))[:2] == b"\x97\x01"

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.operations.rotate import rotate
+from kvengine.storage.clock import ManualClock
+from kvengine.storage.lifecycle.rotate import rotate
 
 PLAIN = {"flush", "compact", "verify", "close"}
 SCRIPT = Path(__file__).with_name("order_of_calls.txt")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs.base import FileSystem
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.backup.backup import BackedUp, backup
 from kvengine.inspection.backup.restore import restore
+from kvengine.storage.clock import ManualClock
 from kvengine.store import StoredObject
 
 PLACE = "/backups"

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import hypothesis.strategies as st
 
 import kvengine
-from kvengine.clock import SECOND, ManualClock
 from kvengine.fs.base import FileSystem
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import SECOND, ManualClock
 from kvengine.store import Reads
 
 ODD_NAMES = (

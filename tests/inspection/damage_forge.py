@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 
 from msgspec import structs
 
-from kvengine.files import filenames, manifest, wal
-from kvengine.files.manifest import Catalog, ManifestWriter
-from kvengine.files.segment_reader import SegmentReader
-from kvengine.format import block, filter, record, segment
-from kvengine.format import wal as wal_format
-from kvengine.format.checksum import place_seed, salt, seal, unseal
-from kvengine.format.manifest import SegmentMeta
-from kvengine.format.segment import Footer, Handle, Index, Properties
-from kvengine.format.wal import Commit, Header
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.audit.findings import Audit
-from kvengine.rows import Row
-from kvengine.tombstones import Tombstones
+from kvengine.storage import filenames, record
+from kvengine.storage.checksum import place_seed, salt, seal, unseal
+from kvengine.storage.manifest import file as manifest
+from kvengine.storage.manifest.file import Catalog, ManifestWriter
+from kvengine.storage.manifest.format import SegmentMeta
+from kvengine.storage.range_tombstones import Tombstones
+from kvengine.storage.row import Row
+from kvengine.storage.segment import block, filter
+from kvengine.storage.segment import format as segment
+from kvengine.storage.segment.format import Footer, Handle, Index, Properties
+from kvengine.storage.segment.reader import SegmentReader
+from kvengine.storage.wal import file as wal
+from kvengine.storage.wal import format as wal_format
+from kvengine.storage.wal.format import Commit, Header
 from tests.inspection.damage_subjects import Subject
 
 

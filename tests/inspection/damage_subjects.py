@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import kvengine
-from kvengine.clock import ManualClock
-from kvengine.files import filenames
-from kvengine.files.segment_reader import SegmentReader
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.operations.rotate import rotate
+from kvengine.storage import filenames
+from kvengine.storage.clock import ManualClock
+from kvengine.storage.lifecycle.rotate import rotate
+from kvengine.storage.segment.reader import SegmentReader
 
 NOW = 1_700_000_000.0
 WAL_HEADER = 64

@@ -10,7 +10,6 @@ import pytest
 
 import kvengine
 from kvengine.errors import KVEngineError, ReadOnly
-from kvengine.files import filenames, manifest
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.access import Access
@@ -18,6 +17,8 @@ from kvengine.inspection.backup.backup import BackupRunning, Progress, backup
 from kvengine.inspection.backup.files import NoBackup, generations
 from kvengine.inspection.backup.restore import Restored, restore
 from kvengine.inspection.backup.verify import verify_backup
+from kvengine.storage import filenames
+from kvengine.storage.manifest import file as manifest
 from tests.inspection.backups import (
     PLACE,
     make,

@@ -16,12 +16,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kvengine.format import block, record, segment
-from kvengine.format.checksum import place_seed, salt, seal
-from kvengine.format.manifest import encode_header as manifest_header
-from kvengine.format.segment import Footer, Handle, Index
-from kvengine.format.wal import Commit, Header, encode_commit
-from kvengine.format.wal import encode_header as wal_header
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.faulty import FaultyFileSystem
 from kvengine.fs.memory import MemoryFileSystem
@@ -29,7 +23,15 @@ from kvengine.inspection.audit.verify import audit
 from kvengine.inspection.dump import manifest, wal
 from kvengine.inspection.dump import segment as segments
 from kvengine.inspection.dump.logs import MAX_FOUND, LogFile
-from kvengine.rows import Chunk, Row
+from kvengine.storage import record
+from kvengine.storage.checksum import place_seed, salt, seal
+from kvengine.storage.manifest.format import encode_header as manifest_header
+from kvengine.storage.row import Chunk, Row
+from kvengine.storage.segment import block
+from kvengine.storage.segment import format as segment
+from kvengine.storage.segment.format import Footer, Handle, Index
+from kvengine.storage.wal.format import Commit, Header, encode_commit
+from kvengine.storage.wal.format import encode_header as wal_header
 from tests.inspection.damage_forge import forge_segment, large, put
 from tests.inspection.damage_subjects import Subject, rich
 
@@ -85,7 +87,7 @@ def test_a_length_beyond_the_file_is_not_believed() -> None:
 
 
 def manifest_header_bytes() -> bytes:
-    from kvengine.format.manifest import Header as ManifestHeader
+    from kvengine.storage.manifest.format import Header as ManifestHeader
 
     return manifest_header(ManifestHeader(ID, 7))
 

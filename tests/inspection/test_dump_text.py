@@ -10,10 +10,10 @@ from types import ModuleType
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.dump import manifest, parts, segment, wal
 from kvengine.inspection.dump.parts import WIDTH
+from kvengine.storage.clock import ManualClock
 
 GOLDEN = Path(__file__).parent / "dump_golden"
 DUMPS = {"wal": wal, "segment": segment, "manifest": manifest}

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.errors import KVEngineError
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.access import Access
 from kvengine.inspection.transfer.copy import copy
 from kvengine.inspection.transfer.writer import ObjectExists, Written
+from kvengine.storage.clock import ManualClock
 from tests.inspection.content import Content, contents, fill, found, numbered, open_small, seconds
 
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=50)

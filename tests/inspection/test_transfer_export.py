@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.inspection.document import BadDocument, document
 from kvengine.inspection.transfer.export import Resumption, export, resume
 from kvengine.inspection.transfer.import_ import import_lines
 from kvengine.inspection.transfer.walk import Counts, microseconds
+from kvengine.storage.clock import ManualClock
 from tests.inspection.content import Content, contents, fill, found, numbered, open_small, seconds
 
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck))

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.errors import VersionConflict, WriteFailed
 from kvengine.fs.faulty import FaultyFileSystem
 from kvengine.fs.memory import MemoryFileSystem
@@ -22,6 +21,7 @@ from kvengine.inspection.document import BadDocument
 from kvengine.inspection.transfer.export import export
 from kvengine.inspection.transfer.import_ import BadLine, Incomplete, import_lines
 from kvengine.inspection.transfer.writer import ObjectExists, Written
+from kvengine.storage.clock import ManualClock
 from tests.inspection.content import Content, contents, fill, found, numbered, open_small, seconds
 
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=50)

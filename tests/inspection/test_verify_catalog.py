@@ -10,14 +10,13 @@ import pytest
 from crc32c import crc32c
 
 from kvengine.errors import CorruptionError
-from kvengine.files import filenames
-from kvengine.files.manifest import Catalog
-from kvengine.format import record
-from kvengine.format.checksum import salt
-from kvengine.format.manifest import VersionEdit, encode_current, encode_edit
 from kvengine.inspection.audit.verify import Audit, audit
 from kvengine.inspection.dump import manifest as manifest_dump
 from kvengine.inspection.dump.logs import MAX_FOUND
+from kvengine.storage import filenames, record
+from kvengine.storage.checksum import salt
+from kvengine.storage.manifest.file import Catalog
+from kvengine.storage.manifest.format import VersionEdit, encode_current, encode_edit
 from tests.inspection.damage_forge import (
     forge_manifest,
     large,

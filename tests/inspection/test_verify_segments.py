@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from kvengine.files import filenames
-from kvengine.files.manifest import Catalog
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.audit.verify import audit
-from kvengine.rows import Chunk
+from kvengine.storage import filenames
+from kvengine.storage.manifest.file import Catalog
+from kvengine.storage.row import Chunk
 from tests.inspection.damage_forge import (
     Forgery,
     Rows,

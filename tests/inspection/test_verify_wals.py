@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from kvengine.format.wal import Commit, Header
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.audit.verify import audit
 from kvengine.inspection.dump.logs import Gap
 from kvengine.inspection.dump.wal import WalFile, describe
-from kvengine.rows import Row
+from kvengine.storage.row import Row
+from kvengine.storage.wal.format import Commit, Header
 from tests.inspection.damage_forge import (
     Forgery,
     forge_manifest,

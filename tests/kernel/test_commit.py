@@ -9,8 +9,8 @@ import pytest
 
 import kvengine
 from kvengine import kernel
-from kvengine.memory.memtable import State
-from kvengine.operations.hot_committer import HotCommitter
+from kvengine.storage.hot_committer import HotCommitter
+from kvengine.storage.memtable import State
 
 pytestmark = pytest.mark.skipif(not kernel.COMPILED, reason="the kernel is not built, or is off")
 

@@ -9,7 +9,8 @@ import pytest
 from crc32c import crc32c
 
 from kvengine import kernel
-from kvengine.format import record, wal
+from kvengine.storage import record
+from kvengine.storage.wal import format as wal
 
 pytestmark = pytest.mark.skipif(not kernel.COMPILED, reason="the kernel is not built, or is off")
 

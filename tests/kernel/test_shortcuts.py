@@ -20,11 +20,11 @@ import pytest
 
 import kvengine
 from kvengine import kernel, shortcuts
+from kvengine.objects.sessions.context import SessionContext
+from kvengine.objects.sessions.session import Over, Session
+from kvengine.objects.sessions.settings import USUAL
+from kvengine.objects.sessions.working import Working
 from kvengine.objects.virtual_object import VirtualObject
-from kvengine.sessions.context import SessionContext
-from kvengine.sessions.session import Over, Session
-from kvengine.sessions.settings import USUAL
-from kvengine.sessions.working import Working
 
 pytestmark = pytest.mark.skipif(not kernel.COMPILED, reason="the kernel is not built, or is off")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import kvengine
-from kvengine.live.client import LiveStore, connect
+from kvengine.share.client import LiveStore, connect
 
 
 @pytest.fixture

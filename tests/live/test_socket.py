@@ -19,8 +19,8 @@ import pytest
 import kvengine
 from kvengine import DatabaseClosed, DatabaseLocked, KVEngineError
 from kvengine.inspection.access import Access
-from kvengine.live import client, server, wire
-from kvengine.live.client import LiveStore, OwnerSilent, connect
+from kvengine.share import client, server, wire
+from kvengine.share.client import LiveStore, OwnerSilent, connect
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,7 @@ import pytest
 
 import kvengine
 from kvengine import Batch, VersionConflict
-from kvengine.live.client import LiveStore
+from kvengine.share.client import LiveStore
 
 NAMES = ["", "\0", "a", "a\0b", "a/b", "\u202e\x1b[31m", "é", "\U0001f600", "k" * 3000]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from kvengine.files.segment_reader import LiveSegment
-from kvengine.operations.compaction import run as compaction
-from kvengine.rows import Row
+from kvengine.storage.compaction import run as compaction
+from kvengine.storage.row import Row
+from kvengine.storage.segment.reader import LiveSegment
 
 REQUIRED = (
     "expiry extended over a flushed row, compacted after the old expiry",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvengine.clock import SECOND, ManualClock
+from kvengine.storage.clock import SECOND, ManualClock
 from tests.model.events import EVENTS
 
 MAX_STEP = 60

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine.clock import EngineClock, ManualClock
 from kvengine.fs import MemoryFileSystem
+from kvengine.storage.clock import EngineClock, ManualClock
 
 
 @pytest.fixture

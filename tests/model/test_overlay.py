@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from kvengine import tombstones
-from kvengine.names import END, encode_object
-from kvengine.retention import retain, segment_may_go
-from kvengine.rows import Layer, Resolved, Row, overlay, overlay_rows, resolve
+from kvengine.storage import range_tombstones as tombstones
+from kvengine.storage.names import END, encode_object
+from kvengine.storage.retention import retain, segment_may_go
+from kvengine.storage.row import Layer, Resolved, Row, overlay, overlay_rows, resolve
 
 OBJECTS = [encode_object(service, key) for service in ("", "a", "a\0b") for key in ("", "k", "k1")]
 BOUNDS = sorted([*OBJECTS, b"", END, *(name + b"\0" for name in OBJECTS)])

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine.clock import SECOND, ManualClock
 from kvengine.fs import MemoryFileSystem
-from kvengine.operations.compaction import picker
+from kvengine.storage.clock import SECOND, ManualClock
+from kvengine.storage.compaction import picker
 from tests.model.world import PATH
 
 OPTIONS: dict[str, Any] = {"background": "none", "durability": "os", "expiry_grace": 0}

@@ -7,8 +7,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvengine import names, tombstones
-from kvengine.tombstones import Tombstones
+from kvengine.storage import names
+from kvengine.storage import range_tombstones as tombstones
+from kvengine.storage.range_tombstones import Tombstones
 
 POINTS = [bytes([value]) for value in range(12)]
 Range = tuple[int, int]

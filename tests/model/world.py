@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import kvengine
-from kvengine.clock import SECOND, ManualClock
-from kvengine.files.segment_reader import LiveSegment
 from kvengine.fs import MemoryFileSystem
+from kvengine.storage.clock import SECOND, ManualClock
+from kvengine.storage.segment.reader import LiveSegment
 from tests.model.events import EVENTS, look
 from tests.model.moment import SERVICES, Difference, Moment, agree
 from tests.model.reference import Conflict, Operation, Reference

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import kvengine
-from kvengine.background.helper import Helper, HelperDied
-from kvengine.files import filenames
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.operations.compaction.job import Job, Output
+from kvengine.storage import filenames
+from kvengine.storage.compaction.helper import Helper, HelperDied
+from kvengine.storage.compaction.job import Job, Output
 from tests.regressions.disks import HookedDisk, replace, temporaries
 
 

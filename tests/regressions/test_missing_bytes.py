@@ -8,13 +8,13 @@ import pytest
 
 import kvengine
 from kvengine import CorruptionError
-from kvengine.files.manifest import Catalog
-from kvengine.files.segment_salvage import _unknown
-from kvengine.format import record
-from kvengine.format.checksum import salt
-from kvengine.format.manifest import SegmentMeta, Shape, VersionEdit
-from kvengine.format.wal import HEADER_SIZE, decode_header
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage import record
+from kvengine.storage.checksum import salt
+from kvengine.storage.manifest.file import Catalog
+from kvengine.storage.manifest.format import SegmentMeta, Shape, VersionEdit
+from kvengine.storage.segment.salvage import _unknown
+from kvengine.storage.wal.format import HEADER_SIZE, decode_header
 from tests.regressions.disks import replace
 
 COMMITS = 20

@@ -15,10 +15,10 @@ import msgspec
 import pytest
 
 import kvengine
-from kvengine.batch import Batch
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.names import END
+from kvengine.storage.batch import Batch
+from kvengine.storage.clock import ManualClock
+from kvengine.storage.names import END
 
 
 def opened(**options: Any) -> kvengine.Engine:

@@ -11,10 +11,10 @@ from sortedcontainers import SortedList
 
 import kvengine
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.memory.cache import ObjectCache
-from kvengine.memory.memtable import TOMBSTONES
-from kvengine.memory.snapshots import Snapshots
-from kvengine.rows import Resolved
+from kvengine.storage.cache import ObjectCache
+from kvengine.storage.memtable import TOMBSTONES
+from kvengine.storage.row import Resolved
+from kvengine.storage.snapshots import Snapshots
 
 
 def opened(**options: Any) -> kvengine.Engine:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
 
 START = 1_700_000_000.0
 DAY = 86_400.0

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
 
 
 @pytest.fixture

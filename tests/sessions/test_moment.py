@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
-from kvengine.operations.reader import MomentReader, Reader
+from kvengine.storage.clock import ManualClock
+from kvengine.storage.reader import MomentReader, Reader
 from tests.sessions.ways import Way
 
 
@@ -270,7 +270,7 @@ def test_a_lazy_session_reads_little_of_a_large_object(
     db: kvengine.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lazy session of 10,000 entries reads the few chunks that it needs, commit included."""
-    from kvengine.files.segment_reader import SegmentReader
+    from kvengine.storage.segment.reader import SegmentReader
 
     with db.batch() as batch:
         for number in range(10_000):

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
 from tests.sessions.ways import WAYS, Way
 
 PROGRAMS = int(os.environ.get("KVENGINE_PROGRAMS", "5000"))

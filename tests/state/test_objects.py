@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.clock import ManualClock
 from tests.api.refusals import open_disk, refuses
 from tests.state.values import Point
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
+from kvengine.storage.clock import ManualClock
 from tests.api.refusals import refuses
 from tests.state.values import Color, Part, Place, Point, User
 

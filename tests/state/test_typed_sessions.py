@@ -9,7 +9,7 @@ import pytest
 
 import kvengine
 from kvengine import field
-from kvengine.operations.reader import MomentReader, Reader
+from kvengine.storage.reader import MomentReader, Reader
 from tests.api.refusals import refuses
 from tests.state.values import Point
 

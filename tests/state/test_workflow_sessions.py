@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
+from kvengine.storage.clock import ManualClock
 from tests.api.refusals import refuses
 
 LOADINGS: list[dict[str, Any]] = [{}, {"preload": False}, {"preload": ["step"]}]

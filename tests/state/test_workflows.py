@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
+from kvengine.storage.clock import ManualClock
 from tests.api.refusals import refuses
 
 DAY = 86_400

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import pytest
 
 import kvengine
-from kvengine.clock import ManualClock
 from kvengine.inspection import escape
 from kvengine.inspection.dump import segment as inspection
+from kvengine.storage.clock import ManualClock
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tools" / "segment_dump.py"

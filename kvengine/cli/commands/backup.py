@@ -7,8 +7,8 @@ import click
 from kvengine.cli.exits import NO, Exit
 from kvengine.cli.output import counted, moment, size
 from kvengine.cli.tool import Tool, tool_command
-from kvengine.clock import SECOND
 from kvengine.inspection.escape import safe
+from kvengine.storage.clock import SECOND
 
 
 @click.command()

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from kvengine.batch import Batch
 from kvengine.cli import names
 from kvengine.cli.edits import Edit, apply, confirm, edit_options
 from kvengine.cli.exits import CONFLICT, USAGE, Exit
@@ -16,7 +15,8 @@ from kvengine.cli.tool import Tool, tool_command
 from kvengine.errors import VersionConflict
 from kvengine.inspection import escape
 from kvengine.inspection.access import Access
-from kvengine.names import Name
+from kvengine.storage.batch import Batch
+from kvengine.storage.names import Name
 
 CHECKED = 1000
 """Objects of a service whose versions one commit checks."""

@@ -20,7 +20,7 @@ def command(tool: Tool, directory: str) -> None:
 
     The damaged one is not touched. Ends with 1 where something was lost.
     """
-    from kvengine.operations.repair import repair
+    from kvengine.storage.repair.repair import repair
 
     report = repair(tool.path, os.path.abspath(directory))
     what = f"{counted(report.objects, 'object')}, {counted(report.entries, 'entry')}"

@@ -17,9 +17,6 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from kvengine.errors import NotADatabase
-from kvengine.files import filenames
-from kvengine.files.manifest import Catalog
-from kvengine.format.manifest import SegmentMeta
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.inspection.audit.findings import Audit, Finding, reason_of
@@ -27,7 +24,10 @@ from kvengine.inspection.audit.wal_chain import WalChain
 from kvengine.inspection.dump.logs import Gap
 from kvengine.inspection.dump.manifest_file import ManifestFile, by_level, read_current
 from kvengine.inspection.dump.segment import SegmentFile
-from kvengine.operations.verify_segment import SegmentAudit
+from kvengine.storage import filenames
+from kvengine.storage.manifest.file import Catalog
+from kvengine.storage.manifest.format import SegmentMeta
+from kvengine.storage.repair.verify_segment import SegmentAudit
 
 __all__ = ["Audit", "Finding", "audit"]
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvengine.files import filenames
-from kvengine.files.manifest import Catalog
-from kvengine.format.wal import HEADER_SIZE, Commit
 from kvengine.fs.base import FileSystem
 from kvengine.inspection.audit.findings import Audit, reason_of
 from kvengine.inspection.dump.logs import Gap
 from kvengine.inspection.dump.wal import WalFile
+from kvengine.storage import filenames
+from kvengine.storage.manifest.file import Catalog
+from kvengine.storage.wal.format import HEADER_SIZE, Commit
 
 
 class WalChain:

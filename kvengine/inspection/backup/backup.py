@@ -29,14 +29,16 @@ from typing import NamedTuple, Protocol
 from xxhash import xxh3_64_hexdigest
 
 from kvengine.errors import CorruptionError, KVEngineError, ReadOnly
-from kvengine.files import filenames, manifest, wal
-from kvengine.files.lock import holder
-from kvengine.files.manifest import Catalog
 from kvengine.fs.base import FileSystem
 from kvengine.inspection.backup import record as backup_record
 from kvengine.inspection.backup.files import at, join
 from kvengine.inspection.backup.record import FORMAT_VERSION, Record
 from kvengine.inspection.backup.shelf import Shelf
+from kvengine.storage import filenames
+from kvengine.storage.lifecycle.lock import holder
+from kvengine.storage.manifest import file as manifest
+from kvengine.storage.manifest.file import Catalog
+from kvengine.storage.wal import file as wal
 
 
 class Source(Protocol):

@@ -10,12 +10,12 @@ from typing import NamedTuple
 from xxhash import xxh3_128
 
 from kvengine.errors import KVEngineError, UnsupportedFormat
-from kvengine.files import filenames
 from kvengine.fs.base import File, FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
 from kvengine.inspection.backup import record as backup_record
 from kvengine.inspection.backup.record import Record, StoredFile
+from kvengine.storage import filenames
 
 _PIECE = 1024 * 1024
 join = filenames.join

@@ -31,7 +31,7 @@ import msgspec
 from xxhash import xxh3_128_hexdigest
 
 from kvengine.errors import UnsupportedFormat
-from kvengine.files import filenames
+from kvengine.storage import filenames
 
 FORMAT_VERSION = 1
 LOCK = "BACKUP"

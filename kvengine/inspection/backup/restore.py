@@ -8,8 +8,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from kvengine.errors import CorruptionError, KVEngineError
-from kvengine.files import filenames, manifest
-from kvengine.format.manifest import decode_current
 from kvengine.fs.base import FileSystem
 from kvengine.inspection.backup.backup import Progress
 from kvengine.inspection.backup.files import (
@@ -27,6 +25,9 @@ from kvengine.inspection.backup.files import (
     wrong,
 )
 from kvengine.inspection.backup.record import Record, StoredFile, record_name
+from kvengine.storage import filenames
+from kvengine.storage.manifest import file as manifest
+from kvengine.storage.manifest.format import decode_current
 
 
 class Restored(NamedTuple):

@@ -6,11 +6,13 @@ import re
 from typing import Final
 
 from kvengine.errors import KVEngineError
-from kvengine.files import filenames
-from kvengine.format import manifest, segment, wal
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.inspection import escape
+from kvengine.storage import filenames
+from kvengine.storage.manifest import format as manifest
+from kvengine.storage.segment import format as segment
+from kvengine.storage.wal import format as wal
 
 SEGMENT: Final = "segment"
 WAL: Final = "wal"

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from crc32c import crc32c
 
 from kvengine.errors import CorruptionError
-from kvengine.format import record
-from kvengine.format.record import Record
 from kvengine.fs.base import FileSystem
+from kvengine.storage import record
+from kvengine.storage.record import Record
 
 MAX_FOUND = 1000
 """Of one file's damage so much is told one by one."""

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from kvengine.errors import CorruptionError
-from kvengine.files.manifest import Catalog
-from kvengine.format.manifest import SegmentMeta, Shape, VersionEdit
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.inspection import escape
@@ -25,6 +23,8 @@ from kvengine.inspection.dump.manifest_file import (
     read_current,
 )
 from kvengine.inspection.dump.parts import Item
+from kvengine.storage.manifest.file import Catalog
+from kvengine.storage.manifest.format import SegmentMeta, Shape, VersionEdit
 
 
 def read(path: str, fs: FileSystem | None = None) -> ManifestFile | CurrentFile:

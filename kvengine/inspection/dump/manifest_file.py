@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kvengine.errors import CorruptionError, UnsupportedFormat
-from kvengine.files import filenames
-from kvengine.files.manifest import Catalog
-from kvengine.format.checksum import salt
-from kvengine.format.manifest import (
+from kvengine.fs.base import FileSystem
+from kvengine.inspection import escape
+from kvengine.inspection.dump.logs import Gap, LogFile, salt_of
+from kvengine.storage import filenames
+from kvengine.storage.checksum import salt
+from kvengine.storage.manifest.file import Catalog
+from kvengine.storage.manifest.format import (
     HEADER_SIZE,
     Header,
     SegmentMeta,
@@ -20,10 +23,7 @@ from kvengine.format.manifest import (
     decode_edit,
     decode_header,
 )
-from kvengine.format.record import Record
-from kvengine.fs.base import FileSystem
-from kvengine.inspection import escape
-from kvengine.inspection.dump.logs import Gap, LogFile, salt_of
+from kvengine.storage.record import Record
 
 _CURRENT_BYTES = 4096
 

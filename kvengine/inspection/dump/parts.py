@@ -14,13 +14,13 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from kvengine.clock import SECOND
 from kvengine.errors import CorruptionError
-from kvengine.format.segment import Properties
 from kvengine.inspection import escape
 from kvengine.inspection.dump.logs import Gap
-from kvengine.names import END, TERMINATOR, decode_object, service_range
-from kvengine.rows import Row
+from kvengine.storage.clock import SECOND
+from kvengine.storage.names import END, TERMINATOR, decode_object, service_range
+from kvengine.storage.row import Row
+from kvengine.storage.segment.format import Properties
 
 _T = TypeVar("_T")
 

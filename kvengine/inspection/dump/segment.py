@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kvengine.errors import CorruptionError
-from kvengine.files.segment_reader import RowsBlock, SegmentReader
-from kvengine.files.segment_salvage import SalvageReader
-from kvengine.format.block import ChunkEntries
-from kvengine.format.segment import FORMAT_VERSION, HEADER_SIZE, Handle
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.inspection import escape
 from kvengine.inspection.dump import parts
 from kvengine.inspection.dump.parts import Item
-from kvengine.operations.verify_segment import SegmentAudit, verify_segment
-from kvengine.rows import Row
+from kvengine.storage.repair.verify_segment import SegmentAudit, verify_segment
+from kvengine.storage.row import Row
+from kvengine.storage.segment.block import ChunkEntries
+from kvengine.storage.segment.format import FORMAT_VERSION, HEADER_SIZE, Handle
+from kvengine.storage.segment.reader import RowsBlock, SegmentReader
+from kvengine.storage.segment.salvage import SalvageReader
 
 MAX_WALKED = 1 << 30
 """Bytes of the largest file that is searched for blocks where its index is damaged."""

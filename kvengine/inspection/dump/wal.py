@@ -10,10 +10,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kvengine.errors import CorruptionError
-from kvengine.files import filenames
-from kvengine.format.checksum import salt
-from kvengine.format.record import Record
-from kvengine.format.wal import (
+from kvengine.fs.base import FileSystem
+from kvengine.fs.disk import DiskFileSystem
+from kvengine.inspection import escape
+from kvengine.inspection.dump import parts
+from kvengine.inspection.dump.logs import Gap, LogFile, salt_of
+from kvengine.inspection.dump.parts import Item
+from kvengine.storage import filenames
+from kvengine.storage.checksum import salt
+from kvengine.storage.record import Record
+from kvengine.storage.wal.format import (
     FORMAT_VERSION,
     HEADER_SIZE,
     Commit,
@@ -22,12 +28,6 @@ from kvengine.format.wal import (
     decode_header,
     encode_header,
 )
-from kvengine.fs.base import FileSystem
-from kvengine.fs.disk import DiskFileSystem
-from kvengine.inspection import escape
-from kvengine.inspection.dump import parts
-from kvengine.inspection.dump.logs import Gap, LogFile, salt_of
-from kvengine.inspection.dump.parts import Item
 
 _IDENTITY = 36
 """Bytes of a header that tell which WAL it is: magic, version, database and number."""

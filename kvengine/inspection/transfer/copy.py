@@ -18,8 +18,8 @@ from kvengine.inspection.transfer.writer import (
     Writer,
     Written,
 )
-from kvengine.names import Name
 from kvengine.options import Durability
+from kvengine.storage.names import Name
 from kvengine.store import Reads, StoredObject
 
 

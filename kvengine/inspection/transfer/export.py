@@ -22,7 +22,7 @@ import msgspec
 
 from kvengine.inspection.document import BadDocument, document, line, read_document, value_of
 from kvengine.inspection.transfer.walk import Counts, Pace, moment, walk
-from kvengine.names import Name
+from kvengine.storage.names import Name
 from kvengine.store import Reads
 
 _END = b'{"end"'

@@ -29,8 +29,8 @@ from kvengine.inspection.transfer.writer import (
     Writer,
     Written,
 )
-from kvengine.names import check_name
 from kvengine.options import MIB, Durability
+from kvengine.storage.names import check_name
 
 MAX_LINE = 512 * MIB
 """Bytes: twice the largest value of a database that was opened with no other limit."""

@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, Protocol, get_args
 
-from kvengine.batch import Batch, ClearAll, Expire, Set
 from kvengine.errors import KVEngineError, ValueTooLarge, VersionConflict
 from kvengine.inspection.transfer.walk import microseconds
-from kvengine.names import Name
 from kvengine.options import Durability
+from kvengine.storage.batch import Batch, ClearAll, Expire, Set
+from kvengine.storage.names import Name
 
 Mode = Literal["replace", "merge", "skip", "new"]
 

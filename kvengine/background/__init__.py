@@ -1,1 +1,0 @@
-"""Running flush and compaction: lanes, a helper process, or the caller itself."""

@@ -1,1 +1,0 @@
-"""What lives in memory: memtables, open snapshots, hot objects. No I/O."""

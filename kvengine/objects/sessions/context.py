@@ -1,0 +1,95 @@
+"""The ``with`` block of a session: its turn, its load, its commit, its end.
+
+Steps, and what an interrupt after each leaves:
+
+1. Queue up and wait for the turn (not where shared). Left: the turn is given back.
+2. Load. Left: the same.
+3. The block runs. Left: nothing is written, the turn is given back.
+4. Commit. Left: the commit is there in whole or not at all (operations/commit.py).
+5. End the session, give the turn back. Left: the turn ends with this object, which
+   nothing but the interrupted frame refers to, and so not before its exception, if
+   somebody keeps that (turns.py).
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from kvengine.errors import SessionError
+from kvengine.objects.sessions.host import Host
+from kvengine.objects.sessions.load import load
+from kvengine.objects.sessions.session import Session
+from kvengine.objects.sessions.settings import Settings
+from kvengine.objects.sessions.turns import Turn, wait
+from kvengine.objects.state.base import State
+from kvengine.serdes.codec import Codec
+
+T = TypeVar("T")
+
+ENTERING: Any = object()
+"""In the place of a session that waits for its turn, or loads."""
+
+
+class Block(Turn):
+    """What is the same for the ``with`` block of a thread and the ``async with`` of a task."""
+
+    _host: Host
+    _codec: Codec
+    _kind: type[State] | None
+    _settings: Settings
+    _retention: int | None
+    _session: Any = None
+
+    def _refuse_nested(self) -> None:
+        raise SessionError("this session is open already: make another by session(...)")
+
+    def _leave(self) -> None:
+        """End the session and give the turn back. May be called again."""
+        session = self._session
+        try:
+            if session is not None and session is not ENTERING:
+                session._end()
+            self._session = None
+        finally:
+            if not self._settings.shared:
+                self._host.turns.leave(self._codec.name, self)
+
+
+class SessionContext(Block, Generic[T]):
+    """A session to come. Entering it gives a `Session`, or the typed state asked for."""
+
+    def __enter__(self) -> T:
+        if self._session is not None:
+            self._refuse_nested()
+        self._session = ENTERING  # no call since the question: no other thread came between
+        try:
+            if not self._settings.shared:
+                turns, name = self._host.turns, self._codec.name
+                if not turns.join(name, self, blocking=True):
+                    wait(turns, name, self, self._settings.timeout)
+            return self._begin()
+        except BaseException:
+            self._leave()
+            raise
+
+    def _begin(self) -> T:
+        """Step 2: the session, loaded."""
+        host, codec, settings = self._host, self._codec, self._settings
+        working, moment = load(host, codec.name, settings)
+        session: Any = Session(host, working, moment, codec, settings, self._retention)
+        self._session = session
+        return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            session = self._session
+            if kind is None and session is not None:
+                session._finish()
+        finally:
+            self._leave()

@@ -1,0 +1,321 @@
+"""The verbs of a session that read and write its working state; what both kinds of session share.
+
+A session over threads (`Session`, here) fetches what it lacks from its moment
+at once; an asynchronous one (aio/session.py) awaits it. All else is the same.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, NoReturn, TypeVar, cast, overload
+
+import msgspec
+
+from kvengine.errors import ReadOnly, SessionError
+from kvengine.objects.sessions.host import Host
+from kvengine.objects.sessions.mapping import StateMapping
+from kvengine.objects.sessions.settings import Settings, check_walk
+from kvengine.objects.sessions.working import Working
+from kvengine.objects.state.base import State
+from kvengine.serdes.codec import Codec, absent
+from kvengine.serdes.registry import SerdeChoice
+from kvengine.storage.batch import Batch, Expire, check_value, duration, expire_operation
+from kvengine.storage.names import Name, check_name
+from kvengine.store import Snapshot
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class Over(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """The working state of a session that is over: whatever is asked of it raises SessionError.
+
+    In its place, and not in a `__getattr__` of the session, which would make every attribute of
+    a living one slower.
+    """
+
+    _name: Name
+
+    def __getattr__(self, attribute: str) -> NoReturn:
+        raise SessionError(
+            f"the session of object {self._name!r} is over: what it reads and writes"
+            " belongs inside its `with` block"
+        )
+
+
+class SessionVerbs(msgspec.Struct, eq=False):
+    """The verbs of a session that need no engine.
+
+    ``_moment``: whom to ask for what ``_working`` lacks; None where it is
+    complete. ``_retention``: of a workflow, in microseconds; None for a virtual
+    object. ``_state``: the typed state over this session.
+    """
+
+    _host: Host
+    _working: Working
+    _moment: Snapshot | None
+    _codec: Codec
+    _settings: Settings
+    _retention: int | None
+    _state: State | None = None
+
+    @property
+    def service(self) -> str:
+        return self._codec.name[0]
+
+    @property
+    def key(self) -> str:
+        return self._codec.name[1]
+
+    @property
+    def version(self) -> int:
+        """The version that the session began with, or that of its own last commit; 0: absent."""
+        return self._working.version
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the object expires, as the session began, or as its own commit set it."""
+        return self._working.expires_at
+
+    def set(
+        self,
+        name: str,
+        value: Any,
+        *,
+        ttl: float | timedelta | None = None,
+        serde: SerdeChoice | None = None,
+    ) -> None:
+        """Set an entry with the commit. The value is encoded now: later changes to it do not count.
+
+        ``ttl`` in seconds or a timedelta, from the commit on.
+        """
+        working = self._writable() if self._settings.shared else self._working
+        name = check_name("state_key", name)
+        data = self._codec.encode(name, value, serde)
+        if len(data) > self._host.max_value_size:
+            check_value(data, self._host.max_value_size)
+        if ttl is None and working.ttls is None:
+            working.changes[name] = data
+        else:
+            working.write(name, data, None if ttl is None else duration("ttl", ttl))
+        if self._state is not None:
+            self._state._kv_forget(name)
+
+    def clear(self, name: str) -> None:
+        """Clear an entry with the commit."""
+        self._writable().erase(check_name("state_key", name))
+        if self._state is not None:
+            self._state._kv_forget(name)
+
+    def clear_all(self) -> None:
+        """Clear every entry of the object, and its expiry, with the commit."""
+        self._writable().erase_all()
+        if self._state is not None:
+            self._state._kv_forget()
+
+    def expire(self, *, at: float | None = None, ttl: float | timedelta | None = None) -> None:
+        """Let the object expire at a time, or so long after the commit; neither: never.
+
+        Without effect where the object has no entry when the session commits.
+        """
+        self._writable().expire(expire_operation(*self._codec.name, at, ttl))
+
+    def complete(self) -> None:
+        """Complete the workflow with the commit: its retention begins then.
+
+        A workflow that is completed already keeps its time. With a retention of
+        zero its state goes with the commit. SessionError on a virtual object.
+        """
+        working = self._writable()
+        if self._retention is None:
+            raise SessionError("complete() is a workflow's: open it with db.workflow(...)")
+        if self._retention == 0:
+            self.clear_all()
+        elif not working.expiring:
+            working.expire(Expire(self._codec.name, None, self._retention))
+
+    def _writable(self) -> Working:
+        working = self._working
+        if self._settings.shared:
+            _ = working.version  # that the session is over comes first
+            raise ReadOnly(
+                f"a shared session of object {self._codec.name!r} only reads;"
+                " leave out shared=True to write"
+            )
+        return working
+
+    def _collect(self) -> None:
+        """Take in what a typed state has changed in place, so that reads see it."""
+        if self._state is not None and not self._settings.shared:
+            self._state._kv_collect()
+
+    def _changed(self) -> bool:
+        """Whether there is anything to commit, with what was changed in place."""
+        if self._state is not None:
+            self._state._kv_collect()
+        return self._working.changed
+
+    def _batch(self) -> Batch:
+        """What is to be committed."""
+        batch = Batch()
+        batch.operations = self._working.operations(self._codec.name)
+        return batch
+
+    def _typed(self, kind: type[State]) -> State:
+        """A typed state over this session."""
+        self._state = kind._kv_over(cast(Any, self), self._codec)
+        return self._state
+
+    def _end(self) -> None:
+        """From now on every use raises SessionError. May be called again."""
+        self._working = cast(Working, Over(self._codec.name))
+        if self._state is not None:
+            self._state._kv_forget()
+        if self._moment is not None:
+            self._moment.close()
+
+    @property
+    def _asked(self) -> Snapshot:
+        assert self._moment is not None
+        return self._moment
+
+    # --- what a typed state asks for
+
+    def _read(self, state_key: str) -> bytes | None:
+        raise NotImplementedError
+
+    def _write(self, state_key: str, data: bytes) -> None:
+        check_value(data, self._host.max_value_size)
+        self._writable().write(state_key, data)
+
+    def _erase(self, state_key: str) -> None:
+        self._writable().erase(state_key)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} of {self._codec.name!r}>"
+
+
+class Session(SessionVerbs):
+    """One object for the length of a ``with`` block, made by ``session(...)``.
+
+    Reads are of the moment at which the session began, with its own writes over
+    it. Writes become one atomic commit when the block ends, and none when it
+    raises or nothing changed. The commit raises VersionConflict, and nothing is
+    written, where the object was changed from outside meanwhile, or expired.
+    """
+
+    @overload
+    def get(self, name: str, *, type: type[T], serde: SerdeChoice | None = None) -> T | None: ...
+
+    @overload
+    def get(
+        self, name: str, default: D, *, type: type[T], serde: SerdeChoice | None = None
+    ) -> T | D: ...
+
+    @overload
+    def get(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
+    ) -> Any: ...
+
+    def get(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
+    ) -> Any:
+        """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
+        if self._state is not None:
+            self._collect()
+        working = self._working
+        data = working.changes[name] if name in working.changes else working.base.get(name)
+        if data is None:
+            data = self._read(check_name("state_key", name))
+            if data is None:
+                return absent(default, serde)
+        return self._codec.decode(name, data, type, serde)
+
+    def state_keys(
+        self, *, prefix: str = "", start: str = "", limit: int | None = None
+    ) -> list[str]:
+        """State keys in byte order from ``start`` on, those just set among them."""
+        self._collect()
+        working = self._working
+        check_walk(prefix, start, limit)
+        if working.keys_missing:
+            working.learn_keys(self._asked.state_keys(*self._codec.name))
+        return working.state_keys(prefix, start, limit)
+
+    def get_all(self, *, type: Any = None) -> dict[str, Any]:
+        """The values of all entries, in key order."""
+        self._collect()
+        working = self._working
+        if not working.complete:
+            working.learn_all(self._asked.get_all(*self._codec.name))
+        decode = self._codec.decode
+        return {name: decode(name, data, type) for name, data in working.entries().items()}
+
+    def commit(self) -> int | None:
+        """Commit what has changed so far, as one; the stamp, None where nothing has.
+
+        The session goes on. VersionConflict as at its end.
+        """
+        if not self._changed():
+            return None
+        working = self._working
+        if working.survival_unknown:
+            working.learn_keys(self._asked.state_keys(*self._codec.name))
+        expires = working.expiry_changes
+        stamp = self._save()
+        working.committed(stamp)
+        if expires:
+            working.expires_at = self._host.store.expires_at(*self._codec.name)
+        return stamp
+
+    def _commit(self) -> int | None:
+        return self.commit()
+
+    def mapping(self) -> StateMapping:
+        """The session as a `MutableMapping` of state keys to values."""
+        return StateMapping(self)
+
+    def _finish(self) -> None:
+        """The last commit, if anything changed."""
+        if self._state is not None:
+            self._state._kv_collect()
+        working = self._working
+        if working.changes or working.changed:
+            self._save()
+
+    def _save(self) -> int:
+        """Commit; VersionConflict where the object is no longer as the session began."""
+        host, name, working = self._host, self._codec.name, self._working
+        durability = self._settings.durability
+        if host.commit_sets is not None and durability != "sync":
+            sets = working.sets()
+            if sets is not None and (stamp := host.commit_sets(name, sets, working.version)):
+                return stamp
+        expect = {name: working.version}
+        return host.store.write(self._batch(), expect=expect, durability=durability)
+
+    def __contains__(self, name: str) -> bool:
+        return self._read(check_name("state_key", name)) is not None
+
+    def _read(self, state_key: str) -> bytes | None:
+        working = self._working
+        if state_key in working.changes:
+            return working.changes[state_key]
+        data = working.base.get(state_key)
+        if data is not None or working.complete:
+            return data
+        if working.missing(state_key):
+            found = self._asked.get(*self._codec.name, state_key)
+            working.learn({} if found is None else {state_key: found}, (state_key,))
+        return working.peek(state_key)
+
+
+def session_of(state: State) -> Session:
+    """The session that a typed state belongs to, for its other verbs: `get`, `state_keys`, ...
+
+    SessionError where it belongs to none, or to one of asyncio (`kvengine.aio.session_of`).
+    """
+    session = state._kv_cells
+    if not isinstance(session, Session):
+        raise SessionError(f"this {type(state).__qualname__} belongs to no session of threads")
+    return session

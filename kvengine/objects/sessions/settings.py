@@ -1,0 +1,99 @@
+"""How a session runs, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import NamedTuple
+
+from kvengine.arguments import check_limit
+from kvengine.objects.state.base import State
+from kvengine.options import Durability
+from kvengine.storage.batch import duration
+from kvengine.storage.names import check_name
+
+Preload = bool | Iterable[str]
+
+
+class Settings(NamedTuple):
+    """The arguments of ``session(...)``, documented there. ``preload``: a bool, or state keys."""
+
+    preload: bool | tuple[str, ...] = True
+    preload_limit: int | None = None
+    shared: bool = False
+    timeout: float | None = None
+    durability: Durability | None = None
+
+
+USUAL = Settings()
+SHARED = Settings(shared=True)
+LAZY = Settings(preload=False)
+SHARED_LAZY = Settings(preload=False, shared=True)
+
+
+def check(
+    state: type[State] | None,
+    preload: Preload,
+    preload_limit: int | None,
+    shared: bool,
+    timeout: float | timedelta | None,
+    durability: Durability | None,
+) -> Settings:
+    """TypeError or ValueError for arguments of ``session(...)`` that make no sense."""
+    if state is not None and not (isinstance(state, type) and issubclass(state, State)):
+        raise TypeError(f"session() takes a subclass of kvengine.State, not {state!r}")
+    if preload_limit is None and timeout is None and durability is None:
+        if preload is True:
+            return SHARED if shared else USUAL
+        if preload is False:
+            return SHARED_LAZY if shared else LAZY
+    if durability not in (None, "sync", "os"):
+        raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
+    chosen = _preload(preload)
+    _check_limit(preload_limit, chosen)
+    return Settings(chosen, preload_limit, bool(shared), _timeout(timeout), durability)
+
+
+def _preload(preload: Preload) -> bool | tuple[str, ...]:
+    if isinstance(preload, bool):
+        return preload
+    if isinstance(preload, (str, bytes)) or not isinstance(preload, Iterable):
+        raise TypeError(f"preload must be True, False or state keys, not {type(preload).__name__}")
+    return tuple(check_name("preload", name) for name in preload)
+
+
+def _check_limit(preload_limit: int | None, preload: bool | tuple[str, ...]) -> None:
+    check_limit(preload_limit, "preload_limit")
+    if preload_limit is not None and preload is not True:
+        raise ValueError("preload_limit is of preload=True: nothing else loads what is there")
+
+
+def _timeout(timeout: float | timedelta | None) -> float | None:
+    if isinstance(timeout, timedelta):
+        timeout = timeout.total_seconds()
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be seconds or None, not {type(timeout).__name__}")
+    if not 0 <= timeout < math.inf:
+        raise ValueError(f"timeout must be seconds from 0 on, not {timeout!r}")
+    return timeout
+
+
+def check_retention(retention: float | timedelta) -> int:
+    """Microseconds of a retention, 0 or more."""
+    if isinstance(retention, timedelta):
+        retention = retention.total_seconds()
+    if isinstance(retention, bool) or not isinstance(retention, (int, float)):
+        raise TypeError(f"retention must be seconds or timedelta, not {type(retention).__name__}")
+    if not 0 <= retention < math.inf:
+        raise ValueError(f"retention must be zero or more, and finite, not {retention!r}")
+    return duration("retention", retention) if retention else 0
+
+
+def check_walk(prefix: str, start: str, limit: int | None) -> None:
+    """TypeError or ValueError for bounds of a listing that are none."""
+    check_name("prefix", prefix)
+    check_name("start", start)
+    check_limit(limit)

@@ -1,0 +1,196 @@
+"""Turns: one session at a time writes an object, in order of arrival.
+
+Who has an object, and who waits for it, is noted by weak references: a session
+whose frame is gone (an interrupt hit the very beginning of its ``__exit__``)
+has nothing any more, without a line of code that another interrupt could hit.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from sys import modules
+from threading import get_ident
+from typing import Any
+from weakref import ref
+
+import msgspec
+
+from kvengine.errors import SessionError, SessionTimeout
+from kvengine.storage.names import Name
+
+LOOK_AGAIN = 0.25
+"""Seconds after which a waiter looks for itself: an interrupt may have cost it its call."""
+
+
+class Turn(msgspec.Struct, eq=False, weakref=True, kw_only=True):
+    """A claim on an object: a place in its queue, and in the end the object.
+
+    ``thread`` is the thread that may not be blocked before the turn is over;
+    ``task`` the asyncio task it belongs to, if any. ``call`` is called when the
+    turn has come, from any thread.
+    """
+
+    thread: int = 0
+    task: Any = None
+    call: Callable[[], object] | None = None
+
+    def blocks(self, other: Turn, *, blocking: bool) -> bool:
+        """Whether this turn could not end while ``other`` waits (in a thread that stands still)."""
+        if self.task is not None and self.task is other.task:
+            return True
+        return self.thread == other.thread and (blocking or self.task is None)
+
+
+class Turns:
+    """Who has the objects of one open database, and who waits for them. Thread-safe.
+
+    An object that nobody waits for is taken and given back by single steps of a
+    dict, which are atomic to other threads under the interpreter lock. Who waits
+    is noted under a lock, and looks once more after that; who gives back looks for
+    waiters once more after that: so one of the two sees the other.
+    """
+
+    __slots__ = ("_holders", "_lock", "_waiting")
+
+    def __init__(self) -> None:
+        self._holders: dict[Name, ref[Turn]] = {}
+        self._waiting: dict[Name, deque[ref[Turn]]] = {}
+        # Reentrant: a finalizer or signal handler may run inside.
+        self._lock = threading.RLock()
+
+    def join(self, name: Name, turn: Turn, *, blocking: bool) -> bool:
+        """Take the object, or queue up; True where it was free.
+
+        ``blocking``: the thread will stand still until the turn comes.
+        SessionError where that would be never.
+        """
+        me = ref(turn)
+        turn.thread = get_ident()
+        # Imported or not, by whatever program this is; another thread may be just doing so.
+        asyncio = modules.get("asyncio")
+        running = getattr(asyncio, "_get_running_loop", None)
+        if running is not None and running() is not None:
+            turn.task = asyncio.current_task()  # type: ignore[union-attr]
+        else:
+            turn.task = None
+        turn.call = None
+        # Asked first whether anybody waits at all: a name is a tuple, hashed at each look-up.
+        waiting = self._waiting
+        if (not waiting or name not in waiting) and self._holders.setdefault(name, me) is me:
+            return True
+        with self._lock:
+            self._refuse_deadlock(name, turn, blocking=blocking)
+            self._waiting.setdefault(name, deque()).append(me)
+        return self.has_come(name, turn)
+
+    def _refuse_deadlock(self, name: Name, turn: Turn, *, blocking: bool) -> None:
+        for each in (self._holders.get(name), *self._waiting.get(name, ())):
+            other = each() if each is not None else None
+            if other is not None and other.blocks(turn, blocking=blocking):
+                raise SessionError(
+                    f"object {name!r} is in a session of this thread or task, which cannot end"
+                    " while another one waits for it here: use the one there is, or end it"
+                    " first (asyncio tasks wait for each other with `async with`)"
+                )
+
+    def has_come(self, name: Name, turn: Turn) -> bool:
+        """Whether a turn that waited has come. Those before it whose sessions died go."""
+        with self._lock:
+            holder = self._holders.get(name)
+            if holder is not None and holder() is None:
+                del self._holders[name]  # nobody else does: a dead turn does not leave
+                holder = None
+            if holder is None:
+                self._pass_on(name)
+            if self._holders.get(name) is not ref(turn):
+                return False
+            self._unwait(name, turn)
+            return True
+
+    def leave(self, name: Name, turn: Turn) -> None:
+        """Give the object, or the place in the queue, back. May be called again."""
+        waiting = self._waiting
+        if not waiting or name not in waiting:
+            holders = self._holders
+            if holders.get(name) is ref(turn):
+                del holders[name]
+            if not waiting or name not in waiting:
+                return
+        with self._lock:
+            self._unwait(name, turn)
+            if self._holders.get(name) is ref(turn):
+                del self._holders[name]
+            if name not in self._holders:
+                self._pass_on(name)
+
+    def _pass_on(self, name: Name) -> None:
+        """Give a free object to the first that waits and lives."""
+        for each in self._waiting.get(name, ()):
+            following = each()
+            if following is not None:
+                if self._holders.setdefault(name, each) is each and following.call is not None:
+                    following.call()
+                return
+
+    def _unwait(self, name: Name, turn: Turn) -> None:
+        left = deque(each for each in self._waiting.get(name, ()) if each() not in (None, turn))
+        if left:
+            self._waiting[name] = left
+        else:
+            self._waiting.pop(name, None)
+
+    def holder(self, name: Name) -> str:
+        """Who has the object, for people."""
+        found = self._holders.get(name)
+        first = found() if found is not None else None
+        if first is None:
+            return "nobody"
+        if first.task is not None:
+            return f"task {first.task.get_name()!r}"
+        names = {one.ident: one.name for one in threading.enumerate()}
+        return f"thread {names.get(first.thread, first.thread)!r}"
+
+    def claims(self, name: Name) -> int:
+        """Sessions that have the object or wait for it."""
+        with self._lock:
+            found = [self._holders.get(name), *self._waiting.get(name, ())]
+            return len({each for each in found if each is not None and each() is not None})
+
+    def __len__(self) -> int:
+        """Objects that somebody has or waits for."""
+        with self._lock:
+            return sum(self.claims(name) > 0 for name in {*self._holders, *self._waiting})
+
+
+def wait(turns: Turns, name: Name, turn: Turn, timeout: float | None) -> None:
+    """Wait for a turn in this thread, at most ``timeout`` seconds; SessionTimeout past that.
+
+    After any exception the caller leaves the queue.
+    """
+    bell = threading.Lock()
+    bell.acquire()
+
+    def ring() -> None:
+        with suppress(RuntimeError):  # rung already
+            bell.release()
+
+    turn.call = ring
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    while not turns.has_come(name, turn):
+        left = end - time.monotonic()
+        if left <= 0:
+            raise timed_out(turns, name, timeout or 0)
+        bell.acquire(timeout=min(left, LOOK_AGAIN))
+
+
+def timed_out(turns: Turns, name: Name, seconds: float) -> SessionTimeout:
+    """The error of somebody who has waited for so long."""
+    return SessionTimeout(
+        f"object {name!r} was in another session for all of {seconds:g} s:"
+        f" {turns.holder(name)} has it"
+    )

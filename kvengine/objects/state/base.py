@@ -1,0 +1,282 @@
+"""`State`: attributes that are the entries of an object."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+import sys
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_origin, get_type_hints
+
+from kvengine.errors import ReadOnly
+from kvengine.objects.state.cells import Cells, Detached
+from kvengine.objects.state.field import MISSING, UNCHANGING, Field
+from kvengine.serdes.codec import Codec
+from kvengine.serdes.json import JSONSerde
+
+_NOWHERE = Codec(("", ""), JSONSerde())
+"""Of states without a session."""
+
+
+class State:
+    """The base of typed states. Annotated attributes are fields, each an entry of the object::
+
+        class Greeter(kvengine.State):
+            name: str = "world"
+            count: int = 0
+
+        with db.object("Greeter", "alice").session(Greeter) as state:
+            state.count += 1
+
+    A field is validated when it is first read and when it is set; ``del``
+    clears its entry, and it reads as its default again. A value changed in
+    place (a list appended to) is noticed when the session commits. Entries that
+    no field names are kept as they are. Made by itself, ``Greeter(count=3)``
+    lives in memory, for tests.
+
+    SerdeError where stored bytes do not fit the field, FieldError (a TypeError
+    too) where a value does not; both name it.
+    """
+
+    __slots__ = ("__dict__", "_kv_cells", "_kv_codec", "_kv_watched")
+
+    _kv_fields: ClassVar[dict[str, Field]] = {}
+    _kv_own: ClassVar[dict[str, Field]] = {}
+    _kv_cells: Cells
+    _kv_codec: Codec
+    _kv_watched: dict[str, bytes]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        annotations = {
+            name: one
+            for name, one in inspect.get_annotations(cls).items()
+            if not _is_class_variable(one)
+        }
+        own = {name: _declared(cls, name) for name in annotations}
+        fields: dict[str, Field] = {}
+        for base in reversed(cls.__mro__):
+            fields.update(vars(base).get("_kv_own", {}) if base is not cls else own)
+        cls._kv_own, cls._kv_fields = own, fields
+        for name, one in fields.items():
+            if vars(cls).get(name, one) is not one:
+                raise TypeError(f"{cls.__qualname__}.{name} hides a field: annotate it")
+        _refuse_shared_entries(cls, fields)
+        frame = sys._getframe(1)
+        module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+        scopes = [module, frame.f_globals]
+        if frame.f_globals.get("__name__") != cls.__module__:
+            scopes.reverse()  # a metaclass in Python stands between
+        elif frame.f_locals is not frame.f_globals:
+            scopes.append(dict(frame.f_locals))
+        _resolve(own, annotations, scopes, final=False)
+
+    def __init__(self, **values: Any) -> None:
+        """A state in memory alone, with the fields of these values."""
+        self._kv_bind(Detached(), _NOWHERE)
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    # --- what people call; names that no field may have
+
+    def commit(self) -> int | None:
+        """Commit what has changed so far; see `Session.commit`.
+
+        With asyncio: ``await kvengine.aio.session_of(state).commit()``.
+        """
+        return self._kv_cells._commit()
+
+    def clear_all(self) -> None:
+        """Clear every entry of the object, those that no field names too."""
+        self._kv_cells.clear_all()
+        self._kv_forget()
+
+    def complete(self) -> None:
+        """Complete the workflow with the commit; see `Session.complete`."""
+        self._kv_cells.complete()
+
+    if not TYPE_CHECKING:  # or every misspelt attribute would pass the type check
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            field = type(self)._kv_fields.get(name)
+            if field is None:
+                self._kv_beside(name, "it would not be stored")
+                object.__setattr__(self, name, value)
+            else:
+                self._kv_set(field, value)
+
+        def __delattr__(self, name: str) -> None:
+            field = type(self)._kv_fields.get(name)
+            if field is None:
+                self._kv_beside(name, "there is nothing to clear")
+                object.__delattr__(self, name)
+            else:
+                self._kv_clear(field)
+
+    def __repr__(self) -> str:
+        known = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__qualname__}({known})"
+
+    # --- what a session calls
+
+    @classmethod
+    def _kv_over(cls, cells: Cells, codec: Codec) -> Self:
+        """A state whose entries are those of a session."""
+        state = cls.__new__(cls)
+        state._kv_bind(cells, codec)
+        return state
+
+    @classmethod
+    def _kv_entries(cls) -> tuple[str, ...]:
+        """The state keys that fields may lie in."""
+        found = cls._kv_fields.values()
+        return tuple(name for one in found for name in (one.state_key, *one.aliases))
+
+    def _kv_beside(self, name: str, consequence: str) -> None:
+        """AttributeError for what is neither a field nor a property."""
+        kind = type(self)
+        if not isinstance(getattr(kind, name, None), property):
+            raise AttributeError(f"{kind.__qualname__} has no field {name!r}: {consequence}")
+
+    def _kv_set(self, field: Field, value: Any) -> None:
+        data, value = field.encode(self._kv_codec, type(self), value)
+        self._kv_cells._write(field.state_key, data)
+        for alias in field.aliases:
+            self._kv_cells._erase(alias)
+        self.__dict__[field.attribute] = value
+        if value.__class__ in UNCHANGING:
+            self._kv_watched.pop(field.attribute, None)
+        else:
+            self._kv_watched[field.attribute] = data
+
+    def _kv_clear(self, field: Field) -> None:
+        for state_key in (field.state_key, *field.aliases):
+            self._kv_cells._erase(state_key)
+        self._kv_watched.pop(field.attribute, None)
+        self.__dict__.pop(field.attribute, None)
+
+    def _kv_collect(self) -> None:
+        """Write what was changed in place; ReadOnly where only reads are allowed."""
+        for name, before in list(self._kv_watched.items()):
+            value = self.__dict__[name]
+            field, codec, kind = type(self)._kv_fields[name], self._kv_codec, type(self)
+            data, _ = field.encode(codec, kind, value)
+            if data == before:
+                continue
+            try:
+                self._kv_cells._write(field.state_key, data)
+            except ReadOnly as error:
+                raise ReadOnly(
+                    f"{kind.__qualname__}.{name} was changed in place in a shared session,"
+                    " which only reads"
+                ) from error
+            for alias in field.aliases:
+                self._kv_cells._erase(alias)
+            self._kv_watched[name] = data
+
+    def _kv_forget(self, state_key: str | None = None) -> None:
+        """The entry (None: every one) was changed beside this state: read it anew."""
+        if state_key is None:
+            self.__dict__.clear()
+            self._kv_watched.clear()
+            return
+        for name, field in type(self)._kv_fields.items():
+            if state_key == field.state_key or state_key in field.aliases:
+                self.__dict__.pop(name, None)
+                self._kv_watched.pop(name, None)
+
+    # --- what a field calls
+
+    def _kv_load(self, field: Field) -> Any:
+        kind, codec, cells = type(self), self._kv_codec, self._kv_cells
+        state_key = field.state_key
+        data = cells._read(state_key)
+        if data is None and field.aliases:
+            for state_key in field.aliases:
+                data = cells._read(state_key)
+                if data is not None:
+                    break
+        if data is not None:
+            value = field.decode(codec, kind, data, state_key)
+        else:
+            value = field.initial(kind)
+        self.__dict__[field.attribute] = value
+        if value.__class__ not in UNCHANGING:
+            # Not the stored bytes: whoever wrote those may write otherwise, or with less in them.
+            self._kv_watched[field.attribute] = field.encode(codec, kind, value)[0]
+        return value
+
+    def _kv_bind(self, cells: Cells, codec: Codec) -> None:
+        _set_cells(self, cells)
+        _set_codec(self, codec)
+        _set_watched(self, {})
+
+
+_set_cells = vars(State)["_kv_cells"].__set__
+_set_codec = vars(State)["_kv_codec"].__set__
+_set_watched = vars(State)["_kv_watched"].__set__
+
+
+def _resolve(
+    fields: dict[str, Field],
+    annotations: dict[str, Any],
+    scopes: list[dict[str, Any]],
+    *,
+    final: bool,
+) -> None:
+    """Settle the types of a class's own fields; those that name the unknown are left for later.
+
+    ``scopes``: the names of the module that the class stands in, and of what is around it
+    there, the nearest last. ``final``: NameError for the unknown.
+    """
+    names = {name: one for scope in scopes for name, one in scope.items()}
+    for name, one in fields.items():
+        alone = SimpleNamespace(__annotations__={name: annotations[name]})
+        try:
+            one.settle(get_type_hints(alone, names, include_extras=True)[name])
+        except NameError:
+            if final:
+                raise
+            one.resolve = partial(_resolve, {name: one}, annotations, scopes, final=True)
+
+
+def _declared(cls: type[State], attribute: str) -> Field:
+    """The field that an annotation declares; it takes the place of the default."""
+    if attribute.startswith("_"):
+        raise TypeError(
+            f"{cls.__qualname__}.{attribute}: a field may not begin with an underscore;"
+            " field(state_key=...) lets it live in any entry"
+        )
+    if hasattr(State, attribute):
+        raise TypeError(
+            f"{cls.__qualname__}.{attribute} is a verb of every state; name the field otherwise,"
+            f" with field(state_key={attribute!r})"
+        )
+    given = vars(cls).get(attribute, MISSING)
+    # A copy: the same field(...) may stand in another class, under another name.
+    one = copy.copy(given) if isinstance(given, Field) else Field(given, None, None, (), None)
+    one.belongs(attribute)
+    setattr(cls, attribute, one)
+    return one
+
+
+def _is_class_variable(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return re.match(r"(\w+\.)*ClassVar\b", annotation) is not None
+    return annotation is ClassVar or get_origin(annotation) is ClassVar
+
+
+def _refuse_shared_entries(cls: type[State], fields: dict[str, Field]) -> None:
+    taken: dict[str, str] = {}
+    for attribute, one in fields.items():
+        for state_key in (one.state_key, *one.aliases):
+            if state_key in taken:
+                raise TypeError(
+                    f"{cls.__qualname__}: the fields {taken[state_key]!r} and {attribute!r}"
+                    f" both live in entry {state_key!r}"
+                    if taken[state_key] != attribute
+                    else f"{cls.__qualname__}.{attribute} names entry {state_key!r} twice"
+                )
+            taken[state_key] = attribute

@@ -1,1 +1,0 @@
-"""One verb per file: what the engine does with files and memory."""

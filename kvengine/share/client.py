@@ -1,0 +1,193 @@
+"""A tool's side: the owner's store, read and edited through its socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from datetime import timedelta
+
+import msgspec
+
+from kvengine.closing import Closing
+from kvengine.errors import KVEngineError
+from kvengine.options import Durability
+from kvengine.share import wire
+from kvengine.share.link import Link
+from kvengine.share.reads import LiveSnapshot, RemoteReads
+from kvengine.share.transport import BadFrame, at_path, receive
+from kvengine.storage import filenames
+from kvengine.storage.batch import Batch, expire_operation
+from kvengine.storage.names import Name
+from kvengine.store import Estimate, SegmentStats, Stats
+
+_GREETING = 3.0
+
+
+class OwnerSilent(KVEngineError):
+    """The owner has its socket and does not answer: it is stopped, or hangs."""
+
+
+def connect(directory: str) -> LiveStore | None:
+    """The store of the process that owns ``directory``; None where no owner serves a socket.
+
+    OwnerSilent where it does not answer, KVEngineError where it is of another release.
+    """
+    try:
+        if not stat.S_ISSOCK(os.lstat(f"{directory}/{filenames.LIVE}").st_mode):
+            return None
+    except OSError:
+        return None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(_GREETING)
+        with at_path(directory) as place:
+            connection.connect(place)
+        greeting = receive(connection, 65536, _GREETING)
+        if greeting is None:
+            raise ConnectionResetError
+        hello = msgspec.msgpack.decode(greeting, type=wire.Hello)
+    except TimeoutError:
+        connection.close()
+        raise OwnerSilent(f"the owner of {directory} does not answer on its socket") from None
+    except PermissionError as error:
+        connection.close()
+        raise KVEngineError(f"{directory} belongs to another user: {error.strerror}") from None
+    except (OSError, BadFrame, msgspec.MsgspecError):
+        connection.close()
+        return None  # left behind by an owner that was killed, or it is closing
+    except BaseException:
+        connection.close()
+        raise
+    if hello.protocol != wire.PROTOCOL:
+        connection.close()
+        raise KVEngineError(
+            f"process {hello.pid} owns {directory} with kvengine {hello.version}, whose live"
+            f" access has protocol {hello.protocol}, not {wire.PROTOCOL}: use that release here"
+        )
+    return LiveStore(directory, connection, hello)
+
+
+class LiveStore(RemoteReads, Closing):
+    """The owner's store. Thread-safe. Each write verb is the owner's commit, as durable as its."""
+
+    def __init__(self, directory: str, connection: socket.socket, hello: wire.Hello) -> None:
+        self.path = directory
+        self.pid = hello.pid
+        """The owner's process."""
+        self._link = Link(connection, f"process {hello.pid}, the owner of {directory},")
+
+    @property
+    def closed(self) -> bool:
+        """Whether this side has closed, or the owner has gone."""
+        return self._link.closed
+
+    def set(
+        self,
+        service: str,
+        key: str,
+        state_key: str,
+        value: bytes,
+        *,
+        ttl: float | timedelta | None = None,
+    ) -> int:
+        batch = Batch()
+        batch.set(service, key, state_key, value, ttl=ttl)
+        return self.write(batch)
+
+    def clear(self, service: str, key: str, state_key: str) -> int:
+        batch = Batch()
+        batch.clear(service, key, state_key)
+        return self.write(batch)
+
+    def clear_all(self, service: str, key: str) -> int:
+        batch = Batch()
+        batch.clear_all(service, key)
+        return self.write(batch)
+
+    def clear_service(self, service: str) -> int:
+        batch = Batch()
+        batch.clear_service(service)
+        return self.write(batch)
+
+    def clear_range(self, service: str, start: str, stop: str | None) -> int:
+        batch = Batch()
+        batch.clear_range(service, start, stop)
+        return self.write(batch)
+
+    def expire(
+        self,
+        service: str,
+        key: str,
+        *,
+        at: float | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> bool:
+        expire_operation(service, key, at, ttl)  # errors in arguments show here
+        if isinstance(ttl, timedelta):
+            ttl = ttl.total_seconds()
+        arguments = {"service": service, "key": key, "at": at, "ttl": ttl}
+        return bool(self._link.ask("expire", bool, arguments, write=True))
+
+    def batch(self) -> Batch:
+        """Writes that commit as one when the ``with`` block ends."""
+        return Batch(_commit=self.write)
+
+    def write(
+        self,
+        batch: Batch,
+        *,
+        expect: Mapping[Name, int] | None = None,
+        durability: Durability | None = None,
+    ) -> int:
+        """Commit a batch in the owner; ``expect`` as for a Store. KVEngineError in doubt.
+
+        A connection that breaks off before the answer leaves it open whether the
+        batch was written; the error says so.
+        """
+        batch.check_open()
+        arguments = {
+            "operations": wire.operations(batch),
+            "expect": wire.expectations(expect),
+            "durability": durability,
+        }
+        stamp: int = self._link.ask("write", int, arguments, write=True)
+        batch.close(stamp)
+        return stamp
+
+    def snapshot(self) -> LiveSnapshot:
+        """All read verbs as of now."""
+        return LiveSnapshot(self._link, self._link.ask("snapshot", int, {}))
+
+    def estimate(self, service: str, *, prefix: str = "") -> Estimate:
+        """About how many objects a service holds, and bytes."""
+        found: Estimate = self._ask("estimate", Estimate, service=service, prefix=prefix)
+        return found
+
+    def segments(self) -> tuple[SegmentStats, ...]:
+        """The owner's segments, newest layer first."""
+        found: tuple[SegmentStats, ...] = self._ask("segments", tuple[SegmentStats, ...])
+        return found
+
+    def stats(self) -> Stats:
+        found: Stats = self._ask("stats", Stats)
+        return found
+
+    def flush(self) -> None:
+        self._link.ask("flush", None, {}, patience=None)
+
+    def compact(self, service: str | None = None) -> None:
+        self._link.ask("compact", None, {"service": service}, patience=None)
+
+    def checkpoint(self, path: str | os.PathLike[str]) -> None:
+        arguments = {"path": os.path.abspath(path)}
+        self._link.ask("checkpoint", None, arguments, patience=None)
+
+    def refresh(self) -> bool:
+        """Every read is of now: nothing to do."""
+        return False
+
+    def close(self) -> None:
+        """Leave the owner. May be called again."""
+        self._link.close()

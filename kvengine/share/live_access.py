@@ -1,0 +1,38 @@
+"""Whether and how the owner of a directory is reached by other processes."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+
+from kvengine.share.server import Server
+from kvengine.share.verbs import Served
+from kvengine.storage.database import Database
+
+log = logging.getLogger("kvengine")
+
+_ROOM = 64 * 1024 * 1024
+"""Bytes that a request may have beyond the largest commit: names, and the form of operations."""
+
+
+def serve(store: Served, db: Database) -> Server | None:
+    """Serve ``store`` as its options say; it stops with the store, closed or collected.
+
+    None where live access is off. Where the socket cannot be made the database works
+    as without it: ``db.live_access`` says why, and so do the log and `stats`.
+    """
+    options = db.options
+    wanted = options.live_access
+    if wanted is None:
+        wanted = options.background != "none"
+    if not wanted or not db.fs.local:
+        return None
+    try:
+        server = Server(db.directory, weakref.ref(store), options.max_commit_size + _ROOM)
+    except (OSError, RuntimeError) as error:  # RuntimeError: no more threads
+        db.live_access = f"failed: {error}"
+        log.warning("%s: live access is off: %s", db.directory, error)
+        return None
+    db.live_access = "on"
+    weakref.finalize(store, server.stop)
+    return server

@@ -1,0 +1,190 @@
+"""The owner's side: a Unix socket in the directory, a thread that waits, one for each tool.
+
+The socket exists while the owner has the directory open. Only the owner's user (and root) may
+connect: the file is 0600 before anybody can, and the peer's user is asked for. A socket that
+a killed owner left behind is replaced by the next, who holds the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from kvengine.errors import DatabaseClosed
+from kvengine.release import VERSION
+from kvengine.share import wire
+from kvengine.share.transport import BadFrame, arrives, at_path, receive, send
+from kvengine.share.verbs import Caller, Served
+from kvengine.storage import filenames
+
+_MOST_TOOLS = 64
+_GRACE = 2.0
+"""Seconds that `stop` gives to requests that have begun."""
+
+_MOMENT = 0.5
+
+_MOST_QUESTION = 4 * 1024 * 1024
+"""Bytes of a request that is no write: decoding more stops the owner's other threads."""
+
+_IDLE = 3600.0
+"""Seconds after which a tool that asks nothing loses its snapshots and walks: they keep files."""
+
+
+class Server:
+    """Serves a store to other processes until `stop`. Keeps no reference to the store."""
+
+    def __init__(self, directory: str, store: Callable[[], Served | None], most: int) -> None:
+        """Bind the socket and listen. ``most``: bytes a request may have. OSError where it cannot.
+
+        ``store`` gives the store, or None once it is gone.
+        """
+        self._directory = directory
+        self._store = store
+        self._most = most
+        self._hello = wire.Hello(wire.PROTOCOL, VERSION, os.getpid())
+        self._tools: dict[threading.Thread, socket.socket] = {}
+        self._lock = threading.RLock()  # a finalizer may call `stop` anywhere
+        self._idle = threading.Condition(self._lock)
+        self._busy = 0
+        self._stopping = self._stopped = False
+        self._listener = _listen(directory)
+        self._thread = threading.Thread(
+            target=self._accept, name="kvengine-live", args=(self._listener,), daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Serve nobody any more: requests that have begun are answered first. Idempotent."""
+        if self._stopped:
+            return
+        self._stopping = True
+        with suppress(OSError):
+            os.unlink(f"{self._directory}/{filenames.LIVE}")
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        with self._idle:
+            tools = dict(self._tools)
+            if threading.current_thread() not in tools:
+                self._idle.wait_for(lambda: not self._busy, _GRACE)
+        for connection in tools.values():
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in (self._thread, *tools):
+            if thread is not threading.current_thread():
+                thread.join(_MOMENT)  # one that compacts ends with the database, which follows
+        self._listener.close()
+        self._stopped = True
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's sockets, so that nobody waits for the child."""
+        self._stopping = self._stopped = True
+        self._listener.close()
+        for connection in list(self._tools.values()):
+            connection.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                if self._stopping:
+                    return
+                threading.Event().wait(0.1)  # out of descriptors, most likely
+                continue
+            thread = threading.Thread(
+                target=self._serve, name="kvengine-live-tool", args=(connection,), daemon=True
+            )
+            with self._lock:
+                if self._stopping or len(self._tools) >= _MOST_TOOLS or not _is_ours(connection):
+                    connection.close()
+                    continue
+                self._tools[thread] = connection
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads: this tool is turned away, others come
+                    del self._tools[thread]
+                    connection.close()
+
+    def _serve(self, connection: socket.socket) -> None:
+        caller = Caller(self._living)
+        try:
+            with connection:
+                send(connection, wire.frame(self._hello))
+                while True:
+                    while not arrives(connection, _IDLE):
+                        caller.close()
+                    request = receive(connection, self._most)
+                    if request is None or not self._begin():
+                        return
+                    try:
+                        self._answer(connection, caller, request)
+                    finally:
+                        self._done()
+        except (OSError, BadFrame):
+            pass  # the tool has gone, or is none
+        finally:
+            caller.close()
+            with self._lock:
+                self._tools.pop(threading.current_thread(), None)
+
+    def _answer(self, connection: socket.socket, caller: Caller, request: bytes) -> None:
+        try:
+            if len(request) > _MOST_QUESTION and not wire.is_write(request):
+                raise ValueError(f"a question has at most {_MOST_QUESTION:,} bytes")
+            verb, arguments = wire.decode(request)
+            answer: object = (True, caller.answer(verb, arguments))
+            data = wire.frame(answer)
+        except Exception as error:
+            data = wire.frame(wire.error_answer(error))
+        send(connection, data)
+
+    def _living(self) -> Served:
+        store = self._store()
+        if store is None:
+            raise DatabaseClosed(f"{self._directory} is closed")
+        return store
+
+    def _begin(self) -> bool:
+        with self._lock:
+            if self._stopping:
+                return False
+            self._busy += 1
+            return True
+
+    def _done(self) -> None:
+        with self._idle:
+            self._busy -= 1
+            self._idle.notify_all()
+
+
+def _listen(directory: str) -> socket.socket:
+    """A listening socket in the directory, for its owner alone. What had its name goes."""
+    path = f"{directory}/{filenames.LIVE}"
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            raise IsADirectoryError(f"{path} is a directory, not the socket of live access")
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with at_path(directory) as place:
+            listener.bind(place)
+            os.chmod(path, 0o600)  # before `listen`: until then nobody can connect
+        listener.listen(16)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _is_ours(connection: socket.socket) -> bool:
+    """Whether the peer is of this user, or root."""
+    kind = getattr(socket, "SO_PEERCRED", None)
+    if kind is None:
+        return True  # the mode of the socket says it
+    given = connection.getsockopt(socket.SOL_SOCKET, kind, struct.calcsize("3i"))
+    return struct.unpack("3i", given)[1] in (0, os.geteuid())

@@ -1,0 +1,81 @@
+"""Frames over a Unix socket, and its path, which may be longer than a socket address holds."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kvengine.share.wire import LENGTH
+from kvengine.storage.filenames import LIVE
+
+_PIECE = 1024 * 1024
+_LONGEST = 100
+"""Bytes that a socket's address holds on any system."""
+
+SLOW = 60.0
+"""Seconds for a frame that has begun to arrive, or to be taken, piece by piece."""
+
+
+class BadFrame(Exception):
+    """What arrived is no frame: too long, or broken off."""
+
+
+@contextmanager
+def at_path(directory: str) -> Iterator[str]:
+    """An address for the socket in ``directory``; OSError where the system has none for it."""
+    path = f"{directory}/{LIVE}"
+    if len(os.fsencode(path)) <= _LONGEST or not os.path.isdir("/proc/self/fd"):
+        yield path
+        return
+    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{place}/{LIVE}"
+    finally:
+        os.close(place)
+
+
+def send(connection: socket.socket, data: bytes) -> None:
+    """All of ``data``; OSError where the other side has gone or takes nothing for too long."""
+    connection.settimeout(SLOW)
+    connection.sendall(data)
+
+
+def arrives(connection: socket.socket, seconds: float) -> bool:
+    """Whether something arrives, or the other side ends, within so long."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def receive(connection: socket.socket, most: int, timeout: float | None = None) -> bytes | None:
+    """The next frame; None where the other side has ended. BadFrame, OSError (TimeoutError).
+
+    ``timeout``: seconds until it begins, None: for ever. Memory grows with what
+    arrives, not with what a frame says of its length.
+    """
+    connection.settimeout(timeout)
+    head = connection.recv(1)
+    if not head:
+        return None
+    connection.settimeout(SLOW)
+    while len(head) < LENGTH.size:
+        head += _some(connection, LENGTH.size - len(head))
+    (length,) = LENGTH.unpack(head)
+    if length > most:
+        raise BadFrame(f"a frame of {length:,} bytes is over the limit of {most:,}")
+    pieces = []
+    while length:
+        piece = _some(connection, min(length, _PIECE))
+        pieces.append(piece)
+        length -= len(piece)
+    return b"".join(pieces)
+
+
+def _some(connection: socket.socket, length: int) -> bytes:
+    piece = connection.recv(length)
+    if not piece:
+        raise BadFrame("broken off within a frame")
+    return piece

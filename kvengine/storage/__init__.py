@@ -1,0 +1,1 @@
+"""The LSM tree: bytes and names, no JSON, no sessions."""

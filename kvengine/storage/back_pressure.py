@@ -1,0 +1,55 @@
+"""Back-pressure: writers wait while flush and compaction are behind, and `stats` says why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from kvengine.errors import WriteFailed
+from kvengine.storage.database import Database
+
+OVERFULL = "stop: the memtable awaits its turn to be frozen"
+"""Writers outran the thread that freezes memtables by as much as may be frozen at all."""
+
+
+class BackPressure:
+    """Slows writers, then stops them. ``maintain`` starts the work that they wait for."""
+
+    def __init__(self, db: Database, maintain: Callable[[], None]) -> None:
+        self._db = db
+        self._maintain = maintain
+        self._overfull = db.options.memtable_size * db.options.frozen_stop
+
+    def note(self, wal_end: int) -> None:
+        """Stop writers where the active memtable has outgrown all bounds."""
+        if wal_end >= self._overfull and not self._db.stalled:
+            self._db.stalled = OVERFULL
+
+    def wait(self) -> None:
+        """Back-pressure: give flush and compaction time; `stats` says why.
+
+        WriteFailed, and nothing written, where what we wait for fails meanwhile.
+        """
+        db = self._db
+        started, errors = time.monotonic(), db.counters.background_errors
+        asked = started
+        db.counters.stalls += 1
+        self._maintain()
+        if db.stalled.startswith("slow"):
+            time.sleep(0.001)
+        while self._must_wait():
+            if db.counters.background_errors > errors:
+                raise WriteFailed(f"{db.stalled}, which fails: {db.counters.last_background_error}")
+            time.sleep(0.005)
+            if time.monotonic() - asked > 1.0:
+                asked = time.monotonic()
+                self._maintain()
+        db.counters.stall_seconds += time.monotonic() - started
+
+    def _must_wait(self) -> bool:
+        """Whether writers stop. A memtable that was frozen meanwhile is no longer too full."""
+        db = self._db
+        db.view.generation  # noqa: B018 - a gone view raises its own error
+        if db.stalled == OVERFULL and (db.wal is None or db.wal.end < self._overfull):
+            db.stalled = ""
+        return db.stalled.startswith("stop") and db.failed is None

@@ -1,0 +1,276 @@
+"""Writes, checked and collected: the operations of one atomic commit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Literal, Self
+
+import msgspec
+
+from kvengine.errors import KVEngineError, ValueTooLarge
+from kvengine.storage.clock import SECOND
+from kvengine.storage.names import (
+    Name,
+    are_plain,
+    check_name,
+    encode_object,
+    key_range,
+    service_range,
+)
+
+MAX_TIME = 253_402_300_799 * SECOND
+"""The last second of the year 9999, in microseconds: no expiry lies beyond."""
+
+
+class Set(msgspec.Struct, frozen=True, gc=False):
+    """Set an entry; ``ttl`` in microseconds from the commit, None for none."""
+
+    name: Name
+    state_key: str
+    value: bytes
+    ttl: int | None
+
+
+class Clear(msgspec.Struct, frozen=True, gc=False):
+    """Clear an entry."""
+
+    name: Name
+    state_key: str
+
+
+class ClearAll(msgspec.Struct, frozen=True, gc=False):
+    """Clear every entry of an object."""
+
+    name: Name
+
+
+class ClearRange(msgspec.Struct, frozen=True, gc=False):
+    """Clear the objects in ``[start, stop)``, encoded."""
+
+    start: bytes
+    stop: bytes
+
+
+class Expire(msgspec.Struct, frozen=True, gc=False):
+    """Give an object an expiry: at a time, after a time (microseconds), or never."""
+
+    name: Name
+    at: int | None
+    ttl: int | None
+
+
+Operation = Set | Clear | ClearAll | ClearRange | Expire
+
+
+def check_value(value: bytes, limit: int | None = None) -> bytes:
+    """``value`` as ``bytes``; TypeError for anything that is not bytes-like."""
+    if value.__class__ is not bytes:
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise TypeError(f"value must be bytes, not {type(value).__name__}")
+        value = bytes(value)
+    if limit is not None and len(value) > limit:
+        raise ValueTooLarge(f"value is {len(value):,} bytes, over max_value_size {limit:,}")
+    return value
+
+
+def duration(what: str, value: float | timedelta) -> int:
+    """Microseconds of a ttl in seconds or a timedelta; it must be above zero and finite."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} must be seconds or a timedelta, not {type(value).__name__}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{what} must be above zero and finite, not {value!r}")
+    return min(max(int(value * SECOND), 1), MAX_TIME)
+
+
+def set_operation(
+    service: str,
+    key: str,
+    state_key: str,
+    value: bytes,
+    ttl: float | timedelta | None,
+    limit: int | None,
+) -> Set:
+    if not are_plain(service, key, state_key):
+        service, key = object_name(service, key)
+        state_key = check_name("state_key", state_key)
+    if value.__class__ is not bytes or limit is None or len(value) > limit:
+        value = check_value(value, limit)
+    return Set((service, key), state_key, value, None if ttl is None else duration("ttl", ttl))
+
+
+def clear_operation(service: str, key: str, state_key: str) -> Clear:
+    return Clear(object_name(service, key), check_name("state_key", state_key))
+
+
+def clear_range_operation(service: str, start: str, stop: str | None) -> ClearRange:
+    check_name("service", service)
+    check_name("start", start)
+    if stop is not None:
+        check_name("stop", stop)
+    return ClearRange(*key_range(service, start, stop))
+
+
+def clear_service_operation(service: str) -> ClearRange:
+    return ClearRange(*service_range(check_name("service", service)))
+
+
+def expire_operation(
+    service: str, key: str, at: float | None, ttl: float | timedelta | None
+) -> Expire:
+    name = object_name(service, key)
+    if at is not None and ttl is not None:
+        raise ValueError("expire takes at= or ttl=, not both")
+    if ttl is not None:
+        return Expire(name, None, duration("ttl", ttl))
+    if at is None:
+        return Expire(name, None, None)
+    if isinstance(at, bool) or not isinstance(at, (int, float)):
+        raise TypeError(f"at must be seconds since the epoch, not {type(at).__name__}")
+    if not 0 <= at < math.inf:
+        raise ValueError(f"at must be seconds since the epoch, not {at!r}")
+    return Expire(name, min(int(at * SECOND), MAX_TIME), None)
+
+
+def check_expect(expect: Mapping[Name, int]) -> None:
+    """TypeError for anything but a mapping of objects to versions."""
+    if not isinstance(expect, Mapping) or not all(
+        isinstance(name, tuple) and len(name) == 2 and type(version) is int
+        for name, version in expect.items()
+    ):
+        raise TypeError("expect must map (service, key) to a version, which is an int")
+
+
+def object_name(service: str, key: str) -> Name:
+    """The checked name of an object."""
+    return check_name("service", service), check_name("key", key)
+
+
+class Batch:
+    """Write verbs in order, committed as one: all or nothing, across objects too.
+
+    From ``db.batch()`` as a context manager it commits when the block ends and
+    writes nothing when the block raises; made by itself it goes to
+    ``db.write(batch)``. A batch is written once. The verbs are the Store's and
+    return None; errors in arguments show at once.
+    """
+
+    __slots__ = ("_commit", "_limit", "_state", "operations", "stamp")
+
+    def __init__(
+        self, *, _commit: Callable[[Batch], int] | None = None, _limit: int | None = None
+    ) -> None:
+        self.operations: list[Operation] = []
+        self.stamp: int | None = None
+        """The commit's stamp, once written."""
+        self._state: Literal["open", "written", "abandoned"] = "open"
+        self._commit = _commit
+        self._limit = _limit
+
+    def set(
+        self,
+        service: str,
+        key: str,
+        state_key: str,
+        value: bytes,
+        *,
+        ttl: float | timedelta | None = None,
+    ) -> None:
+        if self._state != "open":
+            self.check_open()
+        self.operations.append(set_operation(service, key, state_key, value, ttl, self._limit))
+
+    def clear(self, service: str, key: str, state_key: str) -> None:
+        self._add(clear_operation(service, key, state_key))
+
+    def clear_all(self, service: str, key: str) -> None:
+        self._add(ClearAll(object_name(service, key)))
+
+    def clear_service(self, service: str) -> None:
+        self._add(clear_service_operation(service))
+
+    def clear_range(self, service: str, start: str, stop: str | None) -> None:
+        self._add(clear_range_operation(service, start, stop))
+
+    def expire(
+        self,
+        service: str,
+        key: str,
+        *,
+        at: float | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> None:
+        self._add(expire_operation(service, key, at, ttl))
+
+    def _add(self, operation: Operation) -> None:
+        self.check_open()
+        self.operations.append(operation)
+
+    def check_open(self) -> None:
+        """Refuse a batch that was written or abandoned."""
+        if self._state != "open":
+            raise KVEngineError(f"this batch was {self._state}; make a new one")
+
+    def check_values(self, limit: int) -> None:
+        """ValueTooLarge for a value over ``limit``, where the batch knew no limit of its own."""
+        if self._limit is None:
+            for operation in self.operations:
+                if isinstance(operation, Set):
+                    check_value(operation.value, limit)
+
+    def close(self, stamp: int) -> None:
+        """Mark as written with ``stamp``. Called by the store."""
+        self.stamp = stamp
+        self._state = "written"
+
+    def __len__(self) -> int:
+        return len(self.operations)
+
+    def __enter__(self) -> Self:
+        self.check_open()
+        if self._commit is None:
+            raise KVEngineError("a Batch() of its own goes to db.write(); use db.batch() in a with")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._state = "abandoned"
+        elif self._state == "open" and self._commit is not None:
+            self._commit(self)
+
+
+def plain_sets(batch: Batch, limit: int) -> tuple[Name, dict[str, bytes]] | None:
+    """The object and its new entries, where an open batch is plain sets into one object.
+
+    None for any other, and where a value is not ``bytes`` or over ``limit``.
+    """
+    if batch._state != "open":
+        return None
+    name: Name | None = None
+    entries: dict[str, bytes] = {}
+    for one in batch.operations:
+        if one.__class__ is not Set or one.ttl is not None:
+            return None
+        if name is None:
+            name = one.name
+        elif one.name != name:
+            return None
+        value = one.value
+        if value.__class__ is not bytes or len(value) > limit:
+            return None
+        entries[one.state_key] = value
+    return None if name is None else (name, entries)
+
+
+def covers(operation: ClearRange, name: Name) -> bool:
+    """Whether the range holds the object."""
+    return operation.start <= encode_object(*name) < operation.stop

@@ -1,0 +1,158 @@
+"""Installing new segments: durable first, published second.
+
+Steps, and what a crash after each leaves: (1) rename the outputs to their
+numbers and sync the directory: unknown segments, swept at open; (2) append the
+version edit: the new set of files in force, the old ones unknown; (3) replace
+the view; (4) remove what neither the version nor an open snapshot names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from kvengine.storage import filenames
+from kvengine.storage.compaction.job import Output
+from kvengine.storage.database import Database
+from kvengine.storage.manifest.file import ManifestWriter
+from kvengine.storage.manifest.format import SegmentMeta, VersionEdit
+from kvengine.storage.memtable import TOMBSTONES, Memtable
+from kvengine.storage.segment.reader import LiveSegment
+from kvengine.storage.version import Version, View
+
+_MANIFEST_LIMIT = 1024 * 1024
+
+
+def install_flush(db: Database, flushed: Sequence[Memtable], outputs: Sequence[Output]) -> None:
+    """Frozen memtables, the oldest ones, become segments of level 0."""
+    with _installing(db):
+        fresh = _adopt(db, outputs, 0)
+        wals = [memtable.wal for memtable in flushed]
+        names = None
+        if not any(memtable.has_tombstones for memtable in flushed):
+            names = [n for memtable in flushed for n in memtable.states if n is not TOMBSTONES]
+        version = Version([*fresh, *db.view.version])
+        with _appended(db, db.edit(added=[one.meta for one in fresh], wals_removed=wals)):
+            generation = db.cache.flushed(names)
+            with db.commit_lock:
+                view = db.view
+                frozen = tuple(one for one in view.frozen if one not in flushed)
+                db.view = View(view.active, frozen, version, generation)
+        for number in wals:
+            _unlink(db, filenames.wal(number))
+        _renew_manifest(db)
+        db.counters.flushes += 1
+        db.counters.flushed_bytes += sum(one.size for one in outputs)
+
+
+def install_compaction(
+    db: Database, inputs: Sequence[SegmentMeta], outputs: Sequence[Output], level: int
+) -> None:
+    """Segments are replaced by their overlay; no read changes."""
+    with _installing(db):
+        fresh = _adopt(db, outputs, level)
+        _replace(db, inputs, fresh)
+        db.counters.compactions += 1
+        db.counters.compacted_bytes += sum(one.size for one in outputs)
+
+
+def install_move(db: Database, moved: SegmentMeta, level: int) -> None:
+    """A segment changes its level; its file stays as it is."""
+    meta = SegmentMeta(moved.number, level, moved.file_id, moved.size, moved.properties)
+    with _installing(db):
+        _replace(db, [moved], [LiveSegment(db.fs, db.directory, meta)])
+
+
+def install_drop(db: Database, dropped: Sequence[SegmentMeta]) -> None:
+    """Segments that are expired as a whole go unread."""
+    with _installing(db):
+        _replace(db, dropped, [])
+        db.counters.dropped_segments += len(dropped)
+
+
+def sweep_obsolete(db: Database) -> None:
+    """Remove segments that no open snapshot names any more."""
+    with db.install_lock:
+        for number in sorted(db.obsolete):
+            if not db.snapshots.names(number):
+                db.obsolete.discard(number)
+                _unlink(db, filenames.segment(number))
+
+
+@contextmanager
+def _installing(db: Database) -> Iterator[None]:
+    """Under the install lock, and only while what the manifest holds is known."""
+    with db.install_lock:
+        db.check_writable()
+        yield
+
+
+@contextmanager
+def _appended(db: Database, edit: VersionEdit) -> Iterator[None]:
+    """Make an edit durable, then let the view follow. Whatever breaks off stops writes."""
+    if db.manifest is None:
+        raise OSError("the database has no manifest to write to")
+    db.catalog.check(edit)
+    try:
+        db.manifest.append(edit)
+        db.catalog.apply(edit)
+        yield
+    except BaseException as error:
+        db.fail(error)
+        raise
+
+
+def _replace(db: Database, inputs: Sequence[SegmentMeta], fresh: Sequence[LiveSegment]) -> None:
+    gone = {one.number for one in inputs}
+    with _appended(db, db.edit(added=[one.meta for one in fresh], removed=sorted(gone))):
+        generation = db.cache.flushed(())
+        with db.commit_lock:
+            view = db.view
+            kept = [one for one in view.version if one.meta.number not in gone]
+            db.view = View(view.active, view.frozen, Version([*fresh, *kept]), generation)
+    db.obsolete |= gone - {one.meta.number for one in fresh}
+    sweep_obsolete(db)
+    _renew_manifest(db)
+
+
+def _adopt(db: Database, outputs: Sequence[Output], level: int) -> list[LiveSegment]:
+    """Give outputs their numbers and open them. Level 0 keeps the order of numbers."""
+    fresh: list[LiveSegment] = []
+    names = [output.name for output in outputs]
+    try:
+        for at, output in enumerate(outputs):
+            number = db.allocate_number()
+            target = filenames.segment(number)
+            db.fs.rename(
+                filenames.join(db.directory, output.name), filenames.join(db.directory, target)
+            )
+            names[at] = target
+            meta = SegmentMeta(number, level, output.file_id, output.size, output.properties)
+            fresh.append(LiveSegment(db.fs, db.directory, meta))
+        if outputs:
+            db.fs.sync_dir(db.directory)
+    except BaseException:
+        for name in names:
+            with suppress(OSError):
+                _unlink(db, name)
+        raise
+    return fresh
+
+
+def _renew_manifest(db: Database) -> None:
+    """Start a new manifest where the old one is long. An error leaves open which is in force."""
+    old = db.manifest
+    if old is None or old.size <= _MANIFEST_LIMIT + 512 * len(db.catalog.segments):
+        return
+    try:
+        db.manifest = ManifestWriter(db.fs, db.directory, db.catalog, db.allocate_number())
+        old.close()
+        _unlink(db, filenames.manifest(old.number))
+    except BaseException as error:
+        db.fail(error)
+        raise
+
+
+def _unlink(db: Database, name: str) -> None:
+    with suppress(FileNotFoundError):
+        db.fs.unlink(filenames.join(db.directory, name))

@@ -1,0 +1,247 @@
+"""When background work runs, and on what: in lanes, so that none delays a more urgent one."""
+
+from __future__ import annotations
+
+import threading
+from _thread import start_new_thread
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from kvengine.errors import DatabaseClosed
+from kvengine.storage import filenames
+from kvengine.storage.commit import Committer
+from kvengine.storage.compaction.helper import Helper, HelperDied
+from kvengine.storage.compaction.job import Job, Output
+from kvengine.storage.compaction.maintenance import Executor, Maintenance
+from kvengine.storage.compaction.run import Abandoned, run
+from kvengine.storage.database import Database
+from kvengine.storage.lifecycle.checkpoint import checkpoint
+
+_SMALL_JOB = 128 * 1024
+_POLL = 0.5
+_BACKOFF = (0.05, 0.2, 1.0, 5.0, 30.0)
+_DEATHS = 3
+
+
+class Lane:
+    """A thread that repeats a step whenever it is woken, and now and then for work due by time.
+
+    A step that fails is reported in `stats` and tried again later, ever more
+    rarely. With a helper, large jobs run in its process; after it died three
+    times in a row, in this thread. Waking is one call in C: a signal in the
+    midst of an `Event.set` would leave the event's lock held for good.
+    """
+
+    def __init__(
+        self, name: str, db: Database, maintenance: Maintenance, step: Callable[[Executor], bool]
+    ) -> None:
+        self._db = db
+        self._maintenance = maintenance
+        self._step = step
+        self._closing = False
+        self._deaths = 0
+        self._woken: SimpleQueue[None] = SimpleQueue()
+        self.after: Callable[[], None] | None = None
+        self.helper = Helper() if db.options.background == "process" and db.fs.local else None
+        self._thread = threading.Thread(target=self._run, name=f"kvengine-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        if self._woken.empty():
+            self._woken.put(None)
+
+    def close(self) -> None:
+        """Stop, abandoning a running job, and wait for the thread."""
+        self._closing = True
+        self._woken.put(None)
+        if self.helper is not None:
+            self.helper.close()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def execute(self, job: Job, size: int) -> list[Output]:
+        """Run a job where it belongs; the death of a helper only costs another try."""
+        while self.helper is not None and size >= _SMALL_JOB and self._deaths < _DEATHS:
+            try:
+                outputs = self.helper.run(job)
+            except HelperDied:
+                if self._is_closing():
+                    raise Abandoned from None
+                self._deaths += 1
+                self._clear_up(job)
+            else:
+                self._deaths = 0
+                return outputs
+        return run(self._db.fs, job, lambda: not self._closing)
+
+    def _clear_up(self, job: Job) -> None:
+        """Remove what a helper left of a job."""
+        for name in self._db.fs.listdir(job.directory):
+            if filenames.is_temporary(name) and name.startswith(f"{job.number:06}-"):
+                with suppress(FileNotFoundError):
+                    self._db.fs.unlink(filenames.join(job.directory, name))
+
+    def _is_closing(self) -> bool:
+        return self._closing
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._is_closing():
+            try:
+                while not self._is_closing() and self._step(self.execute):
+                    failures = 0
+                    if self.after is not None:
+                        self.after()
+                failures = 0
+                pause = _POLL if self._maintenance.has_timed_work() else None
+            except (Abandoned, DatabaseClosed):
+                return
+            except Exception as error:
+                if self._is_closing():
+                    return
+                self._db.counters.note_error(error)
+                self._rest(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+                failures += 1
+                continue
+            self._rest(pause)
+
+    def _rest(self, seconds: float | None) -> None:
+        """Wait until woken, or for so long."""
+        try:
+            self._woken.get(timeout=seconds)
+            while True:
+                self._woken.get_nowait()
+        except Empty:
+            pass
+
+
+class Scheduler:
+    """Background work of one open database: three lanes, or none and the caller does it.
+
+    Rotation, which commits wait for, waits for no flush; a flush for no compaction.
+    """
+
+    def __init__(self, db: Database, maintenance: Maintenance) -> None:
+        self._db = db
+        self._maintenance = maintenance
+        self._lanes: tuple[Lane, ...] = ()
+        self._by_caller = threading.Lock()
+        self._closing = False
+        if db.options.background != "none":
+            flush = Lane("flush", db, maintenance, maintenance.flush_step)
+            compact = Lane("compact", db, maintenance, maintenance.compact_step)
+            rotate = Lane("rotate", db, maintenance, lambda _: maintenance.rotate_step())
+            rotate.after, flush.after = flush.wake, compact.wake
+            self._lanes = (flush, compact, rotate)
+
+    @property
+    def helpers(self) -> list[int]:
+        """Pids of the helper processes running now."""
+        pids = (lane.helper.pid for lane in self._lanes if lane.helper is not None)
+        return [pid for pid in pids if pid is not None]
+
+    def start(self) -> None:
+        for lane in self._lanes:
+            lane.start()
+            lane.wake()
+
+    def wake(self) -> None:
+        """A memtable is full, or something may be due: see to it, now if nobody else does.
+
+        What fails is reported in `stats`: the commit that woke us is done.
+        """
+        if self._lanes:
+            # A writer that waits is worth another try of what failed before.
+            for lane in self._lanes if self._db.stalled else self._lanes[-1:]:
+                lane.wake()
+        elif not self._closing:
+            self._run_apart(self._reported_steps)
+
+    def flush(self) -> None:
+        """Flush everything committed so far, and return when it is done."""
+        self._run_apart(self._flush_all)
+        self.wake_lanes()
+
+    def checkpoint(self, committer: Committer, path: str) -> None:
+        """Copy the database as of now to ``path``; return when it is done."""
+        self._run_apart(lambda: checkpoint(self._db, committer, path))
+        self.wake_lanes()
+
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Flush, then merge all that holds ``[start, stop)``; return when it is done."""
+        self.flush()
+        execute = self._executor(1)
+        self._run_apart(lambda: self._maintenance.compact_all(execute, start, stop))
+        self.wake_lanes()
+
+    def wake_lanes(self) -> None:
+        for lane in self._lanes:
+            lane.wake()
+
+    def close(self) -> None:
+        """Stop all work, that which callers wait for too; none is left when this returns."""
+        self._closing = True
+        for lane in self._lanes:
+            lane.close()
+        with self._by_caller:
+            pass
+
+    def abandon(self) -> None:
+        """In a forked child."""
+        for lane in self._lanes:
+            if lane.helper is not None:
+                lane.helper.abandon()
+
+    def _executor(self, lane: int) -> Executor:
+        return self._lanes[lane].execute if self._lanes else self._inline
+
+    def _inline(self, job: Job, size: int) -> list[Output]:
+        del size
+        return run(self._db.fs, job, lambda: not self._closing)
+
+    def _flush_all(self) -> None:
+        self._maintenance.rotate_step(force=True)
+        self._maintenance.flush_step(self._executor(0))
+
+    def _all_steps(self) -> None:
+        self._maintenance.rotate_step()
+        while self._maintenance.flush_step(self._inline):
+            pass
+        while self._maintenance.compact_step(self._inline):
+            pass
+
+    def _reported_steps(self) -> None:
+        try:
+            self._all_steps()
+        except Exception as error:
+            self._db.counters.note_error(error)
+
+    def _run_apart(self, work: Callable[[], object]) -> None:
+        """Run ``work`` on a thread of its own and wait.
+
+        Signals interrupt the waiting caller, never the work: a change of the
+        set of files is never left half done. Nor do they find a lock to leave
+        held, as in the midst of `threading.Thread.start` they would.
+        """
+        outcome: SimpleQueue[BaseException | None] = SimpleQueue()
+
+        def guarded() -> None:
+            try:
+                with self._by_caller:
+                    if self._closing:
+                        raise Abandoned
+                    work()
+            except BaseException as error:
+                outcome.put(error)
+            else:
+                outcome.put(None)
+
+        start_new_thread(guarded, ())
+        error = outcome.get()
+        if isinstance(error, Abandoned):
+            raise DatabaseClosed(f"{self._db.directory} was closed meanwhile")
+        if error is not None:
+            raise error

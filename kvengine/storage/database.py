@@ -1,0 +1,199 @@
+"""What the operations of one open database share. Holds state; decides nothing."""
+
+from __future__ import annotations
+
+import threading
+from _thread import LockType, allocate_lock
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import get_ident
+from typing import NoReturn, cast
+
+import msgspec
+
+from kvengine.errors import KVEngineError, ReadOnly, WriteFailed
+from kvengine.fs.base import FileSystem, Lock
+from kvengine.options import Options
+from kvengine.storage.cache import ObjectCache
+from kvengine.storage.clock import SECOND, EngineClock
+from kvengine.storage.manifest.file import Catalog, ManifestWriter
+from kvengine.storage.manifest.format import SegmentMeta, VersionEdit
+from kvengine.storage.memtable import Memtable, States
+from kvengine.storage.snapshots import Snapshots
+from kvengine.storage.version import View
+from kvengine.storage.wal.file import WalWriter
+from kvengine.store import Job
+
+
+class Commit(msgspec.Struct, eq=False):
+    """A commit between its place in the log and its visibility.
+
+    ``start`` and ``end`` of its record in the log. ``waiter``: where it is published
+    later, by another thread perhaps, the lock that its own thread waits for.
+    """
+
+    stamp: int
+    states: States
+    memtable: Memtable
+    start: int
+    end: int = 0
+    published: bool = False
+    waiter: LockType | None = None
+
+    def must_wait(self) -> None:
+        """Prepare for `wait`: this commit is published later."""
+        self.waiter = allocate_lock()
+        self.waiter.acquire()
+
+    def wait(self, seconds: float) -> None:
+        """Until somebody calls `wake`, or for so long."""
+        if self.waiter is not None:
+            self.waiter.acquire(timeout=seconds)
+
+    def wake(self) -> None:
+        """Let the thread that waits look again. May be called more than once."""
+        if self.waiter is not None:
+            with suppress(RuntimeError):  # it is not waiting
+                self.waiter.release()
+
+
+@dataclass(slots=True)
+class Counters:
+    """What `stats` counts since open."""
+
+    commits: int = 0
+    syncs: int = 0
+    wal_bytes: int = 0
+    flushes: int = 0
+    flushed_bytes: int = 0
+    compactions: int = 0
+    compacted_bytes: int = 0
+    dropped_segments: int = 0
+    stalls: int = 0
+    stall_seconds: float = 0.0
+    background_errors: int = 0
+    last_background_error: str = ""
+
+    def note_error(self, error: BaseException) -> None:
+        """A step of background work failed; it will be tried again."""
+        self.last_background_error = f"{type(error).__name__}: {error}"
+        self.background_errors += 1
+
+
+@dataclass(slots=True)
+class Database:
+    """One open database.
+
+    Locks, in the order in which they may be taken:
+
+    ``install_lock``: changes of the set of files (manifest, catalog).
+    ``sync_lock``: the leader of a group of syncing commits; rotation.
+    ``commit_lock``: the log's end, staged commits, ``view``. Held briefly, never
+    over a sync of a commit.
+
+    ``committing`` and ``syncing``: the thread that holds the lock of that name.
+
+    ``view`` is replaced, never changed; readers take it once. ``pending`` are
+    commits that are logged and not yet visible, in log order; ``staged`` their
+    newest states. ``published`` is the stamp of the last visible commit.
+    """
+
+    fs: FileSystem
+    directory: str
+    options: Options
+    clock: EngineClock
+    catalog: Catalog
+    view: View
+    cache: ObjectCache
+    wal: WalWriter | None = None
+    manifest: ManifestWriter | None = None
+    lock: Lock | None = None
+    snapshots: Snapshots = field(default_factory=Snapshots)
+    counters: Counters = field(default_factory=Counters)
+    install_lock: threading.RLock = field(default_factory=threading.RLock)
+    sync_lock: threading.Lock = field(default_factory=threading.Lock)
+    commit_lock: threading.Lock = field(default_factory=threading.Lock)
+    pending: list[Commit] = field(default_factory=list)
+    staged: States = field(default_factory=dict)
+    committing: int = 0
+    syncing: int = 0
+    last_stamp: int = 0
+    published: int = 0
+    failed: BaseException | None = None
+    gone: bool = False
+    stalled: str = ""
+    obsolete: set[int] = field(default_factory=set)
+    recovery: tuple[str, ...] = ()
+    live_access: str = "off"
+    running: list[Job] = field(default_factory=list)
+    """Background work of this moment. Appending and removing are one step each."""
+    life: tuple[int, int] = (0, 0)
+    """Of a reader beside the owner: the manifest in force, and its length, that it has read."""
+
+    def allocate_number(self) -> int:
+        """The next file number. Numbers only grow, across reopens too."""
+        number = self.catalog.next_number
+        self.catalog.next_number = number + 1
+        return number
+
+    def refuse_nested(self) -> None:
+        """Raise where this thread is inside a commit: a signal handler or finalizer calls."""
+        me = get_ident()
+        if me in (self.committing, self.syncing):
+            raise KVEngineError("called inside a commit, by a signal handler or a finalizer")
+
+    def edit(
+        self,
+        *,
+        added: Sequence[SegmentMeta] = (),
+        removed: Sequence[int] = (),
+        wals_added: Sequence[int] = (),
+        wals_removed: Sequence[int] = (),
+        wal_ends: Mapping[int, int] | None = None,
+    ) -> VersionEdit:
+        """A version edit that also states the counters and times as they are."""
+        now = self.clock.now()
+        grace = int(self.options.expiry_grace * SECOND)
+        return VersionEdit(
+            added=list(added),
+            removed=list(removed),
+            wals_added=list(wals_added),
+            wals_removed=list(wals_removed),
+            wal_ends=dict(wal_ends or {}),
+            next_number=self.catalog.next_number,
+            last_stamp=self.last_stamp,
+            now=now,
+            trusted=self.clock.last_trusted if self.clock.in_doubt(grace) else now,
+        )
+
+    def fail(self, error: BaseException) -> None:
+        """Refuse writes until reopen: what the medium holds is no longer known."""
+        if self.failed is None:
+            self.failed = error
+
+    def check_writable(self) -> None:
+        """Raise where the database is closed, read-only or has failed."""
+        self.view.generation  # noqa: B018 - a gone view raises its own error
+        if self.failed is not None:
+            raise WriteFailed(
+                f"an earlier I/O error stopped writes: {self.failed}; reopen {self.directory}"
+            ) from self.failed
+        if self.wal is None:
+            raise ReadOnly(f"{self.directory} was opened with read_only=True")
+
+    def disappear(self, error: type[KVEngineError], reason: str) -> None:
+        """From now on every use raises ``error``."""
+        self.view = cast(View, _Gone(error, reason))
+        self.gone = True
+
+
+class _Gone:
+    """Stands in for the view of a database that may no longer be used."""
+
+    def __init__(self, error: type[KVEngineError], reason: str) -> None:
+        self.__error = error
+        self.__reason = reason
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise self.__error(self.__reason)

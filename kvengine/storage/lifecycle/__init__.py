@@ -1,0 +1,1 @@
+"""A directory opened, recovered, followed, copied and closed."""

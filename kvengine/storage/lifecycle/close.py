@@ -1,0 +1,61 @@
+"""Close: prove the whole log, say so in the manifest, and let go of everything."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+from kvengine.errors import DatabaseClosed, ForkedError
+from kvengine.storage.commit import Committer
+from kvengine.storage.database import Database
+from kvengine.storage.snapshots import Snapshots
+
+
+def close(db: Database, committer: Committer) -> None:
+    """Make every commit durable and close the files.
+
+    Steps: (1) sync the log and publish what waited; (2) state its end in the
+    manifest: after that no byte of it can pass for a torn tail; (3) close the
+    files; (4) release the lock, last. A crash before (2) leaves what kill -9 would.
+    OSError where the log cannot be synced; the files are closed all the same.
+    """
+    try:
+        if db.wal is not None and db.manifest is not None and db.failed is None:
+            with db.install_lock, db.sync_lock, db.commit_lock:
+                try:
+                    committer.settle()
+                    end = db.wal.seal()
+                    committer.publish_synced(db.wal)
+                    db.manifest.append(db.edit(wal_ends={db.wal.number: end}))
+                except OSError as error:
+                    db.fail(error)
+                    raise
+                finally:
+                    # Before the locks go: no commit comes behind the end, or syncs what is lost.
+                    db.disappear(DatabaseClosed, f"{db.directory} is closed")
+    finally:
+        db.disappear(DatabaseClosed, f"{db.directory} is closed")
+        with ExitStack() as last_first:
+            if db.lock is not None:
+                last_first.callback(db.lock.release)
+            for file in (db.manifest, db.wal):
+                if file is not None:
+                    last_first.callback(file.close)
+
+
+def forked(db: Database) -> None:
+    """In a forked child: refuse every use, and harm nothing of the parent's.
+
+    Locks that the parent's other threads held at the fork are held here for
+    ever: the child gets its own, so that it is refused instead of waiting.
+    """
+    db.disappear(
+        ForkedError,
+        f"{db.directory} was opened before fork(); open it in one process only",
+    )
+    db.stalled = ""
+    db.snapshots = Snapshots()
+    db.install_lock, db.sync_lock = threading.RLock(), threading.Lock()
+    db.commit_lock = threading.Lock()
+    if db.lock is not None:
+        db.lock.release()

@@ -1,0 +1,318 @@
+"""Open and recovery: from a directory to a database.
+
+Order of recovery: CURRENT, the manifest it names, every segment that the
+manifest states (its fixed parts), the WAL files it states, oldest first. Then,
+in an order in which a crash at any point leaves a directory that opens:
+
+1. sync the last WAL with commits, whose recovered part becomes final here;
+2. make a new WAL, whose header proves the length of the last;
+3. write a new manifest that states all of it, and rename CURRENT to it: from
+   here the new state is in force;
+4. remove what is not part of it: temporary files, files of edits that were
+   never in force or no longer are. Unknown names are left alone and reported.
+
+A recovered WAL is never appended to; its rows become a frozen memtable, which
+is flushed like any other.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from kvengine.errors import CorruptionError, NotADatabase
+from kvengine.fs.base import FileSystem
+from kvengine.options import Options
+from kvengine.storage import filenames
+from kvengine.storage.cache import ObjectCache
+from kvengine.storage.clock import SECOND, EngineClock
+from kvengine.storage.database import Database
+from kvengine.storage.lifecycle import lock
+from kvengine.storage.manifest import file as manifest
+from kvengine.storage.manifest.file import Catalog, ManifestWriter
+from kvengine.storage.manifest.format import Shape
+from kvengine.storage.memtable import Memtable, States
+from kvengine.storage.segment.reader import LiveSegment
+from kvengine.storage.stage import stage
+from kvengine.storage.version import Version, View
+from kvengine.storage.wal import file as wal
+from kvengine.storage.wal.format import HEADER_SIZE, Commit, Header
+
+log = logging.getLogger("kvengine")
+
+_RETRIES = 20
+_OTHERS = (filenames.CURRENT, filenames.LOCK, filenames.LIVE)
+
+
+def open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
+    """Own the directory and recover it, or create it.
+
+    DatabaseLocked, NotADatabase, UnsupportedFormat, CorruptionError, OSError.
+    """
+    _check_place(fs, directory, options)
+    fs.makedirs(directory)
+    held = lock.acquire(fs, directory)
+    try:
+        if not fs.exists(filenames.join(directory, filenames.CURRENT)):
+            _create(fs, directory, options)
+        recovered = Recovery(fs, directory)
+        db = recovered.database(options)
+        db.lock = held
+        _take_over(db, recovered)
+        return db
+    except BaseException:
+        held.release()
+        raise
+
+
+def open_read_only(fs: FileSystem, directory: str, options: Options) -> Database:
+    """What the directory holds now, beside an owner that may change it meanwhile."""
+    if not fs.exists(filenames.join(directory, filenames.CURRENT)):
+        _check_place(fs, directory, options)
+        raise NotADatabase(f"{directory} holds no database")
+    return recover_beside(fs, directory).database(options)
+
+
+def recover_beside(
+    fs: FileSystem, directory: str, known: Mapping[int, LiveSegment] | None = None
+) -> Recovery:
+    """What a directory holds, while an owner may change it; ``known`` segments are not reopened."""
+    for attempt in range(_RETRIES):
+        before = stage_of_life(fs, directory)
+        try:
+            return Recovery(fs, directory, known)
+        except (CorruptionError, FileNotFoundError):
+            # The owner may have added or removed a file between the manifest and here.
+            moved = before != stage_of_life(fs, directory)
+            if attempt == _RETRIES - 1 or (attempt > 2 and not moved):
+                raise
+    raise AssertionError("unreachable")
+
+
+def stage_of_life(fs: FileSystem, directory: str) -> tuple[int, int]:
+    """The manifest in force and its length: one of them changes with the set of files."""
+    number = manifest.read_current(fs, directory)
+    try:
+        return number, fs.size(filenames.join(directory, filenames.manifest(number)))
+    except FileNotFoundError:
+        return number, 0
+
+
+def _check_place(fs: FileSystem, directory: str, options: Options) -> None:
+    """Refuse a place that cannot become, or should not be taken for, a database."""
+    if not fs.exists(directory):
+        if options.create and not options.read_only:
+            return
+        raise NotADatabase(f"{directory} does not exist; create=True makes a database there")
+    if not fs.isdir(directory):
+        raise NotADatabase(f"{directory} is a file; a database is a directory")
+    names = fs.listdir(directory)
+    if filenames.CURRENT in names:
+        return
+    parsed = [filenames.parse(name) for name in names]
+    if any(one is not None and one.kind != "manifest" for one in parsed):
+        path = filenames.join(directory, filenames.CURRENT)
+        raise CorruptionError(path, 0, "missing, beside files of a database; see kvengine.repair")
+    foreign = [
+        name
+        for name, one in zip(names, parsed, strict=True)
+        if one is None
+        and name not in (filenames.LOCK, filenames.LIVE)
+        and not filenames.is_temporary(name)
+    ]
+    if foreign:
+        raise NotADatabase(
+            f"{directory} is no database and holds other files ({foreign[0]!r}):"
+            " choose an empty or a new directory"
+        )
+    if not options.create:
+        raise NotADatabase(f"{directory} holds no database; create=True makes one there")
+
+
+def _create(fs: FileSystem, directory: str, options: Options) -> None:
+    """A database that holds nothing. CURRENT comes last: before it nothing exists."""
+    for name in fs.listdir(directory):
+        if filenames.parse(name) is not None or filenames.is_temporary(name):
+            fs.unlink(filenames.join(directory, name))
+    shape = Shape(options.block_size, options.chunk_size)
+    trusted = options.clock.wall()  # nothing is there yet that a wrong clock could take
+    catalog = Catalog(os.urandom(16), shape, next_number=2, trusted=trusted)
+    ManifestWriter(fs, directory, catalog, 1).close()
+    fs.sync_dir(directory.rpartition("/")[0] or "/")
+
+
+class Recovery:
+    """What a directory holds: catalog, segments, and a memtable for each WAL that stays.
+
+    Those are the WALs from the first with commits to the last, empty ones between them
+    too: each header names the file before it, so the chain stays unbroken.
+    """
+
+    def __init__(
+        self, fs: FileSystem, directory: str, known: Mapping[int, LiveSegment] | None = None
+    ) -> None:
+        """``known``: segments that are open already, by number."""
+        self.fs, self.directory = fs, directory
+        self.life = stage_of_life(fs, directory)
+        self.catalog = manifest.read(fs, directory, self.life[0])
+        self.report: list[str] = []
+        self.memtables: list[Memtable] = []
+        self.last_stamp = self.catalog.last_stamp
+        self.last_commit = 0
+        self._check_names()
+        open_ones = known or {}
+        self.version = Version(
+            open_ones[meta.number]
+            if meta.number in open_ones and open_ones[meta.number].meta == meta
+            else LiveSegment(fs, directory, meta)
+            for meta in self.catalog.segments.values()
+        )
+        self._replay()
+
+    def database(self, options: Options) -> Database:
+        max_step = int(options.max_clock_step * SECOND)
+        times = (self.catalog.now, self.last_commit)
+        clock = EngineClock(options.clock, max_step, *times, trusted=self.catalog.trusted)
+        active = Memtable(0)
+        view = View(active, tuple(reversed(self.memtables)), self.version, 0)
+        return Database(
+            fs=self.fs,
+            directory=self.directory,
+            options=options,
+            clock=clock,
+            catalog=self.catalog,
+            view=view,
+            cache=ObjectCache(options.cache_size),
+            last_stamp=self.last_stamp,
+            published=self.last_stamp,
+            recovery=tuple(self.report),
+            life=self.life,
+        )
+
+    def _check_names(self) -> None:
+        """Unknown names are reported; commits in a WAL unknown to the manifest are damage."""
+        catalog = self.catalog
+        for name in self.fs.listdir(self.directory):
+            parsed = filenames.parse(name)
+            if not filenames.is_ours(name) and name not in _OTHERS:
+                self.report.append(f"unknown file {name!r} left alone")
+            if parsed is None or not filenames.is_ours(name):
+                continue
+            catalog.next_number = max(catalog.next_number, parsed.number + 1)
+            newest = max(catalog.wals, default=0)
+            if parsed.kind == "wal" and parsed.number > newest:
+                content = wal.read(self.fs, self.directory, parsed.number, catalog.database_id)
+                if content.commits:
+                    path = filenames.join(self.directory, name)
+                    raise CorruptionError(path, 0, "the manifest does not know this WAL")
+
+    def _replay(self) -> None:
+        """Read the WALs, oldest first. Each header proves the one before it, whole."""
+        catalog = self.catalog
+        catalog.wals.sort()
+        before, end, replayed = 0, 0, 0
+        for number in catalog.wals:
+            content = wal.read(
+                self.fs, self.directory, number, catalog.database_id, catalog.wal_ends.get(number)
+            )
+            path = filenames.join(self.directory, filenames.wal(number))
+            if before:
+                self._check_chain(before, end, content.header, path)
+            elif content.header is None and number != catalog.wals[-1]:
+                raise CorruptionError(path, 0, "WAL header is damaged")
+            if content.torn_bytes:
+                self._note_torn(number, content)
+            if content.commits and content.commits[0].stamp <= replayed:
+                raise CorruptionError(path, HEADER_SIZE, "commit is older than the WAL before it")
+            catalog.wal_ends[number] = content.end
+            if content.commits or self.memtables:
+                self.memtables.append(rebuilt(number, content.commits))
+            if content.commits:
+                last = content.commits[-1]
+                replayed, self.last_commit = last.stamp, last.now or last.stamp
+            before, end = number, content.end
+        while self.memtables and not self.memtables[-1].states:
+            self.memtables.pop()
+        self.last_stamp = max(self.last_stamp, replayed)
+
+    def _check_chain(self, before: int, end: int, header: Header | None, path: str) -> None:
+        """A WAL follows the one before it, which ends where its header says.
+
+        One that was made and never begun follows nothing: then it is the last.
+        """
+        if header is None:
+            if path != filenames.join(self.directory, filenames.wal(self.catalog.wals[-1])):
+                raise CorruptionError(path, 0, "WAL header is damaged")
+            return
+        if header.previous != before:
+            raise CorruptionError(path, 0, f"follows WAL {header.previous}, not {before}")
+        if header.proven != end:
+            damaged = filenames.join(self.directory, filenames.wal(before))
+            reason = f"log is damaged: it was sealed at {header.proven}"
+            raise CorruptionError(damaged, min(end, header.proven), reason)
+
+    def _note_torn(self, number: int, content: wal.WalContent) -> None:
+        self.report.append(
+            f"{filenames.wal(number)}: a torn tail of {content.torn_bytes:,} bytes"
+            f" at offset {content.end:,} was dropped"
+        )
+
+
+def rebuilt(number: int, commits: list[Commit]) -> Memtable:
+    """The memtable that the commits of a WAL file make."""
+    memtable = Memtable(number)
+    for commit in commits:
+        memtable.publish(staged(memtable, commit))
+    return memtable
+
+
+def staged(memtable: Memtable, commit: Commit) -> States:
+    """What a commit read from a log makes visible."""
+    rows = [((service, key), row) for service, key, row in commit.rows]
+    now = commit.now or commit.stamp
+    return stage(memtable, {}, rows, commit.tombstones, commit.stamp, now)
+
+
+def _take_over(db: Database, recovered: Recovery) -> None:
+    """Steps 1 to 4 of the module's docstring."""
+    fs, directory, catalog = db.fs, db.directory, db.catalog
+    for name in filter(filenames.is_temporary, fs.listdir(directory)):
+        _unlink(db, name)  # first: one of them may bear the name of one that is made below
+    kept = {memtable.wal for memtable in recovered.memtables}
+    previous, proven = 0, 0
+    if kept:
+        previous = max(kept)
+        proven = catalog.wal_ends[previous]
+        file = fs.open_write(filenames.join(directory, filenames.wal(previous)))
+        file.sync()
+        file.close()
+    number = db.allocate_number()
+    db.wal = wal.WalWriter(fs, directory, number, catalog.database_id)
+    db.wal.begin(previous, proven)
+    db.view = replace(db.view, active=Memtable(number))
+    catalog.wals = [*sorted(kept), number]
+    catalog.wal_ends = {one: end for one, end in catalog.wal_ends.items() if one in kept}
+    catalog.last_stamp = db.last_stamp
+    db.manifest = ManifestWriter(fs, directory, catalog, db.allocate_number())
+    _sweep(db)
+    for line in db.recovery:
+        log.warning("%s: %s", directory, line)
+
+
+def _sweep(db: Database) -> None:
+    """Remove numbered files that are not part of the database, and temporary ones."""
+    live = {filenames.wal(number) for number in db.catalog.wals}
+    live |= {filenames.segment(number) for number in db.catalog.segments}
+    if db.manifest is not None:
+        live.add(filenames.manifest(db.manifest.number))
+    for name in db.fs.listdir(db.directory):
+        if filenames.is_ours(name) and name not in live:
+            _unlink(db, name)
+
+
+def _unlink(db: Database, name: str) -> None:
+    with suppress(FileNotFoundError):  # the helper of a killed owner clears up too
+        db.fs.unlink(filenames.join(db.directory, name))

@@ -1,0 +1,68 @@
+"""Refresh: a reader beside the owner follows what the owner has committed since.
+
+Steps: (1) read what follows the part of the last WAL that is known: commits are
+published one by one, as the owner published them; (2) where the set of files has
+changed, recover again, without opening known segments again, and replace the view.
+Reads that have begun, snapshots and iterators stay at their moment.
+"""
+
+from __future__ import annotations
+
+from kvengine.errors import CorruptionError
+from kvengine.storage.database import Database
+from kvengine.storage.lifecycle.recover import Recovery, recover_beside, stage_of_life, staged
+from kvengine.storage.version import View
+from kvengine.storage.wal import file as wal
+
+
+def refresh(db: Database) -> bool:
+    """Show what the directory holds now; whether there was news.
+
+    CorruptionError and OSError where that cannot be read: then nothing has changed here.
+    """
+    db.view.generation  # noqa: B018 - a gone view raises its own error
+    with db.install_lock:
+        before = db.published
+        life = stage_of_life(db.fs, db.directory)
+        if life == db.life and _follow_wal(db):
+            return db.published != before
+        known = {one.meta.number: one for one in db.view.version}
+        _replace(db, recover_beside(db.fs, db.directory, known))
+        return db.published != before or life != db.life
+
+
+def _follow_wal(db: Database) -> bool:
+    """Publish new commits of the last WAL. False where its files say that more has changed."""
+    number = max(db.catalog.wals, default=0)
+    if not number:
+        return False
+    at = db.catalog.wal_ends.get(number, 0)
+    try:
+        commits, end = wal.read_on(db.fs, db.directory, number, db.catalog.database_id, at)
+    except (CorruptionError, FileNotFoundError):
+        return False  # recovery tells damage from an owner's change
+    if not commits:
+        return True
+    memtable = db.view.frozen[0] if db.view.frozen else None
+    if memtable is None or memtable.wal != number:
+        return False
+    for commit in commits:
+        states = staged(memtable, commit)
+        with db.commit_lock:
+            memtable.publish(states, db.snapshots.newest, db.snapshots.oldest)
+            db.published = db.last_stamp = commit.stamp
+    db.catalog.wal_ends[number] = end
+    return True
+
+
+def _replace(db: Database, found: Recovery) -> None:
+    """Step 2. The generation first: no reader of the old view keeps what it finds for the new."""
+    frozen = tuple(reversed(found.memtables))
+    generation = db.cache.flushed(None)
+    with db.commit_lock:
+        db.view.generation  # noqa: B018 - closed meanwhile
+        db.view = View(db.view.active, frozen, found.version, generation)
+        db.catalog = found.catalog
+        db.published = db.last_stamp = max(db.published, found.last_stamp)
+        db.recovery = tuple(found.report)
+        db.life = found.life

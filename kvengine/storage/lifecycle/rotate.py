@@ -1,0 +1,62 @@
+"""Rotation: a full memtable is frozen with its WAL, and new ones take over.
+
+Steps, and what a crash after each leaves:
+
+1. Make the new WAL file, durable in the directory: an unknown, empty file.
+2. State it in the manifest: an empty WAL that recovery expects and finds.
+3. Under the sync and commit locks: seal the old WAL (cut to its end, synced),
+   publish what waited for that, write the new header, which proves the old
+   file's length, and replace the view. Either file may be the last with commits.
+"""
+
+from __future__ import annotations
+
+from kvengine.storage.commit import Committer
+from kvengine.storage.database import Database
+from kvengine.storage.memtable import Memtable
+from kvengine.storage.version import View
+from kvengine.storage.wal.file import WalWriter
+
+
+def rotate(db: Database, committer: Committer) -> bool:
+    """Freeze the active memtable; False where it holds nothing, or nothing may be written.
+
+    Never run where a signal may interrupt it. Any error stops writes until reopen.
+    """
+    with db.install_lock:
+        if db.wal is None or db.manifest is None or db.failed is not None or db.gone:
+            return False
+        if not db.view.active.states and not db.pending:
+            return False
+        try:
+            number = db.allocate_number()
+            fresh = WalWriter(db.fs, db.directory, number, db.catalog.database_id)
+            edit = db.edit(wals_added=[number])
+            db.manifest.append(edit)
+            db.catalog.apply(edit)
+            _swap(db, committer, db.wal, fresh)
+        except BaseException as error:
+            db.fail(error)
+            raise
+        return True
+
+
+def _swap(db: Database, committer: Committer, old: WalWriter, fresh: WalWriter) -> None:
+    committer.sync()  # most of it, before commits are held up
+    with db.sync_lock, db.commit_lock:
+        committer.settle()
+        try:
+            end = old.seal()
+            committer.publish_synced(old)
+            fresh.begin(old.number, end)
+            db.catalog.wal_ends[old.number] = end
+            view = db.view
+            db.view = View(
+                Memtable(fresh.number), (view.active, *view.frozen), view.version, view.generation
+            )
+            db.wal = fresh
+        except BaseException as error:
+            db.fail(error)  # before anyone gets the locks: a second sync may hide the loss
+            raise
+    db.counters.wal_bytes += end
+    old.close()

@@ -1,0 +1,1 @@
+"""The manifest: its format, writer and reader."""

@@ -1,0 +1,1 @@
+"""What a damaged directory still proves, and a new database made of it."""

@@ -1,0 +1,115 @@
+"""The figures of a segment, counted anew from its rows. Pure; for verify.
+
+Made apart from what the writer counts with, so that one checks the other.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+from kvengine.storage.names import after
+from kvengine.storage.range_tombstones import Tombstones
+from kvengine.storage.row import Row
+from kvengine.storage.segment.format import Properties
+
+
+class Recount:
+    """Counts rows as they are added, in order and each in whole."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.entries = 0
+        self._figures: Counter[str] = Counter()
+        self._first: bytes | None = None
+        self._last = b""
+        self._stamps: list[int] = []
+        self._row_ends: list[int] = []
+        self._weights: Counter[int] = Counter()
+
+    def add(self, name: bytes, row: Row, encoded: int) -> None:
+        """``encoded``: bytes of the row in whole."""
+        size = encoded + len(name)
+        cleared = sum(value is None for value in row.entries.values())
+        self.rows += 1
+        self.entries += len(row.entries) - cleared
+        self._figures["data_bytes"] += size
+        self._figures["tombstones"] += cleared + row.cleared
+        self._figures["extends"] += row.extends
+        self._first = name if self._first is None else self._first
+        self._last = name
+        self._stamps = _ends(self._stamps, row.version)
+        if row.expires_at is not None:
+            self._figures["expiring"] += 1
+            self._row_ends = _ends(self._row_ends, row.expires_at)
+        self._weigh(row, size)
+
+    def _weigh(self, row: Row, size: int) -> None:
+        """When which bytes expire: an entry at its own time if sooner, the rest with the row."""
+        ends = row.expires_at
+        for state_key, at in (row.ttls or {}).items():
+            share = len(state_key) + len(row.entries.get(state_key) or b"")
+            self._weights[at if ends is None else min(at, ends)] += share
+            size -= share
+        if ends is not None:
+            self._weights[ends] += size
+
+    def faults(self, stated: Properties, marks: Tombstones) -> Iterator[str]:
+        """What of the properties is not as counted."""
+        for field, counted in self._counted(marks).items():
+            told = getattr(stated, field)
+            if told != counted:
+                yield f"properties state {field} {_shown(told)}, counted are {_shown(counted)}"
+        if stated.half_expiry not in self._half_expiries():
+            yield f"properties state half_expiry {stated.half_expiry}, which is no such time"
+        deletes = bool(self._figures["tombstones"] or marks)
+        if stated.tombstone_time is not None and not deletes:
+            yield "properties state a time of deletions, and there are none"
+
+    def _counted(self, marks: Tombstones) -> dict[str, Any]:
+        """All but the half of the expiry and the time of deletions, which rows do not tell."""
+        starts = [*([self._first] if self._first is not None else []), *(m[0] for m in marks[:1])]
+        stops = [*([after(self._last)] if self.rows else []), *(m[1] for m in marks[-1:])]
+        stamps = [*self._stamps, *(stamp for _, _, stamp in marks)]
+        expired_whole = self.rows and self._figures["expiring"] == self.rows
+        return {
+            "start": min(starts, default=b""),
+            "stop": max(stops, default=b""),
+            "rows": self.rows,
+            "entries": self.entries,
+            "data_bytes": self._figures["data_bytes"],
+            "tombstones": self._figures["tombstones"],
+            "range_tombstones": len(marks),
+            "expiring": self._figures["expiring"],
+            "first_expiry": min(self._weights, default=None),
+            "last_expiry": max(self._row_ends) if expired_whole else None,
+            "extends": self._figures["extends"],
+            "first_stamp": min(stamps, default=0),
+            "last_stamp": max(stamps, default=0),
+        }
+
+    def _half_expiries(self) -> set[int | None]:
+        """When half of the bytes have expired, by each horizon that the writer may have had.
+
+        What had expired by it and had to stay does not count. No time of now bounds it:
+        the clock may have stepped back between two opens since the segment was written.
+        """
+        times = sorted(self._weights)
+        gone = [0, *accumulate(2 * self._weights[at] for at in times)]
+        found: set[int | None] = set()
+        for before in gone:
+            at = bisect_left(gone, before + self._figures["data_bytes"])
+            found.add(times[at - 1] if 0 < at < len(gone) else None)
+        return found
+
+
+def _ends(known: list[int], one: int) -> list[int]:
+    """The least and the largest so far."""
+    return [min(known[0], one), max(known[1], one)] if known else [one, one]
+
+
+def _shown(what: Any) -> str:
+    return what[:32].hex() if isinstance(what, bytes) else str(what)

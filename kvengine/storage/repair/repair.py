@@ -1,0 +1,169 @@
+"""Repair: what can be read of a damaged database, as a new one, and what could not.
+
+Steps: (1) lock the old directory against an owner; nothing in it is written.
+(2) Find the files that make it up: from the manifest in force or, where that
+is damaged or names files that are gone, all there are (evidence.py). (3) Read
+every block and every commit whose checksum holds; rows carry versions and
+range tombstones stamps, so the pieces need no order of files. (4) Overlay the
+pieces of each object, newest version first, into new segments. (5) Make the
+manifest and CURRENT last: a crash before leaves what no open takes for a database.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from kvengine.errors import DatabaseLocked, KVEngineError, NotADatabase
+from kvengine.fs.base import FileSystem, Lock
+from kvengine.fs.disk import DiskFileSystem
+from kvengine.fs.paths import check_path
+from kvengine.options import Options
+from kvengine.storage import filenames
+from kvengine.storage import range_tombstones as tombstones
+from kvengine.storage.lifecycle.lock import holder
+from kvengine.storage.manifest.file import Catalog, ManifestWriter
+from kvengine.storage.manifest.format import SegmentMeta, Shape
+from kvengine.storage.range_tombstones import Tombstones
+from kvengine.storage.repair.evidence import Evidence, NamedRow, RepairReport, gather
+from kvengine.storage.retention import retain
+from kvengine.storage.row import Row, overlay_rows
+from kvengine.storage.segment.writer import SegmentWriter
+
+_LEVEL = 1
+
+
+def repair(
+    path: str | os.PathLike[str],
+    into: str | os.PathLike[str],
+    *,
+    fs: FileSystem | None = None,
+) -> RepairReport:
+    """Make a new database at ``into`` of all that can be read of the one at ``path``.
+
+    ``into`` must be absent or an empty directory, outside ``path``. The old
+    directory is only read. Versions, expiries and ttls are kept; what had
+    expired stays so. Raises NotADatabase, DatabaseLocked while an owner has it
+    open, UnsupportedFormat, OSError; damage is no error, it is reported.
+    """
+    seam = fs if fs is not None else DiskFileSystem()
+    old, new = _absolute(seam, "path", path), _absolute(seam, "into", into)
+    _check_places(seam, old, new)
+    held = _keep_out(seam, old)
+    try:
+        evidence = gather(seam, old)
+        seam.makedirs(new)
+        objects, entries = _write(seam, new, evidence)
+    finally:
+        if held is not None:
+            held.release()
+    return RepairReport(old, new, objects, entries, evidence.lost, evidence.notes)
+
+
+def _absolute(fs: FileSystem, what: str, path: str | os.PathLike[str]) -> str:
+    name = check_path(what, path)
+    return os.path.realpath(name) if fs.local else name
+
+
+def _check_places(fs: FileSystem, old: str, new: str) -> None:
+    if not fs.isdir(old):
+        raise NotADatabase(f"{old} is no directory; name the directory of the damaged database")
+    if not any(filenames.parse(name) for name in fs.listdir(old)):
+        raise NotADatabase(f"{old} holds no file of a database; there is nothing to repair")
+    if f"{new}/".startswith(f"{old}/"):
+        raise KVEngineError(f"{new} lies in the directory to repair; choose one outside of it")
+    if fs.exists(new) and (not fs.isdir(new) or fs.listdir(new)):
+        raise KVEngineError(f"{new} exists and is not an empty directory; choose another")
+
+
+def _keep_out(fs: FileSystem, directory: str) -> Lock | None:
+    """The lock of the directory, so that no owner changes it meanwhile; it is not written to.
+
+    None where there is no lock file, or the medium is read-only: then nobody owns it.
+    """
+    path = filenames.join(directory, filenames.LOCK)
+    if not fs.exists(path):
+        return None
+    try:
+        held = fs.lock(path)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return None
+    if held is None:
+        raise DatabaseLocked(directory, holder(fs, path))
+    return held
+
+
+def merged(pieces: Iterable[Iterable[NamedRow]], marks: Tombstones) -> Iterator[NamedRow]:
+    """One row for each object, of all its pieces that no tombstone hides; objects in order."""
+    ordered = heapq.merge(*pieces, key=lambda one: (one[0], -one[1].version))
+    for name, group in groupby(ordered, key=lambda one: one[0]):
+        cover = tombstones.covering(marks, name)
+        rows = [row for _, row in group if row.version >= cover]
+        if rows:
+            row = retain(overlay_rows(rows), 0, held=True, bottom=True)
+            if row is not None:
+                yield name, _in_order(row)
+
+
+def _in_order(row: Row) -> Row:
+    entries = {name: row.entries[name] for name in sorted(row.entries)}
+    return Row(row.version, entries, row.cleared, row.extends, row.expires_at, row.ttls)
+
+
+def _write(fs: FileSystem, directory: str, evidence: Evidence) -> tuple[int, int]:
+    """Segments, manifest and CURRENT of the new database; its objects and entries."""
+    shape = evidence.shape or Shape(Options().block_size, Options().chunk_size)
+    outputs = _Outputs(fs, directory, shape)
+    objects = entries = 0
+    for name, row in merged(evidence.pieces, evidence.tombstones):
+        outputs.add(name, row)
+        objects += bool(row.entries)
+        entries += len(row.entries)
+    segments = outputs.finish()
+    stamps = [meta.properties.last_stamp for meta in segments]
+    number = len(segments) + 1
+    catalog = Catalog(
+        os.urandom(16),
+        shape,
+        {meta.number: meta for meta in segments},
+        next_number=number + 1,
+        last_stamp=max([evidence.last_stamp, *stamps]),
+        now=evidence.now,
+    )
+    ManifestWriter(fs, directory, catalog, number).close()
+    return objects, entries
+
+
+class _Outputs:
+    """Segments of one level, cut by size between objects."""
+
+    def __init__(self, fs: FileSystem, directory: str, shape: Shape) -> None:
+        self._fs, self._directory, self._shape = fs, directory, shape
+        self._writer: SegmentWriter | None = None
+        self._done: list[SegmentMeta] = []
+
+    def add(self, name: bytes, row: Row) -> None:
+        if self._writer is not None and self._writer.size >= Options().segment_size:
+            self._end()
+        if self._writer is None:
+            path = filenames.join(self._directory, filenames.segment(len(self._done) + 1))
+            shape = self._shape
+            self._writer = SegmentWriter(self._fs, path, shape.block_size, shape.chunk_size)
+        self._writer.add(name, row)
+
+    def finish(self) -> Sequence[SegmentMeta]:
+        self._end()
+        return self._done
+
+    def _end(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            properties = writer.finish((), None)
+            number = len(self._done) + 1
+            meta = SegmentMeta(number, _LEVEL, writer.file_id, writer.size, properties)
+            self._done.append(meta)

@@ -1,0 +1,1 @@
+"""Segments: their format, writer, reader and salvage."""

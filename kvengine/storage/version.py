@@ -1,0 +1,65 @@
+"""Versions and views: the layers of the database at one moment, newest first."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from kvengine.storage.memtable import Memtable
+from kvengine.storage.segment.reader import LiveSegment
+
+
+class Version:
+    """The live segments, by level. Immutable.
+
+    Level 0 holds flushed memtables, newest first, whose ranges may overlap.
+    Each further level is segments in order whose ranges do not.
+    ``files`` are the numbers of all; ``expiring``: some row states an expiry.
+    """
+
+    __slots__ = ("_runs", "expiring", "files", "levels")
+
+    def __init__(self, segments: Iterable[LiveSegment]) -> None:
+        found = list(segments)
+        depth = max((s.meta.level for s in found), default=0) + 1
+        by_level: list[list[LiveSegment]] = [[] for _ in range(max(depth, 2))]
+        for one in found:
+            by_level[one.meta.level].append(one)
+        by_level[0].sort(key=lambda s: s.meta.number, reverse=True)
+        for level in by_level[1:]:
+            level.sort(key=lambda s: s.meta.start)
+        self.levels = tuple(tuple(level) for level in by_level)
+        self._runs = [([s.start for s in level], level) for level in self.levels[1:] if level]
+        self.files = frozenset(s.meta.number for s in found)
+        self.expiring = any(s.properties.expiring for s in found)
+
+    def __iter__(self) -> Iterator[LiveSegment]:
+        """All segments, newest layer first."""
+        for level in self.levels:
+            yield from level
+
+    def holding(self, name: bytes) -> list[LiveSegment]:
+        """Segments whose range holds an encoded object, newest first."""
+        found = [one for one in self.levels[0] if one.start <= name < one.stop]
+        for starts, level in self._runs:
+            at = bisect_right(starts, name) - 1
+            if at >= 0 and name < level[at].stop:
+                found.append(level[at])
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a read looks at: the active memtable, frozen ones (newest first), the segments.
+
+    ``generation`` is the object cache's at the time (memory/cache.py).
+    """
+
+    active: Memtable
+    frozen: tuple[Memtable, ...]
+    version: Version
+    generation: int
+
+    def memtables(self) -> tuple[Memtable, ...]:
+        return (self.active, *self.frozen)

@@ -1,0 +1,1 @@
+"""WAL files: their format, writer, reader and salvage."""

@@ -1,0 +1,262 @@
+"""WAL files: appending commits, and reading them back after a crash or a clean close."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kvengine.errors import CorruptionError
+from kvengine.fs.base import FileSystem
+from kvengine.storage import filenames, record
+from kvengine.storage.checksum import salt
+from kvengine.storage.wal.format import (
+    HEADER_SIZE,
+    Commit,
+    Header,
+    decode_commit,
+    decode_header,
+    encode_header,
+    is_unfinished,
+)
+
+_FIRST_STEP = 64 * 1024
+_LAST_STEP = 256 * 1024
+
+
+class WalWriter:
+    """The WAL file that commits append to. One thread at a time (the commit lock).
+
+    ``end``: where the next record goes. ``synced``: below it everything is known
+    to be on the medium. ``salt`` and ``mark``: of its records (format/record.py).
+    Space is allocated ahead in steps that grow with the file: a sync then writes
+    no file size, and an idle database stays small.
+    """
+
+    __slots__ = (
+        "_allocated",
+        "_database_id",
+        "_file",
+        "_write",
+        "_writing",
+        "end",
+        "mark",
+        "number",
+        "path",
+        "salt",
+        "synced",
+    )
+
+    def __init__(self, fs: FileSystem, directory: str, number: int, database_id: bytes) -> None:
+        """Create file ``number``, empty, and make it durable in its directory."""
+        self.number = number
+        self.path = filenames.join(directory, filenames.wal(number))
+        self.end = self.synced = HEADER_SIZE
+        self._allocated = 0
+        self._database_id = database_id
+        self.salt = salt(database_id, number)
+        self.mark = record.marker(self.salt)
+        self._writing: bytes | None = None
+        self._file = fs.create(self.path)
+        self._write = self._file.write
+        try:
+            self._reserve(HEADER_SIZE)
+            self._file.sync()  # only so that `begin`, which commits wait for, has less to do
+            fs.sync_dir(directory)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def begin(self, previous: int, proven: int) -> None:
+        """Write the header, durable before the first record.
+
+        It proves that WAL ``previous`` (0: none) was synced up to its end, ``proven``.
+        """
+        self._file.write(encode_header(Header(self._database_id, self.number, previous, proven)))
+        self._file.datasync()
+
+    def append(self, payload: bytes) -> int:
+        """Append one record of this payload, as `put`."""
+        return self.put(record.encode(payload, self.salt, self.mark, self.synced))
+
+    def put(self, data: bytes) -> int:
+        """Append a record made for this file; the new end.
+
+        After an exception call `settle` or `discard`.
+        """
+        end = self.end + len(data)
+        if end > self._allocated:
+            self._reserve(end)
+        self._writing = data
+        self._write(data)
+        self.end = end
+        self._writing = None
+        return end
+
+    def settle(self) -> bool:
+        """After an interrupt within `append`: finish a record that was begun.
+
+        True where the record is now in the log in whole, False where none of it is.
+        The file's own position is the witness; it moves with the write. May itself
+        be interrupted, and called again.
+        """
+        data = self._writing
+        if data is None:
+            return False
+        written = self._file.position() - self.end
+        if written <= 0:
+            self._writing = None
+            return False
+        if written < len(data):
+            self._file.write(data[written:])
+        self.end += len(data)
+        self._writing = None
+        return True
+
+    def discard(self) -> None:
+        """After an I/O error within `append`: cut what was written of the record, if possible."""
+        self._writing = None
+        try:
+            self._file.truncate(self.end)
+            self._file.seek(self.end)
+            self._allocated = self.end
+        except OSError:
+            pass
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether an `append` was left by an exception and not settled."""
+        return self._writing is not None
+
+    def sync(self) -> None:
+        """Make everything appended so far durable."""
+        end = self.end
+        self._file.datasync()
+        self.synced = max(self.synced, end)
+
+    def seal(self) -> int:
+        """Give back unused space, make the file durable, return its length. No appends after."""
+        self._file.truncate(self.end)
+        self._file.sync()
+        self.synced = self.end
+        return self.end
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _reserve(self, end: int) -> None:
+        step = min(max(self._allocated, _FIRST_STEP), _LAST_STEP)
+        target = -(-end // step) * step
+        self._file.allocate(self._allocated, target - self._allocated)
+        self._allocated = target
+
+
+class WalContent(NamedTuple):
+    """What a WAL file holds: header, commits in order, their end, bytes dropped behind it.
+
+    ``header`` is None for a file that was made and never begun: it holds nothing.
+    """
+
+    header: Header | None
+    commits: list[Commit]
+    end: int
+    torn_bytes: int
+
+
+def read(
+    fs: FileSystem, directory: str, number: int, database_id: bytes, known_end: int | None = None
+) -> WalContent:
+    """All of a WAL file, read once, or CorruptionError.
+
+    ``known_end``: where an earlier recovery or a clean close found the content
+    to end; bytes behind it are not looked at. Bad bytes past the last proof of a
+    sync that the file itself holds are a torn tail and are counted; before it they
+    are damage (promise P5). What the next file proves, the caller holds against ``end``.
+    """
+    path = filenames.join(directory, filenames.wal(number))
+    try:
+        data = fs.read_bytes(path)
+    except FileNotFoundError:
+        raise CorruptionError(path, 0, "WAL file is missing") from None
+    header = _header(data, path, number, database_id)
+    proven = known_end or HEADER_SIZE
+    if known_end is not None:
+        data = data[:known_end]
+    if header is None:
+        if proven > HEADER_SIZE:
+            raise CorruptionError(path, 0, "WAL header is damaged")
+        return WalContent(None, [], HEADER_SIZE, 0)
+    commits, end, claimed = _commits(data, path, salt(database_id, number))
+    proven = max(proven, claimed)
+    if end < proven:
+        raise CorruptionError(path, end, f"log is damaged below {proven}, where it was synced")
+    torn = 0
+    if end < len(data) and not record.is_blank(data, end):
+        claimed = record.proven_beyond(data, end, salt(database_id, number))
+        if claimed > end:
+            raise CorruptionError(path, end, f"log is damaged below {claimed}, where it was synced")
+        torn = len(data.rstrip(b"\0")) - end  # space written ahead was never part of it
+    return WalContent(header, commits, end, torn)
+
+
+def read_on(
+    fs: FileSystem, directory: str, number: int, database_id: bytes, at: int
+) -> tuple[list[Commit], int]:
+    """What was appended to a WAL file since its end was at ``at``: commits, and the end now.
+
+    For a reader beside the owner, who may be in the midst of the next record.
+    FileNotFoundError where the file is gone; CorruptionError as for `read`.
+    """
+    path = filenames.join(directory, filenames.wal(number))
+    file = fs.open(path)
+    try:
+        data = file.pread(max(0, file.size() - at), at)
+    finally:
+        file.close()
+    seed = salt(database_id, number)
+    view, mark = memoryview(data), record.marker(seed)
+    commits: list[Commit] = []
+    end = 0
+    while (found := record.decode_at(view, end, seed, mark, shifted=True)) is not None:
+        if found.synced > at + found.offset:
+            break
+        try:
+            commits.append(decode_commit(found.payload))
+        except ValueError as error:
+            raise CorruptionError(path, at + found.offset, str(error)) from None
+        end = found.end
+    if record.proven_beyond(data, end, seed) > at + end:
+        raise CorruptionError(path, at + end, "log is damaged where it was synced")
+    return commits, at + end
+
+
+def _header(data: bytes, path: str, number: int, database_id: bytes) -> Header | None:
+    """The header of this WAL of this database; None where there is none, and no record either."""
+    try:
+        header = decode_header(data)
+    except ValueError as error:
+        seed = salt(database_id, number)
+        first = record.decode_at(memoryview(data), HEADER_SIZE, seed, record.marker(seed))
+        never_begun = is_unfinished(data, database_id, number) and record.is_blank(
+            data, HEADER_SIZE
+        )
+        if first is None and never_begun and not record.proven_beyond(data, 0, seed):
+            return None
+        raise CorruptionError(path, 0, str(error)) from None
+    if header.database_id != database_id or header.number != number:
+        raise CorruptionError(path, 0, f"WAL belongs elsewhere: it is number {header.number}")
+    return header
+
+
+def _commits(data: bytes, path: str, seed: int) -> tuple[list[Commit], int, int]:
+    """The commits up to the first bytes that are none, their end, what they prove synced."""
+    commits: list[Commit] = []
+    end, stamp, proven = HEADER_SIZE, 0, 0
+    for found in record.records(data, HEADER_SIZE, seed):
+        try:
+            commit = decode_commit(found.payload)
+        except ValueError as error:
+            raise CorruptionError(path, found.offset, str(error)) from None
+        if commit.stamp <= stamp:
+            raise CorruptionError(path, found.offset, "commit is older than the one before it")
+        commits.append(commit)
+        end, stamp, proven = found.end, commit.stamp, max(proven, found.synced)
+    return commits, end, proven
