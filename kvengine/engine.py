@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Mapping
 from datetime import timedelta
 
-from kvengine import shortcuts
 from kvengine.closing import Closing
 from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
@@ -35,17 +34,15 @@ from kvengine.storage.compaction.maintenance import Maintenance
 from kvengine.storage.compaction.schedule import Scheduler
 from kvengine.storage.database import Commit
 from kvengine.storage.estimate import estimate, segments
-from kvengine.storage.hot_committer import HotCommitter
+from kvengine.storage.commit import Committer
 from kvengine.storage.lifecycle.close import close, forked
 from kvengine.storage.lifecycle.recover import open_owned, open_read_only
 from kvengine.storage.lifecycle.refresh import refresh
-from kvengine.storage.live_reader import LiveReader
+from kvengine.storage.reader import LiveReader
 from kvengine.storage.moment import hold
 from kvengine.storage.names import END, Name, check_name, prefix_range, service_range
 from kvengine.storage.repair.verify import verify
 from kvengine.store import Estimate, SegmentStats, Stats
-
-shortcuts.install()
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -65,7 +62,7 @@ class Engine(ReadVerbs, ObjectVerbs, Closing):
         self._db = opened(fs, directory, options)
         self._closing = threading.Lock()
         self._is_closed = False
-        self._committer = HotCommitter(self._db, self._wake)
+        self._committer = Committer(self._db, self._wake)
         self._maintenance = Maintenance(self._db, self._committer)
         self._scheduler = Scheduler(self._db, self._maintenance)
         self._reader = LiveReader(self._db)
@@ -73,8 +70,7 @@ class Engine(ReadVerbs, ObjectVerbs, Closing):
             self,
             serdes,
             max_value_size=options.max_value_size,
-            commit_sets=self._committer.commit_sets if options.durability == "os" else None,
-            known=self._reader.hot,
+            known=self._reader.known,
         )
         self.get = self._reader.get  # type: ignore[method-assign]  # one frame less on hot paths
         self.get_all = self._reader.get_all  # type: ignore[method-assign]
@@ -234,11 +230,6 @@ class Engine(ReadVerbs, ObjectVerbs, Closing):
         """Figures of this moment."""
         return statistics.collect(self._db, self._maintenance)
 
-    @property
-    def helpers(self) -> list[int]:
-        """Pids of the helper processes running now."""
-        return self._scheduler.helpers
-
     def release_files(self) -> None:
         """Remove files that no open snapshot names any more. Called when one closes."""
         if self._db.obsolete and not self._is_closed:
@@ -269,7 +260,6 @@ class Engine(ReadVerbs, ObjectVerbs, Closing):
     def _after_fork(self) -> None:
         self._is_closed = True
         self._closing = threading.Lock()
-        self._scheduler.abandon()
         if self._live is not None:
             self._live.abandon()
         self._host.forget_turns()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from kvengine.storage.clock import Clock, SystemClock
 
 Durability = Literal["sync", "os"]
-Background = Literal["process", "thread", "none"]
+Background = Literal["thread", "none"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -37,9 +37,8 @@ class Options:
         tools of kvengine read and edit while this process owns it. None: yes, but for
         ``background="none"``, which starts no thread that stays.
     background
-        Where flush and compaction run: a helper ``"process"`` off this
-        interpreter's lock, a ``"thread"``, or ``"none"``: inside the commit that
-        makes them due (for tests and short scripts).
+        Where flush and compaction run: in threads of this process (``"thread"``), or with
+        ``"none"`` inside the commit that makes them due (for tests and short scripts).
     max_value_size, max_commit_size
         Past these a write raises ValueTooLarge before anything is written.
     max_clock_step
@@ -63,7 +62,8 @@ class Options:
         Bytes of WAL after which the memtable is frozen and flushed. More: fewer,
         larger segments, more memory, longer recovery.
     cache_size
-        Bytes of values of hot objects kept decoded in memory.
+        Bytes of memory for what is read again: three quarters for blocks of segments, a quarter
+        for objects that are kept decoded.
     block_size, chunk_size
         Soft size of a block of rows, and of one chunk of an object larger than
         that. Smaller: cheaper single reads, a larger index.
@@ -81,7 +81,7 @@ class Options:
     create: bool = True
     read_only: bool = False
     live_access: bool | None = None
-    background: Background = "process"
+    background: Background = "thread"
     max_value_size: int = 256 * MIB
     max_commit_size: int = 512 * MIB
     max_clock_step: float = 60.0
@@ -106,10 +106,13 @@ class Options:
         """ValueError or TypeError for an option that makes no sense, naming it."""
         if self.durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {self.durability!r}")
-        if self.background not in ("process", "thread", "none"):
+        if self.background == "process":  # type: ignore[comparison-overlap]
             raise ValueError(
-                f"background must be 'process', 'thread' or 'none', not {self.background!r}"
+                "background='process' went with kvengine 0.1: flush and compaction run in threads;"
+                " leave the option out"
             )
+        if self.background not in ("thread", "none"):
+            raise ValueError(f"background must be 'thread' or 'none', not {self.background!r}")
         if not isinstance(self.serdes, Mapping):
             raise TypeError(f"serdes must map services to serdes, not {self.serdes!r}")
         self._check_types()

@@ -49,7 +49,7 @@ class BackPressure:
     def _must_wait(self) -> bool:
         """Whether writers stop. A memtable that was frozen meanwhile is no longer too full."""
         db = self._db
-        db.view.generation  # noqa: B018 - a gone view raises its own error
+        db.view.check_open()
         if db.stalled == OVERFULL and (db.wal is None or db.wal.end < self._overfull):
             db.stalled = ""
         return db.stalled.startswith("stop") and db.failed is None

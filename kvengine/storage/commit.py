@@ -1,22 +1,26 @@
-"""Commit: a batch becomes one record of the log, then visible, in log order.
+"""Commit: a batch becomes one record of the log, then visible, in log order. The one write path.
 
 Steps, and what a crash or an interrupt after each leaves:
 
-1. Under the commit lock: take now and a stamp (now, or the last plus one, so
-   stamps only ever grow); check what the caller expects; resolve the verbs to
-   rows against every commit before this one, visible or not. Nothing has happened.
-2. Append the record to the WAL. The file's position says whether it is there;
-   if it is, the commit will become visible, whatever interrupts this thread.
-3. Stage the new states. A commit with durability "os", with none pending
-   before it, is published here by one dict update.
-4. "sync": a leader syncs the log once for all that wait, then publishes them
-   in log order. A failed sync is never retried: writes are refused until reopen.
+1. Prepare, under the commit lock: take now and a stamp (now, or the last plus one, so stamps only
+   ever grow); check what the caller expects; resolve the verbs to rows against every commit before
+   this one, visible or not; encode the record. Nothing has happened.
+2. Append the record to the WAL by one write. The file's position says whether it is there; if it
+   is, the commit will become visible, whatever interrupts this thread.
+3. Publish. A commit with durability "os", with none pending before it, becomes visible here by one
+   dict update. Any other waits among the pending ones.
+4. "sync": a leader syncs the log once for all that wait, then publishes them in log order. A failed
+   sync is never retried: writes are refused until reopen.
+
+What makes a commit cheap is a branch of step 1: where no layer may state an expiry of its objects,
+sets and clears are its rows, and nothing is looked up. The memo is kept up to date in step 3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from threading import get_ident
 from typing import NoReturn
 
@@ -30,19 +34,36 @@ from kvengine.errors import (
 from kvengine.options import Durability
 from kvengine.storage import read
 from kvengine.storage.back_pressure import BackPressure
-from kvengine.storage.batch import Batch, Operation, check_expect
-from kvengine.storage.before import Before
-from kvengine.storage.cache import footprint
+from kvengine.storage.batch import (
+    Batch,
+    Clear,
+    Operation,
+    Set,
+    check_expect,
+    object_name,
+    set_operation,
+)
 from kvengine.storage.database import Commit, Database
-from kvengine.storage.memtable import SMALL_ROW, TOMBSTONES, Memtable, State
-from kvengine.storage.names import Name
-from kvengine.storage.row import Resolved, Row, extend
-from kvengine.storage.stage import stage
+from kvengine.storage.memtable import TOMBSTONES
+from kvengine.storage.names import Name, encode_object
+from kvengine.storage.record import HEADER_SIZE
+from kvengine.storage.resolve import Below, Resolution
+from kvengine.storage.row import (
+    CLEARED,
+    Entry,
+    Resolved,
+    decode,
+    entry_count,
+    extend,
+    pack,
+)
+from kvengine.storage.row import TOMBSTONES as HAS_TOMBSTONES
+from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.wal.file import WalWriter
-from kvengine.storage.wal.format import Commit as Record
 from kvengine.storage.wal.format import encode_commit
 
-_MOMENT = 0.05
+LEADER_POLL_SECONDS = 0.05
+"""How long a commit waits at most without looking whether there is still somebody who syncs."""
 
 
 class Committer:
@@ -51,10 +72,26 @@ class Committer:
     def __init__(self, db: Database, maintain: Callable[[], None]) -> None:
         self._db = db
         self._maintain = maintain
-        self._begun: Commit | tuple[Name, State, Memtable, int] | None = None
-        """The commit whose record is being written; or what makes one, of one object."""
-        self._before = Before(db)
+        self._begun: Commit | None = None
+        """The commit whose record is being written."""
         self._pressure = BackPressure(db, maintain)
+        options = db.options
+        self._durability = options.durability
+        self._max_value, self._max_commit = options.max_value_size, options.max_commit_size
+        self._memtable_size = options.memtable_size
+
+    def set(
+        self,
+        service: str,
+        key: str,
+        state_key: str,
+        value: bytes,
+        *,
+        ttl: float | timedelta | None = None,
+    ) -> int:
+        """`Store.set`: a commit of one entry."""
+        operation = set_operation(service, key, state_key, value, ttl, self._max_value)
+        return self.commit((operation,))[0]
 
     def write(
         self,
@@ -70,7 +107,7 @@ class Committer:
         return stamp
 
     def begin(self, batch: Batch, expect: Mapping[Name, int] | None) -> Commit | None:
-        """A batch into the log, as "sync", without waiting for the sync; None: nothing to write.
+        """Log a batch, as "sync", without waiting for the sync; None: there is nothing to write.
 
         Its place in the order of commits is settled. It is durable and visible
         after `sync`, which somebody owes those that come behind it.
@@ -78,7 +115,12 @@ class Committer:
         self._check(batch, expect)
         self._db.refuse_nested()
         try:
-            commit, _ = self._log_alone(batch.operations, expect, "sync")
+            with self._db.commit_lock:
+                self._db.committing = get_ident()
+                try:
+                    commit, _ = self._log(batch.operations, expect, "sync")
+                finally:
+                    self._db.committing = 0
         except VersionConflict:
             self._show_pending()
             raise
@@ -106,17 +148,24 @@ class Committer:
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
     ) -> tuple[int, bool]:
-        """The stamp, and whether the last `expire` among the operations found its object."""
+        """Return the stamp, and whether the last `expire` among the operations found its object."""
         db = self._db
         if durability is None:
-            durability = db.options.durability
+            durability = self._durability
         elif durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
-        db.refuse_nested()
+        me = get_ident()
+        if me in (db.committing, db.syncing):
+            db.refuse_nested()
         if db.stalled:
             self._pressure.wait()
         try:
-            commit, found = self._log_alone(operations, expect, durability)
+            with db.commit_lock:
+                db.committing = me
+                try:
+                    commit, found = self._log(operations, expect, durability)
+                finally:
+                    db.committing = 0
             if commit is None:
                 return db.published, found
             if not commit.published:
@@ -142,36 +191,19 @@ class Committer:
         if db.pending and db.failed is None and not db.sync_lock.locked():
             self.sync()
 
-    def _log_alone(
-        self,
-        operations: Sequence[Operation],
-        expect: Mapping[Name, int] | None,
-        durability: Durability,
-    ) -> tuple[Commit | None, bool]:
-        """Steps 1 to 3, under the commit lock."""
-        db = self._db
-        with db.commit_lock:
-            db.committing = get_ident()
-            try:
-                return self._log(operations, expect, durability)
-            finally:
-                db.committing = 0
-
     def _follow(self, commit: Commit) -> None:
         """See to the work that a commit makes due."""
         memtable = commit.memtable
         if (
-            commit.end >= self._db.options.memtable_size
+            commit.end >= self._memtable_size
             or (memtable.timed and not memtable.announced)
             or TOMBSTONES in commit.states
         ):
-            self._ask(memtable, commit.end)
+            memtable.announced = memtable.timed
+            self._maintain()
+            self._pressure.note(commit.end)
 
-    def _ask(self, memtable: Memtable, end: int) -> None:
-        """For the work that a commit up to ``end`` of the log makes due."""
-        memtable.announced = memtable.timed
-        self._maintain()
-        self._pressure.note(end)
+    # --- step 1
 
     def _log(
         self,
@@ -179,44 +211,108 @@ class Committer:
         expect: Mapping[Name, int] | None,
         durability: Durability,
     ) -> tuple[Commit | None, bool]:
-        """Steps 1 to 3. None where there is nothing to write."""
+        """Steps 1 to 3, under the commit lock. None where there is nothing to write."""
         db = self._db
         if self._begun is not None:
             self.settle()
-        wal, view = db.wal, db.view
+        wal = db.wal
         if db.failed is not None or wal is None:
             db.check_writable()
-        active = view.active
         assert wal is not None
+        active = db.view.active
         now = db.clock.now()
         if expect:
-            self._before.check(expect, now)
-        stamp = max(now, db.last_stamp + 1)
-        rows, ranges, found = self._before.resolve(operations, now, stamp)
-        if not rows and not ranges:
+            self._check_expected(expect, now)
+        stamp = now if now > db.last_stamp else db.last_stamp + 1
+        objects, ranges, found = self._rows(operations, now, stamp)
+        if not objects and not ranges:
             return None, found
-        known = now if stamp > now else 0
-        record = Record(stamp, [(*name, row) for name, row in rows], ranges, known)
-        payload = encode_commit(record)
-        if len(payload) > db.options.max_commit_size:
+        record = encode_commit(stamp, objects, ranges, now if stamp > now else 0)
+        if len(record) - HEADER_SIZE > self._max_commit:
             raise ValueTooLarge(
-                f"commit is {len(payload):,} bytes,"
-                f" over max_commit_size {db.options.max_commit_size:,}"
+                f"commit is {len(record) - HEADER_SIZE:,} bytes,"
+                f" over max_commit_size {self._max_commit:,}"
             )
-        states = stage(active, db.staged, rows, ranges, stamp, now, self._full)
-        commit = Commit(stamp, states, active, wal.end)
+        states = active.stage(db.staged, objects, ranges, stamp, now)
+        commit = Commit(stamp, now, objects, states, active, wal.end)
         if durability == "sync" or db.pending:
             commit.must_wait()
-        self._append(commit, payload, wal)
-        return commit, found
-
-    def _append(self, commit: Commit, payload: bytes, wal: WalWriter) -> None:
-        """Steps 2 and 3."""
+        if db.spans.watching:
+            db.spans.touch([encode_object(*name) for name, row in objects if not _is_gone(row)])
         self._begun = commit
         try:
-            self._land(commit, wal.append(payload))
+            self._land(commit, wal.append(record))
         except BaseException as error:
             self._broken_off(error, wal)
+        return commit, found
+
+    def _rows(
+        self, operations: Sequence[Operation], now: int, stamp: int
+    ) -> tuple[Sequence[tuple[Name, bytes]], Sequence[tuple[bytes, bytes]], bool]:
+        """Encoded rows, range tombstones, and whether the last `expire` found its object."""
+        plain = _plain(operations)
+        if plain is not None:
+            view = self._db.view
+            nothing_expires = not (view.active.expiring or view.expiring)
+            if nothing_expires or not any(map(self._may_expire, plain)):
+                rows = [
+                    (name, pack(HAS_TOMBSTONES * (None in entries.values()), stamp, None, entries))
+                    for name, entries in plain.items()
+                ]
+                return rows, (), False
+        resolution = Resolution(now, self._below, self._may_expire)
+        resolution.apply(operations)
+        return resolution.objects(stamp), resolution.ranges(), resolution.expired_object
+
+    def _may_expire(self, name: Name) -> bool:
+        """Whether some layer may state an expiry of an object, commits not yet visible included."""
+        view = self._db.view
+        if name in view.active.expiring:
+            return True
+        if not view.expiring:
+            return False
+        if any(name in table.expiring for table in view.frozen):
+            return True
+        version = view.version
+        if not version.expiring:
+            return False
+        encoded = encode_object(*name)
+        barrier = barrier_digest(object_digest(encoded, version.seed))
+        return any(
+            segment.properties.expiring and segment.may_hold(barrier)
+            for segment in version.holding(encoded)
+        )
+
+    def _below(self, name: Name) -> Below:
+        """What every commit before this one states of an object."""
+        db = self._db
+        pieces = read.collect(db.view, name, staged=db.staged)
+        if not pieces:
+            return Below(None, lambda now: iter(()))
+        return Below(
+            read.expires_at_of(pieces[0].row),
+            lambda now: (found[0] for found in read.live_entries(pieces, "", now)),
+        )
+
+    def _check_expected(self, expect: Mapping[Name, int], now: int) -> None:
+        """Raise VersionConflict where an object is not at the version expected of it.
+
+        All commits before this one count, those that are logged and not yet visible too.
+        """
+        db = self._db
+        for name, version in expect.items():
+            found: read.Head | Resolved | None
+            known = db.memo.known.get(name) if not db.staged else None
+            if known is not None:
+                found = known.at(now)
+            else:
+                name = object_name(*name)
+                found = read.head(read.collect(db.view, name, staged=db.staged), now)
+            actual = found.version if found is not None else 0
+            if actual != version:
+                raise VersionConflict(*name, version, actual)
+
+    # --- steps 2 and 3
 
     def _broken_off(self, error: BaseException, wal: WalWriter) -> NoReturn:
         """An exception within `_append` goes on, once it is known what it left."""
@@ -246,9 +342,6 @@ class Committer:
         if self._begun is None or db.wal is None:
             return
         commit = self._begun
-        if isinstance(commit, tuple):
-            name, state, memtable, start = commit
-            commit = Commit(state.version, {name: state}, memtable, start)
         try:
             db.wal.settle()
         except OSError as error:
@@ -267,38 +360,30 @@ class Committer:
             self.sync()
 
     def _publish(self, commit: Commit) -> None:
+        """Make a commit visible. Under the commit lock."""
         db = self._db
-        commit.memtable.publish(commit.states, db.snapshots.newest, db.snapshots.oldest)
+        memo = db.memo
+        kept: list[tuple[Name, Resolved, bytes]] = []
+        if memo.known:
+            if TOMBSTONES in commit.states:
+                memo.clear()
+            for name, row in commit.objects:
+                before = memo.take(name)
+                if before is not None:
+                    kept.append((name, before, row))
+        snapshots = db.snapshots
+        commit.memtable.publish(commit.states, snapshots.newest, snapshots.oldest)
         db.published = commit.stamp
         commit.published = True
         if commit.waiter is not None:
             commit.wake()
         db.counters.commits += 1
-
-    # --- step 3
-
-    def _full(self, name: Name, row: Row, base: State | None) -> Resolved | None:
-        """The whole object after this commit, where it was known before and is small.
-
-        Not over one with an expiry of which the row says nothing: had the commit
-        seen it, the row would state it in full.
-        """
-        full = base.full if base is not None else self._below(name)
-        if full is None or len(full.entries) > SMALL_ROW:
-            return None
-        if full.expires_at is not None and row.expires_at is None and not row.extends:
-            return None
-        if base is None:
-            self._db.view.active.memo_bytes += footprint(full)
-        return extend(full, row)
-
-    def _below(self, name: Name) -> Resolved | None:
-        """The whole object where lower layers hold it and the memtable may remember it."""
-        db = self._db
-        view, cache = db.view, db.cache
-        if view.active.memo_bytes * 2 > cache.capacity:
-            return None
-        return read.remembered(view, cache, name)
+        for name, before, row in kept:
+            # What had expired by then stays out: a compaction that drops it could let it come back.
+            if before.soonest is None or before.soonest > commit.now:
+                after = extend(before, decode(row))
+                if after is not None:
+                    memo.put(name, after)
 
     # --- step 4
 
@@ -314,7 +399,7 @@ class Committer:
         while commit is not None and not commit.published and db.sync_lock.locked():
             if db.failed is not None:
                 break
-            commit.wait(_MOMENT)
+            commit.wait(LEADER_POLL_SECONDS)
         if commit is not None and commit.published:
             return
         with db.sync_lock:
@@ -364,3 +449,27 @@ class Committer:
         with db.commit_lock:
             db.pending.clear()
             db.staged.clear()
+
+
+def _plain(operations: Sequence[Operation]) -> dict[Name, dict[str, Entry]] | None:
+    """The entries of a commit that only sets and clears entries, without ttl; None for any other."""
+    found: dict[Name, dict[str, Entry]] = {}
+    for operation in operations:
+        if operation.__class__ is Set and operation.ttl is None:  # type: ignore[union-attr]
+            value: bytes | None = operation.value  # type: ignore[union-attr]
+        elif operation.__class__ is Clear:
+            value = None
+        else:
+            return None
+        name = operation.name  # type: ignore[union-attr]
+        entries = found.get(name)
+        if entries is None:
+            found[name] = {operation.state_key: value}  # type: ignore[union-attr]
+        else:
+            entries[operation.state_key] = value  # type: ignore[union-attr]
+    return found
+
+
+def _is_gone(row: bytes) -> bool:
+    """Whether a row only clears its object, so that nothing comes to life."""
+    return row[1] == CLEARED and not entry_count(row)

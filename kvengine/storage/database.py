@@ -15,13 +15,16 @@ import msgspec
 from kvengine.errors import KVEngineError, ReadOnly, WriteFailed
 from kvengine.fs.base import FileSystem, Lock
 from kvengine.options import Options
-from kvengine.storage.cache import ObjectCache
 from kvengine.storage.clock import SECOND, EngineClock
 from kvengine.storage.manifest.file import Catalog, ManifestWriter
 from kvengine.storage.manifest.format import SegmentMeta, VersionEdit
+from kvengine.storage.frames import Frames
+from kvengine.storage.memo import Memo
 from kvengine.storage.memtable import Memtable, States
+from kvengine.storage.names import Name
 from kvengine.storage.snapshots import Snapshots
 from kvengine.storage.version import View
+from kvengine.storage.walk import DeadSpans
 from kvengine.storage.wal.file import WalWriter
 from kvengine.store import Job
 
@@ -29,11 +32,14 @@ from kvengine.store import Job
 class Commit(msgspec.Struct, eq=False):
     """A commit between its place in the log and its visibility.
 
+    ``now``: the time at which it was resolved. ``objects``: the encoded row of each object.
     ``start`` and ``end`` of its record in the log. ``waiter``: where it is published
     later, by another thread perhaps, the lock that its own thread waits for.
     """
 
     stamp: int
+    now: int
+    objects: Sequence[tuple[Name, bytes]]
     states: States
     memtable: Memtable
     start: int
@@ -105,11 +111,13 @@ class Database:
     clock: EngineClock
     catalog: Catalog
     view: View
-    cache: ObjectCache
+    memo: Memo
+    frames: Frames
     wal: WalWriter | None = None
     manifest: ManifestWriter | None = None
     lock: Lock | None = None
     snapshots: Snapshots = field(default_factory=Snapshots)
+    spans: DeadSpans = field(default_factory=DeadSpans)
     counters: Counters = field(default_factory=Counters)
     install_lock: threading.RLock = field(default_factory=threading.RLock)
     sync_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -174,7 +182,7 @@ class Database:
 
     def check_writable(self) -> None:
         """Raise where the database is closed, read-only or has failed."""
-        self.view.generation  # noqa: B018 - a gone view raises its own error
+        self.view.check_open()
         if self.failed is not None:
             raise WriteFailed(
                 f"an earlier I/O error stopped writes: {self.failed}; reopen {self.directory}"
@@ -185,6 +193,7 @@ class Database:
     def disappear(self, error: type[KVEngineError], reason: str) -> None:
         """From now on every use raises ``error``."""
         self.view = cast(View, _Gone(error, reason))
+        self.memo.clear()
         self.gone = True
 
 

@@ -13,7 +13,7 @@ def estimate(db: Database, within: Range) -> Estimate:
     start, stop = within
     first, end = least_name(start), least_name(stop)
     size = in_memory = 0
-    for memtable in view.memtables():
+    for memtable in view.tables:
         if first is None or not memtable.states:
             continue
         count = memtable.count(first, end)

@@ -1,83 +1,63 @@
 """The memtable: the newest layer, written by commits and read without a lock.
 
-A commit stages new immutable states and publishes them by one ``dict.update``,
-so a batch appears at once to readers in other threads. A state links to its
-predecessor while an open snapshot can see it. Range tombstones live in the
-same dict (under `TOMBSTONES`), so that they too appear with their batch; they
-carry their stamp and reach states of smaller stamps, and every older layer.
+A commit stages new immutable states and publishes them by one ``dict.update``, so a batch appears
+at once to readers in other threads. A state holds the rows that the memtable has of an object, as
+the bytes that were logged, and links to the state before it while an open snapshot can see that
+one. Range tombstones live in the same dict (under `TOMBSTONES`), so they too appear with their
+batch; they carry their stamp and reach states of smaller stamps, and every older layer.
 
-Writing and reading sort nothing. The ordered view takes in new names when a
-listing or scan asks for it.
+Writing and reading sort nothing. The ordered view takes in new names when a walk asks for it.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import cast
+from typing import Final, cast
 
 from sortedcontainers import SortedList
 
-from kvengine.storage import range_tombstones as tombstones
+from kvengine.storage import range_tombstones
 from kvengine.storage.names import Name, encode_object
 from kvengine.storage.range_tombstones import Tombstones
-from kvengine.storage.row import Resolved, Row, overlay_row
+from kvengine.storage.row import (
+    CLEARED,
+    ENTRY_TTLS,
+    EXPIRES,
+    EXTENDS,
+    TOMBSTONES as HAS_TOMBSTONES,
+    decode,
+    entry_count,
+    fold,
+)
 
-SMALL_ROW = 64
-"""Entries up to which a commit copies a row; a larger one is a chain of deltas."""
+FRESH_ROWS: Final = 8
+"""Rows of single commits that a state keeps as they are before they are folded into one."""
+_FOLD_RATIO = 4
+"""A row is folded into the older one behind it unless that one has over so many times its entries."""
 
-TOMBSTONES = None
+TOMBSTONES: Final = None
 """The key of the range tombstones among the states: no object's name."""
 
 
 class State:
-    """What this memtable says of an object as of one commit: rows, or the whole object.
+    """What this memtable says of an object as of one commit. Immutable but for ``prev``.
 
-    ``prev`` is the state before, while an open snapshot can see it. ``full`` is
-    the object as all layers state it, where somebody has worked it out. What lies
-    below a state changes only in that a compaction drops what has expired, so for
-    reads of now it holds as long as the state does; a snapshot may not take it.
-    A state made by `whole` keeps nothing but that.
-    No ``__init__``, which takes as long as all the rest; and not a msgspec.Struct:
-    a long chain of those overflows the C stack when freed.
+    ``rows``: encoded, newest first; nothing behind one that is cleared. ``fresh``: how many in
+    front have not been folded. ``stamp``: of the newest commit. ``prev``: the state before, while
+    an open snapshot can see it. Each state is complete: reads of now never follow ``prev``.
     """
 
-    __slots__ = ("_rows", "full", "prev", "version")
-    _rows: tuple[Row, ...] | None
-    version: int
-    prev: State | None
-    full: Resolved | None
+    __slots__ = ("fresh", "prev", "rows", "stamp")
 
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """The rows, newest first. That of a whole object lets nothing older show through."""
-        if self._rows is not None:
-            return self._rows
-        assert self.full is not None
-        entries: dict[str, bytes | None] = self.full.entries  # type: ignore[assignment]
-        return (Row(self.version, entries, True),)
-
-
-def of_rows(
-    rows: tuple[Row, ...], version: int, prev: State | None, full: Resolved | None
-) -> State:
-    """A state of rows; ``full`` where the whole object is known too."""
-    state = State()
-    state._rows = rows
-    state.version = version
-    state.prev = prev
-    state.full = full
-    return state
-
-
-def whole(full: Resolved, prev: State | None) -> State:
-    """The state of an object that is known in whole and of which nothing expires."""
-    state = State()
-    state._rows = None
-    state.version = full.version
-    state.prev = prev
-    state.full = full
-    return state
+    def __init__(
+        self, stamp: int, rows: tuple[bytes, ...], fresh: int, prev: State | None
+    ) -> None:
+        self.stamp = stamp
+        self.rows = rows
+        self.fresh = fresh
+        self.prev = prev
 
 
 class TombstoneState(State):
@@ -85,11 +65,8 @@ class TombstoneState(State):
 
     __slots__ = ("tombstones",)
 
-    def __init__(self, found: Tombstones, version: int, prev: State | None) -> None:
-        self._rows = ()
-        self.version = version
-        self.prev = prev
-        self.full = None
+    def __init__(self, found: Tombstones, stamp: int, prev: State | None) -> None:
+        super().__init__(stamp, (), 0, prev)
         self.tombstones = found
 
 
@@ -97,16 +74,13 @@ States = dict[Name | None, State]
 
 
 class Memtable:
-    """One layer in memory, backed by one WAL file.
+    """One layer in memory, backed by one WAL file. Only the committer writes, under its lock.
 
-    Only the committer writes, under its lock. ``extended`` names objects whose
-    expiry some commit here extends; ``expiring``: some row here states an expiry;
-    ``has_tombstones``: set before the first range tombstone is published;
-    ``first_deletion``: when the first row, range or entry was cleared, 0 for none;
-    ``first_expiry``: when the first of anything here expires; ``timed``: there is
-    either, so time alone may bring work (``announced``: the lanes know). All are
-    kept before the commit is visible, and never taken back. ``memo_bytes``: about
-    what is remembered in `State.full`.
+    ``expiring`` and ``extended`` name the objects whose expiry some row here states, or extends.
+    ``has_tombstones``: set before the first range tombstone is published. ``first_deletion``: when
+    the first row, range or entry was cleared, 0 for none; ``first_expiry``: when the first of
+    anything here expires; ``timed``: there is either, so time alone may bring work (``announced``:
+    the background knows). All are kept before a commit is visible, and never taken back.
     """
 
     __slots__ = (
@@ -120,7 +94,6 @@ class Memtable:
         "first_deletion",
         "first_expiry",
         "has_tombstones",
-        "memo_bytes",
         "states",
         "timed",
         "wal",
@@ -129,12 +102,11 @@ class Memtable:
     def __init__(self, wal: int) -> None:
         self.wal = wal
         self.states: States = {}
+        self.expiring: set[Name] = set()
         self.extended: set[Name] = set()
-        self.expiring = False
         self.first_deletion = 0
         self.timed = False
         self.announced = False
-        self.memo_bytes = 0
         self.first_expiry: int | None = None
         self.has_tombstones = False
         self._fresh: list[Name] = []
@@ -145,12 +117,54 @@ class Memtable:
     def __len__(self) -> int:
         return len(self.states) - (TOMBSTONES in self.states)
 
+    # --- writing
+
+    def stage(
+        self,
+        staged: States,
+        objects: Sequence[tuple[Name, bytes]],
+        ranges: Sequence[tuple[bytes, bytes]],
+        stamp: int,
+        now: int,
+    ) -> States:
+        """Return the states that a commit at ``now`` makes of the newest, published or ``staged``.
+
+        A range tombstone leaves states of smaller stamps as they are: they are covered by it, and
+        what a later row is laid over is then nothing.
+        """
+        states: States = {}
+        published = self.states
+        marks: Tombstones = ()
+        if self.has_tombstones or ranges:
+            before = staged.get(TOMBSTONES) or published.get(TOMBSTONES)
+            marks = before.tombstones if isinstance(before, TombstoneState) else ()
+            if ranges:
+                for start, stop in ranges:
+                    marks = range_tombstones.add(marks, start, stop, stamp)
+                self.first_deletion = self.first_deletion or now
+                self.timed = self.has_tombstones = True
+                states[TOMBSTONES] = TombstoneState(marks, stamp, before)
+        for name, row in objects:
+            current = staged.get(name) or published.get(name)
+            flags = row[1]
+            if flags:
+                self._note(name, row, now)
+            if current is None or flags & CLEARED:
+                states[name] = State(stamp, (row,), 1, current)
+            elif marks and current.stamp < range_tombstones.covering(marks, encode_object(*name)):
+                states[name] = State(stamp, (row,), 1, current)
+            elif current.fresh < FRESH_ROWS:
+                states[name] = State(stamp, (row, *current.rows), current.fresh + 1, current)
+            else:
+                states[name] = State(stamp, _folded((row, *current.rows)), 0, current)
+        return states
+
     def publish(self, states: States, newest_snapshot: int = -1, oldest_snapshot: int = -1) -> None:
         """Make staged states visible at once; stamps of open snapshots, -1 for none open.
 
-        States that no open snapshot can see are unlinked. New names are noted
-        first: a listing that finds a name without a visible state passes it
-        over. May be repeated after an interrupt (a name noted twice lists once).
+        States that no open snapshot can see are unlinked. New names are noted first: a walk that
+        finds a name without a visible state passes it over. May be repeated after an interrupt (a
+        name noted twice lists once).
         """
         mine = self.states
         for name, state in states.items():
@@ -160,82 +174,100 @@ class Memtable:
                     self._fresh.append(name)
             elif newest_snapshot < 0:
                 state.prev = None
-            elif newest_snapshot < prev.version:
+            elif newest_snapshot < prev.stamp:
                 state.prev = prev.prev
-            elif prev.version <= oldest_snapshot:
+            elif prev.stamp <= oldest_snapshot:
                 prev.prev = None
         mine.update(states)
 
-    def note(self, name: Name, row: Row, now: int) -> None:
+    def _note(self, name: Name, row: bytes, now: int) -> None:
         """Keep what a row states of expiry and deletion, before it is published."""
+        flags = row[1]
         self.timed = True
-        if row.expires_at is not None:
-            self.expiring = True
-        if row.extends:
+        if flags & EXPIRES:
+            self.expiring.add(name)
+        if flags & EXTENDS:
             self.extended.add(name)
-        if not self.first_deletion and (row.cleared or None in row.entries.values()):
+        if not self.first_deletion and flags & (CLEARED | HAS_TOMBSTONES):
             self.first_deletion = now
-        ends = [*(row.ttls or {}).values(), *([row.expires_at] if row.expires_at else [])]
-        if ends:
-            self.first_expiry = min([*ends, *([self.first_expiry] if self.first_expiry else [])])
+        if flags & (EXPIRES | ENTRY_TTLS):
+            found = decode(row)
+            ends = [entry[0] for entry in found.entries.values() if isinstance(entry, tuple)]
+            if found.expires_at is not None:
+                ends.append(found.expires_at)
+            if self.first_expiry is not None:
+                ends.append(self.first_expiry)
+            self.first_expiry = min(ends, default=None)
+
+    # --- reading
 
     def tombstones(self, stamp: int | None = None) -> Tombstones:
-        """The range tombstones, as of a snapshot's stamp or of now."""
+        """Return the range tombstones, as of a snapshot's stamp or of now."""
         state = self.states.get(TOMBSTONES)
-        while state is not None and stamp is not None and state.version > stamp:
+        while state is not None and stamp is not None and state.stamp > stamp:
             state = state.prev
         return cast(TombstoneState, state).tombstones if state is not None else ()
 
-    def find(self, name: Name, stamp: int | None = None) -> tuple[State | None, bool]:
-        """An object's state as of ``stamp``, and whether it hides every older layer.
+    def find(
+        self, name: Name, stamp: int | None = None, staged: States | None = None
+    ) -> tuple[State | None, bool]:
+        """Return an object's state as of ``stamp``, and whether it hides every older layer.
 
-        A batch that clears a range and writes into it must not be seen by half: a
-        state counts only with the tombstones that were in force when it was read.
+        ``staged``: states of commits that are not visible yet, for a commit that follows them.
+
+        A batch that clears a range and writes into it must not be seen by half: a state counts
+        only with the tombstones that were in force when it was read.
         """
         states = self.states
-        if stamp is None:
+        if staged:
+            marks = staged.get(TOMBSTONES) or states.get(TOMBSTONES)
+            state = staged.get(name) or states.get(name)
+        elif stamp is None:
             while True:
                 marks = states.get(TOMBSTONES)
                 state = states.get(name)
                 if states.get(TOMBSTONES) is marks:
                     break
-            found = cast(TombstoneState, marks).tombstones if marks is not None else ()
         else:
-            found = self.tombstones(stamp)
-            state = states.get(name)
-            while state is not None and state.version > stamp:
+            marks, state = states.get(TOMBSTONES), states.get(name)
+            while marks is not None and marks.stamp > stamp:
+                marks = marks.prev
+            while state is not None and state.stamp > stamp:
                 state = state.prev
-        cover = tombstones.covering(found, encode_object(*name)) if found else 0
-        if state is None or state.version < cover:
-            return None, cover > 0
-        return state, cover > 0 or state.rows[-1].cleared
-
-    def find_staged(self, name: Name, staged: States) -> tuple[State | None, bool]:
-        """`find` as it will be once ``staged`` is published. For the committer."""
-        marks = staged.get(TOMBSTONES) or self.states.get(TOMBSTONES)
         cover = 0
         if marks is not None:
             found = cast(TombstoneState, marks).tombstones
-            cover = tombstones.covering(found, encode_object(*name))
-        state = staged.get(name) or self.states.get(name)
-        if state is None or state.version < cover:
+            cover = range_tombstones.covering(found, encode_object(*name))
+        if state is None or state.stamp < cover:
             return None, cover > 0
-        return state, cover > 0 or state.rows[-1].cleared
+        return state, cover > 0 or state.rows[-1][1] & CLEARED != 0
+
+    def rows(self) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
+        """Yield encoded objects and their rows, in order. For a memtable that is frozen."""
+        with self._order_lock:
+            names = list(dict.fromkeys(self._take_in()))
+        for name in names:
+            state, _ = self.find(name)
+            if state is not None:
+                yield encode_object(*name), state.rows
 
     def names_from(self, start: Name, count: int) -> list[Name]:
-        """Up to ``count`` names from ``start`` on, in order. Some may have no visible state."""
+        """Return up to ``count`` names from ``start`` on, in order.
+
+        Some may have no visible state.
+        """
         with self._order_lock:
             return list(dict.fromkeys(islice(self._take_in().irange(start), count)))
 
     def names_before(self, stop: Name | None, count: int) -> list[Name]:
-        """Up to ``count`` names below ``stop``, in reverse order."""
+        """Return up to ``count`` names below ``stop``, in reverse order."""
         with self._order_lock:
             ordered = self._take_in()
             names = ordered.irange(None, stop, (True, False), True)
             return list(dict.fromkeys(islice(names, count)))
 
     def count(self, start: Name, stop: Name | None) -> int:
-        """How many names lie in ``[start, stop)``. Some may have no visible state."""
+        """Return how many names lie in ``[start, stop)``. Some may have no visible state."""
         with self._order_lock:
             ordered = self._take_in()
             end = len(ordered) if stop is None else ordered.bisect_left(stop)
@@ -255,20 +287,17 @@ class Memtable:
         return self._ordered
 
 
-def successor(current: State | None, row: Row) -> tuple[Row, ...]:
-    """The rows of a state after one more commit.
+def _folded(rows: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The rows of a state with those of single commits folded into one.
 
-    A small row is copied and overlaid. A large one becomes a chain whose parts
-    double in size, so that a commit to an object of n entries costs O(log n),
-    not O(n) (the logarithmic method of Bentley and Saxe).
+    It goes on into older rows while these are not much larger, so a commit to an object of n
+    entries costs O(log n) on average (the logarithmic method of Bentley and Saxe, 1980).
     """
-    if current is None or row.cleared:
-        return (row,)
-    rows = current.rows
-    if len(rows[0].entries) > SMALL_ROW:
-        rows = (row, *rows)
-    else:
-        rows = (overlay_row(row, rows[0]), *rows[1:])
-    while len(rows) > 1 and len(rows[0].entries) * 2 >= len(rows[1].entries):
-        rows = (overlay_row(rows[0], rows[1]), *rows[2:])
-    return rows
+    end = FRESH_ROWS + 1
+    count = sum(map(entry_count, rows[:end]))
+    while end < len(rows) and entry_count(rows[end]) <= count * _FOLD_RATIO:
+        count += entry_count(rows[end])
+        end += 1
+    return (fold(rows[:end]), *rows[end:])
+
+

@@ -25,7 +25,7 @@ class Moment:
 
     def check_open(self) -> None:
         """DatabaseClosed (or ForkedError) where the moment may no longer be read."""
-        self.db.view.generation  # noqa: B018 - a gone view raises its own error
+        self.db.view.check_open()
         if not self.token:
             raise DatabaseClosed("this snapshot is closed")
 
@@ -48,5 +48,5 @@ def hold(db: Database) -> Moment:
     db.refuse_nested()
     with db.commit_lock:
         view = db.view
-        view.generation  # noqa: B018 - a gone view raises its own error
+        view.check_open()
         return Moment(db, view, db.published, db.clock.now())

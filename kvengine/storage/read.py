@@ -1,50 +1,75 @@
 """Reading one object: overlay the layers newest to oldest, then apply now.
 
-How a `get` travels: the active memtable; the frozen ones; the cache of what
-the segments say; the segments, by range, filter, index and block. It stops at
-a row that is cleared, or below a layer whose tombstone covers the object. The
-clock is read last: data that a compaction drops had expired by then.
+How a get travels:
+
+1. The active memtable, then the frozen ones: states, found by a dict look-up.
+2. The segments whose range holds the object, newest first. The filter says which of them name the
+   entry; the others are passed over, and remembered.
+3. In a segment that may name it: index, frame (or one pread), bisection in the block.
+4. Once an entry is found, the segments that were passed over are asked for a barrier; where one
+   answers its row is read, since it may hide what was found, or state another expiry.
+5. The clock is read, last: what a compaction drops had expired by then.
+
+It stops at a row that is cleared, or below a layer whose tombstone covers the object. Rows are
+searched as bytes; only what was asked for is decoded.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge
 from typing import NamedTuple
 
-from kvengine.storage import range_tombstones as tombstones
-from kvengine.storage.cache import ObjectCache, footprint
-from kvengine.storage.memtable import State, States
-from kvengine.storage.merge import Piece
+from kvengine.storage import range_tombstones
+from kvengine.storage import row as rows
+from kvengine.storage.memtable import States
 from kvengine.storage.names import Name, encode_object
-from kvengine.storage.row import Chunk, Resolved, Row, extend, overlay_rows, resolve
-from kvengine.storage.segment.block import ChunkEntries
+from kvengine.storage.row import (
+    CLEARED,
+    LARGE,
+    MISSING,
+    PLAIN,
+    Entry,
+    Missing,
+    Resolved,
+    Row,
+    entry_count,
+    expires_at_of,
+    resolve,
+    version_of,
+)
+from kvengine.storage.segment.filter import barrier_digest, entry_digest, object_digest
+from kvengine.storage.segment.reader import SegmentReader
 from kvengine.storage.version import View
 
 HEAVY = 1024
-"""Entries past which an object is not resolved as a whole to read one of them."""
+"""Entries past which an object is not resolved as a whole to read a part of it."""
 
 
-class Layers(NamedTuple):
-    """What the layers say of one object: its newest state, if any, and pieces newest first.
+class Piece(NamedTuple):
+    """What one layer says of an object: a row, and the segment that it was found in, if any."""
 
-    ``base``: what lies below the pieces, where somebody had worked it out: what all
-    segments say, by the cache, or, without pieces, the whole object, by its state.
-    """
+    row: bytes
+    segment: SegmentReader | None = None
+    name: bytes = b""
 
-    state: State | None
-    pieces: list[Piece]
-    base: Resolved | None
+    def load(self) -> Row:
+        """Return the row, decoded, with all of its entries."""
+        if self.segment is None:
+            return rows.decode(self.row)
+        return self.segment.load(self.row, self.name)
 
-    @property
-    def heavy(self) -> bool:
-        """Whether the object is too large to be resolved for one of its entries."""
-        entries = 0
-        for row, _ in self.pieces:
-            if row.chunks is not None:
-                return True
-            entries += len(row.entries)
-        return entries > HEAVY
+    def find(self, state_key: str) -> Entry | Missing:
+        """Return what the row says of an entry, `MISSING` for nothing."""
+        if self.segment is None:
+            return rows.find(self.row, state_key)
+        return self.segment.find_in(self.row, self.name, state_key)
+
+    def items(self, start: str) -> Iterator[tuple[str, Entry]]:
+        """Yield the entries of the row in key order, from ``start`` on."""
+        if self.segment is None:
+            return rows.items(self.row, start)
+        return self.segment.items_of(self.row, self.name, start)
 
 
 class Head(NamedTuple):
@@ -54,223 +79,206 @@ class Head(NamedTuple):
     expires_at: int | None
 
 
-def look_up(
-    view: View,
-    cache: ObjectCache,
-    name: Name,
-    stamp: int | None = None,
-    staged: States | None = None,
-) -> Layers:
-    """Collect what each layer says, newest first, down to where nothing older shows.
+# --- one entry
+
+
+def get(
+    view: View, name: Name, state_key: str, stamp: int | None, now: Callable[[], int]
+) -> bytes | None:
+    """Return the value of one entry, None where there is none. ``stamp``: of a snapshot."""
+    head: bytes | None = None  # the newest row, which states the object's expiry
+    for memtable in view.tables:
+        if not memtable.states:
+            continue
+        state, hides = memtable.find(name, stamp)
+        if state is not None:
+            head = head or state.rows[0]
+            for row in state.rows:
+                entry = rows.find(row, state_key)
+                if entry is not MISSING:
+                    return _live(entry, head, now)
+        if hides:
+            return None
+    version = view.version
+    encoded = encode_object(*name)
+    holding = version.holding(encoded)
+    if not holding:
+        return None
+    digest = object_digest(encoded, version.seed)
+    wanted = entry_digest(state_key, digest)
+    passed: list[SegmentReader] = []
+    for segment in holding:
+        if segment.may_hold(wanted):
+            row = segment.find(encoded)
+            if row is not None:
+                entry = segment.find_in(row, encoded, state_key)
+                if entry is not MISSING:
+                    for above in _barriers(passed, encoded, digest):
+                        if above[1] & CLEARED:
+                            return None
+                        head = head or above
+                    return _live(entry, head or row, now)
+                if row[1] & CLEARED:
+                    return None
+        if segment.properties.barriers:
+            passed.append(segment)
+        if segment.tombstones and range_tombstones.covering(segment.tombstones, encoded):
+            return None
+    return None
+
+
+def _barriers(passed: Sequence[SegmentReader], name: bytes, digest: int) -> Iterator[bytes]:
+    """Yield the rows of an object in segments that were passed over and have a barrier for it."""
+    barrier = barrier_digest(digest)
+    for segment in passed:
+        if segment.may_hold(barrier):
+            row = segment.find(name)
+            if row is not None:
+                yield row
+
+
+def _live(entry: Entry | Missing, head: bytes, now: Callable[[], int]) -> bytes | None:
+    """The value of an entry that was found, unless it or its object has expired."""
+    expires_at = expires_at_of(head)
+    if isinstance(entry, tuple):
+        at, value = entry
+        expires_at = at if expires_at is None else min(at, expires_at)
+    else:
+        value = entry  # type: ignore[assignment]
+    if expires_at is not None and expires_at <= now():
+        return None
+    return value
+
+
+# --- one object
+
+
+def collect(
+    view: View, name: Name, stamp: int | None = None, staged: States | None = None
+) -> list[Piece]:
+    """Return what each layer says of an object, newest first, down to where nothing older shows.
 
     ``staged``: states of commits not yet visible, for a commit that follows them.
-
-    What a state remembers of the whole object is for reads of now alone: it may have
-    been worked out from segments whose expired data a snapshot still sees.
-
-    The cache speaks for the segments of its own generation only; that is checked
-    after it has answered, since a flush bumps the generation before the cache changes.
     """
     pieces: list[Piece] = []
-    newest: State | None = None
-    for memtable in (view.active, *view.frozen):
-        if not memtable.states and not staged:
+    for memtable in view.tables:
+        ours = staged if memtable is view.active else None
+        if not memtable.states and not ours:
             continue
-        if staged and memtable is view.active:
-            state, hides = memtable.find_staged(name, staged)
-        else:
-            state, hides = memtable.find(name, stamp)
+        state, hides = memtable.find(name, stamp, ours)
         if state is not None:
-            if newest is None:
-                newest = state
-                if state.full is not None and stamp is None:
-                    return Layers(state, [], state.full)
-            pieces += [Piece(row, None) for row in state.rows]
+            pieces += map(Piece, state.rows)
         if hides:
-            return Layers(newest, pieces, None)
-    base = cache.get(name)
-    if base is not None and view.generation == cache.generation:
-        return Layers(newest, pieces, base)
-    pieces += segment_pieces(view, name)
-    return Layers(newest, pieces, None)
-
-
-def segment_pieces(view: View, name: Name) -> list[Piece]:
-    """What the segments say of an object, newest first."""
+            return pieces
+    version = view.version
     encoded = encode_object(*name)
-    pieces: list[Piece] = []
-    for segment in view.version.holding(encoded):
-        row = segment.find(encoded)
-        if row is not None:
-            pieces.append(Piece(row, segment))
-            if row.cleared:
-                break
-        if segment.tombstones and tombstones.covering(segment.tombstones, encoded):
+    holding = version.holding(encoded)
+    if not holding:
+        return pieces
+    digest = object_digest(encoded, version.seed)
+    for segment in holding:
+        if segment.may_hold(digest):
+            row = segment.find(encoded)
+            if row is not None:
+                pieces.append(Piece(row, segment, encoded))
+                if row[1] & CLEARED:
+                    break
+        if segment.tombstones and range_tombstones.covering(segment.tombstones, encoded):
             break
     return pieces
 
 
-def resolved(
-    view: View, cache: ObjectCache, name: Name, stamp: int | None = None
-) -> Resolved | None:
-    """An object as all layers state it, before time is applied; remembered where it is small."""
-    newest_state = view.active.states.get(name) if stamp is None else None
-    if newest_state is not None and newest_state.full is not None:
-        state, _ = view.active.find(name)
-        if state is not None and state.full is not None:
-            return state.full
-    return combine(look_up(view, cache, name, stamp), view, cache, name)
+def is_heavy(pieces: Sequence[Piece]) -> bool:
+    """Return whether an object is too large to be decoded for a part of it."""
+    entries = 0
+    for piece in pieces:
+        if piece.row[1] & LARGE:
+            return True
+        entries += entry_count(piece.row)
+    return entries > HEAVY
 
 
-def combine(layers: Layers, view: View, cache: ObjectCache, name: Name) -> Resolved | None:
-    """The overlay of what `look_up` found, remembered on the state or in the cache."""
-    state, pieces, base = layers
-    if base is not None:
-        if not pieces:
-            return base
-        found = extend(base, overlay_rows([row for row, _ in pieces]))
-    else:
-        found = resolve([piece.whole() for piece in pieces])
-    if found is not None and not layers.heavy:
-        if state is not None:
-            if view.active.memo_bytes * 2 <= cache.capacity:
-                view.active.memo_bytes += footprint(found)
-                state.full = found
-        else:
-            cache.put(name, found, view.generation)
-    return found
+def resolved(pieces: Sequence[Piece]) -> Resolved | None:
+    """Return the object that pieces make, before time is applied."""
+    return resolve([piece.load() for piece in pieces])
 
 
-def remembered(view: View, cache: ObjectCache, name: Name) -> Resolved | None:
-    """The whole object, where the active memtable says nothing of it and somebody worked it out."""
-    for memtable in view.frozen:
-        if memtable.has_tombstones:
-            return None
-        state = memtable.states.get(name)
-        if state is not None:
-            return state.full
-    return cache.young.get(name)
-
-
-def head(
-    layers: Layers, view: View, cache: ObjectCache, name: Name, now: int
-) -> Head | Resolved | None:
-    """The version and expiry of an object that lives at ``now``.
-
-    Of one too large to be resolved no more is read than shows that an entry lives.
-    """
-    if layers.state is not None and layers.state.full is not None:
-        return layers.state.full.at(now)
-    if layers.heavy:
-        row = layers.pieces[0].row
-        return Head(row.version, row.expires_at) if _lives(layers, now) else None
-    found = combine(layers, view, cache, name)
-    return found.at(now) if found is not None else None
-
-
-def _lives(layers: Layers, now: int) -> bool:
-    """Whether an entry of a large object is live at ``now``; read up to the first that is."""
-    head = layers.pieces[0].row
-    if head.expires_at is not None and head.expires_at <= now:
-        return False
-    newer: set[str] = set()
-    for part in _parts(layers):
-        ttls = part.ttls or {}
-        for state_key, value in part.entries.items():
-            if value is not None and state_key not in newer and ttls.get(state_key, now + 1) > now:
-                return True
-        newer.update(part.entries)
-    return False
-
-
-def _parts(layers: Layers) -> Iterator[Row | ChunkEntries | Resolved]:
-    """Entries with their expiries, newest first; a large row's by the chunk."""
-    for row, segment in layers.pieces:
-        if segment is not None and row.chunks is not None:
-            yield from map(segment.chunk, row.chunks)
-        else:
-            yield row
-    if layers.base is not None:
-        yield layers.base
-
-
-def entry(layers: Layers, state_key: str, now: int) -> bytes | None:
-    """One entry of an object too large to resolve as a whole, at ``now``."""
-    head = layers.pieces[0].row
-    if head.expires_at is not None and head.expires_at <= now:
-        return None
-    for row, segment in layers.pieces:
-        entries, ttls = row.entries, row.ttls
-        if segment is not None and row.chunks is not None:
-            chunk = segment.chunk_of(row, state_key)
-            if chunk is None:
-                continue
-            entries, ttls = chunk.entries, chunk.ttls
-        if state_key in entries:
-            if ttls and ttls.get(state_key, now + 1) <= now:
-                return None
-            return entries[state_key]
-    if layers.base is not None:
-        at = (layers.base.ttls or {}).get(state_key)
-        return layers.base.entries.get(state_key) if at is None or at > now else None
+def entry_of(pieces: Sequence[Piece], state_key: str, now: int) -> bytes | None:
+    """Return the value of one entry of an object that was collected, None where there is none."""
+    for piece in pieces:
+        entry = piece.find(state_key)
+        if entry is not MISSING:
+            return _live(entry, pieces[0].row, lambda: now)
     return None
 
 
-def windows(layers: Layers, start: str, now: int) -> Iterator[Resolved]:
-    """Live entries of a large object in key order from ``start`` on, about a chunk at a time.
+def live_entries(
+    pieces: Sequence[Piece], start: str, now: int
+) -> Iterator[tuple[str, bytes, int | None]]:
+    """Yield the live entries of an object in key order, from state key ``start`` on.
 
-    A part may be empty, which a Resolved is not elsewhere; ``soonest`` says nothing here.
+    Each is (state_key, value, expires_at). Costs what is taken: no row is decoded beyond it.
     """
-    head = layers.pieces[0].row
-    if head.expires_at is not None and head.expires_at <= now:
+    if not pieces or _has_expired(pieces, now):
         return
-    pieces = layers.pieces
-    if layers.base is not None:
-        base = layers.base
-        pieces = [*pieces, Piece(Row(base.version, dict(base.entries), ttls=base.ttls), None)]
-    spans = [_Span(piece) for piece in pieces]
-    bounds = sorted({c.first for p in pieces for c in p.row.chunks or () if c.first > start})
-    for low, high in zip([start, *bounds], [*bounds, None], strict=True):
-        row = overlay_rows([span.part(head, low, high) for span in spans])
-        ttls = row.ttls or {}
-        entries = {
-            name: value
-            for name in sorted(row.entries)
-            if (value := row.entries[name]) is not None and ttls.get(name, now + 1) > now
-        }
-        left = {name: at for name, at in ttls.items() if name in entries}
-        yield Resolved(head.version, head.expires_at, entries, left or None, None)
+    last: str | None = None
+    for state_key, _, entry in _overlaid(pieces, start):
+        if state_key == last:
+            continue
+        last = state_key
+        if isinstance(entry, tuple):
+            at, value = entry
+            if at > now:
+                yield state_key, value, at
+        elif entry is not None:
+            yield state_key, entry, None
 
 
-class _Span:
-    """A piece of a large object, read by ranges of state keys."""
+def _overlaid(pieces: Sequence[Piece], start: str) -> Iterator[tuple[str, int, Entry]]:
+    """Entries by state key, of equal ones the newest first."""
+    if len(pieces) == 1:
+        return ((key, 0, entry) for key, entry in pieces[0].items(start))
+    return merge(*(_ranked(piece, rank, start) for rank, piece in enumerate(pieces)))
 
-    def __init__(self, piece: Piece) -> None:
-        self._row = piece.row
-        if piece.segment is not None:
-            self._read = piece.segment.chunk
-        self._names = sorted(self._row.entries)
 
-    def part(self, head: Row, low: str, high: str | None) -> Row:
-        """Its entries in ``[low, high)``, as a row that clears nothing."""
-        entries: dict[str, bytes | None] = {}
-        ttls: dict[str, int] = {}
-        names = self._names
-        end = len(names) if high is None else bisect_left(names, high)
-        for name in names[bisect_left(names, low) : end]:
-            entries[name] = self._row.entries[name]
-        ttls.update(self._row.ttls or {})
-        for chunk, following in self._chunks():
-            if (high is None or chunk.first < high) and (following is None or following > low):
-                found = self._read(chunk)
-                ttls.update(found.ttls or {})
-                for name, value in found.entries.items():
-                    if name >= low and (high is None or name < high):
-                        entries[name] = value
-        kept = {name: at for name, at in ttls.items() if name in entries}
-        return Row(head.version, entries, ttls=kept or None)
+def _ranked(piece: Piece, rank: int, start: str) -> Iterator[tuple[str, int, Entry]]:
+    return ((key, rank, entry) for key, entry in piece.items(start))
 
-    def _chunks(self) -> Iterator[tuple[Chunk, str | None]]:
-        """Each chunk with the state key at which the next one begins."""
-        chunks = self._row.chunks or []
-        return zip(chunks, [*(chunk.first for chunk in chunks[1:]), None], strict=False)
+
+def head(pieces: Sequence[Piece], now: int) -> Head | None:
+    """Return the version and expiry of an object, None where it is absent at ``now``.
+
+    No more is decoded than shows that an entry lives.
+    """
+    if not pieces or _has_expired(pieces, now):
+        return None
+    newest = pieces[0].row
+    if not (newest[1] in PLAIN and entry_count(newest)):
+        if next(live_entries(pieces, "", now), None) is None:
+            return None
+    return Head(version_of(newest), expires_at_of(newest))
+
+
+def _has_expired(pieces: Sequence[Piece], now: int) -> bool:
+    expires_at = expires_at_of(pieces[0].row)
+    return expires_at is not None and expires_at <= now
+
+
+def in_memory(view: View, name: Name, stamp: int | None) -> bool:
+    """Return whether one object can be read without a file being touched.
+
+    It can where a memtable hides all that is older, or where no segment's range and filter let the
+    object through, or only such as keep its block as a frame. A compaction between this answer and
+    the read may make it wrong, which costs a wait and nothing else.
+    """
+    for memtable in view.tables:
+        if memtable.states and memtable.find(name, stamp)[1]:
+            return True
+    encoded = encode_object(*name)
+    holding = view.version.holding(encoded)
+    if not holding:
+        return True
+    digest = object_digest(encoded, view.version.seed)
+    return all(
+        segment.has_frame(encoded) for segment in holding if segment.may_hold(digest)
+    )

@@ -1,18 +1,18 @@
-"""The read verbs, over whatever moment is read; `MomentReader` reads one that is held."""
+"""The read verbs: of what is published now, or of one moment that somebody holds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import TypeVar
 
 from kvengine.arguments import check_limit
-from kvengine.storage import read
-from kvengine.storage import walk as listing
+from kvengine.storage import read, walk
 from kvengine.storage.clock import SECOND
 from kvengine.storage.database import Database
-from kvengine.storage.in_memory import in_memory
-from kvengine.storage.moment import Moment
+from kvengine.storage.memo import ENTRY, MOST_ENTRIES, WHOLE
+from kvengine.storage.memtable import TOMBSTONES
+from kvengine.storage.moment import Moment, hold
 from kvengine.storage.names import (
     Name,
     are_plain,
@@ -21,6 +21,7 @@ from kvengine.storage.names import (
     prefix_range,
     service_range,
 )
+from kvengine.storage.read import Head
 from kvengine.storage.row import Resolved
 from kvengine.storage.version import View
 from kvengine.storage.walk import stored
@@ -30,7 +31,10 @@ _T = TypeVar("_T")
 
 
 class Reader:
-    """Read verbs over whatever moment a subclass chooses."""
+    """Read verbs over what a subclass chooses to read."""
+
+    _known: Mapping[Name, Resolved] = {}
+    """Objects that are known in whole, to be read before any layer; time is not applied."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -47,146 +51,147 @@ class Reader:
         """A moment to walk, and whether it is to be closed after the walk."""
         raise NotImplementedError
 
-    def _live(self, service: str, key: str) -> Resolved | None:
-        name = _checked(service, key)
-        view, stamp = self._moment()
-        found = read.resolved(view, self._db.cache, name, stamp)
-        if found is None or found.soonest is None:
-            return found
-        return found.at(self._now())
+    def _remember(self, name: Name, points: int) -> Resolved | None:
+        """The object, worked out to be kept, where this read makes it worth that."""
+        return None
+
+    # --- one object
+
+    def known(self, name: Name) -> Resolved | None:
+        """Return an object as it is now, if it is known in whole without a look at any layer."""
+        try:
+            found = self._known.get(name)
+        except TypeError:  # unhashable: the long way says which name is no str
+            return None
+        if found is not None and found.soonest is not None:
+            return found.at(self._now())
+        return found
 
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
         name = (service, key)
+        try:
+            found = self._known.get(name)
+            if found is not None and found.soonest is None:
+                value = found.entries.get(state_key)
+                if value is not None:
+                    return value
+        except TypeError:  # unhashable: what follows says which name is no str
+            pass
         if not are_plain(service, key, state_key):
             name = _checked(service, key)
             state_key = check_name("state_key", state_key)
+        found = self._known.get(name) or self._remember(name, ENTRY)
+        if found is not None:
+            live = found.at(self._now())
+            return live.entries.get(state_key) if live is not None else None
         view, stamp = self._moment()
-        layers = read.look_up(view, self._db.cache, name, stamp)
-        if layers.heavy:
-            return read.entry(layers, state_key, self._now())
-        found = read.combine(layers, view, self._db.cache, name)
-        if found is not None and found.soonest is not None:
-            found = found.at(self._now())
-        return found.entries.get(state_key) if found is not None else None
+        return read.get(view, name, state_key, stamp, self._now)
 
     def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
         if isinstance(state_keys, str):
             raise TypeError("state_keys must be an iterable of str, not one str")
         wanted = [check_name("state_key", name) for name in state_keys]
         name = _checked(service, key)
-        view, stamp = self._moment()
-        layers = read.look_up(view, self._db.cache, name, stamp)
+        found, pieces = self._look(name)
+        if not pieces:
+            entries = found.entries if found is not None else {}
+            return {state_key: entries[state_key] for state_key in wanted if state_key in entries}
         out: dict[str, bytes] = {}
-        if layers.heavy:
-            now = self._now()
-            for state_key in wanted:
-                value = read.entry(layers, state_key, now)
-                if value is not None:
-                    out[state_key] = value
-            return out
-        found = read.combine(layers, view, self._db.cache, name)
-        found = found.at(self._now()) if found is not None else None
-        entries = found.entries if found is not None else {}
-        return {state_key: entries[state_key] for state_key in wanted if state_key in entries}
+        now = self._now()
+        for state_key in wanted:
+            value = read.entry_of(pieces, state_key, now)
+            if value is not None:
+                out[state_key] = value
+        return out
 
     def get_all(self, service: str, key: str) -> dict[str, bytes]:
-        found = self._live(service, key)
+        found = self.known((service, key)) or self._live(_checked(service, key))
         return found.entries.copy() if found is not None else {}
 
     def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
         check_limit(max_bytes, "max_bytes")
+        name = _checked(service, key)
         if max_bytes is None:
-            found = self._live(service, key)
+            found = self.known(name) or self._live(name)
             return None if found is None else stored(service, key, found)
-        return self._load_part(_checked(service, key), max_bytes)
-
-    def _load_part(self, name: Name, max_bytes: int) -> StoredObject | None:
         view, stamp = self._moment()
-        layers = read.look_up(view, self._db.cache, name, stamp)
-        if not layers.pieces and layers.base is None:
-            return None
-        if not layers.pieces:
-            found = layers.base.at(self._now()) if layers.base is not None else None
-            parts: Iterator[Resolved] = iter([found] if found else [])
-        else:
-            parts = read.windows(layers, "", self._now())
-        entries: dict[str, bytes] = {}
-        ttls: dict[str, int] = {}
-        size, complete = 0, True
-        head: Resolved | None = None
-        for part in parts:
-            for state_key, value in part.entries.items():
-                head = part
-                size += len(state_key.encode()) + len(value)
-                if size > max_bytes:
-                    complete = False
-                    break
-                entries[state_key] = value
-                if part.ttls and state_key in part.ttls:
-                    ttls[state_key] = part.ttls[state_key]
-            if not complete:
-                break
-        if head is None:
-            return None
-        whole = Resolved(head.version, head.expires_at, entries, ttls, None)
-        return stored(*name, whole, complete)
+        return _load_part(name, read.collect(view, name, stamp), max_bytes, self._now())
 
     def state_keys(
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
+        if not prefix and not start and limit is None:
+            known = self.known((service, key))
+            if known is not None:
+                return list(known.entries)
         check_name("prefix", prefix)
         check_name("start", start)
         check_limit(limit)
         name = _checked(service, key)
-        view, stamp = self._moment()
-        layers = read.look_up(view, self._db.cache, name, stamp)
-        if layers.heavy:
-            return list(islice(self._walk_keys(layers, prefix, max(prefix, start)), limit))
-        found = read.combine(layers, view, self._db.cache, name)
-        if found is not None:
-            found = found.at(self._now())
+        found, pieces = self._look(name)
+        if pieces:
+            first = max(prefix, start)
+            keys = (found[0] for found in read.live_entries(pieces, first, self._now()))
+            return list(islice(_with_prefix(keys, prefix), limit))
         if found is None:
             return []
         if not prefix and not start:
             return list(found.entries)[:limit]
         return [k for k in found.entries if k >= start and k.startswith(prefix)][:limit]
 
-    def _walk_keys(self, layers: read.Layers, prefix: str, start: str) -> Iterator[str]:
-        for part in read.windows(layers, start, self._now()):
-            for state_key in part.entries:
-                if state_key.startswith(prefix):
-                    yield state_key
-                elif state_key > prefix:
-                    return
-
-    def _head(self, service: str, key: str) -> read.Head | Resolved | None:
-        name = _checked(service, key)
-        view, stamp = self._moment()
-        cache = self._db.cache
-        layers = read.look_up(view, cache, name, stamp)
-        return read.head(layers, view, cache, name, self._now())
-
     def expires_at(self, service: str, key: str) -> float | None:
-        found = self._head(service, key)
+        found = self._head(_checked(service, key))
         at = found.expires_at if found is not None else None
         return None if at is None else at / SECOND
 
     def version(self, service: str, key: str) -> int:
-        found = self._head(service, key)
+        found = self._head(_checked(service, key))
         return found.version if found is not None else 0
 
     def in_memory(self, service: str, key: str) -> bool:
         """Whether the verbs on this object would answer without touching a file."""
         name = _checked(service, key)
+        if name in self._known:
+            return True
         view, stamp = self._moment()
-        return in_memory(view, self._db.cache, name, stamp)
+        return read.in_memory(view, name, stamp)
+
+    def _live(self, name: Name) -> Resolved | None:
+        """The object as of now, in whole."""
+        found = self._known.get(name) or self._remember(name, WHOLE)
+        if found is None:
+            view, stamp = self._moment()
+            found = read.resolved(read.collect(view, name, stamp))
+        if found is None or found.soonest is None:
+            return found
+        return found.at(self._now())
+
+    def _look(self, name: Name) -> tuple[Resolved | None, list[read.Piece]]:
+        """The object as of now; or its pieces, where it is too large to be decoded for a part."""
+        found = self._known.get(name) or self._remember(name, WHOLE)
+        if found is None:
+            view, stamp = self._moment()
+            pieces = read.collect(view, name, stamp)
+            if read.is_heavy(pieces):
+                return None, pieces
+            found = read.resolved(pieces)
+        return (found.at(self._now()) if found is not None else None), []
+
+    def _head(self, name: Name) -> Head | Resolved | None:
+        known = self._known.get(name)
+        if known is not None:
+            return known.at(self._now())
+        view, stamp = self._moment()
+        return read.head(read.collect(view, name, stamp), self._now())
+
+    # --- many objects
 
     def services(self, *, start: str = "", limit: int | None = None) -> list[str]:
         low = service_range(check_name("start", start))[0]
         check_limit(limit)
         moment, ours = self._hold()
         try:
-            return list(islice(listing.services(moment.view, moment.stamp, moment.now, low), limit))
+            return list(islice(walk.services(moment, low), limit))
         finally:
             if ours:
                 moment.close()
@@ -208,22 +213,58 @@ class Reader:
             edge = key_range(service, check_name("start", start), None)[0]
             low, high = (low, min(high, edge + b"\0")) if reverse else (max(low, edge), high)
         moment, ours = self._hold()
-        walk = listing.live_names(
-            moment.view, moment.stamp, moment.now, (low, high), reverse=reverse
-        )
+        names = walk.live_names(moment, (low, high), reverse=reverse, expected=limit)
         cut = len(service_range(service)[0])
-        return islice(_held(moment, ours, (name[cut:].decode() for name in walk)), limit)
+        return islice(_held(moment, ours, (name[cut:].decode() for name in names)), limit)
 
     def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
         check_name("prefix", prefix)
         if service is None and prefix:
             raise ValueError("prefix is of the object key: name a service too")
-        within = listing.EVERYTHING
+        within = walk.EVERYTHING
         if service is not None:
             within = prefix_range(check_name("service", service), prefix)
         moment, ours = self._hold()
-        walk = listing.scan(moment.view, moment.stamp, moment.now, within)
-        return _held(moment, ours, chain.from_iterable(walk))
+        return _held(moment, ours, chain.from_iterable(walk.scan(moment, within)))
+
+
+class LiveReader(Reader):
+    """Reads what is published now. Objects in use are answered by the memo."""
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
+        self._known = db.memo.known
+        self._now = db.clock.now  # type: ignore[method-assign]  # one frame less
+
+    def _moment(self) -> tuple[View, int | None]:
+        return self._db.view, None
+
+    def _hold(self) -> tuple[Moment, bool]:
+        return hold(self._db), True
+
+    def _remember(self, name: Name, points: int) -> Resolved | None:
+        db = self._db
+        if not db.memo.wants(name, points):
+            return None
+        view = db.view
+        states = view.active.states
+        marks, state = states.get(TOMBSTONES), states.get(name)
+        pieces = read.collect(view, name)
+        found = None if read.is_heavy(pieces) else read.resolved(pieces)
+        if found is None or len(found.entries) > MOST_ENTRIES:
+            db.memo.refuse(name)
+        elif db.commit_lock.acquire(blocking=False):
+            try:
+                # What has been overtaken by a commit, a rotation or a flush is not kept.
+                if (
+                    db.view is view
+                    and states.get(name) is state
+                    and states.get(TOMBSTONES) is marks
+                ):
+                    db.memo.put(name, found)
+            finally:
+                db.commit_lock.release()
+        return found
 
 
 class MomentReader(Reader):
@@ -245,10 +286,41 @@ class MomentReader(Reader):
         return self._held, False
 
 
+def _load_part(
+    name: Name, pieces: list[read.Piece], max_bytes: int, now: int
+) -> StoredObject | None:
+    """An object with its first entries, as many as fit into ``max_bytes``; None if it is absent."""
+    entries: dict[str, bytes] = {}
+    ttls: dict[str, int] = {}
+    size, complete, lives = 0, True, False
+    for state_key, value, at in read.live_entries(pieces, "", now):
+        lives = True
+        size += len(state_key.encode()) + len(value)
+        if size > max_bytes:
+            complete = False
+            break
+        entries[state_key] = value
+        if at is not None:
+            ttls[state_key] = at
+    if not lives:
+        return None
+    newest = pieces[0].row
+    version, expires_at = read.version_of(newest), read.expires_at_of(newest)
+    return stored(*name, Resolved(version, expires_at, entries, ttls, None), complete)
+
+
 def _checked(service: str, key: str) -> Name:
     if are_plain(service, key):
         return service, key
     return check_name("service", service), check_name("key", key)
+
+
+def _with_prefix(names: Iterable[str], prefix: str) -> Iterator[str]:
+    """Those of ordered names, from the prefix on, that start with it."""
+    for name in names:
+        if not name.startswith(prefix):
+            return
+        yield name
 
 
 def _held(moment: Moment, ours: bool, found: Iterator[_T]) -> Iterator[_T]:

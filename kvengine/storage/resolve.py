@@ -1,14 +1,14 @@
 """Write verbs to rows: what a commit says, in full, at the moment it is made.
 
-A row states its object's expiry in full, resolved against the commits before
-it; a write to an expired object is ``cleared`` first. What comes out is what
-the WAL holds and replay applies without deciding anything. Pure, but for the
-look-up of an object that a layer below may give an expiry.
+A row states its object's expiry in full, resolved against the commits before it; a write to an
+expired object is ``cleared`` first. What comes out is what the WAL holds and replay applies without
+deciding anything. Pure, but for the look-up of an object that a layer below may give an expiry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from kvengine.storage.batch import (
     MAX_TIME,
@@ -21,59 +21,62 @@ from kvengine.storage.batch import (
     covers,
 )
 from kvengine.storage.names import Name
-from kvengine.storage.row import Resolved, Row, overlay_row, resolve
-
-LookUp = Callable[[Name], "Stated"]
+from kvengine.storage.row import Entry, encode, make
 
 
-class Stated:
+class Below(NamedTuple):
     """What the layers below a commit state of an object.
 
-    ``expires_at`` holds even where no entry is live; ``found`` is the object.
+    ``expires_at`` holds even where no entry is live; ``live_keys(now)`` yields the state keys of
+    the entries that live at a time, as the layers hold them.
     """
 
-    __slots__ = ("expires_at", "found")
-
-    def __init__(self, expires_at: int | None, found: Resolved | None) -> None:
-        self.expires_at = expires_at
-        self.found = found
+    expires_at: int | None
+    live_keys: Callable[[int], Iterator[str]]
 
 
-NOTHING = Stated(None, None)
+NOTHING = Below(None, lambda now: iter(()))
 
 
 class _Delta:
     """What a commit has said of an object so far."""
 
-    __slots__ = ("below", "cleared", "entries", "expires_at", "extends", "ttls")
+    __slots__ = ("below", "cleared", "entries", "expires_at", "extends")
 
-    def __init__(self, below: Stated, *, cleared: bool = False) -> None:
+    def __init__(self, below: Below, *, cleared: bool = False) -> None:
         self.below = below
         self.cleared = cleared
         self.extends = False
         self.expires_at = None if cleared else below.expires_at
-        self.entries: dict[str, bytes | None] = {}
-        self.ttls: dict[str, int] = {}
+        self.entries: dict[str, Entry] = {}
 
-    def revive(self, now: int) -> None:
-        """A write to an expired object starts a new, empty one."""
+    def write(self, state_key: str, entry: Entry, now: int) -> None:
+        """Set or clear an entry. A write to an expired object starts a new, empty one."""
         if self.expires_at is not None and self.expires_at <= now:
             self.cleared = True
             self.expires_at = None
             self.entries = {}
-            self.ttls = {}
+        self.entries[state_key] = entry
 
-    def row(self, stamp: int) -> Row:
-        ttls = self.ttls or None
-        return Row(stamp, self.entries, self.cleared, self.extends, self.expires_at, ttls)
+    def row(self, stamp: int) -> bytes:
+        """Return the encoded row."""
+        made = make(
+            stamp,
+            self.entries,
+            cleared=self.cleared,
+            extends=self.extends,
+            expires_at=self.expires_at,
+        )
+        return encode(made)
 
     def exists(self, now: int) -> bool:
-        row = self.row(1)
-        base = self.below.found
-        if base is not None and not self.cleared:
-            row = overlay_row(row, Row(1, dict(base.entries), ttls=base.ttls))
-        found = resolve((row,))
-        return found is not None and found.at(now) is not None
+        """Return whether an entry lives, its own or one below."""
+        for entry in self.entries.values():
+            if entry is not None and (not isinstance(entry, tuple) or entry[0] > now):
+                return True
+        if self.cleared:
+            return False
+        return any(state_key not in self.entries for state_key in self.below.live_keys(now))
 
     def expire(self, at: int | None, now: int) -> bool:
         """Give a live object an expiry; False, and nothing said, where it is absent."""
@@ -88,30 +91,28 @@ class _Delta:
 class Resolution:
     """The rows and range tombstones of one commit; whether its last `expire` found an object."""
 
-    def __init__(self, now: int, look_up: LookUp, expiring: bool) -> None:
-        """``expiring``: some layer below states an expiry, so that writes must look it up."""
+    def __init__(
+        self, now: int, look_up: Callable[[Name], Below], may_expire: Callable[[Name], bool]
+    ) -> None:
+        """``may_expire``: whether some layer below may state an expiry of an object."""
         self._now = now
         self._look_up = look_up
-        self._expiring = expiring
+        self._may_expire = may_expire
         self._deltas: dict[Name, _Delta] = {}
         self._ranges: list[ClearRange] = []
         self.expired_object = False
 
     def apply(self, operations: Iterable[Operation]) -> None:
+        """Take in operations, in their order."""
         now = self._now
         for operation in operations:
             if isinstance(operation, Set):
-                delta = self._delta(operation.name)
-                delta.revive(now)
-                delta.entries[operation.state_key] = operation.value
-                delta.ttls.pop(operation.state_key, None)
+                entry: Entry = operation.value
                 if operation.ttl is not None:
-                    delta.ttls[operation.state_key] = min(now + operation.ttl, MAX_TIME)
+                    entry = (min(now + operation.ttl, MAX_TIME), operation.value)
+                self._delta(operation.name).write(operation.state_key, entry, now)
             elif isinstance(operation, Clear):
-                delta = self._delta(operation.name)
-                delta.revive(now)
-                delta.entries[operation.state_key] = None
-                delta.ttls.pop(operation.state_key, None)
+                self._delta(operation.name).write(operation.state_key, None, now)
             elif isinstance(operation, ClearAll):
                 self._deltas[operation.name] = _Delta(NOTHING, cleared=True)
             elif isinstance(operation, ClearRange):
@@ -119,26 +120,29 @@ class Resolution:
             else:
                 self._expire(operation)
 
-    def rows(self, stamp: int) -> list[tuple[Name, Row]]:
+    def objects(self, stamp: int) -> list[tuple[Name, bytes]]:
+        """Return the encoded row of each object."""
         return [(name, delta.row(stamp)) for name, delta in self._deltas.items()]
 
     def ranges(self) -> list[tuple[bytes, bytes]]:
-        return [(one.start, one.stop) for one in self._ranges]
+        """Return the range tombstones."""
+        return [(each.start, each.stop) for each in self._ranges]
 
     def _delta(self, name: Name, *, look: bool = False) -> _Delta:
-        """The delta of an object; ``look``: what lies below matters even without expiries."""
+        """The delta of an object; ``look``: what lies below matters even where nothing expires."""
         delta = self._deltas.get(name)
         if delta is None:
-            delta = _Delta(self._below(name) if self._expiring or look else NOTHING)
-            self._deltas[name] = delta
+            below = NOTHING
+            if look or self._may_expire(name):
+                below = self._below(name)
+            delta = self._deltas[name] = _Delta(below)
         elif look and delta.below is NOTHING and not delta.cleared:
             delta.below = self._below(name)
         return delta
 
-    def _below(self, name: Name) -> Stated:
-        for one in self._ranges:
-            if covers(one, name):
-                return NOTHING
+    def _below(self, name: Name) -> Below:
+        if any(covers(each, name) for each in self._ranges):
+            return NOTHING
         return self._look_up(name)
 
     def _clear_range(self, operation: ClearRange) -> None:

@@ -18,7 +18,7 @@ some plausible shortcut breaks:
 
 from __future__ import annotations
 
-from kvengine.storage.row import Row
+from kvengine.storage.row import CLEARED, ENTRY_TTLS, EXTENDS, PLAIN, Row, make
 
 
 def retain(row: Row, horizon: int, *, held: bool, bottom: bool) -> Row | None:
@@ -29,20 +29,27 @@ def retain(row: Row, horizon: int, *, held: bool, bottom: bool) -> Row | None:
     beneath the object. ``row`` holds its entries (is no head of chunks).
     """
     if row.expires_at is not None and row.expires_at <= horizon and not held:
-        return None if bottom else Row(row.version, {}, True, row.extends)
-    hides_nothing = bottom or row.cleared
-    entries, ttls = row.entries, row.ttls
-    if ttls and min(ttls.values()) <= horizon:
-        gone = {name for name, at in ttls.items() if at <= horizon}
-        entries = {name: None if name in gone else value for name, value in entries.items()}
-        ttls = {name: at for name, at in ttls.items() if name not in gone} or None
-    if hides_nothing and None in entries.values():
-        entries = {name: value for name, value in entries.items() if value is not None}
-    if not bottom:
-        return Row(row.version, entries, row.cleared, row.extends, row.expires_at, ttls)
-    if not entries and row.expires_at is None:
+        return None if bottom else Row(CLEARED | row.flags & EXTENDS, row.version, None, {})
+    if row.flags in PLAIN and row.entries and not (bottom and row.cleared):
+        return row
+    entries = row.entries
+    if row.flags & ENTRY_TTLS:
+        entries = {
+            name: None if isinstance(entry, tuple) and entry[0] <= horizon else entry
+            for name, entry in entries.items()
+        }
+    if bottom or row.cleared:
+        entries = {name: entry for name, entry in entries.items() if entry is not None}
+    if bottom and not entries and row.expires_at is None:
         return None
-    return Row(row.version, entries, False, False, row.expires_at, ttls)
+    return make(
+        row.version,
+        entries,
+        cleared=row.cleared and not bottom,
+        extends=row.extends and not bottom,
+        expires_at=row.expires_at,
+        completed_at=row.completed_at,
+    )
 
 
 def segment_may_go(last_expiry: int | None, horizon: int, *, held: bool, bottom: bool) -> bool:

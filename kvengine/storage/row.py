@@ -1,34 +1,88 @@
-"""Rows, layers and `overlay`: the one law that reads, flushes and compactions follow.
+"""Rows: what one layer says of one object, as bytes, and the law by which rows lie over each other.
 
-A `Row` is what one layer says of one object. A `Layer` is range tombstones
-and rows. ``overlay(new, old)`` is the layer that says what both say::
+A row is MessagePack. It is encoded once, by the commit that makes it, and the same bytes lie in
+the WAL, in the memtable and in a segment::
 
-    drop from old all that new's tombstones cover or new's row clears;
-    then new's entries win; expires_at and version are new's.
+    [flags, version, expires_at | nil, entries]                       up to 32 entries
+    [flags, version, expires_at | nil, entries, completed_at | nil]   a completed workflow
+    [flags, version, expires_at | nil, {}, completed_at | nil, chunks]        the head of a large row
+    [flags, version, expires_at | nil, entries, completed_at | nil, nil, offsets]  over 32 entries
 
-It is pure, knows no time and is associative, so any neighbours may be
-replaced by their overlay and no read changes. Times are microseconds since
-the epoch, as are stamps.
+The numbers in front have a fixed width: ``flags`` is the byte at offset 1, ``version`` the eight
+bytes from 3 on, ``expires_at`` starts at 11. An entry is a value (bin), a tombstone (nil), or
+``[expires_at, value]`` where it has an expiry of its own. ``offsets`` holds a u32 (little endian)
+for each entry, in the order of the state keys: where it starts in the row. By it one entry of many
+is found without decoding the others.
+
+``overlay(new, old)`` is the row that says what both say: where new is cleared, new; else new's
+entries over old's, with the expiry and the version of new. It is pure, knows no time, and is
+associative, so neighbours may be replaced by their overlay and no read changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Final, TypeVar, cast
 
 import msgspec
 
-from kvengine.storage import range_tombstones as tombstones
-from kvengine.storage.range_tombstones import Tombstones
+T = TypeVar("T")
 
-_T = TypeVar("_T")
+Entry = bytes | None | tuple[int, bytes]
+"""A value, a tombstone, or (expires_at, value)."""
+
+# Flags of a row, frozen: the numbers are on disk.
+CLEARED: Final = 1
+"""Nothing older shows through."""
+EXPIRES: Final = 2
+"""The row states an expiry of the object."""
+EXTENDS: Final = 4
+"""Some commit in the row lengthened or removed an expiry that an older layer may still state."""
+ENTRY_TTLS: Final = 8
+"""Some entry may have an expiry of its own."""
+TOMBSTONES: Final = 16
+"""Some entry may be a tombstone."""
+LARGE: Final = 32
+"""The row is the head of a large one: its entries lie in chunks."""
+
+BARRIER: Final = CLEARED | EXPIRES | EXTENDS
+"""A row with one of these changes what older layers say, even of entries that it does not name."""
+
+PLAIN: Final = (0, CLEARED)
+"""The flags of a row that holds values and nothing else."""
+
+TABLE_ENTRIES: Final = 32
+"""A row with more entries carries a table of their offsets."""
+
+LEAST_VERSION: Final = 1 << 32
+"""Versions are at least this, so that MessagePack writes each in eight bytes."""
+
+_VERSION = struct.Struct(">Q")
+_ARRAY_OF_4, _ARRAY_OF_7, _U64, _NIL = 0x94, 0x97, 0xCF, 0xC0
+_NO_EXPIRY = struct.Struct(">BBBQB")  # array, flags, uint 64, version, nil
+_WITH_EXPIRY = struct.Struct(">BBBQBQ")  # array, flags, uint 64, version, uint 64, expires_at
+
+assert _NO_EXPIRY.size == 12 and _WITH_EXPIRY.size == 20
+
+
+class Missing:
+    """The type of `MISSING`."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing()
+"""What `find` returns where a row says nothing of an entry."""
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a part of a large row lies: entries from state key ``first`` on.
 
-    ``offset`` is a byte of the file (on disk: relative to the end of the head's
-    block), ``length`` the block's bytes, ``entries`` their number.
+    ``offset`` is a byte of the file (on disk: relative to the end of the head's block), ``length``
+    the bytes of the chunk with its trailer, ``entries`` their number.
     """
 
     first: str
@@ -38,74 +92,313 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What one layer says of one object. Immutable; also the form on disk (format/FORMAT.md).
+    """A decoded row. Immutable. ``expires_at`` is the object's expiry in full, None for never.
 
-    ``entries`` maps a state key to its value, or to None for a tombstone.
-    ``cleared``: nothing older shows through. ``expires_at`` is the object's
-    expiry in full, None for never. ``ttls`` holds the expiry of those entries
-    that have their own. ``extends``: some commit in this row lengthened or
-    removed an expiry that an older layer may still state. ``chunks``: the
-    row is the head of a large one, and its entries lie there.
+    ``offsets`` is made anew when the row is encoded.
     """
 
+    flags: int
     version: int
-    entries: dict[str, bytes | None]
-    cleared: bool = False
-    extends: bool = False
-    expires_at: int | None = None
-    ttls: dict[str, int] | None = None
+    expires_at: int | None
+    entries: dict[str, Entry]
+    completed_at: int | None = None
     chunks: list[Chunk] | None = None
+    offsets: bytes = b""
+
+    @property
+    def cleared(self) -> bool:
+        """Whether nothing older shows through."""
+        return self.flags & CLEARED != 0
+
+    @property
+    def extends(self) -> bool:
+        """Whether a commit in the row lengthened or removed an expiry."""
+        return self.flags & EXTENDS != 0
 
 
-class Layer(NamedTuple):
-    """Tombstones, which reach strictly older layers, and rows by encoded object."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Row).decode
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_BAD = (msgspec.MsgspecError, UnicodeDecodeError, MemoryError, RecursionError)
 
-    tombstones: Tombstones
-    rows: Mapping[bytes, Row]
+
+def make(
+    version: int,
+    entries: Mapping[str, Entry],
+    *,
+    cleared: bool = False,
+    extends: bool = False,
+    expires_at: int | None = None,
+    completed_at: int | None = None,
+) -> Row:
+    """Return a row of these entries, in the order of their keys, with the flags that follow."""
+    flags = CLEARED * cleared | EXTENDS * extends
+    if expires_at is not None:
+        flags |= EXPIRES
+    values = entries.values()
+    if None in values:
+        flags |= TOMBSTONES
+    if any(value.__class__ is tuple for value in values):
+        flags |= ENTRY_TTLS
+    return Row(flags, version, expires_at, in_order(entries), completed_at)
 
 
-def overlay_row(new: Row, old: Row) -> Row:
-    """One row that says what ``new`` over ``old`` says. Neither may be a head of chunks."""
-    if new.cleared:
+def pack(
+    flags: int,
+    version: int,
+    expires_at: int | None,
+    entries: Mapping[str, Entry],
+    completed_at: int | None = None,
+) -> bytes:
+    """Return the bytes of a row. ``version`` is at least `LEAST_VERSION`."""
+    if len(entries) > TABLE_ENTRIES:
+        return _pack_with_table(flags, version, expires_at, entries, completed_at)
+    if completed_at is None:
+        if expires_at is None:
+            return _encode((flags, version, None, entries))
+        head = _WITH_EXPIRY.pack(_ARRAY_OF_4, flags, _U64, version, _U64, expires_at)
+        return head + _encode(entries)
+    head = _head(5, flags, version, expires_at)
+    return b"".join((head, _encode(entries), _encode(completed_at)))
+
+
+def _head(size: int, flags: int, version: int, expires_at: int | None) -> bytes:
+    if expires_at is None:
+        return _NO_EXPIRY.pack(0x90 | size, flags, _U64, version, _NIL)
+    return _WITH_EXPIRY.pack(0x90 | size, flags, _U64, version, _U64, expires_at)
+
+
+def _pack_with_table(
+    flags: int,
+    version: int,
+    expires_at: int | None,
+    entries: Mapping[str, Entry],
+    completed_at: int | None,
+) -> bytes:
+    head = _head(7, flags, version, expires_at)
+    count = len(entries)
+    size = b"\xde" + count.to_bytes(2, "big") if count < 65536 else b"\xdf" + count.to_bytes(4, "big")
+    parts = [head, size]
+    offsets, at = [], len(head) + len(size)
+    for name in sorted(entries):
+        key, value = _encode(name), _encode(entries[name])
+        offsets.append(at)
+        parts += (key, value)
+        at += len(key) + len(value)
+    parts += (_encode(completed_at), b"\xc0", _encode(struct.pack(f"<{count}I", *offsets)))
+    return b"".join(parts)
+
+
+def encode(row: Row) -> bytes:
+    """Return the bytes of a decoded row that is no head of chunks."""
+    return pack(row.flags, row.version, row.expires_at, row.entries, row.completed_at)
+
+
+def encode_head(row: Row, chunks: Sequence[Chunk]) -> bytes:
+    """Return the bytes of the head of a large row, whose entries lie in ``chunks``."""
+    head = _head(6, row.flags | LARGE, row.version, row.expires_at)
+    return b"".join((head, b"\x80", _encode(row.completed_at), _encode(chunks)))
+
+
+def decode(data: bytes | memoryview) -> Row:
+    """Return the row that these bytes are; ValueError where they are none."""
+    try:
+        return _decode(data)
+    except _BAD as error:
+        raise ValueError(f"not a row: {error}") from None
+
+
+def check(data: bytes) -> Row:
+    """Return the row of bytes that nobody has checked; ValueError unless they are as `pack` writes.
+
+    A row is valid if and only if (1) its fields have the right types, (2) the numbers in front
+    have their fixed width, (3) it names its state keys in order, each once, where it has a table,
+    and the table is theirs, (4) its flags are known and say what it holds.
+    """
+    row = decode(data)
+    wide = len(data) > 12 and data[2] == _U64 and data[11] in (_NIL, _U64)
+    if not wide or row.flags >= LARGE * 2:
+        raise ValueError("not a row: its fixed fields are not in their places")
+    if row.chunks is not None:
+        sound = row.flags & LARGE != 0 and not row.entries and data[0] == 0x96
+    else:
+        sound = row.flags & LARGE == 0
+    if sound and (len(row.entries) > TABLE_ENTRIES or row.offsets):
+        sound = encode(row) == data
+    if not sound or (row.expires_at is not None) != (row.flags & EXPIRES != 0):
+        raise ValueError("not a row: it is not what its flags say")
+    return row
+
+
+# --- parts of a row, without decoding the rest
+
+
+def version_of(data: bytes) -> int:
+    """Return the version that an encoded row states."""
+    return int.from_bytes(data[3:11], "big")
+
+
+def expires_at_of(data: bytes) -> int | None:
+    """Return the expiry that an encoded row states, None for never."""
+    return int.from_bytes(data[12:20], "big") if data[11] != _NIL else None
+
+
+def entry_count(data: bytes) -> int:
+    """Return how many entries an encoded row names, tombstones included; 0 for a head of chunks."""
+    at = 12 if data[11] == _NIL else 20
+    kind = data[at]
+    if kind < 0x90:
+        return kind & 15
+    return int.from_bytes(data[at + 1 : at + (3 if kind == 0xDE else 5)], "big")
+
+
+def has_values(data: bytes) -> bool:
+    """Return whether an encoded row holds an entry with a value, as far as its head tells for sure.
+
+    False means that somebody must look closer.
+    """
+    return data[1] in PLAIN and data[12] != 0x80
+
+
+def find(data: bytes, state_key: str) -> Entry | Missing:
+    """Return what an encoded row says of one entry, `MISSING` for nothing; ValueError if damaged."""
+    if data[0] != _ARRAY_OF_7:
+        return decode(data).entries.get(state_key, MISSING)
+    return _Table(data).find(state_key)
+
+
+def items(data: bytes, start: str = "") -> Iterator[tuple[str, Entry]]:
+    """Yield the entries of an encoded row in key order, from state key ``start`` on."""
+    if data[0] == _ARRAY_OF_7:
+        yield from _Table(data).items(start)
+        return
+    entries = decode(data).entries
+    for name in sorted(entries):
+        if name >= start:
+            yield name, entries[name]
+
+
+class _Table:
+    """The entries of a row with a table, found by bisection. ValueError where it is damaged."""
+
+    __slots__ = ("_data", "_offsets")
+
+    def __init__(self, data: bytes) -> None:
+        count = entry_count(data)
+        size = 4 * count
+        table = len(data) - size
+        at = table - (5 if size > 65535 else 3 if size > 255 else 2)
+        if count == 0 or at < 20:
+            raise ValueError("not a row: its table of offsets is damaged")
+        self._data = data
+        self._offsets = memoryview(data)[table:].cast("I")
+
+    def find(self, state_key: str) -> Entry | Missing:
+        wanted = state_key.encode()
+        at = self._position(wanted)
+        if at == len(self._offsets):
+            return MISSING
+        key, start = self._key(at)
+        if key != wanted:
+            return MISSING
+        return self._value(start)
+
+    def items(self, start: str) -> Iterator[tuple[str, Entry]]:
+        for at in range(self._position(start.encode()), len(self._offsets)):
+            key, value = self._key(at)
+            yield key.decode(), self._value(value)
+
+    def _position(self, wanted: bytes) -> int:
+        low, high = 0, len(self._offsets)
+        while low < high:
+            middle = (low + high) // 2
+            if self._key(middle)[0] < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _key(self, at: int) -> tuple[bytes, int]:
+        """The state key of entry number ``at``, in UTF-8, and where its value starts."""
+        data = self._data
+        start = self._offsets[at]
+        try:
+            kind = data[start]
+            if 0xA0 <= kind < 0xC0:
+                size, start = kind & 31, start + 1
+            elif 0xD9 <= kind <= 0xDB:
+                width = 1 << (kind - 0xD9)
+                size = int.from_bytes(data[start + 1 : start + 1 + width], "big")
+                start += 1 + width
+            else:
+                raise ValueError("not a row: an offset leads to no state key")
+        except IndexError:
+            raise ValueError("not a row: an offset leads out of it") from None
+        return data[start : start + size], start + size
+
+    def _value(self, at: int) -> Entry:
+        data = self._data
+        kind = data[at : at + 1]
+        if kind == b"\xc0":
+            return None
+        if kind == b"\x92":
+            first = int.from_bytes(data[at + 1 : at + 2], "big")
+            width = 1 << (first - 0xCC) if 0xCC <= first <= 0xCF else 0
+            start = at + 2 + width
+            expires_at = int.from_bytes(data[at + 2 : start], "big") if width else first
+            return expires_at, self._bytes(start)
+        return self._bytes(at)
+
+    def _bytes(self, at: int) -> bytes:
+        data = self._data
+        kind = data[at : at + 1]
+        if kind not in (b"\xc4", b"\xc5", b"\xc6"):
+            raise ValueError("not a row: an entry is no value")
+        start = at + 1 + (1 << (kind[0] - 0xC4))
+        return data[start : start + int.from_bytes(data[at + 1 : start], "big")]
+
+
+# --- the law
+
+
+def overlay(new: Row, old: Row) -> Row:
+    """Return the row that says what ``new`` over ``old`` says. Neither may be a head of chunks."""
+    if new.flags & CLEARED:
         return new
-    ttls = new.ttls
-    if old.ttls:
-        ttls = {name: at for name, at in old.ttls.items() if name not in new.entries}
-        ttls.update(new.ttls or {})
+    inherited = CLEARED | EXTENDS | ENTRY_TTLS | TOMBSTONES
     return Row(
+        new.flags | (old.flags & inherited),
         new.version,
-        {**old.entries, **new.entries},
-        old.cleared,
-        new.extends or old.extends,
         new.expires_at,
-        ttls or None,
+        {**old.entries, **new.entries},
+        new.completed_at,
     )
 
 
-def overlay_rows(rows: Sequence[Row]) -> Row:
-    """The overlay of one object's rows, newest first; at least one."""
+def overlay_all(rows: Sequence[Row]) -> Row:
+    """Return the overlay of one object's rows, newest first; at least one."""
     result = rows[-1]
     for row in reversed(rows[:-1]):
-        result = overlay_row(row, result)
+        result = overlay(row, result)
     return result
 
 
-def overlay(new: Layer, old: Layer) -> Layer:
-    """The layer that reads as ``new`` over ``old``."""
-    rows = {
-        name: row for name, row in old.rows.items() if not tombstones.covering(new.tombstones, name)
-    }
-    for name, row in new.rows.items():
-        rows[name] = overlay_row(row, rows[name]) if name in rows else row
-    return Layer(tombstones.union(new.tombstones, old.tombstones), rows)
+def fold(rows: Sequence[bytes]) -> bytes:
+    """Return the overlay of encoded rows, newest first, in the encoding."""
+    if len(rows) == 1:
+        return rows[0]
+    return encode(overlay_all([decode(data) for data in rows]))
+
+
+# --- objects: rows with the time applied
 
 
 class Resolved(msgspec.Struct, frozen=True, gc=False):
     """An object as all layers together state it, before time is applied.
 
-    ``entries`` are values in key order, without tombstones; ``soonest`` is the
-    first instant at which anything of it expires, None where nothing does.
-    Never empty. Shared between readers: nobody changes it.
+    ``entries`` are values in key order, without tombstones; ``ttls`` the expiry of those that have
+    their own; ``soonest`` is the first instant at which anything of it expires, None where nothing
+    does. Never empty. Shared between readers: nobody changes it.
     """
 
     version: int
@@ -115,7 +408,7 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
     soonest: int | None
 
     def at(self, now: int) -> Resolved | None:
-        """What is live at ``now``; None where the object does not exist then."""
+        """Return what is live at ``now``; None where the object does not exist then."""
         if self.soonest is None or self.soonest > now:
             return self
         if self.expires_at is not None and self.expires_at <= now:
@@ -128,53 +421,60 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
 
 
 def resolve(rows: Sequence[Row]) -> Resolved | None:
-    """One object from its rows, newest first; None where no entry has a value."""
+    """Return one object from its rows, newest first; None where no entry has a value."""
     if not rows:
         return None
-    row = overlay_rows(rows)
-    if row.expires_at is None and row.ttls is None and is_sorted(row.entries):
-        values = row.entries.values()
-        if values and None not in values:
-            return Resolved(row.version, None, row.entries, None, None)  # type: ignore[arg-type]
-    return _resolved(row.version, row.expires_at, in_order(row.entries), row.ttls or {})
+    row = rows[0] if len(rows) == 1 else overlay_all(rows)
+    entries = row.entries
+    if len(rows) > 1 or not is_sorted(entries):
+        entries = in_order(entries)
+    if row.flags in PLAIN:
+        values = cast("dict[str, bytes]", entries)
+        return Resolved(row.version, None, values, None, None) if values else None
+    ttls: dict[str, int] = {}
+    values = {}
+    for name, entry in entries.items():
+        if entry.__class__ is tuple:
+            ttls[name], values[name] = cast("tuple[int, bytes]", entry)
+        elif entry is not None:
+            values[name] = cast(bytes, entry)
+    return _resolved(row.version, row.expires_at, values, ttls)
 
 
 def extend(base: Resolved | None, row: Row) -> Resolved | None:
-    """``row``, a newer commit, over a resolved object."""
-    if row.cleared or base is None:
+    """Return ``row``, a newer commit, over a resolved object."""
+    if base is None or row.flags & CLEARED:
         return resolve((row,))
-    timeless = base.soonest is None and row.expires_at is None and row.ttls is None
-    if timeless and None not in row.entries.values():
-        together: dict[str, bytes] = base.entries | row.entries  # type: ignore[assignment]
+    if base.ttls is None and row.flags == 0 and base.expires_at is None:
+        together = base.entries | cast("dict[str, bytes]", row.entries)
         if len(together) != len(base.entries):
             together = in_order(together)
         return Resolved(row.version, None, together, None, None)
-    under = Row(base.version, base.entries, True, False, base.expires_at, base.ttls)  # type: ignore[arg-type]
-    merged = overlay_row(row, under)
-    entries = merged.entries
-    if not base.entries.keys() >= row.entries.keys():
-        entries = in_order(entries)
-    return _resolved(merged.version, merged.expires_at, entries, merged.ttls or {})
+    entries: dict[str, Entry] = dict(base.entries)
+    for name, at in (base.ttls or {}).items():
+        entries[name] = (at, base.entries[name])
+    return resolve((row, make(base.version, entries, cleared=True)))
 
 
-def in_order(entries: Mapping[str, _T]) -> dict[str, _T]:
-    """The entries in key order."""
+def in_order(entries: Mapping[str, T]) -> dict[str, T]:
+    """Return the entries in key order."""
     return {name: entries[name] for name in sorted(entries)}
 
 
-def is_sorted(entries: Mapping[str, object]) -> bool:
-    """Whether the entries stand in key order."""
+def is_sorted(entries: Iterable[str]) -> bool:
+    """Return whether the state keys stand in order."""
     names = list(entries)
     return names == sorted(names)
 
 
+def in_strict_order(names: Iterable[bytes]) -> bool:
+    """Return whether each name is above the one before it."""
+    return all(one < other for one, other in pairwise(names))
+
+
 def _resolved(
-    version: int,
-    expires_at: int | None,
-    entries: Mapping[str, bytes | None],
-    ttls: Mapping[str, int],
+    version: int, expires_at: int | None, values: dict[str, bytes], ttls: Mapping[str, int]
 ) -> Resolved | None:
-    values = {name: value for name, value in entries.items() if value is not None}
     if not values:
         return None
     ends: Iterable[int] = ttls.values() if expires_at is None else (expires_at, *ttls.values())

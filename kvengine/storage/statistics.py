@@ -26,7 +26,7 @@ def collect(db: Database, maintenance: Maintenance) -> Stats:
     rewritten = counters.flushed_bytes + counters.compacted_bytes
     segment_bytes = sum(level.bytes for level in levels)
     bottom = next((level.bytes for level in reversed(levels) if level.bytes), 0)
-    in_memory = sum(len(memtable) for memtable in view.memtables())
+    in_memory = sum(len(memtable) for memtable in view.tables)
     frozen_bytes = sum(db.catalog.wal_ends.get(m.wal, 0) for m in view.frozen)
     return Stats(
         levels=levels,
@@ -37,8 +37,8 @@ def collect(db: Database, maintenance: Maintenance) -> Stats:
         memtable_bytes=wal_end,
         memtable_objects=len(view.active),
         frozen_memtables=len(view.frozen),
-        cache_bytes=db.cache.bytes,
-        cache_objects=len(db.cache),
+        cache_bytes=db.memo.bytes + db.frames.bytes,
+        cache_objects=len(db.memo),
         open_snapshots=len(db.snapshots),
         pending_compaction=maintenance.pending_bytes(),
         flushes=counters.flushes,

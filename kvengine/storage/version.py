@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from kvengine.storage.memtable import Memtable
 from kvengine.storage.segment.reader import LiveSegment
@@ -15,13 +14,15 @@ class Version:
 
     Level 0 holds flushed memtables, newest first, whose ranges may overlap.
     Each further level is segments in order whose ranges do not.
-    ``files`` are the numbers of all; ``expiring``: some row states an expiry.
+    ``files`` are the numbers of all; ``expiring``: some row states an expiry; ``seed``: of the
+    filters of all segments.
     """
 
-    __slots__ = ("_runs", "expiring", "files", "levels")
+    __slots__ = ("_runs", "expiring", "files", "levels", "seed")
 
-    def __init__(self, segments: Iterable[LiveSegment]) -> None:
+    def __init__(self, segments: Iterable[LiveSegment], seed: int) -> None:
         found = list(segments)
+        self.seed = seed
         depth = max((s.meta.level for s in found), default=0) + 1
         by_level: list[list[LiveSegment]] = [[] for _ in range(max(depth, 2))]
         for one in found:
@@ -49,17 +50,21 @@ class Version:
         return found
 
 
-@dataclass(frozen=True, slots=True)
 class View:
     """What a read looks at: the active memtable, frozen ones (newest first), the segments.
 
-    ``generation`` is the object cache's at the time (memory/cache.py).
+    Immutable. ``tables``: all memtables, newest first. ``expiring``: a frozen memtable or a segment
+    states an expiry.
     """
 
-    active: Memtable
-    frozen: tuple[Memtable, ...]
-    version: Version
-    generation: int
+    __slots__ = ("active", "expiring", "frozen", "tables", "version")
 
-    def memtables(self) -> tuple[Memtable, ...]:
-        return (self.active, *self.frozen)
+    def __init__(self, active: Memtable, frozen: tuple[Memtable, ...], version: Version) -> None:
+        self.active = active
+        self.frozen = frozen
+        self.version = version
+        self.tables = (active, *frozen)
+        self.expiring = version.expiring or any(table.expiring for table in frozen)
+
+    def check_open(self) -> None:
+        """Raise where the database may no longer be used (see `Database.disappear`)."""

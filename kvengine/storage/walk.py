@@ -1,72 +1,87 @@
-"""Listings and scans: walking objects in order, as of one moment."""
+"""Listings and scans: walking live objects in order, as of one moment.
+
+A walk costs what it returns and the dead that nobody has passed yet. A run of dead objects that a
+walk has crossed is remembered as a *span* (`DeadSpans`), and the next walk does not enter it: a
+queue that is worked off at its head stays cheap, whether its dead lie in memory or in segments.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
-from kvengine.storage import names
+from kvengine.storage import names, read
 from kvengine.storage.clock import SECOND
 from kvengine.storage.merge import (
+    FIRST_WINDOW,
     Block,
-    Piece,
     Source,
+    Window,
     level_sources,
     memtable_blocks,
     windows,
 )
 from kvengine.storage.names import Range, decode_object, service_range
-from kvengine.storage.row import Resolved, Row, resolve
-from kvengine.storage.segment.block import EXISTS
-from kvengine.storage.version import View
+from kvengine.storage.read import Piece
+from kvengine.storage.row import PLAIN, Resolved, has_values
 from kvengine.store import StoredObject
+
+if TYPE_CHECKING:
+    from kvengine.storage.moment import Moment
 
 EVERYTHING: Range = (b"", names.END)
 
+_NOTABLE = 32
+"""Dead objects in a row that make a span worth remembering."""
+_MOST_SPANS = 128
+_MOST_COMMITS = 4096
+"""Objects committed during a walk, past which its spans are no longer worth checking."""
 
-def scan(view: View, stamp: int, now: int, within: Range) -> Iterator[Sequence[StoredObject]]:
-    """Live objects in a range, in order, with all of their entries, a window at a time."""
-    form = _Form()
-    for window in windows(_sources(view, stamp, within), *within):
-        if not isinstance(window, Block):
-            found = ((name, resolve([p.whole() for p in pieces])) for name, pieces in window)
-        elif window.plain:
-            yield form.plain(window)
+
+def scan(moment: Moment, within: Range) -> Iterator[Sequence[StoredObject]]:
+    """Yield live objects in a range, in order, with all of their entries, a window at a time."""
+    now, form = moment.now, _Form()
+    for window in _windows(moment, within):
+        if isinstance(window, Block):
+            yield form.block(window, now)
             continue
-        else:
-            found = (
-                (name, resolve((Piece(row, window.segment).whole(),)))
-                for name, row in zip(window.names, window.rows, strict=True)
-            )
-        live = ((name, one.at(now)) for name, one in found if one is not None)
-        yield [form.stored(name, one) for name, one in live if one is not None]
+        found = ((name, read.resolved(pieces)) for name, pieces in window)
+        live = ((name, each.at(now)) for name, each in found if each is not None)
+        yield [form.stored(name, each) for name, each in live if each is not None]
 
 
 def live_names(
-    view: View, stamp: int, now: int, within: Range, *, reverse: bool = False
+    moment: Moment, within: Range, *, reverse: bool = False, expected: int | None = None
 ) -> Iterator[bytes]:
-    """Names of live objects in a range, in order."""
-    sources = _sources(view, stamp, within, reverse=reverse, names_only=True)
-    for window in windows(sources, *within, reverse=reverse):
-        if not isinstance(window, Block):
-            yield from (name for name, pieces in window if _is_live(name, pieces, now))
-        elif window.plain:
-            yield from window.names
-        else:
-            for name, row in zip(window.names, window.rows, strict=True):
-                if _is_live(name, [Piece(row, window.segment)], now):
-                    yield name
+    """Yield names of live objects in a range, in order. ``expected``: at most so many are taken."""
+    first = FIRST_WINDOW if expected is None else max(4, min(expected, 256))
+    spans = moment.db.spans
+    parts = spans.around(within, moment)
+    with Crossing(spans, moment, reverse) as crossing:
+        for part in reversed(parts) if reverse else parts:
+            for window in _windows(moment, part, reverse=reverse, window=first):
+                for name, pieces in _objects(window):
+                    if _is_live(pieces, moment.now):
+                        crossing.end(name)
+                        yield name
+                    else:
+                        crossing.dead(name)
+            crossing.end(part[0] if reverse else part[1])
 
 
-def services(view: View, stamp: int, now: int, start: bytes = b"") -> Iterator[str]:
-    """Services with a live object, from an encoded object on: a seek for each, dead ones too."""
-    while (name := next(live_names(view, stamp, now, (start, names.END)), None)) is not None:
+def services(moment: Moment, start: bytes = b"") -> Iterator[str]:
+    """Yield services with a live object, from an encoded object on: a seek for each."""
+    while (
+        name := next(live_names(moment, (start, names.END), expected=1), None)
+    ) is not None:
         service = decode_object(name)[0]
         yield service
         start = service_range(service)[1]
 
 
 def stored(service: str, key: str, found: Resolved, complete: bool = True) -> StoredObject:
-    """The public form of a live object, with entries of its own."""
+    """Return the public form of a live object, with entries of its own."""
     at, ttls = found.expires_at, found.ttls
     expires_at = None if at is None else at / SECOND
     expiries = {name: end / SECOND for name, end in ttls.items()} if ttls else None
@@ -74,22 +89,173 @@ def stored(service: str, key: str, found: Resolved, complete: bool = True) -> St
     return StoredObject(service, key, found.version, expires_at, entries, complete, expiries)
 
 
-def _is_live(name: bytes, pieces: list[Piece], now: int) -> bool:
-    newest = pieces[0].row
-    if newest is EXISTS:
-        return True
-    if newest.expires_at is not None and newest.expires_at <= now:
-        return False
-    found = resolve([_decoded(name, piece) for piece in pieces])
-    return found is not None and found.at(now) is not None
+class Span(NamedTuple):
+    """Nothing in ``[start, stop)`` is live, as of a stamp and a time and later."""
+
+    start: bytes
+    stop: bytes
+    stamp: int
+    now: int
 
 
-def _decoded(name: bytes, piece: Piece) -> Row:
-    """The whole row of a piece, also where the walk was of names only."""
-    if piece.row is EXISTS and piece.segment is not None:
-        row = piece.segment.find(name)
-        return piece.row if row is None else row
-    return piece.whole()
+class DeadSpans:
+    """Ranges of encoded objects that a walk found to hold nothing that lives.
+
+    What is dead stays dead but for a commit: cleared objects are gone, and one that expired reads
+    as absent for good. So a span holds until a commit writes into it, which splits it. It says
+    nothing to a snapshot of an earlier stamp or time. Changed under the commit lock.
+    """
+
+    __slots__ = ("_spans", "walks")
+
+    def __init__(self) -> None:
+        self._spans: list[Span] = []
+        self.walks: list[Crossing] = []
+
+    @property
+    def watching(self) -> bool:
+        """Whether commits must tell `touch` what they write."""
+        return bool(self._spans or self.walks)
+
+    def around(self, within: Range, moment: Moment) -> list[Range]:
+        """Return the parts of a range that hold what may live at a moment, in order."""
+        start, stop = within
+        parts: list[Range] = []
+        for span in self._spans:
+            if span.stop <= start or span.stamp > moment.stamp or span.now > moment.now:
+                continue
+            if span.start >= stop:
+                break
+            if start < span.start:
+                parts.append((start, span.start))
+            start = span.stop
+        if start < stop:
+            parts.append((start, stop))
+        return parts
+
+    def touch(self, written: Sequence[bytes]) -> None:
+        """Take objects that a commit writes out of all spans. Before the commit is visible."""
+        for walk in self.walks[:]:
+            walk.touch(written)
+        for name in written:
+            at = bisect_right(self._spans, name, key=_start) - 1
+            if at < 0 or self._spans[at].stop <= name:
+                continue
+            span = self._spans[at]
+            cut = (span._replace(stop=name), span._replace(start=names.after(name)))
+            spans = self._spans.copy()
+            spans[at : at + 1] = [part for part in cut if part.start < part.stop]
+            self._spans = spans
+
+    def add(self, start: bytes, stop: bytes, stamp: int, now: int) -> None:
+        """Remember a span; it takes in those that it touches."""
+        kept: list[Span] = []
+        for span in self._spans:
+            if span.stop < start or stop < span.start:
+                kept.append(span)
+            else:
+                start, stop = min(start, span.start), max(stop, span.stop)
+                stamp, now = max(stamp, span.stamp), max(now, span.now)
+        if len(kept) >= _MOST_SPANS:
+            kept.clear()
+        self._spans = sorted([*kept, Span(start, stop, stamp, now)])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._spans = []
+
+
+class Crossing:
+    """The runs of dead objects that a walk crosses, each remembered as a span when it ends.
+
+    Not if a commit came into it meanwhile: from its start to its end a walk is told what is
+    written. One that was not told from its moment on remembers nothing.
+    """
+
+    __slots__ = ("_count", "_first", "_moment", "_reverse", "_spans", "_touched")
+
+    def __init__(self, spans: DeadSpans, moment: Moment, reverse: bool) -> None:
+        self._spans = spans
+        self._moment = moment
+        self._reverse = reverse
+        self._count = 0
+        self._first = b""
+        self._touched: list[bytes] | None = []
+
+    def __enter__(self) -> Self:
+        self._spans.walks.append(self)
+        if self._moment.db.last_stamp != self._moment.stamp:
+            self._touched = None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._spans.walks.remove(self)
+
+    def touch(self, written: Sequence[bytes]) -> None:
+        """Be told of objects that a commit writes."""
+        if self._touched is not None:
+            self._touched += written
+            if len(self._touched) > _MOST_COMMITS:
+                self._touched = None
+
+    def dead(self, name: bytes) -> None:
+        """Tell of an object that does not live."""
+        if not self._count:
+            self._first = name
+        self._count += 1
+
+    def end(self, name: bytes) -> None:
+        """Tell of one that lives, or of the end of the range: the run is over."""
+        count, self._count = self._count, 0
+        if count < _NOTABLE or self._touched is None:
+            return
+        moment = self._moment
+        start, stop = self._first, name
+        if self._reverse:
+            start, stop = names.after(name), names.after(self._first)
+        lock = moment.db.commit_lock
+        if lock.acquire(blocking=False):
+            try:
+                touched = self._touched
+                if touched is None or moment.db.gone:
+                    return
+                if not any(start <= written < stop for written in touched):
+                    self._spans.add(start, stop, moment.stamp, moment.now)
+            finally:
+                lock.release()
+
+
+def _start(span: Span) -> bytes:
+    return span.start
+
+
+def _windows(
+    moment: Moment, within: Range, *, reverse: bool = False, window: int = 256
+) -> Iterator[Window]:
+    start, stop = within
+    view, stamp = moment.view, moment.stamp
+    memory = [
+        Source(
+            memtable_blocks(memtable, start, stop, stamp, reverse=reverse, window=window),
+            memtable.tombstones(stamp),
+        )
+        for memtable in view.tables
+        if memtable.states
+    ]
+    sources = memory + list(level_sources(view.version.levels, start, stop, reverse=reverse))
+    return windows(sources, start, stop, reverse=reverse)
+
+
+def _objects(window: Window) -> Iterator[tuple[bytes, list[Piece]]]:
+    if isinstance(window, Block):
+        for name, row in zip(window.names, window.rows, strict=True):
+            yield name, [Piece(row, window.segment, name)]
+    else:
+        yield from window
+
+
+def _is_live(pieces: list[Piece], now: int) -> bool:
+    return has_values(pieces[0].row) or read.head(pieces, now) is not None
 
 
 class _Form:
@@ -101,39 +267,30 @@ class _Form:
         self._cut = 0
 
     def stored(self, name: bytes, found: Resolved) -> StoredObject:
+        """Return one object."""
         self._look(name)
         return stored(self._service, name[self._cut :].decode(), found)
 
-    def plain(self, block: Block) -> list[StoredObject]:
-        """All of a plain block, whose rows belong to nobody else."""
-        self._look(block.names[0])
-        if not block.names[-1].startswith(self._prefix):
-            found = ((name, resolve((row,))) for name, row in zip(*block[:2], strict=True))
-            return [self.stored(name, one) for name, one in found if one is not None]
-        service, cut = self._service, self._cut
-        return [
-            StoredObject(service, name[cut:].decode(), row.version, None, row.entries)  # type: ignore[arg-type]
-            for name, row in zip(block.names, block.rows, strict=True)
-        ]
+    def block(self, block: Block, now: int) -> list[StoredObject]:
+        """Return the live objects of a block."""
+        out: list[StoredObject] = []
+        for name, row in zip(block.names, block.rows, strict=True):
+            if row[1] in PLAIN and block.segment is not None:
+                found = block.segment.decode(row, name)
+                if found.entries:
+                    self._look(name)
+                    key = name[self._cut :].decode()
+                    entries = cast("dict[str, bytes]", found.entries)
+                    out.append(StoredObject(self._service, key, found.version, None, entries))
+                continue
+            whole = read.resolved([Piece(row, block.segment, name)])
+            live = whole.at(now) if whole is not None else None
+            if live is not None:
+                out.append(self.stored(name, live))
+        return out
 
     def _look(self, name: bytes) -> None:
         if not name.startswith(self._prefix):
             self._service = decode_object(name)[0]
             self._prefix = service_range(self._service)[0]
             self._cut = len(self._prefix)
-
-
-def _sources(
-    view: View, stamp: int, within: Range, *, reverse: bool = False, names_only: bool = False
-) -> list[Source]:
-    start, stop = within
-    memory = [
-        Source(
-            memtable_blocks(memtable, start, stop, stamp, reverse=reverse),
-            memtable.tombstones(stamp),
-        )
-        for memtable in view.memtables()
-        if memtable.states
-    ]
-    levels = view.version.levels
-    return memory + list(level_sources(levels, start, stop, reverse=reverse, names_only=names_only))

@@ -10,13 +10,6 @@ from kvengine.storage.names import Name
 from kvengine.storage.row import Resolved
 from kvengine.store import Store
 
-CommitSets = Callable[[Name, dict[str, bytes], int], int]
-"""Commits plain sets of one object at the version expected of it, with durability "os".
-
-Returns the stamp, or 0 with nothing done, where the commit is not that simple.
-"""
-
-
 Known = Callable[[Name], Resolved | None]
 """An object as it is now, where the store has it at hand in whole. Nobody changes it."""
 
@@ -24,7 +17,7 @@ Known = Callable[[Name], Resolved | None]
 class Host:
     """An open store as the home of objects."""
 
-    __slots__ = ("commit_sets", "known", "max_value_size", "serdes", "store", "turns")
+    __slots__ = ("known", "max_value_size", "serdes", "store", "turns")
 
     def __init__(
         self,
@@ -32,18 +25,13 @@ class Host:
         serdes: Serdes,
         *,
         max_value_size: int,
-        commit_sets: CommitSets | None = None,
         known: Known | None = None,
     ) -> None:
-        """``commit_sets``: a shorter way than `Store.write` that a store may have.
-
-        Only where "os" is the durability of the store. ``known``: a shorter way than `load`.
-        """
+        """``known``: a shorter way than `Store.load` that a store may have."""
         self.known = known
         self.store = store
         self.turns = Turns()
         self.max_value_size = max_value_size
-        self.commit_sets = commit_sets
         self.serdes = serdes
 
     def forget_turns(self) -> None:

@@ -287,10 +287,6 @@ class Session(SessionVerbs):
         """Commit; VersionConflict where the object is no longer as the session began."""
         host, name, working = self._host, self._codec.name, self._working
         durability = self._settings.durability
-        if host.commit_sets is not None and durability != "sync":
-            sets = working.sets()
-            if sets is not None and (stamp := host.commit_sets(name, sets, working.version)):
-                return stamp
         expect = {name: working.version}
         return host.store.write(self._batch(), expect=expect, durability=durability)
 

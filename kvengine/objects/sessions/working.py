@@ -124,13 +124,6 @@ class Working(msgspec.Struct, eq=False):
         """Whether there is anything to commit."""
         return True if self.changes else self.cleared or self._expire is not None
 
-    def sets(self) -> dict[str, bytes] | None:
-        """The changes, where they are sets without ttl and nothing else."""
-        changes = self.changes
-        if self.cleared or self.ttls or self._expire is not None or None in changes.values():
-            return None
-        return changes  # type: ignore[return-value]
-
     def operations(self, name: Name) -> list[Operation]:
         """What to commit, in order."""
         operations: list[Operation] = [ClearAll(name)] if self.cleared else []

@@ -16,7 +16,7 @@ from kvengine.storage.compaction.job import Output
 from kvengine.storage.database import Database
 from kvengine.storage.manifest.file import ManifestWriter
 from kvengine.storage.manifest.format import SegmentMeta, VersionEdit
-from kvengine.storage.memtable import TOMBSTONES, Memtable
+from kvengine.storage.memtable import Memtable
 from kvengine.storage.segment.reader import LiveSegment
 from kvengine.storage.version import Version, View
 
@@ -28,16 +28,12 @@ def install_flush(db: Database, flushed: Sequence[Memtable], outputs: Sequence[O
     with _installing(db):
         fresh = _adopt(db, outputs, 0)
         wals = [memtable.wal for memtable in flushed]
-        names = None
-        if not any(memtable.has_tombstones for memtable in flushed):
-            names = [n for memtable in flushed for n in memtable.states if n is not TOMBSTONES]
-        version = Version([*fresh, *db.view.version])
+        version = Version([*fresh, *db.view.version], db.view.version.seed)
         with _appended(db, db.edit(added=[one.meta for one in fresh], wals_removed=wals)):
-            generation = db.cache.flushed(names)
             with db.commit_lock:
                 view = db.view
-                frozen = tuple(one for one in view.frozen if one not in flushed)
-                db.view = View(view.active, frozen, version, generation)
+                frozen = tuple(table for table in view.frozen if table not in flushed)
+                db.view = View(view.active, frozen, version)
         for number in wals:
             _unlink(db, filenames.wal(number))
         _renew_manifest(db)
@@ -60,7 +56,7 @@ def install_move(db: Database, moved: SegmentMeta, level: int) -> None:
     """A segment changes its level; its file stays as it is."""
     meta = SegmentMeta(moved.number, level, moved.file_id, moved.size, moved.properties)
     with _installing(db):
-        _replace(db, [moved], [LiveSegment(db.fs, db.directory, meta)])
+        _replace(db, [moved], [_opened(db, meta)])
 
 
 def install_drop(db: Database, dropped: Sequence[SegmentMeta]) -> None:
@@ -103,13 +99,16 @@ def _appended(db: Database, edit: VersionEdit) -> Iterator[None]:
 
 
 def _replace(db: Database, inputs: Sequence[SegmentMeta], fresh: Sequence[LiveSegment]) -> None:
-    gone = {one.number for one in inputs}
+    gone = {segment.number for segment in inputs}
+    replaced = [segment for segment in db.view.version if segment.meta.number in gone]
     with _appended(db, db.edit(added=[one.meta for one in fresh], removed=sorted(gone))):
-        generation = db.cache.flushed(())
         with db.commit_lock:
             view = db.view
-            kept = [one for one in view.version if one.meta.number not in gone]
-            db.view = View(view.active, view.frozen, Version([*fresh, *kept]), generation)
+            kept = [segment for segment in view.version if segment.meta.number not in gone]
+            version = Version([*fresh, *kept], view.version.seed)
+            db.view = View(view.active, view.frozen, version)
+    for segment in replaced:
+        db.frames.forget(segment)
     db.obsolete |= gone - {one.meta.number for one in fresh}
     sweep_obsolete(db)
     _renew_manifest(db)
@@ -128,7 +127,7 @@ def _adopt(db: Database, outputs: Sequence[Output], level: int) -> list[LiveSegm
             )
             names[at] = target
             meta = SegmentMeta(number, level, output.file_id, output.size, output.properties)
-            fresh.append(LiveSegment(db.fs, db.directory, meta))
+            fresh.append(_opened(db, meta))
         if outputs:
             db.fs.sync_dir(db.directory)
     except BaseException:
@@ -137,6 +136,10 @@ def _adopt(db: Database, outputs: Sequence[Output], level: int) -> list[LiveSegm
                 _unlink(db, name)
         raise
     return fresh
+
+
+def _opened(db: Database, meta: SegmentMeta) -> LiveSegment:
+    return LiveSegment(db.fs, db.directory, meta, db.frames, db.view.version.seed)
 
 
 def _renew_manifest(db: Database) -> None:

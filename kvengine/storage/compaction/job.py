@@ -1,57 +1,48 @@
-"""A flush or compaction as plain data, so that another process can run it."""
+"""A flush or compaction: which layers are replaced by their overlay."""
 
 from __future__ import annotations
 
-import msgspec
+from dataclasses import dataclass, field
 
+from kvengine.storage.memtable import Memtable
 from kvengine.storage.segment.format import Properties
+from kvengine.storage.segment.reader import LiveSegment
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """Replace neighbouring layers by their overlay. Inputs are immutable files.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Replace neighbouring layers by their overlay. All inputs are immutable.
 
-    ``wals``: sealed WAL files, oldest first: (number, end). ``layers``: segments,
-    newest first, each layer a list of disjoint segments (numbers). ``number``: names the
-    temporary outputs. ``horizon``: what expired by then may be dropped.
-    ``extended``: encoded objects whose expiry a newer memtable extends;
-    ``newer``: newer segments that extend some expiry; ``older``: the ranges of
-    what lies beneath. ``segment_size``: where outputs are cut, 0 for not at all.
-    ``now`` dates deletions found in WALs.
+    ``tables``: frozen memtables, newest first. ``layers``: segments, newest layer first, each layer
+    a list of disjoint segments. ``number``: names the temporary outputs. ``horizon``: what expired
+    by then may be dropped. ``extended``: encoded objects whose expiry a newer memtable extends;
+    ``newer``: newer segments that extend some expiry; ``older``: the ranges of what lies beneath.
+    ``seed``: of the filters. ``segment_size``: where outputs are cut, 0 for not at all.
     """
 
     directory: str
-    database_id: bytes
     number: int
-    wals: list[tuple[int, int]] = []
-    layers: list[list[int]] = []
-    horizon: int = 0
-    now: int = 0
-    extended: list[bytes] = []
-    newer: list[int] = []
-    older: list[tuple[bytes, bytes]] = []
-    segment_size: int = 0
+    seed: int
+    horizon: int
     block_size: int
     chunk_size: int
+    segment_size: int = 0
+    tables: list[Memtable] = field(default_factory=list)
+    layers: list[list[LiveSegment]] = field(default_factory=list)
+    extended: frozenset[bytes] = frozenset()
+    newer: list[LiveSegment] = field(default_factory=list)
+    older: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
-class Output(msgspec.Struct, frozen=True):
-    """A finished segment under its temporary file name, synced but for the directory."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A finished segment under its temporary file name, synced but for the directory.
 
+    ``number``: of the job that it belongs to.
+    """
+
+    number: int
     name: str
     file_id: int
     size: int
     properties: Properties
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """What a helper answers: outputs, or why there are none. ``corrupt``: (path, offset)."""
-
-    outputs: list[Output] = []
-    error: str = ""
-    corrupt: tuple[str, int] | None = None
-
-
-encode_job = msgspec.msgpack.Encoder().encode
-decode_job = msgspec.msgpack.Decoder(Job).decode
-encode_reply = msgspec.msgpack.Encoder().encode
-decode_reply = msgspec.msgpack.Decoder(Reply).decode

@@ -27,8 +27,8 @@ from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.segment.reader import LiveSegment
 from kvengine.storage.version import View
 
-Executor = Callable[[Job, int], list[Output]]
-"""Runs a job of about so many input bytes and returns its outputs."""
+Executor = Callable[[Job], list[Output]]
+"""Runs a job and returns its outputs."""
 
 _WORTH = 1024 * 1024
 _SMALL_WAL = 64 * 1024
@@ -71,10 +71,10 @@ class Maintenance:
             db = self._db
             if self._stopped() or not db.view.frozen:
                 return False
-            frozen = db.view.frozen[::-1]
+            frozen = db.view.frozen
             job, size = self._flush_job(frozen)
             with self._noted("flush", [memtable.wal for memtable in frozen], size, 0):
-                install.install_flush(db, frozen, execute(job, size))
+                install.install_flush(db, frozen, _checked(job, execute(job)))
             self.note_stalls()
             return True
 
@@ -98,21 +98,20 @@ class Maintenance:
         return first is not None and first <= self.horizon() and wal.end > _SMALL_WAL
 
     def _flush_job(self, frozen: tuple[Memtable, ...]) -> tuple[Job, int]:
-        """``frozen`` oldest first, all that there are."""
+        """``frozen`` newest first, all that there are."""
         db = self._db
         ends = db.catalog.wal_ends
         with db.commit_lock:
             horizon = self.horizon()
             view = db.view
-            extended = _extended([m for m in view.memtables() if m not in frozen])
-        wals = [(memtable.wal, ends[memtable.wal]) for memtable in frozen]
+            extended = _extended([m for m in view.tables if m not in frozen])
         job = self._job(
-            wals=wals,
+            tables=list(frozen),
             horizon=horizon,
             extended=_encoded(extended),
-            older=[(one.meta.start, one.meta.stop) for one in view.version],
+            older=[(segment.start, segment.stop) for segment in view.version],
         )
-        return job, sum(end for _, end in wals)
+        return job, sum(ends[memtable.wal] for memtable in frozen)
 
     # --- compaction
 
@@ -136,7 +135,7 @@ class Maintenance:
             found = picker.pick(levels, self.limits, self._db.clock.now(), horizon, held, covered)
             if found is None:
                 return False
-            self._do(found, levels, horizon, names, execute)
+            self._do(found, view, horizon, names, execute)
             return True
 
     def compact_all(self, execute: Executor, start: bytes, stop: bytes) -> None:
@@ -146,7 +145,7 @@ class Maintenance:
             levels = _levels(view)
             found = picker.pick_all(levels, self.limits, start, stop)
             if found is not None:
-                self._do(found, levels, horizon, names, execute)
+                self._do(found, view, horizon, names, execute)
 
     def _meet(self) -> tuple[View, int, list[bytes]]:
         """The view, then what may be dropped, and what newer memtables extend, in order.
@@ -156,37 +155,38 @@ class Maintenance:
         with self._db.commit_lock:
             view = self._db.view
             horizon = self.horizon()
-            extended = _extended(view.memtables())
+            extended = _extended(view.tables)
         return view, horizon, _encoded(extended)
 
     def _do(
-        self, found: Pick, levels: Levels, horizon: int, extended: list[bytes], execute: Executor
+        self, found: Pick, view: View, horizon: int, extended: list[bytes], execute: Executor
     ) -> None:
-        db = self._db
+        db, levels = self._db, _levels(view)
         if found.kind == "drop":
             install.install_drop(db, found.inputs)
         elif found.kind == "move":
             install.install_move(db, found.inputs[0], found.output)
         else:
             inputs = {one.number for one in found.inputs}
+            open_ones = {segment.meta.number: segment for segment in view.version}
             above = [
-                m
+                open_ones[m.number]
                 for level in levels[: found.output + 1]
                 for m in level
                 if m.number not in inputs and m.properties.extends
             ]
             older = picker.older_than(levels, found.output, found.inputs)
             job = self._job(
-                layers=[[one.number for one in layer] for layer in found.layers],
+                layers=[[open_ones[m.number] for m in layer] for layer in found.layers],
                 horizon=horizon,
                 extended=extended,
-                newer=[m.number for m in above],
+                newer=above,
                 older=[(m.start, m.stop) for m in older],
                 segment_size=db.options.segment_size,
             )
-            size = sum(one.size for one in found.inputs)
+            size = sum(meta.size for meta in found.inputs)
             with self._noted("compaction", sorted(inputs), size, found.output):
-                outputs = execute(job, size)
+                outputs = _checked(job, execute(job))
                 install.install_compaction(db, found.inputs, outputs, found.output)
         self.note_stalls()
 
@@ -245,7 +245,7 @@ class Maintenance:
         view = self._db.view
         if self._db.obsolete:
             return True
-        if any(m.first_deletion or m.first_expiry is not None for m in view.memtables()):
+        if any(m.first_deletion or m.first_expiry is not None for m in view.tables):
             return True
         return any(
             p.tombstone_time is not None or p.half_expiry is not None or p.last_expiry is not None
@@ -258,9 +258,9 @@ class Maintenance:
         horizon: int,
         extended: list[bytes],
         older: list[tuple[bytes, bytes]],
-        wals: list[tuple[int, int]] | None = None,
-        layers: list[list[int]] | None = None,
-        newer: list[int] | None = None,
+        tables: list[Memtable] | None = None,
+        layers: list[list[LiveSegment]] | None = None,
+        newer: list[LiveSegment] | None = None,
         segment_size: int = 0,
     ) -> Job:
         db = self._db
@@ -268,19 +268,26 @@ class Maintenance:
             number = db.allocate_number()
         return Job(
             directory=db.directory,
-            database_id=db.catalog.database_id,
             number=number,
-            wals=wals or [],
+            seed=db.view.version.seed,
+            tables=tables or [],
             layers=layers or [],
             horizon=horizon,
-            now=db.clock.now(),
-            extended=extended,
+            extended=frozenset(extended),
             newer=newer or [],
             older=older,
             segment_size=segment_size,
             block_size=db.catalog.shape.block_size,
             chunk_size=db.catalog.shape.chunk_size,
         )
+
+
+def _checked(job: Job, outputs: list[Output]) -> list[Output]:
+    """The outputs of a job, if they are its own: what another left must never be installed."""
+    for output in outputs:
+        if output.number != job.number:
+            raise OSError(f"output {output.name} is of job {output.number}, not {job.number}")
+    return outputs
 
 
 def _extended(memtables: Iterable[Memtable]) -> set[Name]:

@@ -1,35 +1,35 @@
-"""Running a job: from immutable files to immutable files. Pure but for the files it writes.
+"""Running a job: from immutable layers to segment files. Pure but for the files it writes.
 
-Steps: (1) open the inputs; layers that newer tombstones cover whole are not
-read. (2) Walk them in order, overlay the pieces of each object, keep what
-retention lets stay. (3) Start a new segment where one is large enough, always
-between objects; tombstones are clipped to each segment's range, and go where
-nothing older lies beneath. Outputs have temporary names: a crash leaves files
-that the next open sweeps.
+Steps: (1) take the inputs; segments that newer tombstones cover whole are not read. (2) Walk them
+in order, overlay the rows of each object, keep what retention lets stay. (3) Start a new segment
+where one is large enough, always between objects; tombstones are clipped to each segment's range,
+and go where nothing older lies beneath. Outputs have temporary names: a crash leaves files that the
+next open sweeps.
 """
 
 from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from kvengine.fs.base import FileSystem
-from kvengine.storage import filenames, names
-from kvengine.storage import range_tombstones as tombstones
+from kvengine.storage import filenames, names, range_tombstones
 from kvengine.storage.compaction.job import Job, Output
-from kvengine.storage.merge import Block, Piece, Source, merge, segment_blocks
+from kvengine.storage.memtable import Memtable
+from kvengine.storage.merge import Block, Source, merge, segment_blocks
 from kvengine.storage.names import encode_object
 from kvengine.storage.range_tombstones import Tombstones
+from kvengine.storage.read import Piece
 from kvengine.storage.retention import retain
-from kvengine.storage.row import Layer, Row, overlay_row, overlay_rows
-from kvengine.storage.segment.reader import SegmentReader
+from kvengine.storage.row import Row, decode, fold, in_order, is_sorted, overlay, overlay_all
+from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.segment.writer import SegmentWriter
-from kvengine.storage.wal import file as wal
 from kvengine.storage.wal.format import Commit
 
-_CHECK_EVERY = 256
+_CHECK_EVERY = 64
+_BLOCK = 256
 
 
 class Abandoned(Exception):
@@ -37,84 +37,83 @@ class Abandoned(Exception):
 
 
 def run(fs: FileSystem, job: Job, wanted: Callable[[], bool]) -> list[Output]:
-    """The outputs of a job, possibly none. ``wanted`` is asked now and then whether to go on."""
-    sources, tombstone_time = _sources(fs, job)
+    """Return the outputs of a job, possibly none.
+
+    ``wanted`` is asked now and then whether to go on; `Abandoned` where it says no.
+    """
+    sources = _sources(job)
     marks: Tombstones = ()
     for source in sources:
-        marks = tombstones.union(source.tombstones, marks)
-    outputs = _Outputs(fs, job, _above(marks, job.older), tombstone_time)
-    keep = _Policy(fs, job)
+        marks = range_tombstones.union(source.tombstones, marks)
+    outputs = _Outputs(fs, job, _above(marks, job.older), _tombstone_time(job))
+    policy = _Policy(job)
     try:
         for count, (name, pieces) in enumerate(merge(sources, b"", names.END)):
             if count % _CHECK_EVERY == 0 and not wanted():
                 raise Abandoned
-            row = keep.retained(name, pieces)
+            row, encoded = policy.retained(name, pieces)
             if row is not None:
-                outputs.add(name, row)
+                outputs.add(name, row, encoded)
         return outputs.finish()
     except BaseException:
         outputs.abandon()
         raise
 
 
-def layer_of(commits: Iterable[Commit]) -> Layer:
-    """The layer that a WAL's commits make, oldest first."""
+def layer_of(commits: Iterable[Commit]) -> tuple[Tombstones, dict[bytes, Row]]:
+    """Return the range tombstones and rows of the layer that a WAL's commits make, oldest first."""
     rows: dict[bytes, Row] = {}
     marks: Tombstones = ()
     for commit in commits:
         for start, stop in commit.tombstones:
-            marks = tombstones.add(marks, start, stop, commit.stamp)
-        for service, key, row in commit.rows:
-            name = encode_object(service, key)
+            marks = range_tombstones.add(marks, start, stop, commit.stamp)
+        for service, key, data in commit.rows:
+            name, row = encode_object(service, key), decode(data)
             old = rows.get(name)
-            if old is None or old.version < tombstones.covering(marks, name):
+            if old is None or old.version < range_tombstones.covering(marks, name):
                 rows[name] = row
             else:
-                rows[name] = overlay_row(row, old)
+                rows[name] = overlay(row, old)
     if marks:
-        rows = {n: r for n, r in rows.items() if r.version >= tombstones.covering(marks, n)}
-    return Layer(marks, rows)
+        rows = {n: r for n, r in rows.items() if r.version >= range_tombstones.covering(marks, n)}
+    return marks, rows
 
 
-def _sources(fs: FileSystem, job: Job) -> tuple[list[Source], int | None]:
-    """The layers to overlay, newest first, and the time of the oldest deletion in them."""
-    sources: list[Source] = []
-    times: list[int] = []
-    commits: list[Commit] = []
-    for number, end in job.wals:
-        commits += wal.read(fs, job.directory, number, job.database_id, known_end=end).commits
-    if commits:
-        layer = layer_of(commits)
-        order = sorted(layer.rows)
-        block = Block(order, [_in_order(layer.rows[name]) for name in order], None)
-        sources.append(Source(iter([block] if order else []), layer.tombstones))
-        times.append(min(commits[0].stamp, job.now))
-    above = sources[0].tombstones if sources else ()
-    for numbers in job.layers:
-        readers = [_open(fs, job, number) for number in numbers]
+def _sources(job: Job) -> list[Source]:
+    """The layers to overlay, newest first."""
+    sources = [Source(_memtable_blocks(table), table.tombstones()) for table in job.tables]
+    above: Tombstones = ()
+    for segments in job.layers:
         read = [
-            one
-            for one in readers
-            if not tombstones.cover_range(above, one.properties.start, one.properties.stop)
+            segment
+            for segment in segments
+            if not range_tombstones.cover_range(above, segment.start, segment.stop)
         ]
-        marks = tuple(fragment for one in read for fragment in one.tombstones)
+        marks = tuple(fragment for segment in read for fragment in segment.tombstones)
         sources.append(Source(segment_blocks(read, b"", names.END), marks))
-        above = tombstones.union(above, marks)
-        times += [t for one in readers if (t := one.properties.tombstone_time) is not None]
-    return sources, min(times, default=None)
+        above = range_tombstones.union(above, marks)
+    return sources
 
 
-def _open(fs: FileSystem, job: Job, number: int) -> SegmentReader:
-    return SegmentReader(fs, filenames.join(job.directory, filenames.segment(number)))
+def _memtable_blocks(table: Memtable) -> Iterator[Block]:
+    objects: list[bytes] = []
+    rows: list[bytes] = []
+    for name, found in table.rows():
+        objects.append(name)
+        rows.append(fold(found))
+        if len(rows) == _BLOCK:
+            yield Block(objects, rows, None)
+            objects, rows = [], []
+    if rows:
+        yield Block(objects, rows, None)
 
 
-def _in_order(row: Row) -> Row:
-    """``row`` with its entries in key order, as segments hold them."""
-    order = sorted(row.entries)
-    if order == list(row.entries):
-        return row
-    entries = {name: row.entries[name] for name in order}
-    return Row(row.version, entries, row.cleared, row.extends, row.expires_at, row.ttls)
+def _tombstone_time(job: Job) -> int | None:
+    """When the oldest deletion in the inputs was written, None where there is none."""
+    times = [table.first_deletion for table in job.tables if table.first_deletion]
+    for segments in job.layers:
+        times += [t for s in segments if (t := s.properties.tombstone_time) is not None]
+    return min(times, default=None)
 
 
 def _above(marks: Tombstones, older: list[tuple[bytes, bytes]]) -> Tombstones:
@@ -127,31 +126,50 @@ def _above(marks: Tombstones, older: list[tuple[bytes, bytes]]) -> Tombstones:
 class _Policy:
     """What stays of each object: `retain`, told what lies above and beneath."""
 
-    def __init__(self, fs: FileSystem, job: Job) -> None:
-        self._horizon = job.horizon
-        self._extended = frozenset(job.extended)
-        self._newer = [_open(fs, job, number) for number in job.newer]
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._beneath = _joined(job.older)
         self._starts = [start for start, _ in self._beneath]
 
-    def retained(self, name: bytes, pieces: list[Piece]) -> Row | None:
-        row = overlay_rows([piece.whole() for piece in pieces])
+    def retained(self, name: bytes, pieces: Sequence[Piece]) -> tuple[Row | None, bytes | None]:
+        """Return what is left of an object, and its bytes where they are as they were."""
+        newest = pieces[0]
+        row = newest.load()
+        encoded: bytes | None = newest.row
         if len(pieces) > 1:
-            row = _in_order(row)
+            row, encoded = overlay_all([row, *(piece.load() for piece in pieces[1:])]), None
+        if not is_sorted(row.entries):
+            row, encoded = _in_order(row), None
+        if row.chunks is None and newest.row[1] != row.flags:
+            encoded = None
         held = False
-        if row.expires_at is not None and row.expires_at <= self._horizon:
+        if row.expires_at is not None and row.expires_at <= self._job.horizon:
             held = self._held(name)
-        return retain(row, self._horizon, held=held, bottom=not self._older(name))
+        kept = retain(row, self._job.horizon, held=held, bottom=not self._older(name))
+        return kept, encoded if kept is row else None
 
     def _held(self, name: bytes) -> bool:
-        if name in self._extended:
+        """Whether a newer layer extends the object's expiry."""
+        job = self._job
+        if name in job.extended:
             return True
-        found = (segment.find(name) for segment in self._newer)
-        return any(row is not None and row.extends for row in found)
+        barrier = barrier_digest(object_digest(name, job.seed))
+        for segment in job.newer:
+            if segment.start <= name < segment.stop and segment.may_hold(barrier):
+                row = segment.find(name)
+                if row is not None and segment.decode(row, name).extends:
+                    return True
+        return False
 
     def _older(self, name: bytes) -> bool:
         at = bisect_right(self._starts, name) - 1
         return at >= 0 and name < self._beneath[at][1]
+
+
+def _in_order(row: Row) -> Row:
+    """``row`` with its entries in key order, as segments hold them."""
+    entries = in_order(row.entries)
+    return Row(row.flags, row.version, row.expires_at, entries, row.completed_at)
 
 
 def _joined(ranges: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -176,13 +194,13 @@ class _Outputs:
         self._start = b""
         self._done: list[Output] = []
 
-    def add(self, name: bytes, row: Row) -> None:
+    def add(self, name: bytes, row: Row, encoded: bytes | None) -> None:
         size = self._job.segment_size
         if self._writer is not None and size and self._writer.size >= size:
             self._end(name)
         if self._writer is None:
             self._writer = self._new()
-        self._writer.add(name, row)
+        self._writer.add(name, row, encoded)
 
     def finish(self) -> list[Output]:
         self._end(names.END)
@@ -200,11 +218,13 @@ class _Outputs:
         job = self._job
         name = filenames.temporary(job.number, os.getpid(), len(self._done))
         path = filenames.join(job.directory, name)
-        return SegmentWriter(self._fs, path, job.block_size, job.chunk_size, job.horizon)
+        return SegmentWriter(
+            self._fs, path, job.block_size, job.chunk_size, job.seed, job.horizon
+        )
 
     def _end(self, stop: bytes) -> None:
         """Finish the segment that covers up to ``stop``, if it holds anything."""
-        marks = tombstones.clip(self._marks, self._start, stop)
+        marks = range_tombstones.clip(self._marks, self._start, stop)
         if self._writer is None and marks:
             self._writer = self._new()
         writer = self._writer
@@ -212,5 +232,5 @@ class _Outputs:
             return
         properties = writer.finish(marks, self._tombstone_time)
         name = writer.path.rpartition("/")[2]
-        self._done.append(Output(name, writer.file_id, writer.size, properties))
+        self._done.append(Output(self._job.number, name, writer.file_id, writer.size, properties))
         self._writer, self._start = None, stop

@@ -5,32 +5,25 @@ from __future__ import annotations
 import threading
 from _thread import start_new_thread
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from kvengine.errors import DatabaseClosed
-from kvengine.storage import filenames
 from kvengine.storage.commit import Committer
-from kvengine.storage.compaction.helper import Helper, HelperDied
 from kvengine.storage.compaction.job import Job, Output
 from kvengine.storage.compaction.maintenance import Executor, Maintenance
 from kvengine.storage.compaction.run import Abandoned, run
 from kvengine.storage.database import Database
 from kvengine.storage.lifecycle.checkpoint import checkpoint
 
-_SMALL_JOB = 128 * 1024
-_POLL = 0.5
-_BACKOFF = (0.05, 0.2, 1.0, 5.0, 30.0)
-_DEATHS = 3
+_POLL_SECONDS = 0.5
+_BACKOFF_SECONDS = (0.05, 0.2, 1.0, 5.0, 30.0)
 
 
 class Lane:
     """A thread that repeats a step whenever it is woken, and now and then for work due by time.
 
-    A step that fails is reported in `stats` and tried again later, ever more
-    rarely. With a helper, large jobs run in its process; after it died three
-    times in a row, in this thread. Waking is one call in C: a signal in the
-    midst of an `Event.set` would leave the event's lock held for good.
+    A step that fails is reported in `stats` and tried again later, ever more rarely. Waking is one
+    call in C: a signal in the midst of an `Event.set` would leave the event's lock held for good.
     """
 
     def __init__(
@@ -40,16 +33,16 @@ class Lane:
         self._maintenance = maintenance
         self._step = step
         self._closing = False
-        self._deaths = 0
         self._woken: SimpleQueue[None] = SimpleQueue()
         self.after: Callable[[], None] | None = None
-        self.helper = Helper() if db.options.background == "process" and db.fs.local else None
         self._thread = threading.Thread(target=self._run, name=f"kvengine-{name}", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def wake(self) -> None:
+        """Let the thread look for work."""
         if self._woken.empty():
             self._woken.put(None)
 
@@ -57,32 +50,12 @@ class Lane:
         """Stop, abandoning a running job, and wait for the thread."""
         self._closing = True
         self._woken.put(None)
-        if self.helper is not None:
-            self.helper.close()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def execute(self, job: Job, size: int) -> list[Output]:
-        """Run a job where it belongs; the death of a helper only costs another try."""
-        while self.helper is not None and size >= _SMALL_JOB and self._deaths < _DEATHS:
-            try:
-                outputs = self.helper.run(job)
-            except HelperDied:
-                if self._is_closing():
-                    raise Abandoned from None
-                self._deaths += 1
-                self._clear_up(job)
-            else:
-                self._deaths = 0
-                return outputs
+    def execute(self, job: Job) -> list[Output]:
+        """Run a job, until the lane is closed."""
         return run(self._db.fs, job, lambda: not self._closing)
-
-    def _clear_up(self, job: Job) -> None:
-        """Remove what a helper left of a job."""
-        for name in self._db.fs.listdir(job.directory):
-            if filenames.is_temporary(name) and name.startswith(f"{job.number:06}-"):
-                with suppress(FileNotFoundError):
-                    self._db.fs.unlink(filenames.join(job.directory, name))
 
     def _is_closing(self) -> bool:
         return self._closing
@@ -96,14 +69,14 @@ class Lane:
                     if self.after is not None:
                         self.after()
                 failures = 0
-                pause = _POLL if self._maintenance.has_timed_work() else None
+                pause = _POLL_SECONDS if self._maintenance.has_timed_work() else None
             except (Abandoned, DatabaseClosed):
                 return
             except Exception as error:
                 if self._is_closing():
                     return
                 self._db.counters.note_error(error)
-                self._rest(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+                self._rest(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
                 failures += 1
                 continue
             self._rest(pause)
@@ -137,13 +110,8 @@ class Scheduler:
             rotate.after, flush.after = flush.wake, compact.wake
             self._lanes = (flush, compact, rotate)
 
-    @property
-    def helpers(self) -> list[int]:
-        """Pids of the helper processes running now."""
-        pids = (lane.helper.pid for lane in self._lanes if lane.helper is not None)
-        return [pid for pid in pids if pid is not None]
-
     def start(self) -> None:
+        """Start the lanes."""
         for lane in self._lanes:
             lane.start()
             lane.wake()
@@ -158,7 +126,10 @@ class Scheduler:
             for lane in self._lanes if self._db.stalled else self._lanes[-1:]:
                 lane.wake()
         elif not self._closing:
-            self._run_apart(self._reported_steps)
+            try:
+                self._run_apart(self._reported_steps)
+            except Exception as error:  # no thread to be had: the next commit tries again
+                self._db.counters.note_error(error)
 
     def flush(self) -> None:
         """Flush everything committed so far, and return when it is done."""
@@ -173,11 +144,11 @@ class Scheduler:
     def compact(self, start: bytes, stop: bytes) -> None:
         """Flush, then merge all that holds ``[start, stop)``; return when it is done."""
         self.flush()
-        execute = self._executor(1)
-        self._run_apart(lambda: self._maintenance.compact_all(execute, start, stop))
+        self._run_apart(lambda: self._maintenance.compact_all(self._execute, start, stop))
         self.wake_lanes()
 
     def wake_lanes(self) -> None:
+        """Let every lane look for work."""
         for lane in self._lanes:
             lane.wake()
 
@@ -189,28 +160,18 @@ class Scheduler:
         with self._by_caller:
             pass
 
-    def abandon(self) -> None:
-        """In a forked child."""
-        for lane in self._lanes:
-            if lane.helper is not None:
-                lane.helper.abandon()
-
-    def _executor(self, lane: int) -> Executor:
-        return self._lanes[lane].execute if self._lanes else self._inline
-
-    def _inline(self, job: Job, size: int) -> list[Output]:
-        del size
+    def _execute(self, job: Job) -> list[Output]:
         return run(self._db.fs, job, lambda: not self._closing)
 
     def _flush_all(self) -> None:
         self._maintenance.rotate_step(force=True)
-        self._maintenance.flush_step(self._executor(0))
+        self._maintenance.flush_step(self._execute)
 
     def _all_steps(self) -> None:
         self._maintenance.rotate_step()
-        while self._maintenance.flush_step(self._inline):
+        while self._maintenance.flush_step(self._execute):
             pass
-        while self._maintenance.compact_step(self._inline):
+        while self._maintenance.compact_step(self._execute):
             pass
 
     def _reported_steps(self) -> None:
@@ -222,9 +183,9 @@ class Scheduler:
     def _run_apart(self, work: Callable[[], object]) -> None:
         """Run ``work`` on a thread of its own and wait.
 
-        Signals interrupt the waiting caller, never the work: a change of the
-        set of files is never left half done. Nor do they find a lock to leave
-        held, as in the midst of `threading.Thread.start` they would.
+        Signals interrupt the waiting caller, never the work: a change of the set of files is never
+        left half done. Nor do they find a lock to leave held, as in the midst of
+        `threading.Thread.start` they would.
         """
         outcome: SimpleQueue[BaseException | None] = SimpleQueue()
 

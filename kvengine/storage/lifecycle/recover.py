@@ -21,22 +21,24 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 from kvengine.errors import CorruptionError, NotADatabase
 from kvengine.fs.base import FileSystem
 from kvengine.options import Options
 from kvengine.storage import filenames
-from kvengine.storage.cache import ObjectCache
 from kvengine.storage.clock import SECOND, EngineClock
 from kvengine.storage.database import Database
 from kvengine.storage.lifecycle import lock
 from kvengine.storage.manifest import file as manifest
 from kvengine.storage.manifest.file import Catalog, ManifestWriter
-from kvengine.storage.manifest.format import Shape
+from kvengine.storage.manifest.format import HEADER_SIZE as MANIFEST_HEADER
+from kvengine.storage.manifest.format import Shape, decode_header
+from kvengine.storage.frames import Frames
+from kvengine.storage.memo import Memo
 from kvengine.storage.memtable import Memtable, States
+from kvengine.storage.row import LEAST_VERSION
+from kvengine.storage.segment.filter import seed_of
 from kvengine.storage.segment.reader import LiveSegment
-from kvengine.storage.stage import stage
 from kvengine.storage.version import Version, View
 from kvengine.storage.wal import file as wal
 from kvengine.storage.wal.format import HEADER_SIZE, Commit, Header
@@ -53,12 +55,13 @@ def open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
     DatabaseLocked, NotADatabase, UnsupportedFormat, CorruptionError, OSError.
     """
     _check_place(fs, directory, options)
+    _check_format(fs, directory)
     fs.makedirs(directory)
     held = lock.acquire(fs, directory)
     try:
         if not fs.exists(filenames.join(directory, filenames.CURRENT)):
             _create(fs, directory, options)
-        recovered = Recovery(fs, directory)
+        recovered = Recovery(fs, directory, frames_for(options))
         db = recovered.database(options)
         db.lock = held
         _take_over(db, recovered)
@@ -73,17 +76,25 @@ def open_read_only(fs: FileSystem, directory: str, options: Options) -> Database
     if not fs.exists(filenames.join(directory, filenames.CURRENT)):
         _check_place(fs, directory, options)
         raise NotADatabase(f"{directory} holds no database")
-    return recover_beside(fs, directory).database(options)
+    return recover_beside(fs, directory, frames_for(options)).database(options)
+
+
+def frames_for(options: Options) -> Frames:
+    """Return the frames of a database: three quarters of ``cache_size``; the memo has the rest."""
+    return Frames(options.cache_size - options.cache_size // 4)
 
 
 def recover_beside(
-    fs: FileSystem, directory: str, known: Mapping[int, LiveSegment] | None = None
+    fs: FileSystem,
+    directory: str,
+    frames: Frames,
+    known: Mapping[int, LiveSegment] | None = None,
 ) -> Recovery:
     """What a directory holds, while an owner may change it; ``known`` segments are not reopened."""
     for attempt in range(_RETRIES):
         before = stage_of_life(fs, directory)
         try:
-            return Recovery(fs, directory, known)
+            return Recovery(fs, directory, frames, known)
         except (CorruptionError, FileNotFoundError):
             # The owner may have added or removed a file between the manifest and here.
             moved = before != stage_of_life(fs, directory)
@@ -132,6 +143,17 @@ def _check_place(fs: FileSystem, directory: str, options: Options) -> None:
         raise NotADatabase(f"{directory} holds no database; create=True makes one there")
 
 
+def _check_format(fs: FileSystem, directory: str) -> None:
+    """Raise UnsupportedFormat before anything of another format is touched, LOCK included.
+
+    What is damaged is for recovery to say.
+    """
+    with suppress(CorruptionError, OSError, ValueError):
+        number = manifest.read_current(fs, directory)
+        path = filenames.join(directory, filenames.manifest(number))
+        decode_header(fs.read_bytes(path)[:MANIFEST_HEADER])
+
+
 def _create(fs: FileSystem, directory: str, options: Options) -> None:
     """A database that holds nothing. CURRENT comes last: before it nothing exists."""
     for name in fs.listdir(directory):
@@ -152,9 +174,13 @@ class Recovery:
     """
 
     def __init__(
-        self, fs: FileSystem, directory: str, known: Mapping[int, LiveSegment] | None = None
+        self,
+        fs: FileSystem,
+        directory: str,
+        frames: Frames,
+        known: Mapping[int, LiveSegment] | None = None,
     ) -> None:
-        """``known``: segments that are open already, by number."""
+        """``frames``: where blocks are kept; ``known``: segments that are open already."""
         self.fs, self.directory = fs, directory
         self.life = stage_of_life(fs, directory)
         self.catalog = manifest.read(fs, directory, self.life[0])
@@ -164,12 +190,15 @@ class Recovery:
         self.last_commit = 0
         self._check_names()
         open_ones = known or {}
-        self.version = Version(
+        self.frames = frames
+        seed = seed_of(self.catalog.database_id)
+        segments = [
             open_ones[meta.number]
             if meta.number in open_ones and open_ones[meta.number].meta == meta
-            else LiveSegment(fs, directory, meta)
+            else LiveSegment(fs, directory, meta, frames, seed)
             for meta in self.catalog.segments.values()
-        )
+        ]
+        self.version = Version(segments, seed)
         self._replay()
 
     def database(self, options: Options) -> Database:
@@ -177,7 +206,7 @@ class Recovery:
         times = (self.catalog.now, self.last_commit)
         clock = EngineClock(options.clock, max_step, *times, trusted=self.catalog.trusted)
         active = Memtable(0)
-        view = View(active, tuple(reversed(self.memtables)), self.version, 0)
+        view = View(active, tuple(reversed(self.memtables)), self.version)
         return Database(
             fs=self.fs,
             directory=self.directory,
@@ -185,8 +214,9 @@ class Recovery:
             clock=clock,
             catalog=self.catalog,
             view=view,
-            cache=ObjectCache(options.cache_size),
-            last_stamp=self.last_stamp,
+            memo=Memo(options.cache_size // 4),
+            frames=self.frames,
+            last_stamp=max(self.last_stamp, LEAST_VERSION),
             published=self.last_stamp,
             recovery=tuple(self.report),
             life=self.life,
@@ -271,9 +301,9 @@ def rebuilt(number: int, commits: list[Commit]) -> Memtable:
 
 def staged(memtable: Memtable, commit: Commit) -> States:
     """What a commit read from a log makes visible."""
-    rows = [((service, key), row) for service, key, row in commit.rows]
+    objects = [((service, key), row) for service, key, row in commit.rows]
     now = commit.now or commit.stamp
-    return stage(memtable, {}, rows, commit.tombstones, commit.stamp, now)
+    return memtable.stage({}, objects, commit.tombstones, commit.stamp, now)
 
 
 def _take_over(db: Database, recovered: Recovery) -> None:
@@ -292,7 +322,7 @@ def _take_over(db: Database, recovered: Recovery) -> None:
     number = db.allocate_number()
     db.wal = wal.WalWriter(fs, directory, number, catalog.database_id)
     db.wal.begin(previous, proven)
-    db.view = replace(db.view, active=Memtable(number))
+    db.view = View(Memtable(number), db.view.frozen, db.view.version)
     catalog.wals = [*sorted(kept), number]
     catalog.wal_ends = {one: end for one, end in catalog.wal_ends.items() if one in kept}
     catalog.last_stamp = db.last_stamp

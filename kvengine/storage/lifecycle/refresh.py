@@ -20,14 +20,14 @@ def refresh(db: Database) -> bool:
 
     CorruptionError and OSError where that cannot be read: then nothing has changed here.
     """
-    db.view.generation  # noqa: B018 - a gone view raises its own error
+    db.view.check_open()
     with db.install_lock:
         before = db.published
         life = stage_of_life(db.fs, db.directory)
         if life == db.life and _follow_wal(db):
             return db.published != before
         known = {one.meta.number: one for one in db.view.version}
-        _replace(db, recover_beside(db.fs, db.directory, known))
+        _replace(db, recover_beside(db.fs, db.directory, db.frames, known))
         return db.published != before or life != db.life
 
 
@@ -49,6 +49,8 @@ def _follow_wal(db: Database) -> bool:
     for commit in commits:
         states = staged(memtable, commit)
         with db.commit_lock:
+            db.memo.clear()
+            db.spans.clear()
             memtable.publish(states, db.snapshots.newest, db.snapshots.oldest)
             db.published = db.last_stamp = commit.stamp
     db.catalog.wal_ends[number] = end
@@ -56,12 +58,13 @@ def _follow_wal(db: Database) -> bool:
 
 
 def _replace(db: Database, found: Recovery) -> None:
-    """Step 2. The generation first: no reader of the old view keeps what it finds for the new."""
+    """Step 2."""
     frozen = tuple(reversed(found.memtables))
-    generation = db.cache.flushed(None)
     with db.commit_lock:
-        db.view.generation  # noqa: B018 - closed meanwhile
-        db.view = View(db.view.active, frozen, found.version, generation)
+        db.view.check_open()
+        db.memo.clear()
+        db.spans.clear()
+        db.view = View(db.view.active, frozen, found.version)
         db.catalog = found.catalog
         db.published = db.last_stamp = max(db.published, found.last_stamp)
         db.recovery = tuple(found.report)

@@ -51,9 +51,7 @@ def _swap(db: Database, committer: Committer, old: WalWriter, fresh: WalWriter) 
             fresh.begin(old.number, end)
             db.catalog.wal_ends[old.number] = end
             view = db.view
-            db.view = View(
-                Memtable(fresh.number), (view.active, *view.frozen), view.version, view.generation
-            )
+            db.view = View(Memtable(fresh.number), (view.active, *view.frozen), view.version)
             db.wal = fresh
         except BaseException as error:
             db.fail(error)  # before anyone gets the locks: a second sync may hide the loss

@@ -31,7 +31,7 @@ from kvengine.errors import UnsupportedFormat
 from kvengine.storage.checksum import Buffer
 from kvengine.storage.segment.format import Properties
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAGIC = b"KVEMAN\r\n"
 _HEADER = struct.Struct("<8sI16sQ24xI")
 HEADER_SIZE = _HEADER.size
@@ -76,7 +76,8 @@ class VersionEdit(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
 
     ``wal_ends``: WAL files whose content is known to end, synced, at a length:
     recovered ones, and the last one of a clean close. ``now``: the engine's time;
-    ``trusted``: the last time that was not in doubt (clock.py).
+    ``trusted``: the last time that was not in doubt (clock.py). ``retention`` (of services, in
+    microseconds) and ``epoch`` (of ownership) have their place and are not used yet.
     """
 
     added: list[SegmentMeta] = []
@@ -89,6 +90,8 @@ class VersionEdit(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
     now: int = 0
     shape: Shape | None = None
     trusted: int = 0
+    retention: dict[str, int] = {}
+    epoch: int = 0
 
 
 encode_edit = msgspec.msgpack.Encoder().encode
@@ -117,6 +120,11 @@ def decode_header(data: Buffer) -> Header:
         raise ValueError("manifest header checksum does not match")
     if magic != MAGIC or version < 1:
         raise ValueError(f"manifest header has magic {magic!r}, version {version}")
+    if version == 1:
+        raise UnsupportedFormat(
+            "the database has format 1, of kvengine 0.1, which this release does not read: with"
+            " kvengine 0.1 run 'kvengine export', and 'kvengine import' with this one"
+        )
     if version > FORMAT_VERSION:
         raise UnsupportedFormat(
             f"the database has format {version}, this release reads up to {FORMAT_VERSION}:"

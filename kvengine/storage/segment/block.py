@@ -1,16 +1,19 @@
-"""Blocks of rows and of chunks: encoded and decoded at C speed, a block or a row at a time.
+"""Blocks of rows: slotted, searched in place, and chunks of large rows.
 
-A block of rows, before its trailer (checksum.py):
+A block of rows, before its trailer (checksum.py), integers little endian:
 
-    | field     |                                                              |
-    |-----------|--------------------------------------------------------------|
-    | rows      | MessagePack array32 of rows: DD, count u32 BE, then the rows  |
-    | directory | MessagePack of `Directory`                                   |
-    | size      | u32 LE: bytes of the directory                               |
+    | field  | size  |                                                              |
+    |--------|-------|--------------------------------------------------------------|
+    | rows   |       | MessagePack array32 of rows: DD, count u32 BE, then the rows |
+    | names  |       | the encoded objects, one behind the other                    |
+    | slots  | 8 * n | where each row starts, u32 each; then where each name does   |
+    | count  | 4     | n, u32                                                       |
 
-The whole array decodes in one call (scans, compactions); the directory finds
-one row by binary search, which then decodes alone (a cold get).
-A chunk of a large row is MessagePack of `ChunkEntries`.
+Offsets count from the start of the block and never fall: a row ends where the next one starts, the
+last one where the names start; a name ends where the next one starts, the last one at the slots.
+One name is found by bisection over the slots; nothing of the other rows is decoded.
+
+A chunk of a large row is a row of its own that holds a part of the entries (row.py).
 """
 
 from __future__ import annotations
@@ -18,151 +21,100 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
 
-import msgspec
+from kvengine.storage.checksum import TRAILER_SIZE
 
-from kvengine.storage.row import Row
-
-_SIZE = struct.Struct("<I")
 _ARRAY = struct.Struct(">BI")
+_COUNT = struct.Struct("<I")
 _ARRAY32 = 0xDD
 
 # Kinds of block, frozen: the numbers are on disk.
-ROWS = 1
-CHUNK = 2
-FILTER = 3
-TOMBSTONES = 4
-INDEX = 5
-PROPERTIES = 6
+ROWS: Final = 1
+CHUNK: Final = 2
+FILTER: Final = 3
+TOMBSTONES: Final = 4
+INDEX: Final = 5
+PROPERTIES: Final = 6
 
 # Codecs, frozen. Compression gets numbers of its own when it comes.
-PLAIN = 0
+PLAIN: Final = 0
 
 
-class Directory(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Encoded objects of a block, in order: a shared prefix and suffixes; where rows start.
+def encode_rows(names: Sequence[bytes], rows: Sequence[bytes]) -> bytes:
+    """Return the body of a block of encoded rows and the encoded objects they belong to, in order."""
+    slots, at = [], _ARRAY.size
+    for part in (*rows, *names):
+        slots.append(at)
+        at += len(part)
+    count = len(rows)
+    table = struct.pack(f"<{2 * count}I", *slots)
+    return b"".join((_ARRAY.pack(_ARRAY32, count), *rows, *names, table, _COUNT.pack(count)))
 
-    ``plain``: every row has entries, none of them a tombstone, no expiry and no
-    chunks, so that an object listed here and in no newer layer exists, and is
-    its row, without a further look.
+
+class RowBlock:
+    """A block of rows as it lies in a file, trailer included. Immutable.
+
+    ``data`` has passed its checksum. ValueError where its structure is not that of a block of rows:
+    (1) there is at least one row, (2) the slots lie in the block and never fall, (3) rows start
+    behind the array's head.
     """
 
-    prefix: bytes
-    suffixes: list[bytes]
-    offsets: list[int]
-    plain: bool
+    __slots__ = ("_names", "count", "data", "slots")
 
-
-class ChunkEntries(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A part of a large row's entries, in key order."""
-
-    entries: dict[str, bytes | None]
-    ttls: dict[str, int] | None = None
-
-
-encode_row = msgspec.msgpack.Encoder().encode
-encode_chunk = msgspec.msgpack.Encoder().encode
-_encode_directory = msgspec.msgpack.Encoder().encode
-_decode_directory = msgspec.msgpack.Decoder(Directory).decode
-_decode_row = msgspec.msgpack.Decoder(Row).decode
-_decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
-_decode_chunk = msgspec.msgpack.Decoder(ChunkEntries).decode
-
-_BAD = (msgspec.MsgspecError, UnicodeDecodeError, struct.error, MemoryError, RecursionError)
-
-
-def is_plain(row: Row) -> bool:
-    """Whether the row has values and nothing else: no tombstone, expiry or chunks."""
-    return (
-        row.expires_at is None
-        and row.ttls is None
-        and row.chunks is None
-        and len(row.entries) > 0
-        and None not in row.entries.values()
-    )
-
-
-def encode_rows(names: Sequence[bytes], rows: Sequence[bytes], plain: bool) -> bytes:
-    """A block body of encoded rows and the encoded objects they belong to, in order."""
-    cut = _shared(names[0], names[-1])
-    prefix = names[0][:cut]
-    offsets, at = [], _ARRAY.size
-    for row in rows:
-        offsets.append(at)
-        at += len(row)
-    directory = _encode_directory(Directory(prefix, [name[cut:] for name in names], offsets, plain))
-    return b"".join(
-        (_ARRAY.pack(_ARRAY32, len(rows)), *rows, directory, _SIZE.pack(len(directory)))
-    )
-
-
-def _shared(one: bytes, other: bytes) -> int:
-    """The length of the common prefix."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def decode_directory(body: memoryview) -> tuple[Directory, int]:
-    """The directory and the offset at which the rows end; ValueError for bytes that are none."""
-    try:
-        (size,) = _SIZE.unpack_from(body, len(body) - _SIZE.size)
-        end = len(body) - _SIZE.size - size
+    def __init__(self, data: bytes) -> None:
+        end = len(data) - TRAILER_SIZE - _COUNT.size
         if end < _ARRAY.size:
-            raise ValueError("directory is larger than its block")
-        directory = _decode_directory(body[end : len(body) - _SIZE.size])
-    except _BAD as error:
-        raise ValueError(f"not a block of rows: {error}") from None
-    if len(directory.suffixes) != len(directory.offsets) or not directory.suffixes:
-        raise ValueError("directory does not name its rows")
-    return directory, end
+            raise ValueError("not a block of rows: it is cut short")
+        (count,) = _COUNT.unpack_from(data, end)
+        table = end - 8 * count
+        if count == 0 or table < _ARRAY.size:
+            raise ValueError("not a block of rows: its slots do not fit")
+        slots = struct.unpack_from(f"<{2 * count}I", data, table)
+        if slots[0] != _ARRAY.size or slots[-1] > table or sorted(slots) != list(slots):
+            raise ValueError("not a block of rows: its slots are out of order")
+        self.data = data
+        self.count = count
+        self.slots = (*slots, table)
+        self._names: list[bytes] | None = None
 
+    @property
+    def names(self) -> list[bytes]:
+        """The encoded objects, in order."""
+        found = self._names
+        if found is None:
+            data = self.data
+            found = [data[low:high] for low, high in pairwise(self.slots[self.count :])]
+            self._names = found
+        return found
 
-EXISTS = Row(0, {"": b""})
-"""Stands for a plain row that was not decoded."""
+    @property
+    def rows(self) -> list[bytes]:
+        """The rows, in the order of their objects."""
+        data = self.data
+        return [data[low:high] for low, high in pairwise(self.slots[: self.count + 1])]
 
+    def row(self, at: int) -> bytes:
+        """Return row number ``at``."""
+        return self.data[self.slots[at] : self.slots[at + 1]]
 
-def decode_rows(
-    body: memoryview, *, names_only: bool = False
-) -> tuple[list[bytes], list[Row], bool]:
-    """All of a block: encoded objects, rows, and whether they are plain.
-
-    ``names_only``: plain rows come as `EXISTS`.
-    """
-    directory, end = decode_directory(body)
-    if names_only and directory.plain:
-        prefix = directory.prefix
-        names = [prefix + suffix for suffix in directory.suffixes]
-        return names, [EXISTS] * len(names), True
-    try:
-        rows = _decode_rows(body[:end])
-    except _BAD as error:
-        raise ValueError(f"not a block of rows: {error}") from None
-    if len(rows) != len(directory.suffixes):
-        raise ValueError("directory does not name its rows")
-    prefix = directory.prefix
-    return [prefix + suffix for suffix in directory.suffixes], rows, directory.plain
-
-
-def find_row(body: memoryview, name: bytes) -> Row | None:
-    """The row of one encoded object, decoded alone."""
-    directory, end = decode_directory(body)
-    prefix, suffixes, offsets = directory.prefix, directory.suffixes, directory.offsets
-    if not name.startswith(prefix):
+    def find(self, name: bytes) -> bytes | None:
+        """Return the row of one encoded object, None where the block has none."""
+        if self._names is not None:
+            at = bisect_left(self._names, name)
+            if at < self.count and self._names[at] == name:
+                return self.row(at)
+            return None
+        data, slots, count = self.data, self.slots, self.count
+        low, high = 0, count
+        while low < high:
+            middle = (low + high) // 2
+            found = data[slots[count + middle] : slots[count + middle + 1]]
+            if found == name:
+                return data[slots[middle] : slots[middle + 1]]
+            if found < name:
+                low = middle + 1
+            else:
+                high = middle
         return None
-    suffix = name[len(prefix) :]
-    at = bisect_left(suffixes, suffix)
-    if at == len(suffixes) or suffixes[at] != suffix:
-        return None
-    stop = offsets[at + 1] if at + 1 < len(offsets) else end
-    try:
-        return _decode_row(body[offsets[at] : stop])
-    except _BAD as error:
-        raise ValueError(f"not a row: {error}") from None
-
-
-def decode_chunk(body: memoryview) -> ChunkEntries:
-    """ValueError for bytes that are no chunk."""
-    try:
-        return _decode_chunk(body)
-    except _BAD as error:
-        raise ValueError(f"not a chunk: {error}") from None

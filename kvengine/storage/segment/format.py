@@ -17,12 +17,23 @@ Header, 32 bytes, little endian:
 Footer, 72 bytes, at the end of the file: four handles (offset u64, length
 u32), of the filter, tombstones, index and properties blocks, then file_id
 u64, version u32, crc u32 of the 60 bytes before, magic. The other parts are
-sealed blocks (checksum.py) of MessagePack.
+sealed blocks (checksum.py): tombstones and properties of MessagePack, the index slotted.
+
+Index, integers little endian:
+
+    | field  | size   | field                                                                |
+    |--------|--------|----------------------------------------------------------------------|
+    | firsts |        | the first encoded object of each block of rows, one behind the other |
+    | slots  | 16 * n | for each: where it starts here (u32), its block's offset (u64) and   |
+    |        |        | length, trailer included (u32)                                       |
+    | count  | 4      | n, u32                                                               |
 """
 
 from __future__ import annotations
 
 import struct
+from array import array
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -31,10 +42,12 @@ from crc32c import crc32c
 from kvengine.storage.checksum import Buffer
 from kvengine.storage.range_tombstones import Tombstones
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAGIC = b"KVESEG\r\n"
 _HEADER = struct.Struct("<8sIQ8xI")
 _FOOTER = struct.Struct("<QIQIQIQIQII8s")
+_SLOT = struct.Struct("<IQI")
+_COUNT = struct.Struct("<I")
 HEADER_SIZE = _HEADER.size
 FOOTER_SIZE = _FOOTER.size
 
@@ -58,12 +71,21 @@ class Footer(NamedTuple):
     file_id: int
 
 
-class Index(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Index:
     """Blocks of rows in order: the first encoded object of each, and where it lies."""
 
-    firsts: list[bytes]
-    offsets: list[int]
-    lengths: list[int]
+    __slots__ = ("firsts", "lengths", "offsets")
+
+    def __init__(self) -> None:
+        self.firsts: list[bytes] = []
+        self.offsets = array("Q")
+        self.lengths = array("I")
+
+    def add(self, first: bytes, offset: int, length: int) -> None:
+        """Append the next block."""
+        self.firsts.append(first)
+        self.offsets.append(offset)
+        self.lengths.append(length)
 
 
 class Properties(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
@@ -75,7 +97,8 @@ class Properties(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only
     the oldest of either was written, None where there are none. ``expiring``:
     rows with an expiry. ``first_expiry``: when the first entry or row expires;
     ``half_expiry``: when half of the bytes will have; ``last_expiry``: when the
-    last of the rows does. None: never. ``extends``: rows that extend an expiry.
+    last of the rows does. None: never. ``extends``: rows that extend an expiry;
+    ``barriers``: rows with a barrier (filter.py).
     """
 
     start: bytes
@@ -93,12 +116,11 @@ class Properties(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only
     extends: int
     first_stamp: int
     last_stamp: int
+    barriers: int
 
 
-encode_index = msgspec.msgpack.Encoder().encode
 encode_properties = msgspec.msgpack.Encoder().encode
 encode_tombstones = msgspec.msgpack.Encoder().encode
-_decode_index = msgspec.msgpack.Decoder(Index).decode
 _decode_properties = msgspec.msgpack.Decoder(Properties).decode
 _decode_tombstones = msgspec.msgpack.Decoder(tuple[tuple[bytes, bytes, int], ...]).decode
 
@@ -150,14 +172,38 @@ def decode_footer(data: Buffer, file_size: int) -> Footer:
     return Footer(handles[0], handles[1], handles[2], handles[3], file_id)
 
 
+def encode_index(index: Index) -> bytes:
+    """Return the body of an index."""
+    slots, at = bytearray(), 0
+    for first, offset, length in zip(index.firsts, index.offsets, index.lengths, strict=True):
+        slots += _SLOT.pack(at, offset, length)
+        at += len(first)
+    return b"".join((*index.firsts, slots, _COUNT.pack(len(index.firsts))))
+
+
 def decode_index(body: Buffer) -> Index:
-    """ValueError for bytes that are no index."""
-    try:
-        index = _decode_index(body)
-    except _BAD as error:
-        raise ValueError(f"not an index: {error}") from None
-    if not len(index.firsts) == len(index.offsets) == len(index.lengths):
-        raise ValueError("index columns differ in length")
+    """Return the index that these bytes are; ValueError where they are none.
+
+    Valid: (1) the slots fit, (2) they lead to first objects in strictly rising order.
+    """
+    table = len(body) - _COUNT.size
+    if table < 0:
+        raise ValueError("index is cut short")
+    (count,) = _COUNT.unpack_from(body, table)
+    end = table - _SLOT.size * count
+    if end < 0:
+        raise ValueError("index is shorter than its slots")
+    index, starts = Index(), []
+    for start, offset, length in _SLOT.iter_unpack(body[end:table]):
+        starts.append(start)
+        index.offsets.append(offset)
+        index.lengths.append(length)
+    data = bytes(body[:end])
+    if count and (starts[0] != 0 or sorted(starts) != starts or starts[-1] > end):
+        raise ValueError("index slots are out of order")
+    index.firsts += [data[low:high] for low, high in pairwise([*starts, end])]
+    if any(one >= other for one, other in pairwise(index.firsts)):
+        raise ValueError("index is out of order")
     return index
 
 

@@ -6,46 +6,48 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import msgspec
-
 from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
 from kvengine.storage import filenames
+from kvengine.storage import row as rows
 from kvengine.storage.checksum import place_seed, unseal
+from kvengine.storage.frames import Frame, Frames
 from kvengine.storage.manifest.format import SegmentMeta
-from kvengine.storage.row import Chunk, Row
+from kvengine.storage.row import LARGE, MISSING, Chunk, Entry, Row, Missing
 from kvengine.storage.segment import block, filter
 from kvengine.storage.segment import format as segment
+from kvengine.storage.segment.block import RowBlock
 from kvengine.storage.segment.format import Handle
 
 _T = TypeVar("_T")
 
-RowsBlock = tuple[list[bytes], list[Row], bool]
-"""Encoded objects, their rows, and whether the rows are plain (see format/block.py)."""
-
 
 class SegmentReader:
-    """An open segment. Immutable; thread-safe; the file is closed with the last reference.
+    """An open segment. Thread-safe; the file is closed with the last reference.
 
-    Index, filter and tombstones are in memory; every block is checked against
-    its checksum and its place each time it is read.
+    Index, filter and tombstones are in memory. Every block is checked against its checksum, its
+    place and its structure each time it is read from the file; with ``frames`` some stay in memory.
     """
 
     __slots__ = (
         "_file",
         "_filter",
+        "_frames",
         "_index",
         "file_id",
         "footer",
+        "frames",
         "path",
         "properties",
         "size",
         "tombstones",
     )
 
-    def __init__(self, fs: FileSystem, path: str) -> None:
+    def __init__(self, fs: FileSystem, path: str, frames: Frames | None = None) -> None:
         """CorruptionError where the file is missing or its fixed parts are damaged."""
         self.path = path
+        self._frames = frames
+        self.frames: dict[int, Frame] = {}
         try:
             self._file = fs.open(path)
         except FileNotFoundError:
@@ -67,76 +69,136 @@ class SegmentReader:
             self.footer.properties, block.PROPERTIES, segment.decode_properties
         )
 
-    def find(self, name: bytes) -> Row | None:
-        """The row of an encoded object. A large row comes as its head (see `load`)."""
-        if not self._filter.may_hold(name):
-            return None
+    # --- one object
+
+    def may_hold(self, digest: int) -> bool:
+        """Return whether the filter lets an item through (filter.py has the digests)."""
+        return self._filter.may_hold(digest)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the filter."""
+        return self._filter.seed
+
+    def find(self, name: bytes) -> bytes | None:
+        """Return the row of an encoded object, None where there is none. The filter is not asked.
+
+        A large row comes as its head: `find_in`, `items_of` and `load` know where its entries lie.
+        """
         index = self._index
         at = bisect_right(index.firsts, name) - 1
         if at < 0:
             return None
         offset = index.offsets[at]
-        body = self._unsealed(offset, index.lengths[at], block.ROWS)
+        frame = self.frames.get(offset)
+        if frame is not None:
+            frame.used = True
+            return frame.block.find(name)  # type: ignore[union-attr, return-value]
+        return self._read_rows(offset, index.lengths[at]).find(name)
+
+    def has_frame(self, name: bytes) -> bool:
+        """Return whether the block that may hold an encoded object is in memory."""
+        at = self._block_of(name)
+        return at < 0 or self._index.offsets[at] in self.frames
+
+    def find_in(self, row: bytes, name: bytes, state_key: str) -> Entry | Missing:
+        """Return what a row found here says of an entry, `MISSING` for nothing."""
+        if row[1] & LARGE:
+            chunks = self._chunks_of(row, name)
+            at = bisect_right(chunks, state_key, key=_first) - 1
+            if at < 0:
+                return MISSING
+            row = self._chunk(chunks[at])
         try:
-            row = block.find_row(body, name)
+            return rows.find(row, state_key)
         except ValueError as error:
-            raise CorruptionError(self.path, offset, str(error)) from None
-        return row if row is None or row.chunks is None else self._placed(row, at)
+            raise self._damaged(name, error) from None
 
-    def may_hold(self, name: bytes) -> bool:
-        """Whether the filter lets an encoded object through."""
-        return self._filter.may_hold(name)
+    def items_of(
+        self, row: bytes, name: bytes, start: str = ""
+    ) -> Iterator[tuple[str, Entry]]:
+        """Yield the entries of a row found here, in key order, from ``start`` on."""
+        if not row[1] & LARGE:
+            yield from self._items(row, name, start)
+            return
+        chunks = self._chunks_of(row, name)
+        at = max(0, bisect_right(chunks, start, key=_first) - 1)
+        for chunk in chunks[at:]:
+            yield from self._items(self._chunk(chunk), name, start)
 
-    def load(self, row: Row) -> Row:
-        """A row found here, with all of its entries."""
-        if row.chunks is None:
-            return row
-        entries: dict[str, bytes | None] = {}
-        ttls: dict[str, int] = {}
-        for chunk in row.chunks:
-            part = self.chunk(chunk)
-            entries.update(part.entries)
-            ttls.update(part.ttls or {})
-        return msgspec.structs.replace(row, entries=entries, ttls=ttls or None, chunks=None)
+    def decode(self, row: bytes, name: bytes) -> Row:
+        """Return a row found here, decoded; a large row as its head, with chunks placed."""
+        try:
+            found = rows.decode(row)
+        except ValueError as error:
+            raise self._damaged(name, error) from None
+        return found if found.chunks is None else self._placed(found, self._block_of(name))
 
-    def chunk(self, chunk: Chunk) -> block.ChunkEntries:
-        """A part of a large row's entries."""
-        handle = Handle(chunk.offset, chunk.length)
-        return self._part(handle, block.CHUNK, block.decode_chunk)
+    def load(self, row: bytes, name: bytes) -> Row:
+        """Return a row found here, decoded, with all of its entries."""
+        head = self.decode(row, name)
+        if head.chunks is None:
+            return head
+        entries: dict[str, Entry] = {}
+        for chunk in head.chunks:
+            entries.update(self.chunk(chunk).entries)
+        flags = head.flags & ~LARGE
+        return Row(flags, head.version, head.expires_at, entries, head.completed_at)
 
-    def chunk_of(self, row: Row, state_key: str) -> block.ChunkEntries | None:
-        """The only part of a large row's entries that may hold ``state_key``."""
-        chunks = row.chunks or []
-        at = bisect_right(chunks, state_key, key=_first) - 1
-        return self.chunk(chunks[at]) if at >= 0 else None
+    def chunk(self, chunk: Chunk) -> Row:
+        """Return a part of a large row's entries, as a row."""
+        data = self._chunk(chunk)
+        try:
+            return rows.decode(data)
+        except ValueError as error:
+            raise CorruptionError(self.path, chunk.offset, str(error)) from None
 
-    def blocks_from(
-        self, start: bytes, stop: bytes | None = None, *, names_only: bool = False
-    ) -> Iterator[RowsBlock]:
-        """Blocks in order, from the one that may hold ``start`` to the last below ``stop``."""
-        firsts = self._index.firsts
-        at = max(0, bisect_right(firsts, start) - 1)
-        while at < len(firsts) and (stop is None or firsts[at] < stop):
-            yield self.read_block(at, names_only=names_only)
-            at += 1
-
-    def blocks_before(self, stop: bytes, *, names_only: bool = False) -> Iterator[RowsBlock]:
-        """Blocks in reverse order, from the last that begins below ``stop``; rows in order."""
-        at = bisect_right(self._index.firsts, stop) - 1
-        while at >= 0:
-            yield self.read_block(at, names_only=names_only)
-            at -= 1
+    # --- blocks
 
     @property
     def block_count(self) -> int:
+        """How many blocks of rows there are."""
         return len(self._index.firsts)
 
     def block_handle(self, at: int) -> tuple[bytes, Handle]:
-        """First encoded object and place of block number ``at``."""
+        """Return the first encoded object and the place of block number ``at``."""
         return self._index.firsts[at], Handle(self._index.offsets[at], self._index.lengths[at])
 
+    def blocks_from(self, start: bytes, stop: bytes | None = None) -> Iterator[RowBlock]:
+        """Yield blocks in order, from the one that may hold ``start`` to the last below ``stop``."""
+        firsts = self._index.firsts
+        at = max(0, bisect_right(firsts, start) - 1)
+        while at < len(firsts) and (stop is None or firsts[at] < stop):
+            yield self.block(at)
+            at += 1
+
+    def blocks_before(self, stop: bytes) -> Iterator[RowBlock]:
+        """Yield blocks in reverse order, from the last that begins below ``stop``."""
+        at = bisect_left(self._index.firsts, stop) - 1
+        while at >= 0:
+            yield self.block(at)
+            at -= 1
+
+    def block(self, at: int) -> RowBlock:
+        """Return block number ``at``; one that is read for it is not kept in memory."""
+        offset = self._index.offsets[at]
+        frame = self.frames.get(offset)
+        if frame is not None:
+            return frame.block  # type: ignore[return-value]
+        data = self._sealed(offset, self._index.lengths[at], block.ROWS)
+        return self._checked(offset, lambda: RowBlock(data))
+
+    def read_block(self, at: int) -> tuple[list[bytes], list[Row]]:
+        """Return block number ``at`` decoded: encoded objects and their rows. For tools."""
+        found = self.block(at)
+        offset = self._index.offsets[at]
+        decoded = self._checked(offset, lambda: [rows.decode(row) for row in found.rows])
+        return found.names, [
+            row if row.chunks is None else self._placed(row, at) for row in decoded
+        ]
+
     def extent(self, start: bytes, stop: bytes) -> tuple[float, int]:
-        """About which share of the rows lies in ``[start, stop)``, and in how many bytes.
+        """Return about which share of the rows lies in ``[start, stop)``, and in how many bytes.
 
         From the index alone: a block counts whole or not at all, chunks behind it included.
         """
@@ -148,15 +210,41 @@ class SegmentReader:
         ends = [*index.offsets[high : high + 1], self.footer.filter.offset]
         return (high - low) / len(index.firsts), max(0, ends[0] - index.offsets[low])
 
-    def read_block(self, at: int, *, names_only: bool = False) -> RowsBlock:
-        """Block number ``at``, decoded (see `block.decode_rows`)."""
-        body = self._body(at)
-        names, rows, plain = self._checked(
-            self._index.offsets[at], lambda: block.decode_rows(body, names_only=names_only)
-        )
-        if not plain:
-            rows = [row if row.chunks is None else self._placed(row, at) for row in rows]
-        return names, rows, plain
+    # --- from the file
+
+    def _read_rows(self, offset: int, length: int) -> RowBlock:
+        data = self._sealed(offset, length, block.ROWS)
+        try:
+            found = RowBlock(data)
+        except ValueError as error:
+            raise CorruptionError(self.path, offset, str(error)) from None
+        if self._frames is not None:
+            self._frames.add(self, Frame(offset, found, length))
+        return found
+
+    def _chunk(self, chunk: Chunk) -> bytes:
+        """The bytes of a chunk: a row. One that is read stays in memory as a frame."""
+        frame = self.frames.get(chunk.offset)
+        if frame is not None:
+            frame.used = True
+            return frame.block  # type: ignore[return-value]
+        data = self._sealed(chunk.offset, chunk.length, block.CHUNK)
+        found = data[: len(data) - block.TRAILER_SIZE]
+        if self._frames is not None:
+            self._frames.add(self, Frame(chunk.offset, found, chunk.length))
+        return found
+
+    def _items(self, row: bytes, name: bytes, start: str) -> Iterator[tuple[str, Entry]]:
+        try:
+            yield from rows.items(row, start)
+        except ValueError as error:
+            raise self._damaged(name, error) from None
+
+    def _chunks_of(self, row: bytes, name: bytes) -> list[Chunk]:
+        return self.decode(row, name).chunks or []
+
+    def _block_of(self, name: bytes) -> int:
+        return bisect_right(self._index.firsts, name) - 1
 
     def _placed(self, row: Row, at: int) -> Row:
         """A head with its chunks' offsets in the file, which follow the head's block."""
@@ -165,27 +253,29 @@ class SegmentReader:
             Chunk(chunk.first, base + chunk.offset, chunk.length, chunk.entries)
             for chunk in row.chunks or ()
         ]
-        return msgspec.structs.replace(row, chunks=chunks)
+        return Row(row.flags, row.version, row.expires_at, {}, row.completed_at, chunks)
 
-    def _body(self, at: int) -> memoryview:
-        offset, length = self._index.offsets[at], self._index.lengths[at]
-        return self._unsealed(offset, length, block.ROWS)
+    def _damaged(self, name: bytes, error: ValueError) -> CorruptionError:
+        at = max(0, self._block_of(name))
+        return CorruptionError(self.path, self._index.offsets[at], str(error))
 
     def _part(self, handle: Handle, kind: int, decode: Callable[[memoryview], _T]) -> _T:
-        body = self._unsealed(handle.offset, handle.length, kind)
+        data = self._sealed(handle.offset, handle.length, kind)
+        body = memoryview(data)[: len(data) - block.TRAILER_SIZE]
         return self._checked(handle.offset, lambda: decode(body))
 
-    def _unsealed(self, offset: int, length: int, kind: int) -> memoryview:
+    def _sealed(self, offset: int, length: int, kind: int) -> bytes:
+        """The bytes of a sealed block, trailer included, that have passed their checksum."""
         if not 0 < length <= self.size or not 0 <= offset <= self.size - length:
             raise CorruptionError(self.path, offset, "block lies outside its file")
         data = self._file.pread(length, offset)
         try:
-            body, codec = unseal(data, kind, place_seed(self.file_id, offset))
+            _, codec = unseal(data, kind, place_seed(self.file_id, offset))
             if codec != block.PLAIN:
                 raise ValueError(f"block has unknown codec {codec}")
         except ValueError as error:
             raise CorruptionError(self.path, offset, str(error)) from None
-        return body
+        return data
 
     def _checked(self, offset: int, decode: Callable[[], _T]) -> _T:
         try:
@@ -199,13 +289,18 @@ class LiveSegment(SegmentReader):
 
     __slots__ = ("meta", "start", "stop")
 
-    def __init__(self, fs: FileSystem, directory: str, meta: SegmentMeta) -> None:
-        """CorruptionError where the file is not the one that the manifest means."""
-        super().__init__(fs, filenames.join(directory, filenames.segment(meta.number)))
+    def __init__(
+        self, fs: FileSystem, directory: str, meta: SegmentMeta, frames: Frames, seed: int
+    ) -> None:
+        """``seed``: of the database's filters. CorruptionError where the file is another one."""
+        super().__init__(fs, filenames.join(directory, filenames.segment(meta.number)), frames)
         if self.file_id != meta.file_id or self.size != meta.size:
             raise CorruptionError(self.path, 0, "this is not the segment that the manifest names")
         if self.properties != meta.properties:
             raise CorruptionError(self.path, 0, "properties differ from the manifest's")
+        if self.seed != seed:
+            offset = self.footer.filter.offset
+            raise CorruptionError(self.path, offset, "the filter is of another database")
         self.meta = meta
         self.start, self.stop = meta.start, meta.stop
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections import Counter
 
 from kvengine.fs.base import FileSystem
-from kvengine.storage.checksum import place_seed, seal
+from kvengine.storage import row as rows
+from kvengine.storage.checksum import TRAILER_SIZE, place_seed, seal
 from kvengine.storage.names import after
 from kvengine.storage.range_tombstones import Tombstones
-from kvengine.storage.row import Chunk, Row
+from kvengine.storage.row import BARRIER, Chunk, Entry, Row
 from kvengine.storage.segment import block, filter
 from kvengine.storage.segment import format as segment
 from kvengine.storage.segment.format import Footer, Handle, Index, Properties
@@ -22,51 +24,66 @@ _BUFFER = 64 * 1024
 class SegmentWriter:
     """A segment being made at ``path``. `add` rows in order, then `finish`.
 
-    A row larger than ``chunk_size`` is written as a head and chunks that follow
-    it in the same file. ``size``: bytes so far, which is where callers cut.
+    A row larger than ``chunk_size`` is written as a head and chunks that follow it in the same
+    file. A block is cut before it exceeds ``block_size``, unless one row alone does. ``size``:
+    bytes so far, which is where callers cut.
     """
 
     def __init__(
-        self, fs: FileSystem, path: str, block_size: int, chunk_size: int, horizon: int = 0
+        self,
+        fs: FileSystem,
+        path: str,
+        block_size: int,
+        chunk_size: int,
+        seed: int,
+        horizon: int = 0,
     ) -> None:
-        """``horizon``: what expired by then and is added all the same waits for a newer layer."""
+        """``seed``: of the filter. ``horizon``: see `_Tally`."""
         self._fs, self.path = fs, path
         self._block_size, self._chunk_size = block_size, chunk_size
         self.file_id = random.SystemRandom().getrandbits(63)
-        self._seed = random.SystemRandom().getrandbits(63)
+        self._seed = seed
         self._file = fs.create(path)
         self._buffer = bytearray(segment.encode_header(self.file_id))
         self._flushed = 0
         self._names: list[bytes] = []
         self._rows: list[bytes] = []
         self._row_bytes = 0
-        self._plain = True
-        self._all_names: list[bytes] = []
-        self._index = Index([], [], [])
+        self._digests = array("Q")
+        self._index = Index()
         self._tally = _Tally(horizon)
 
     @property
     def size(self) -> int:
+        """Bytes written and to be written so far."""
         return self._flushed + len(self._buffer) + self._row_bytes
 
-    @property
-    def rows(self) -> int:
-        return len(self._all_names)
-
-    def add(self, name: bytes, row: Row) -> None:
-        """The next object; ``row`` holds its entries, in key order."""
-        encoded = block.encode_row(row)
+    def add(self, name: bytes, row: Row, encoded: bytes | None = None) -> None:
+        """Add the next object. ``row`` holds its entries, in key order; ``encoded``: its bytes."""
+        if encoded is None:
+            encoded = rows.encode(row)
         self._tally.add(name, row, len(encoded))
-        self._all_names.append(name)
+        self._note(name, row)
         if len(encoded) > self._chunk_size and len(row.entries) > 1:
             self._add_large(name, row)
             return
+        size = len(encoded) + len(name) + 8
+        if self._rows and self._row_bytes + size + TRAILER_SIZE + 9 > self._block_size:
+            self._end_block()
         self._names.append(name)
         self._rows.append(encoded)
-        self._row_bytes += len(encoded) + len(name)
-        self._plain = self._plain and block.is_plain(row)
-        if self._row_bytes >= self._block_size:
-            self._end_block()
+        self._row_bytes += size
+
+    def _note(self, name: bytes, row: Row) -> None:
+        """The filter items of a row."""
+        digest = filter.object_digest(name, self._seed)
+        add = self._digests.append
+        add(digest)
+        if row.flags & BARRIER:
+            add(filter.barrier_digest(digest))
+        entry = filter.entry_digest
+        for state_key in row.entries:
+            add(entry(state_key, digest))
 
     def finish(self, tombstones: Tombstones, tombstone_time: int | None) -> Properties:
         """Write what remains, sync and close. ``tombstone_time``: of the oldest deletion in it.
@@ -74,12 +91,10 @@ class SegmentWriter:
         The directory is not synced: the caller does, once for all its files.
         """
         self._end_block()
-        filter_at = self._put(
-            filter.build(self._all_names, len(self._all_names), self._seed), block.FILTER
-        )
+        filter_at = self._put(filter.build(self._digests, self._seed), block.FILTER)
         tombstones_at = self._put(segment.encode_tombstones(tombstones), block.TOMBSTONES)
         index_at = self._put(segment.encode_index(self._index), block.INDEX)
-        properties = self._tally.properties(self._all_names, tombstones, tombstone_time)
+        properties = self._tally.properties(tombstones, tombstone_time)
         properties_at = self._put(segment.encode_properties(properties), block.PROPERTIES)
         self._buffer += segment.encode_footer(
             Footer(filter_at, tombstones_at, index_at, properties_at, self.file_id)
@@ -97,22 +112,19 @@ class SegmentWriter:
     def _end_block(self) -> None:
         if not self._rows:
             return
-        handle = self._put(block.encode_rows(self._names, self._rows, self._plain), block.ROWS)
-        self._index.firsts.append(self._names[0])
-        self._index.offsets.append(handle.offset)
-        self._index.lengths.append(handle.length)
-        self._names, self._rows, self._row_bytes, self._plain = [], [], 0, True
+        handle = self._put(block.encode_rows(self._names, self._rows), block.ROWS)
+        self._index.add(self._names[0], handle.offset, handle.length)
+        self._names, self._rows, self._row_bytes = [], [], 0
 
     def _add_large(self, name: bytes, row: Row) -> None:
         self._end_block()
         parts = _chunks(row, self._chunk_size)
         chunks, offset = [], 0
         for first, count, body in parts:
-            length = len(body) + 6
+            length = len(body) + TRAILER_SIZE
             chunks.append(Chunk(first, offset, length, count))
             offset += length
-        head = Row(row.version, {}, row.cleared, row.extends, row.expires_at, None, chunks)
-        self._names, self._rows, self._plain = [name], [block.encode_row(head)], False
+        self._names, self._rows = [name], [rows.encode_head(row, chunks)]
         self._end_block()
         for _, _, body in parts:
             self._put(body, block.CHUNK)
@@ -134,26 +146,31 @@ class SegmentWriter:
 
 
 def _chunks(row: Row, size: int) -> list[tuple[str, int, bytes]]:
-    """A large row's entries cut into encoded chunks of about ``size`` bytes: first, count, body."""
+    """A large row's entries cut into rows of about ``size`` bytes: first state key, count, body."""
     out: list[tuple[str, int, bytes]] = []
-    part: dict[str, bytes | None] = {}
+    part: dict[str, Entry] = {}
     weight = 0
-    ttls = row.ttls or {}
 
     def end() -> None:
-        own = {name: ttls[name] for name in part if name in ttls} if ttls else None
-        body = block.encode_chunk(block.ChunkEntries(part, own or None))
-        out.append((next(iter(part)), len(part), body))
+        made = rows.make(row.version, part)
+        out.append((next(iter(part)), len(part), rows.encode(made)))
 
-    for name, value in row.entries.items():
-        part[name] = value
-        weight += len(name) + (len(value) if value is not None else 0) + 8
+    for name, entry in row.entries.items():
+        part[name] = entry
+        weight += len(name) + len(_value(entry)) + 8
         if weight >= size:
             end()
             part, weight = {}, 0
     if part:
         end()
     return out
+
+
+def _value(entry: Entry) -> bytes:
+    """The bytes of an entry's value, none for a tombstone."""
+    if entry.__class__ is tuple:
+        return entry[1]  # type: ignore[index, return-value]
+    return entry or b""  # type: ignore[return-value]
 
 
 class _Tally:
@@ -165,6 +182,9 @@ class _Tally:
 
     def __init__(self, horizon: int) -> None:
         self._horizon = horizon
+        self._first = self._last = b""
+        self.rows = 0
+        self.barriers = 0
         self.entries = 0
         self.data_bytes = 0
         self.tombstones = 0
@@ -177,25 +197,32 @@ class _Tally:
         self.weights: Counter[int] = Counter()
 
     def add(self, name: bytes, row: Row, size: int) -> None:
+        if not self.rows:
+            self._first = name
+        self._last = name
+        self.rows += 1
         deleted = list(row.entries.values()).count(None)
         self.entries += len(row.entries) - deleted
         self.tombstones += deleted + row.cleared
         self.data_bytes += size + len(name)
         self.extends += row.extends
+        self.barriers += row.flags & BARRIER != 0
         self.first_stamp = min(self.first_stamp, row.version)
         self.last_stamp = max(self.last_stamp, row.version)
         if row.expires_at is not None:
             self.expiring += 1
             self.last_expiry = max(self.last_expiry, row.expires_at)
-        self._expire_parts(row, size + len(name))
+        if row.flags & (rows.EXPIRES | rows.ENTRY_TTLS):
+            self._expire_parts(row, size + len(name))
 
     def _expire_parts(self, row: Row, size: int) -> None:
         """Weigh what goes when: entries at their own expiry, the rest with the row."""
         end = row.expires_at
-        for state_key, at in (row.ttls or {}).items():
-            share = len(state_key) + len(row.entries[state_key] or b"")
-            self._expire(at if end is None else min(at, end), share)
-            size -= share
+        for state_key, entry in row.entries.items():
+            if isinstance(entry, tuple):
+                share = len(state_key) + len(entry[1])
+                self._expire(entry[0] if end is None else min(entry[0], end), share)
+                size -= share
         if end is not None:
             self._expire(end, size)
 
@@ -205,17 +232,17 @@ class _Tally:
         if self.first_expiry is None or at < self.first_expiry:
             self.first_expiry = at
 
-    def properties(
-        self, names: list[bytes], tombstones: Tombstones, tombstone_time: int | None
-    ) -> Properties:
-        start = min([*names[:1], *(t[0] for t in tombstones[:1])])
-        stop = max([*map(after, names[-1:]), *(t[1] for t in tombstones[-1:])])
+    def properties(self, tombstones: Tombstones, tombstone_time: int | None) -> Properties:
+        edges = [(start, stop) for start, stop, _ in tombstones]
+        if self.rows:
+            edges.append((self._first, after(self._last)))
+        start, stop = min(edge[0] for edge in edges), max(edge[1] for edge in edges)
         deletes = bool(self.tombstones or tombstones)
         stamps = [stamp for _, _, stamp in tombstones]
         return Properties(
             start=start,
             stop=stop,
-            rows=len(names),
+            rows=self.rows,
             entries=self.entries,
             data_bytes=self.data_bytes,
             tombstones=self.tombstones,
@@ -224,10 +251,11 @@ class _Tally:
             expiring=self.expiring,
             first_expiry=self.first_expiry,
             half_expiry=self._half_expiry(),
-            last_expiry=self.last_expiry if names and self.expiring == len(names) else None,
+            last_expiry=self.last_expiry if self.rows and self.expiring == self.rows else None,
             extends=self.extends,
             first_stamp=min([self.first_stamp, *stamps]),
             last_stamp=max([self.last_stamp, *stamps]),
+            barriers=self.barriers,
         )
 
     def _half_expiry(self) -> int | None:

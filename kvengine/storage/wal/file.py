@@ -54,7 +54,7 @@ class WalWriter:
         self._database_id = database_id
         self.salt = salt(database_id, number)
         self.mark = record.marker(self.salt)
-        self._writing: bytes | None = None
+        self._writing: bytearray | None = None
         self._file = fs.create(self.path)
         self._write = self._file.write
         try:
@@ -73,15 +73,12 @@ class WalWriter:
         self._file.write(encode_header(Header(self._database_id, self.number, previous, proven)))
         self._file.datasync()
 
-    def append(self, payload: bytes) -> int:
-        """Append one record of this payload, as `put`."""
-        return self.put(record.encode(payload, self.salt, self.mark, self.synced))
-
-    def put(self, data: bytes) -> int:
-        """Append a record made for this file; the new end.
+    def append(self, data: bytearray) -> int:
+        """Append a record whose head is still to be filled in; return the new end.
 
         After an exception call `settle` or `discard`.
         """
+        record.seal(data, self.salt, self.mark, self.synced)
         end = self.end + len(data)
         if end > self._allocated:
             self._reserve(end)

@@ -13,24 +13,25 @@ Header, 64 bytes, little endian:
     | 52     | 8    | (zero)      |                                                     |
     | 60     | 4    | crc         | CRC-32C of the 60 bytes before                      |
 
-The payload of a record is MessagePack of `Commit`: what the commit resolved
-to, with absolute times; replay decides nothing and reads no clock.
+The payload of a record is MessagePack of a `Commit`: what the commit resolved to, with absolute
+times; replay decides nothing and reads no clock. Its rows are those that the memtable keeps and
+that segments hold (row.py).
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 from crc32c import crc32c
 
-from kvengine import kernel
 from kvengine.storage import record
+from kvengine.storage import row as rows
 from kvengine.storage.checksum import Buffer
-from kvengine.storage.row import Row
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAGIC = b"KVEWAL\r\n"
 _HEADER = struct.Struct("<8sI16sQQQ8xI")
 HEADER_SIZE = _HEADER.size
@@ -48,51 +49,65 @@ class Header(NamedTuple):
     proven: int
 
 
-class Commit(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Commit(NamedTuple):
     """One commit: (service, key, row) for each object, and range tombstones [start, stop).
 
     ``now``: the engine's time at the commit where the stamp is ahead of it, else 0.
     """
 
     stamp: int
-    rows: list[tuple[str, str, Row]]
-    tombstones: list[tuple[bytes, bytes]] = []
+    rows: list[tuple[str, str, bytes]]
+    tombstones: list[tuple[bytes, bytes]]
     now: int = 0
 
 
-encode_commit = msgspec.msgpack.Encoder().encode
-"""The payload of a `Commit`, or of a tuple in its form, which is made in less time."""
+class _Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A `Commit` as it is written. ``epoch`` and ``token`` are not used yet: see FORMAT.md."""
+
+    stamp: int
+    rows: list[tuple[str, str, msgspec.Raw]]
+    tombstones: list[tuple[bytes, bytes]] = []
+    now: int = 0
+    epoch: int = 0
+    token: bytes = b""
 
 
-def _record_of_sets(
+_encode_into = msgspec.msgpack.Encoder().encode_into
+_decode_payload = msgspec.msgpack.Decoder(_Payload).decode
+_Raw = msgspec.Raw
+
+
+def encode_commit(
     stamp: int,
-    service: str,
-    key: str,
-    entries: dict[str, bytes],
+    objects: Sequence[tuple[tuple[str, str], bytes]],
+    tombstones: Sequence[tuple[bytes, bytes]],
     now: int,
-    salt: int,
-    mark: int,
-    synced: int,
-) -> bytes:
-    """The record (format/record.py) of a commit that sets entries of one object.
+) -> bytearray:
+    """Return a record of ((service, key), encoded row) pairs, with its head still to be filled in.
 
-    ``now``: as in `Commit`. Tuples in the form of a Row and a Commit: the same bytes.
+    `record.seal` does that.
     """
-    row = (stamp, entries, False, False, None, None, None)
-    payload = encode_commit((stamp, ((service, key, row),), (), now))
-    return record.encode(payload, salt, mark, synced)
-
-
-record_of_sets = kernel.record_of_sets or _record_of_sets
-_decode_commit = msgspec.msgpack.Decoder(Commit).decode
+    made = bytearray(record.HEADER_SIZE)
+    parts = [(service, key, _Raw(row)) for (service, key), row in objects]
+    _encode_into((stamp, parts, tombstones, now), made, record.HEADER_SIZE)
+    return made
 
 
 def decode_commit(payload: Buffer) -> Commit:
-    """Inverse of ``encode_commit``; ValueError for bytes that are no commit."""
+    """Return the commit that a payload holds; ValueError where it holds none.
+
+    Each row is checked in whole, since from here on it is searched as bytes; its version is that
+    of the commit.
+    """
     try:
-        return _decode_commit(payload)
+        found = _decode_payload(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, MemoryError, RecursionError) as error:
         raise ValueError(f"not a commit: {error}") from None
+    objects = [(service, key, bytes(row)) for service, key, row in found.rows]
+    for _, _, data in objects:
+        if rows.check(data).version != found.stamp:
+            raise ValueError("not a commit: a row has another version")
+    return Commit(found.stamp, objects, found.tombstones, found.now)
 
 
 def encode_header(header: Header) -> bytes:

@@ -1,0 +1,83 @@
+"""Frames: blocks of segments kept in memory as they were read and checked, up to a budget.
+
+A frame is keyed by its open segment, never by a file number, so a number that is used again cannot
+bring back another file's bytes. Eviction is by second chance (the clock of Corbató, 1968, over a
+queue): a frame that was used since it was last looked at stays for another round.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Protocol
+
+from kvengine.storage.segment.block import RowBlock
+
+OVERHEAD = 400
+"""Bytes that a frame costs beside those of its block, about: slots and objects."""
+
+
+class Frame:
+    """A block in memory: of rows, or a chunk as the row that it is."""
+
+    __slots__ = ("block", "offset", "size", "used")
+
+    def __init__(self, offset: int, block: RowBlock | bytes, size: int) -> None:
+        self.offset = offset
+        self.block = block
+        self.size = size + OVERHEAD
+        self.used = False
+
+
+class Holder(Protocol):
+    """An open segment: its frames by the offset of their block."""
+
+    frames: dict[int, Frame]
+
+
+class Frames:
+    """The budget of all frames. ``capacity`` in bytes. Thread-safe."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.bytes = 0
+        self._queue: deque[tuple[Holder, Frame]] = deque()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def add(self, holder: Holder, frame: Frame) -> None:
+        """Keep a frame, and let others go until the budget holds.
+
+        A block of more than an eighth of the budget is not kept. Nor is one that comes while
+        another thread adds: who reads does not wait.
+        """
+        if frame.size * 8 > self.capacity or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if holder.frames.setdefault(frame.offset, frame) is not frame:
+                return
+            self._queue.append((holder, frame))
+            self.bytes += frame.size
+            while self.bytes > self.capacity:
+                self._let_one_go()
+        finally:
+            self._lock.release()
+
+    def _let_one_go(self) -> None:
+        holder, frame = self._queue.popleft()
+        if frame.used:
+            frame.used = False
+            self._queue.append((holder, frame))
+        else:
+            self.bytes -= frame.size
+            holder.frames.pop(frame.offset, None)
+
+    def forget(self, holder: Holder) -> None:
+        """Let all frames of a segment go, which is no longer part of the database."""
+        with self._lock:
+            kept = [each for each in self._queue if each[0] is not holder]
+            self._queue = deque(kept)
+            self.bytes = sum(frame.size for _, frame in kept)
+            holder.frames.clear()

@@ -1,0 +1,99 @@
+"""The memo: decoded objects that are read again and again, at the speed of a dict.
+
+It is the one place that answers "is this object known in whole?". It speaks for reads of now: an
+entry is the object as everything that is published states it, with every expiry kept, so time is
+still to be applied. What keeps it true:
+
+- It is changed under the commit lock only. A reader puts what it found if view, state and
+  tombstones are still those that it read; a commit, a rotation or a flush that came between makes
+  its answer worth nothing, and it is not put.
+- A commit takes the objects that it touches out before it is published, and puts them back with
+  its changes after: what was expired by then stays out, or a later compaction, which drops the
+  rows below, could let it revive the dead. A range tombstone takes everything out.
+- Objects of many entries are not kept: a commit would copy them.
+
+An object is let in after `ADMISSION` points: a read of one entry is one point, a read of the whole
+object two. Who was let in first goes first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kvengine.storage.names import Name
+from kvengine.storage.row import Resolved
+
+ADMISSION: Final = 4
+"""Points after which an object is kept: the second read of all of it, the fourth of an entry."""
+ENTRY, WHOLE = 1, 2
+"""Points of a read of one entry, and of the whole object."""
+MOST_ENTRIES: Final = 64
+"""Objects with more entries are not kept."""
+
+_OVERHEAD = 120
+"""Bytes of memory that an entry costs beside its value, about."""
+_TALLIES = 8192
+"""Objects whose reads are counted before counting begins anew."""
+
+
+class Memo:
+    """A bounded map of names to resolved objects. ``capacity`` in bytes.
+
+    ``known`` may be read by anyone at any time, and is changed under the commit lock.
+    """
+
+    __slots__ = ("_sizes", "_tally", "bytes", "capacity", "known")
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.known: dict[Name, Resolved] = {}
+        self.bytes = 0
+        self._sizes: dict[Name, int] = {}
+        self._tally: dict[Name, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def wants(self, name: Name, points: int) -> bool:
+        """Count a read of an object that is not here; return whether to put what it finds."""
+        tally = self._tally
+        total = tally.get(name, 0) + points
+        if len(tally) >= _TALLIES:
+            tally.clear()
+        tally[name] = total
+        return total >= ADMISSION
+
+    def refuse(self, name: Name) -> None:
+        """Note that an object is not for this memo: it is absent, or too large."""
+        self._tally[name] = -_TALLIES
+
+    def put(self, name: Name, found: Resolved) -> None:
+        """Keep an object. Under the commit lock."""
+        size = footprint(found)
+        if len(found.entries) > MOST_ENTRIES or size * 8 > self.capacity:
+            return
+        self.take(name)
+        known = self.known
+        while self.bytes + size > self.capacity and known:
+            self.take(next(iter(known)))
+        self.bytes += size
+        self._sizes[name] = size
+        known[name] = found
+
+    def take(self, name: Name) -> Resolved | None:
+        """Take an object out and return it, None where it is not here. Under the commit lock."""
+        found = self.known.pop(name, None)
+        self.bytes -= self._sizes.pop(name, 0)
+        return found
+
+    def clear(self) -> None:
+        """Take everything out. Under the commit lock."""
+        self.known.clear()
+        self._sizes.clear()
+        self.bytes = 0
+
+
+def footprint(found: Resolved) -> int:
+    """Return about how many bytes of memory a resolved object takes."""
+    entries = found.entries
+    return sum(map(len, entries.values())) + _OVERHEAD * (len(entries) + 2)
