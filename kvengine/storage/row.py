@@ -177,7 +177,9 @@ def _pack_with_table(
 ) -> bytes:
     head = _head(7, flags, version, expires_at)
     count = len(entries)
-    size = b"\xde" + count.to_bytes(2, "big") if count < 65536 else b"\xdf" + count.to_bytes(4, "big")
+    size = (
+        b"\xde" + count.to_bytes(2, "big") if count < 65536 else b"\xdf" + count.to_bytes(4, "big")
+    )
     parts = [head, size]
     offsets, at = [], len(head) + len(size)
     for name in sorted(entries):
@@ -261,7 +263,10 @@ def has_values(data: bytes) -> bool:
 
 
 def find(data: bytes, state_key: str) -> Entry | Missing:
-    """Return what an encoded row says of one entry, `MISSING` for nothing; ValueError if damaged."""
+    """Return what an encoded row says of one entry, `MISSING` for nothing.
+
+    ValueError where it is damaged.
+    """
     if data[0] != _ARRAY_OF_7:
         return decode(data).entries.get(state_key, MISSING)
     return _Table(data).find(state_key)
@@ -434,10 +439,10 @@ def resolve(rows: Sequence[Row]) -> Resolved | None:
     ttls: dict[str, int] = {}
     values = {}
     for name, entry in entries.items():
-        if entry.__class__ is tuple:
-            ttls[name], values[name] = cast("tuple[int, bytes]", entry)
+        if isinstance(entry, tuple):
+            ttls[name], values[name] = entry
         elif entry is not None:
-            values[name] = cast(bytes, entry)
+            values[name] = entry
     return _resolved(row.version, row.expires_at, values, ttls)
 
 

@@ -10,10 +10,10 @@ from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
 from kvengine.storage import filenames
 from kvengine.storage import row as rows
-from kvengine.storage.checksum import place_seed, unseal
+from kvengine.storage.checksum import TRAILER_SIZE, place_seed, unseal
 from kvengine.storage.frames import Frame, Frames
 from kvengine.storage.manifest.format import SegmentMeta
-from kvengine.storage.row import LARGE, MISSING, Chunk, Entry, Row, Missing
+from kvengine.storage.row import LARGE, MISSING, Chunk, Entry, Missing, Row
 from kvengine.storage.segment import block, filter
 from kvengine.storage.segment import format as segment
 from kvengine.storage.segment.block import RowBlock
@@ -93,7 +93,7 @@ class SegmentReader:
         frame = self.frames.get(offset)
         if frame is not None:
             frame.used = True
-            return frame.block.find(name)  # type: ignore[union-attr, return-value]
+            return frame.block.find(name)  # type: ignore[return-value]
         return self._read_rows(offset, index.lengths[at]).find(name)
 
     def has_frame(self, name: bytes) -> bool:
@@ -114,9 +114,7 @@ class SegmentReader:
         except ValueError as error:
             raise self._damaged(name, error) from None
 
-    def items_of(
-        self, row: bytes, name: bytes, start: str = ""
-    ) -> Iterator[tuple[str, Entry]]:
+    def items_of(self, row: bytes, name: bytes, start: str = "") -> Iterator[tuple[str, Entry]]:
         """Yield the entries of a row found here, in key order, from ``start`` on."""
         if not row[1] & LARGE:
             yield from self._items(row, name, start)
@@ -165,7 +163,7 @@ class SegmentReader:
         return self._index.firsts[at], Handle(self._index.offsets[at], self._index.lengths[at])
 
     def blocks_from(self, start: bytes, stop: bytes | None = None) -> Iterator[RowBlock]:
-        """Yield blocks in order, from the one that may hold ``start`` to the last below ``stop``."""
+        """Yield blocks in order: from the one that may hold ``start`` to the last below ``stop``."""
         firsts = self._index.firsts
         at = max(0, bisect_right(firsts, start) - 1)
         while at < len(firsts) and (stop is None or firsts[at] < stop):
@@ -229,7 +227,7 @@ class SegmentReader:
             frame.used = True
             return frame.block  # type: ignore[return-value]
         data = self._sealed(chunk.offset, chunk.length, block.CHUNK)
-        found = data[: len(data) - block.TRAILER_SIZE]
+        found = data[: len(data) - TRAILER_SIZE]
         if self._frames is not None:
             self._frames.add(self, Frame(chunk.offset, found, chunk.length))
         return found
@@ -261,7 +259,7 @@ class SegmentReader:
 
     def _part(self, handle: Handle, kind: int, decode: Callable[[memoryview], _T]) -> _T:
         data = self._sealed(handle.offset, handle.length, kind)
-        body = memoryview(data)[: len(data) - block.TRAILER_SIZE]
+        body = memoryview(data)[: len(data) - TRAILER_SIZE]
         return self._checked(handle.offset, lambda: decode(body))
 
     def _sealed(self, offset: int, length: int, kind: int) -> bytes:
