@@ -27,7 +27,7 @@ help:
 	@echo "make clean         remove .venv, caches and builds"
 
 demo: $(VENV)/.stamp-demo
-	$(RUN) -m kvengine.demo $(DEMO_ARGS)
+	$(RUN) -m examples.flights $(DEMO_ARGS)
 
 test: $(VENV)/.stamp-test
 	$(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
@@ -38,7 +38,7 @@ test-plain: $(VENV)/.stamp-test
 check: $(VENV)/.stamp-test
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy --strict kvengine
+	$(RUN) -m mypy --strict kvengine examples
 	$(RUN) -m pytest -q tests/test_architecture.py
 
 test-planted: $(VENV)/.stamp-test

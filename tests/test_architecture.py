@@ -39,7 +39,7 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("asyncio", {"aio"}),
     ("public names", {""}),
     ("inspection", {"inspection"}),
-    ("what people meet", {"demo", "ui", "adapters", "postgres"}),
+    ("what people meet", {"ui", "adapters", "postgres"}),
     ("command line", {"cli"}),
 )
 
@@ -246,8 +246,8 @@ def test_an_import_of_the_public_names_from_below_is_seen(tmp_path: Path) -> Non
 
 
 def test_an_import_sideways_is_seen_and_one_within_a_folder_is_not(tmp_path: Path) -> None:
-    sideways = {"cli.__init__": "", "ui.app": "from kvengine.demo import run"}
-    beside = {"demo.__init__": "", "demo.run": "from . import event", "demo.event": ""}
+    sideways = {"cli.__init__": "", "ui.app": "from kvengine.adapters import run"}
+    beside = {"adapters.__init__": "", "adapters.run": "from . import call", "adapters.call": ""}
     wrong = misplaced(
         read_house(plant(tmp_path, store="from . import options", options="", **beside))
     )

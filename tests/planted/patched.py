@@ -55,7 +55,7 @@ JUDGES = ("model", "crash")
 
 def copy(target: Path, changes: Sequence[Change], judges: Sequence[str] = JUDGES) -> None:
     """The package and the tests that judge it, in ``target``, with the changes made."""
-    ignored = shutil.ignore_patterns("__pycache__", "data", "demo")
+    ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PACKAGE, target / "kvengine", ignore=ignored)
     for folder in judges:
         shutil.copytree(ROOT / "tests" / folder, target / "tests" / folder, ignore=ignored)
