@@ -9,18 +9,13 @@ PYTHON ?= $(or $(shell for p in $(CANDIDATES); do \
 VENV := .venv
 RUN := $(VENV)/bin/python
 PYTEST_ARGS ?=
-PLAIN := $(addprefix tests/,aio api durability kernel regressions sessions state)
 
-# Compiled as the package is installed; an editable install keeps the result among the sources.
-KERNEL := $(wildcard kvengine/kernel/*.[ch]) tools/build_kernel.py
-
-.PHONY: help demo test test-plain check test-planted bench clean
+.PHONY: help demo test check test-planted bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo          run a month of flights through the engine, kill -9 included"
 	@echo "make test          the tests"
-	@echo "make test-plain    those of sessions and commits without the compiled kernel"
 	@echo "make check         ruff, mypy --strict, the floors of the house"
 	@echo "make test-planted  the tests of the tests: planted bugs must be caught"
 	@echo "make bench         the benchmark against other embedded stores"
@@ -31,9 +26,6 @@ demo: $(VENV)/.stamp-demo
 
 test: $(VENV)/.stamp-test
 	$(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
-
-test-plain: $(VENV)/.stamp-test
-	KVENGINE_KERNEL=off $(RUN) -m pytest $(PLAIN) $(PYTEST_ARGS)
 
 check: $(VENV)/.stamp-test
 	$(RUN) -m ruff check .
@@ -49,7 +41,6 @@ bench: $(VENV)/.stamp-bench
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
-	rm -f kvengine/kernel/_kernel.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps come last in each step, so that an interrupted one is done again.
@@ -61,6 +52,6 @@ $(VENV)/.stamp-venv:
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/.stamp-%: pyproject.toml $(KERNEL) | $(VENV)/.stamp-venv
+$(VENV)/.stamp-%: pyproject.toml | $(VENV)/.stamp-venv
 	$(RUN) -m pip install -q --disable-pip-version-check -e '.[$*]'
 	@touch $@

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import KVENGINE, MODULES
-from kvengine.kernel import COMPILED
 
 AIMS = {
     "get, hot": 2.5,
@@ -56,14 +55,16 @@ def _microseconds(benchmark: dict[str, Any], statistic: str) -> float:
 
 
 def sides(benchmarks: list[dict[str, Any]]) -> list[str]:
-    """One line per store: version and settings; and whether kvengine runs compiled."""
+    """One line per store: version and settings; and how kvengine runs."""
     described = {}
     for benchmark in benchmarks:
         extra = benchmark["extra_info"]
         if "version" in extra:
             described[extra["peer"]] = f"{extra['version']}: {extra['settings']}"
-    kernel = "in use" if COMPILED else "not in use: plain Python"
-    return [*(described[name] for name in MODULES if name in described), f"kernel: {kernel}"]
+    return [
+        *(described[name] for name in MODULES if name in described),
+        "kvengine runs in plain Python",
+    ]
 
 
 def render(table: Table) -> list[str]:

@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Mapping
 from datetime import timedelta
 
-from kvengine import shortcuts
 from kvengine.closing import Closing
 from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
@@ -44,8 +43,6 @@ from kvengine.storage.moment import hold
 from kvengine.storage.names import END, Name, check_name, prefix_range, service_range
 from kvengine.storage.repair.verify import verify
 from kvengine.store import Estimate, SegmentStats, Stats
-
-shortcuts.install()
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 

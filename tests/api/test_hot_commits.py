@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,6 +205,16 @@ def test_snapshots_keep_what_they_saw(db: kvengine.Engine) -> None:
     db.set("s", "k", "a", b"last")
     assert db._db.view.active.states["s", "k"].prev is None
     assert state.full is not None
+
+
+def test_the_log_grows_past_its_allocated_space(tmp_path: Path) -> None:
+    """The shortest way allocates more of the log when what was allocated is full."""
+    with kvengine.open(tmp_path, background="none", durability="os") as db:
+        warm(db)
+        for n in range(300):
+            db.set("s", "k", "a", bytes([n % 256]) * 2000)
+    with kvengine.open(tmp_path, background="none") as db:
+        assert db.get("s", "k", "a") == bytes([299 % 256]) * 2000
 
 
 def test_after_the_end(reopen: Open) -> None:

@@ -25,7 +25,6 @@ from typing import NamedTuple
 import msgspec
 from crc32c import crc32c
 
-from kvengine import kernel
 from kvengine.storage import record
 from kvengine.storage.checksum import Buffer
 from kvengine.storage.row import Row
@@ -64,7 +63,7 @@ encode_commit = msgspec.msgpack.Encoder().encode
 """The payload of a `Commit`, or of a tuple in its form, which is made in less time."""
 
 
-def _record_of_sets(
+def record_of_sets(
     stamp: int,
     service: str,
     key: str,
@@ -74,7 +73,7 @@ def _record_of_sets(
     mark: int,
     synced: int,
 ) -> bytes:
-    """The record (format/record.py) of a commit that sets entries of one object.
+    """Return the record (storage/record.py) of a commit that sets entries of one object.
 
     ``now``: as in `Commit`. Tuples in the form of a Row and a Commit: the same bytes.
     """
@@ -83,7 +82,6 @@ def _record_of_sets(
     return record.encode(payload, salt, mark, synced)
 
 
-record_of_sets = kernel.record_of_sets or _record_of_sets
 _decode_commit = msgspec.msgpack.Decoder(Commit).decode
 
 
