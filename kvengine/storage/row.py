@@ -1,13 +1,14 @@
-"""Rows, layers and `overlay`: the one law that reads, flushes and compactions follow.
+"""Rows, layers and overlay: the one law that reads, flushes and compactions follow.
 
 A `Row` is what one layer says of one object. A `Layer` is range tombstones
-and rows. ``overlay(new, old)`` is the layer that says what both say::
+and rows. The overlay of a new layer and an old one says what both say::
 
     drop from old all that new's tombstones cover or new's row clears;
     then new's entries win; expires_at and version are new's.
 
 It is pure, knows no time and is associative, so any neighbours may be
-replaced by their overlay and no read changes. Times are microseconds since
+replaced by their overlay and no read changes. Here it is defined for rows; the
+code that walks layers applies their tombstones. Times are microseconds since
 the epoch, as are stamps.
 """
 
@@ -18,7 +19,6 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from kvengine.storage import range_tombstones as tombstones
 from kvengine.storage.range_tombstones import Tombstones
 
 _T = TypeVar("_T")
@@ -88,16 +88,6 @@ def overlay_rows(rows: Sequence[Row]) -> Row:
     for row in reversed(rows[:-1]):
         result = overlay_row(row, result)
     return result
-
-
-def overlay(new: Layer, old: Layer) -> Layer:
-    """The layer that reads as ``new`` over ``old``."""
-    rows = {
-        name: row for name, row in old.rows.items() if not tombstones.covering(new.tombstones, name)
-    }
-    for name, row in new.rows.items():
-        rows[name] = overlay_row(row, rows[name]) if name in rows else row
-    return Layer(tombstones.union(new.tombstones, old.tombstones), rows)
 
 
 class Resolved(msgspec.Struct, frozen=True, gc=False):

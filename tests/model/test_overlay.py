@@ -11,7 +11,7 @@ import pytest
 from kvengine.storage import range_tombstones as tombstones
 from kvengine.storage.names import END, encode_object
 from kvengine.storage.retention import retain, segment_may_go
-from kvengine.storage.row import Layer, Resolved, Row, overlay, overlay_rows, resolve
+from kvengine.storage.row import Layer, Resolved, Row, overlay_row, overlay_rows, resolve
 
 OBJECTS = [encode_object(service, key) for service in ("", "a", "a\0b") for key in ("", "k", "k1")]
 BOUNDS = sorted([*OBJECTS, b"", END, *(name + b"\0" for name in OBJECTS)])
@@ -43,6 +43,16 @@ def random_layer(random: Random, stamp: int) -> Layer:
         found = tombstones.add(found, *sorted(random.sample(BOUNDS, 2)), stamp + at)
     chosen = random.sample(OBJECTS, random.randrange(6))
     return Layer(found, {name: random_row(random, stamp + 5) for name in chosen})
+
+
+def overlay(new: Layer, old: Layer) -> Layer:
+    """Return the layer that reads as ``new`` over ``old``: the law for whole layers."""
+    rows = {
+        name: row for name, row in old.rows.items() if not tombstones.covering(new.tombstones, name)
+    }
+    for name, row in new.rows.items():
+        rows[name] = overlay_row(row, rows[name]) if name in rows else row
+    return Layer(tombstones.union(new.tombstones, old.tombstones), rows)
 
 
 def read(layers: Sequence[Layer], name: bytes) -> Resolved | None:
