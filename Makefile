@@ -10,12 +10,18 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PYTEST_ARGS ?=
 
-.PHONY: help demo test check test-planted bench clean
+# What `make quick` runs: the engine, objects and sessions as callers meet them, without crashes, the
+# tools, the command line and the page.
+QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction docs files fs live model \
+	regressions sessions state tools)
+
+.PHONY: help demo quick test check test-planted bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo          run a month of flights through the engine, kill -9 included"
-	@echo "make test          the tests"
+	@echo "make quick         the fast tests, in under a minute on one core"
+	@echo "make test          all tests but the planted ones"
 	@echo "make check         ruff, mypy --strict, the floors of the house"
 	@echo "make test-planted  the tests of the tests: planted bugs must be caught"
 	@echo "make bench         the benchmark against other embedded stores"
@@ -23,6 +29,10 @@ help:
 
 demo: $(VENV)/.stamp-demo
 	$(RUN) -m examples.flights $(DEMO_ARGS)
+
+quick: $(VENV)/.stamp-test
+	@echo "The tests that are not marked slow in: $(QUICK)"
+	@$(RUN) -m pytest -q -m "not slow" $(QUICK) $(PYTEST_ARGS)
 
 test: $(VENV)/.stamp-test
 	$(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
