@@ -23,7 +23,7 @@ from kvengine.storage.row import Row
 from kvengine.storage.segment import block, filter
 from kvengine.storage.segment import format as segment
 from kvengine.storage.segment.format import Footer, Handle, Index, Properties
-from kvengine.storage.segment.reader import RowsBlock, SegmentReader
+from kvengine.storage.segment.reader import SegmentReader
 
 _T = TypeVar("_T")
 
@@ -79,14 +79,6 @@ class SalvageReader(SegmentReader):
     def note(self, error: CorruptionError) -> None:
         """Add to ``damage`` as a new error: a raised one would hold this reader and its file."""
         self.damage.append(CorruptionError(error.path, error.offset, error.reason))
-
-    def sound_blocks(self) -> Iterator[tuple[int, RowsBlock]]:
-        """Number and content of each block whose checksum holds; the others go to ``damage``."""
-        for at in range(self.block_count):
-            try:
-                yield at, self.read_block(at)
-            except CorruptionError as error:
-                self.note(error)
 
     def whole(self, row: Row) -> tuple[Row, list[tuple[str, str | None]]]:
         """A row with all entries that can be read, and the ranges of state keys that cannot.
