@@ -111,7 +111,7 @@ class SegmentReader:
             at = bisect_right(chunks, state_key, key=_first) - 1
             if at < 0:
                 return MISSING
-            row = self._chunk(chunks[at])
+            row = self.chunk_bytes(chunks[at])
         try:
             return rows.find(row, state_key)
         except ValueError as error:
@@ -125,7 +125,7 @@ class SegmentReader:
         chunks = self._chunks_of(row, name)
         at = max(0, bisect_right(chunks, start, key=_first) - 1)
         for chunk in chunks[at:]:
-            yield from self._items(self._chunk(chunk), name, start)
+            yield from self._items(self.chunk_bytes(chunk), name, start)
 
     def decode(self, row: bytes, name: bytes) -> Row:
         """Return a row found here, decoded; a large row as its head, with chunks placed."""
@@ -148,11 +148,23 @@ class SegmentReader:
 
     def chunk(self, chunk: Chunk) -> Row:
         """Return a part of a large row's entries, as a row."""
-        data = self._chunk(chunk)
+        data = self.chunk_bytes(chunk)
         try:
             return rows.decode(data)
         except ValueError as error:
             raise CorruptionError(self.path, chunk.offset, str(error)) from None
+
+    def chunk_bytes(self, chunk: Chunk) -> bytes:
+        """Return the bytes of a chunk, an encoded row. They stay in memory as a frame."""
+        frame = self.frames.get(chunk.offset)
+        if frame is not None:
+            frame.used = True
+            return frame.block  # type: ignore[return-value]
+        data = self._sealed(chunk.offset, chunk.length, block.CHUNK)
+        found = data[: len(data) - TRAILER_SIZE]
+        if self._frames is not None:
+            self._frames.add(self, Frame(chunk.offset, found, chunk.length))
+        return found
 
     # --- blocks
 
@@ -219,18 +231,6 @@ class SegmentReader:
         found = RowBlock(self._sealed(offset, length, block.ROWS))
         if self._frames is not None:
             self._frames.add(self, Frame(offset, found, length))
-        return found
-
-    def _chunk(self, chunk: Chunk) -> bytes:
-        """The bytes of a chunk: a row. One that is read stays in memory as a frame."""
-        frame = self.frames.get(chunk.offset)
-        if frame is not None:
-            frame.used = True
-            return frame.block  # type: ignore[return-value]
-        data = self._sealed(chunk.offset, chunk.length, block.CHUNK)
-        found = data[: len(data) - TRAILER_SIZE]
-        if self._frames is not None:
-            self._frames.add(self, Frame(chunk.offset, found, chunk.length))
         return found
 
     def _items(self, row: bytes, name: bytes, start: str) -> Iterator[tuple[str, Entry]]:
