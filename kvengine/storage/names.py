@@ -78,6 +78,14 @@ def decode_object(data: bytes) -> Name:
     return service.replace(b"\0\xff", b"\0").decode(), key.decode()
 
 
+def is_object(data: bytes) -> bool:
+    """Return whether the bytes are an object, in the one form that an object has."""
+    try:
+        return encode_object(*decode_object(data)) == data
+    except ValueError:
+        return False
+
+
 def encode_entry(service: str, key: str, state_key: str) -> bytes:
     """The order-preserving bytes of an entry."""
     escaped = key.encode().replace(b"\0", b"\0\xff")

@@ -169,7 +169,7 @@ def _chunks(row: Row, size: int) -> list[tuple[str, int, bytes]]:
 def _value(entry: Entry) -> bytes:
     """The bytes of an entry's value, none for a tombstone."""
     if entry.__class__ is tuple:
-        return entry[1]  # type: ignore[index, return-value]
+        return entry[1]
     return entry or b""  # type: ignore[return-value]
 
 
