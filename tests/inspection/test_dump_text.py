@@ -189,4 +189,4 @@ def test_damage_before_a_proven_sync_is_told_and_what_is_behind_is_shown(
 def test_the_start_of_a_value_ends_between_characters(value: bytes, shown: object) -> None:
     """The first 200 bytes as text, less the part of a character that would be cut."""
     assert parts.value_dict(value) == shown
-    assert parts.entry_line("  ", "k", value, None).isprintable()
+    assert parts.entry_line("  ", "k", value).isprintable()

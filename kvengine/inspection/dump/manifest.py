@@ -23,8 +23,10 @@ from kvengine.inspection.dump.manifest_file import (
     read_current,
 )
 from kvengine.inspection.dump.parts import Item
+from kvengine.storage.clock import SECOND
 from kvengine.storage.manifest.file import Catalog
 from kvengine.storage.manifest.format import SegmentMeta, Shape, VersionEdit
+from kvengine.storage.row import LEAST_VERSION
 
 
 def read(path: str, fs: FileSystem | None = None) -> ManifestFile | CurrentFile:
@@ -106,6 +108,10 @@ def _edit_lines(one: Edited) -> Iterator[str]:
             yield f"    {what} {', '.join(map(str, numbers))}"
     for number, end in edit.wal_ends.items():
         yield f"    WAL {number} ends at offset {end:,}"
+    for service, kept in edit.retention.items():
+        yield f"    keeps completed workflows of {escape.text(service)} for {kept / SECOND:g} s"
+    if edit.epoch:
+        yield f"    epoch {edit.epoch}"
     yield from _counter_lines("    ", edit)
 
 
@@ -120,7 +126,8 @@ def _meta_lines(indent: str, meta: SegmentMeta) -> Iterator[str]:
 
 def _counter_lines(indent: str, one: VersionEdit | Catalog) -> Iterator[str]:
     yield f"{indent}next number {one.next_number}"
-    yield f"{indent}last stamp {parts.stamp_text(one.last_stamp)}"
+    last = one.last_stamp if one.last_stamp > LEAST_VERSION else 0  # of no commit yet
+    yield f"{indent}last stamp {parts.stamp_text(last)}"
     times = [("now", one.now)] + [("trusted", one.trusted)] * (one.trusted != one.now)
     for name, at in times:
         if at:
@@ -188,6 +195,7 @@ def _edit_dict(one: Edited) -> dict[str, Any]:
         "wals_added": edit.wals_added,
         "wals_removed": edit.wals_removed,
         "wal_ends": _ends_dict(edit.wal_ends),
+        **_reserved_dict(edit),
         **_counters_dict(edit),
         **_shape_dict(edit.shape),
     }
@@ -205,6 +213,14 @@ def _meta_dict(meta: SegmentMeta) -> dict[str, Any]:
 
 def _ends_dict(ends: dict[int, int]) -> dict[str, int]:
     return {str(number): end for number, end in ends.items()}
+
+
+def _reserved_dict(edit: VersionEdit) -> dict[str, Any]:
+    """What no release writes yet, where an edit has it."""
+    made: dict[str, Any] = {}
+    if edit.retention:
+        made["retention"] = {name: parts.seconds(kept) for name, kept in edit.retention.items()}
+    return made | ({"epoch": edit.epoch} if edit.epoch else {})
 
 
 def _shape_dict(shape: Shape | None) -> dict[str, int]:
