@@ -29,18 +29,18 @@ from kvengine.storage.batch import (
     expire_operation,
     object_name,
 )
+from kvengine.storage.commit import Committer
 from kvengine.storage.compaction import install
 from kvengine.storage.compaction.maintenance import Maintenance
 from kvengine.storage.compaction.schedule import Scheduler
 from kvengine.storage.database import Commit
 from kvengine.storage.estimate import estimate, segments
-from kvengine.storage.commit import Committer
 from kvengine.storage.lifecycle.close import close, forked
 from kvengine.storage.lifecycle.recover import open_owned, open_read_only
 from kvengine.storage.lifecycle.refresh import refresh
-from kvengine.storage.reader import LiveReader
 from kvengine.storage.moment import hold
 from kvengine.storage.names import END, Name, check_name, prefix_range, service_range
+from kvengine.storage.reader import LiveReader
 from kvengine.storage.repair.verify import verify
 from kvengine.store import Estimate, SegmentStats, Stats
 

@@ -50,10 +50,12 @@ from kvengine.storage.record import HEADER_SIZE
 from kvengine.storage.resolve import Below, Resolution
 from kvengine.storage.row import (
     CLEARED,
+    LEAST_VERSION,
     Entry,
     Resolved,
     decode,
     entry_count,
+    expires_at_of,
     extend,
     pack,
 )
@@ -224,6 +226,8 @@ class Committer:
         if expect:
             self._check_expected(expect, now)
         stamp = now if now > db.last_stamp else db.last_stamp + 1
+        if stamp < LEAST_VERSION:  # a clock in 1970
+            stamp = LEAST_VERSION
         objects, ranges, found = self._rows(operations, now, stamp)
         if not objects and not ranges:
             return None, found
@@ -290,7 +294,7 @@ class Committer:
         if not pieces:
             return Below(None, lambda now: iter(()))
         return Below(
-            read.expires_at_of(pieces[0].row),
+            expires_at_of(pieces[0].row),
             lambda now: (found[0] for found in read.live_entries(pieces, "", now)),
         )
 
@@ -455,18 +459,18 @@ def _plain(operations: Sequence[Operation]) -> dict[Name, dict[str, Entry]] | No
     """The entries of a commit that only sets and clears entries, without ttl; None for any other."""
     found: dict[Name, dict[str, Entry]] = {}
     for operation in operations:
-        if operation.__class__ is Set and operation.ttl is None:  # type: ignore[union-attr]
-            value: bytes | None = operation.value  # type: ignore[union-attr]
+        if operation.__class__ is Set and operation.ttl is None:
+            value: bytes | None = operation.value
         elif operation.__class__ is Clear:
             value = None
         else:
             return None
-        name = operation.name  # type: ignore[union-attr]
+        name = operation.name
         entries = found.get(name)
         if entries is None:
-            found[name] = {operation.state_key: value}  # type: ignore[union-attr]
+            found[name] = {operation.state_key: value}
         else:
-            entries[operation.state_key] = value  # type: ignore[union-attr]
+            entries[operation.state_key] = value
     return found
 
 

@@ -16,16 +16,16 @@ from kvengine.errors import KVEngineError, ReadOnly, WriteFailed
 from kvengine.fs.base import FileSystem, Lock
 from kvengine.options import Options
 from kvengine.storage.clock import SECOND, EngineClock
+from kvengine.storage.frames import Frames
 from kvengine.storage.manifest.file import Catalog, ManifestWriter
 from kvengine.storage.manifest.format import SegmentMeta, VersionEdit
-from kvengine.storage.frames import Frames
 from kvengine.storage.memo import Memo
 from kvengine.storage.memtable import Memtable, States
 from kvengine.storage.names import Name
 from kvengine.storage.snapshots import Snapshots
 from kvengine.storage.version import View
-from kvengine.storage.walk import DeadSpans
 from kvengine.storage.wal.file import WalWriter
+from kvengine.storage.walk import DeadSpans
 from kvengine.store import Job
 
 

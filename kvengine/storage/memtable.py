@@ -26,10 +26,12 @@ from kvengine.storage.row import (
     ENTRY_TTLS,
     EXPIRES,
     EXTENDS,
-    TOMBSTONES as HAS_TOMBSTONES,
     decode,
     entry_count,
     fold,
+)
+from kvengine.storage.row import (
+    TOMBSTONES as HAS_TOMBSTONES,
 )
 
 FRESH_ROWS: Final = 8
@@ -51,9 +53,7 @@ class State:
 
     __slots__ = ("fresh", "prev", "rows", "stamp")
 
-    def __init__(
-        self, stamp: int, rows: tuple[bytes, ...], fresh: int, prev: State | None
-    ) -> None:
+    def __init__(self, stamp: int, rows: tuple[bytes, ...], fresh: int, prev: State | None) -> None:
         self.stamp = stamp
         self.rows = rows
         self.fresh = fresh
@@ -149,9 +149,13 @@ class Memtable:
             flags = row[1]
             if flags:
                 self._note(name, row, now)
-            if current is None or flags & CLEARED:
-                states[name] = State(stamp, (row,), 1, current)
-            elif marks and current.stamp < range_tombstones.covering(marks, encode_object(*name)):
+            if (
+                current is None
+                or flags & CLEARED
+                or (
+                    marks and current.stamp < range_tombstones.covering(marks, encode_object(*name))
+                )
+            ):
                 states[name] = State(stamp, (row,), 1, current)
             elif current.fresh < FRESH_ROWS:
                 states[name] = State(stamp, (row, *current.rows), current.fresh + 1, current)
@@ -299,5 +303,3 @@ def _folded(rows: Sequence[bytes]) -> tuple[bytes, ...]:
         count += entry_count(rows[end])
         end += 1
     return (fold(rows[:end]), *rows[end:])
-
-

@@ -18,7 +18,7 @@ from kvengine.storage.memtable import Memtable
 from kvengine.storage.names import Name, encode_object, least_name
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.read import Piece
-from kvengine.storage.row import fold
+from kvengine.storage.row import CLEARED, fold
 from kvengine.storage.segment.reader import LiveSegment, SegmentReader
 
 FIRST_WINDOW = 16
@@ -111,7 +111,7 @@ def merge(
 ) -> Iterator[tuple[bytes, list[Piece]]]:
     """Yield objects in ``[start, stop)`` in order, each with its pieces, newest first.
 
-    ``sources`` newest first. Pieces below one that is cleared may be given too.
+    ``sources`` newest first. No piece stands behind one that is cleared.
     """
     for window in windows(sources, start, stop, reverse=reverse):
         if isinstance(window, Block):
@@ -144,8 +144,13 @@ def windows(
         window: dict[bytes, list[Piece]] = {}
         for cursor, covers in live:
             for name, piece in cursor.take(bound):
-                if not covers or not range_tombstones.covering(covers, name):
-                    window.setdefault(name, []).append(piece)
+                pieces = window.get(name)
+                if covers and range_tombstones.covering(covers, name):
+                    continue
+                if pieces is None:
+                    window[name] = [piece]
+                elif not pieces[-1].row[1] & CLEARED:
+                    pieces.append(piece)
         yield [(name, window[name]) for name in sorted(window, reverse=reverse)]
 
 

@@ -93,8 +93,8 @@ def get(
         state, hides = memtable.find(name, stamp)
         if state is not None:
             head = head or state.rows[0]
-            for row in state.rows:
-                entry = rows.find(row, state_key)
+            for data in state.rows:
+                entry = rows.find(data, state_key)
                 if entry is not MISSING:
                     return _live(entry, head, now)
         if hides:
@@ -253,10 +253,11 @@ def head(pieces: Sequence[Piece], now: int) -> Head | None:
     if not pieces or _has_expired(pieces, now):
         return None
     newest = pieces[0].row
-    if not (newest[1] in PLAIN and entry_count(newest)):
-        if next(live_entries(pieces, "", now), None) is None:
-            return None
-    return Head(version_of(newest), expires_at_of(newest))
+    lives = newest[1] in PLAIN and entry_count(newest) > 0
+    # What the newest row says of its entries holds, whatever lies below.
+    if lives or any(next(live_entries(part, "", now), None) for part in (pieces[:1], pieces)):
+        return Head(version_of(newest), expires_at_of(newest))
+    return None
 
 
 def _has_expired(pieces: Sequence[Piece], now: int) -> bool:
@@ -279,6 +280,4 @@ def in_memory(view: View, name: Name, stamp: int | None) -> bool:
     if not holding:
         return True
     digest = object_digest(encoded, view.version.seed)
-    return all(
-        segment.has_frame(encoded) for segment in holding if segment.may_hold(digest)
-    )
+    return all(segment.has_frame(encoded) for segment in holding if segment.may_hold(digest))

@@ -22,7 +22,7 @@ from kvengine.storage.names import (
     service_range,
 )
 from kvengine.storage.read import Head
-from kvengine.storage.row import Resolved
+from kvengine.storage.row import Resolved, expires_at_of, version_of
 from kvengine.storage.version import View
 from kvengine.storage.walk import stored
 from kvengine.store import StoredObject
@@ -305,7 +305,7 @@ def _load_part(
     if not lives:
         return None
     newest = pieces[0].row
-    version, expires_at = read.version_of(newest), read.expires_at_of(newest)
+    version, expires_at = version_of(newest), expires_at_of(newest)
     return stored(*name, Resolved(version, expires_at, entries, ttls, None), complete)
 
 

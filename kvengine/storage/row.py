@@ -514,10 +514,10 @@ def resolve(rows: Sequence[Row]) -> Resolved | None:
     ttls: dict[str, int] = {}
     values = {}
     for name, entry in entries.items():
-        if entry.__class__ is tuple:
+        if isinstance(entry, tuple):
             ttls[name], values[name] = entry
         elif entry is not None:
-            values[name] = cast(bytes, entry)
+            values[name] = entry
     return _resolved(row.version, row.expires_at, values, ttls)
 
 

@@ -72,9 +72,7 @@ def live_names(
 
 def services(moment: Moment, start: bytes = b"") -> Iterator[str]:
     """Yield services with a live object, from an encoded object on: a seek for each."""
-    while (
-        name := next(live_names(moment, (start, names.END), expected=1), None)
-    ) is not None:
+    while (name := next(live_names(moment, (start, names.END), expected=1), None)) is not None:
         service = decode_object(name)[0]
         yield service
         start = service_range(service)[1]

@@ -9,7 +9,6 @@ import pytest
 import kvengine
 from kvengine.storage.clock import ManualClock
 from kvengine.storage.row import Chunk
-from kvengine.storage.segment.block import ChunkEntries
 from kvengine.storage.segment.reader import SegmentReader
 
 ENTRIES = 5000
@@ -25,13 +24,13 @@ class Reads:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     counted = Reads()
-    read = SegmentReader.chunk
+    read = SegmentReader._chunk
 
-    def chunk(segment: SegmentReader, one: Chunk) -> ChunkEntries:
+    def chunk(segment: SegmentReader, one: Chunk) -> bytes:
         counted.count += 1
         return read(segment, one)
 
-    monkeypatch.setattr(SegmentReader, "chunk", chunk)
+    monkeypatch.setattr(SegmentReader, "_chunk", chunk)
     return counted
 
 

@@ -41,6 +41,7 @@ def meta(number: int, level: int, start: int, stop: int, size: int = SEGMENT, **
         "extends": 0,
         "first_stamp": 1,
         "last_stamp": 2,
+        "barriers": 0,
     }
     return SegmentMeta(number, level, number, size, Properties(**{**known, **more}))  # type: ignore[arg-type]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kvengine.storage.compaction import run as compaction
-from kvengine.storage.row import Row
+from kvengine.storage.row import LARGE, Row
 from kvengine.storage.segment.reader import LiveSegment
 
 REQUIRED = (
@@ -76,5 +76,5 @@ def look(before: dict[int, LiveSegment], after: dict[int, LiveSegment]) -> None:
 
 
 def _large(one: LiveSegment) -> Any:
-    for _, rows, _ in one.blocks_from(b""):
-        yield from (row.chunks is not None for row in rows)
+    for block in one.blocks_from(b""):
+        yield from (row[1] & LARGE for row in block.rows)

@@ -11,7 +11,8 @@ import pytest
 from kvengine.storage import range_tombstones as tombstones
 from kvengine.storage.names import END, encode_object
 from kvengine.storage.retention import retain, segment_may_go
-from kvengine.storage.row import Layer, Resolved, Row, overlay, overlay_rows, resolve
+from kvengine.storage.row import Entry, Resolved, Row, make, overlay_all, resolve
+from tests.model.layers import Layer, overlay
 
 OBJECTS = [encode_object(service, key) for service in ("", "a", "a\0b") for key in ("", "k", "k1")]
 BOUNDS = sorted([*OBJECTS, b"", END, *(name + b"\0" for name in OBJECTS)])
@@ -20,19 +21,18 @@ TIMES = (3, 5, 9)
 
 
 def random_row(random: Random, version: int) -> Row:
-    entries: dict[str, bytes | None] = {}
-    ttls: dict[str, int] = {}
+    entries: dict[str, Entry] = {}
     for name in random.sample(STATE_KEYS, random.randrange(len(STATE_KEYS) + 1)):
-        entries[name] = random.choice((None, b"", b"%d" % version))
-        if entries[name] is not None and random.random() < 0.3:
-            ttls[name] = random.choice(TIMES)
-    return Row(
+        value = random.choice((None, b"", b"%d" % version))
+        entries[name] = value
+        if value is not None and random.random() < 0.3:
+            entries[name] = (random.choice(TIMES), value)
+    return make(
         version,
         entries,
-        random.random() < 0.3,
-        random.random() < 0.3,
-        random.choice((None, None, *TIMES)),
-        ttls or None,
+        cleared=random.random() < 0.3,
+        extends=random.random() < 0.3,
+        expires_at=random.choice((None, None, *TIMES)),
     )
 
 
@@ -64,18 +64,13 @@ def view(layers: Sequence[Layer], name: bytes, now: int) -> Any:
     return None if live is None else (live.version, live.expires_at, live.entries, live.ttls)
 
 
-def parts(layer: Layer) -> Any:
-    """A layer in a form that compares: absent and empty ttls are the same."""
-    return layer.tombstones, {name: (row, row.ttls or None) for name, row in layer.rows.items()}
-
-
 def test_overlay_is_associative() -> None:
     """(a over b) over c is a over (b over c), in structure and in every read at every time."""
     random = Random(1)
     for _ in range(10_000):
         a, b, c = (random_layer(random, stamp) for stamp in (40, 20, 0))
         left, right = overlay(overlay(a, b), c), overlay(a, overlay(b, c))
-        assert parts(left) == parts(right)
+        assert left == right
         name, now = random.choice(OBJECTS), random.choice((0, *TIMES))
         wanted = view([a, b, c], name, now)
         assert view([left], name, now) == view([a, overlay(b, c)], name, now) == wanted
@@ -83,8 +78,8 @@ def test_overlay_is_associative() -> None:
 
 def test_overlay_knows_no_time() -> None:
     """What has expired is laid over as what has not: an overlay that dropped it would not be."""
-    new = Layer((), {OBJECTS[0]: Row(2, {"n": b"new"}, expires_at=100)})
-    old = Layer((), {OBJECTS[0]: Row(1, {"p": b"old"}, expires_at=3)})
+    new = Layer((), {OBJECTS[0]: make(2, {"n": b"new"}, expires_at=100)})
+    old = Layer((), {OBJECTS[0]: make(1, {"p": b"old"}, expires_at=3)})
     assert read([overlay(new, old)], OBJECTS[0]) == read([new, old], OBJECTS[0])
     found = read([new, old], OBJECTS[0])
     assert found is not None
@@ -104,25 +99,25 @@ class Told:
             if cleared or random.random() < 0.1:
                 cleared, ends = True, None
             extends = False
-            entries: dict[str, bytes | None] = {}
+            entries: dict[str, Entry] = {}
             if not cleared and random.random() < 0.6:
                 after = random.choice((None, self.now + 1, self.now + 2, self.now + 4))
                 extends = ends is not None and (after is None or after > ends)
                 ends = after
             else:
-                entries[random.choice(STATE_KEYS)] = random.choice((None, b"%d" % version))
-            ttls = {
-                name: self.now + random.choice((1, 3))
-                for name, value in entries.items()
-                if value is not None and random.random() < 0.3
-            }
-            self.rows.append(Row(version, entries, cleared, extends, ends, ttls or None))
+                name, value = random.choice(STATE_KEYS), random.choice((None, b"%d" % version))
+                entries[name] = value
+                if value is not None and random.random() < 0.3:
+                    entries[name] = (self.now + random.choice((1, 3)), value)
+            self.rows.append(
+                make(version, entries, cleared=cleared, extends=extends, expires_at=ends)
+            )
         self.now += random.choice((0, 1, 3))
         self.layers: list[Row] = []
         at = 0
         while at < len(self.rows):
             size = random.randrange(1, 4)
-            self.layers.insert(0, overlay_rows(self.rows[at : at + size][::-1]))
+            self.layers.insert(0, overlay_all(self.rows[at : at + size][::-1]))
             at += size
 
 
@@ -141,8 +136,8 @@ def written(rows: Sequence[Row], now: int) -> Row:
     """What a write of one entry at ``now`` states, as commits resolve it."""
     ends = rows[0].expires_at if rows else None
     if ends is not None and ends <= now:
-        return Row(99, {"n": b"later"}, cleared=True)
-    return Row(99, {"n": b"later"}, expires_at=ends)
+        return make(99, {"n": b"later"}, cleared=True)
+    return make(99, {"n": b"later"}, expires_at=ends)
 
 
 def test_retain_changes_no_read_between_newer_and_older_layers() -> None:
@@ -159,7 +154,7 @@ def test_retain_changes_no_read_between_newer_and_older_layers() -> None:
         low = random.randrange(len(told.layers))
         high = random.randrange(low, len(told.layers)) + 1
         newer, older = told.layers[:low], told.layers[high:]
-        row = overlay_rows(told.layers[low:high])
+        row = overlay_all(told.layers[low:high])
         held = any(one.extends for one in newer)
         left = retain(row, horizon, held=held, bottom=not older)
         dropped += left != row
@@ -186,4 +181,4 @@ def test_a_segment_goes_unread_only_where_its_rows_would(
     assert may == (last in (4, 5) and bottom and not held)
     if may:
         assert last is not None
-        assert retain(Row(1, {"n": b""}, expires_at=last), 5, held=held, bottom=bottom) is None
+        assert retain(make(1, {"n": b""}, expires_at=last), 5, held=held, bottom=bottom) is None

@@ -185,8 +185,8 @@ class World:
         todo = list(meanwhile)
         maintenance, committer = self.db._maintenance, self.db._committer
 
-        def execute(job: Any, size: int) -> Any:
-            outputs = None if first else self.db._scheduler._inline(job, size)
+        def execute(job: Any) -> Any:
+            outputs = None if first else self.db._scheduler._execute(job)
             committer._maintain, wake = lambda: None, committer._maintain
             try:
                 while todo and not self.db._db.stalled:
@@ -195,7 +195,7 @@ class World:
                     getattr(self, "do_" + name)(*arguments)
             finally:
                 committer._maintain = wake
-            return self.db._scheduler._inline(job, size) if outputs is None else outputs
+            return self.db._scheduler._execute(job) if outputs is None else outputs
 
         maintenance.rotate_step(force=first and bool(todo))
         while maintenance.flush_step(execute) or maintenance.compact_step(execute):

@@ -218,9 +218,7 @@ class _Outputs:
         job = self._job
         name = filenames.temporary(job.number, os.getpid(), len(self._done))
         path = filenames.join(job.directory, name)
-        return SegmentWriter(
-            self._fs, path, job.block_size, job.chunk_size, job.seed, job.horizon
-        )
+        return SegmentWriter(self._fs, path, job.block_size, job.chunk_size, job.seed, job.horizon)
 
     def _end(self, stop: bytes) -> None:
         """Finish the segment that covers up to ``stop``, if it holds anything."""

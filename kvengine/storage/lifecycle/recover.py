@@ -28,15 +28,14 @@ from kvengine.options import Options
 from kvengine.storage import filenames
 from kvengine.storage.clock import SECOND, EngineClock
 from kvengine.storage.database import Database
+from kvengine.storage.frames import Frames
 from kvengine.storage.lifecycle import lock
 from kvengine.storage.manifest import file as manifest
 from kvengine.storage.manifest.file import Catalog, ManifestWriter
 from kvengine.storage.manifest.format import HEADER_SIZE as MANIFEST_HEADER
 from kvengine.storage.manifest.format import Shape, decode_header
-from kvengine.storage.frames import Frames
 from kvengine.storage.memo import Memo
 from kvengine.storage.memtable import Memtable, States
-from kvengine.storage.row import LEAST_VERSION
 from kvengine.storage.segment.filter import seed_of
 from kvengine.storage.segment.reader import LiveSegment
 from kvengine.storage.version import Version, View
@@ -216,7 +215,7 @@ class Recovery:
             view=view,
             memo=Memo(options.cache_size // 4),
             frames=self.frames,
-            last_stamp=max(self.last_stamp, LEAST_VERSION),
+            last_stamp=self.last_stamp,
             published=self.last_stamp,
             recovery=tuple(self.report),
             life=self.life,

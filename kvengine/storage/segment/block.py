@@ -47,7 +47,7 @@ PLAIN: Final = 0
 
 
 def encode_rows(names: Sequence[bytes], rows: Sequence[bytes]) -> bytes:
-    """Return the body of a block of encoded rows, given the encoded objects too, in order."""
+    """Return the body of a block of encoded rows and the objects they belong to, in order."""
     slots, at = [], _ARRAY.size
     for part in (*rows, *names):
         slots.append(at)
