@@ -23,7 +23,7 @@ def decoder() -> Callable[[bytes], Row]:
     try:
         import msgpack
     except ImportError:
-        raise KVEngineError("this needs the msgpack package: pip install msgpack") from None
+        raise KVEngineError("--msgpack needs the msgpack package: pip install msgpack") from None
 
     def decode(data: bytes) -> Row:
         try:

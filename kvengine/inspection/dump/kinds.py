@@ -114,3 +114,5 @@ def expect(path: str, command: str, fs: FileSystem | None = None) -> None:
             f" use kvengine dump {COMMANDS[kind]} {shown}"
         )
     check_format(path, seam)
+    if kind == CURRENT:
+        check_database(path.rpartition("/")[0] or ".", seam)

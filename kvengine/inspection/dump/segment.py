@@ -55,7 +55,7 @@ class SegmentFile(SalvageReader):
 
     def chunk(self, chunk: Chunk) -> Row:
         """Return a part of a large row's entries, as a row."""
-        data = self._chunk(chunk)
+        data = self.chunk_bytes(chunk)
         return self._checked(chunk.offset, lambda: self.decode_row(data))
 
     def note(self, error: CorruptionError) -> None:

@@ -19,7 +19,7 @@ from kvengine.inspection.dump.parts import Item
 from kvengine.storage import filenames
 from kvengine.storage.checksum import salt
 from kvengine.storage.record import Record
-from kvengine.storage.row import LARGE, decode
+from kvengine.storage.row import decode
 from kvengine.storage.wal.format import (
     FORMAT_VERSION,
     HEADER_SIZE,
@@ -113,7 +113,8 @@ class WalFile(LogFile):
         except ValueError as error:
             self.note(found.offset, str(error))
             return Logged(found, None, str(error), kept)
-        fault = fault_of(commit, self.last_stamp)
+        older = commit.stamp <= self.last_stamp
+        fault = "commit is older than the one before it" if older else ""
         if fault and kept:
             self.note(found.offset, fault)
         self.last_stamp = max(self.last_stamp, commit.stamp)
@@ -277,14 +278,3 @@ def _logged_dict(one: Logged) -> dict[str, Any]:
         entries = [parts.entry_dict(name, entry) for name, entry in row.entries.items()]
         rows.append({"service": service, "key": key, **parts.row_dict(row), "entries": entries})
     return made
-
-
-def fault_of(commit: Commit, last: int) -> str:
-    """What does not hold of a commit behind one with stamp ``last``; empty where all does."""
-    if commit.stamp <= last:
-        return "commit is older than the one before it"
-    if any(data[1] & LARGE for _, _, data in commit.rows):
-        return "a row in a WAL names chunks"
-    if any(start >= stop for start, stop in commit.tombstones):
-        return "a range tombstone covers nothing"
-    return ""
