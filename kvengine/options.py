@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from kvengine.storage.clock import Clock, SystemClock
 
 Durability = Literal["sync", "os"]
-Background = Literal["thread", "none"]
+Background = Literal["process", "thread", "none"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -39,6 +40,7 @@ class Options:
     background
         Where flush and compaction run: in threads of this process (``"thread"``), or with
         ``"none"`` inside the commit that makes them due (for tests and short scripts).
+        ``"process"``, of kvengine 0.1, means ``"thread"``.
     max_value_size, max_commit_size
         Past these a write raises ValueTooLarge before anything is written.
     max_clock_step
@@ -106,11 +108,14 @@ class Options:
         """ValueError or TypeError for an option that makes no sense, naming it."""
         if self.durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {self.durability!r}")
-        if self.background == "process":  # type: ignore[comparison-overlap]
-            raise ValueError(
-                "background='process' went with kvengine 0.1: flush and compaction run in threads;"
-                " leave the option out"
+        if self.background == "process":
+            warnings.warn(
+                "background='process' means 'thread' since kvengine 0.2, which has no helper"
+                " processes: leave the option out",
+                DeprecationWarning,
+                stacklevel=5,
             )
+            object.__setattr__(self, "background", "thread")
         if self.background not in ("thread", "none"):
             raise ValueError(f"background must be 'thread' or 'none', not {self.background!r}")
         if not isinstance(self.serdes, Mapping):

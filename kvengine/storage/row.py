@@ -234,7 +234,7 @@ def check(data: bytes) -> Row:
     if (row.expires_at is not None) != (flags & EXPIRES != 0) or not _flags_cover(row):
         raise ValueError("not a row: it is not what its flags say")
     if (chunks is not None) != (flags & LARGE != 0):
-        raise ValueError("not a row: it is not large, or is, against what its flags say")
+        raise ValueError("not a row: it names chunks, or none, against its flags")
     if chunks is not None and (row.entries or not chunks):
         raise ValueError("not a row: the head of a large one holds entries, or names no chunks")
     written = encode(row) if chunks is None else encode_head(row, chunks)

@@ -86,7 +86,7 @@ def test_second_owner_in_another_process(tmp_path: Path) -> None:
 # --- fork
 
 
-@pytest.mark.parametrize("background", ["none", "thread", "process"])
+@pytest.mark.parametrize("background", ["none", "thread"])
 def test_forked_child_is_refused(tmp_path: Path, background: str) -> None:
     """Every verb in a forked child raises ForkedError; the parent goes on, and stays the owner."""
     db = kvengine.open(tmp_path / "db", background=background, durability="os")
@@ -193,7 +193,7 @@ db.close()
 
 
 @pytest.mark.parametrize("exit_by", ["normal", "_exit"])
-@pytest.mark.parametrize("background", ["process", "thread"])
+@pytest.mark.parametrize("background", ["none", "thread"])
 def test_parent_is_unharmed_by_its_childs_end(
     tmp_path: Path, background: str, exit_by: str
 ) -> None:
@@ -275,7 +275,7 @@ if sys.argv[4] == "raise":
 
 
 @pytest.mark.parametrize("how", ["end", "raise"])
-@pytest.mark.parametrize("background", ["process", "thread"])
+@pytest.mark.parametrize("background", ["none", "thread"])
 @pytest.mark.parametrize("durability", ["os", "sync"])
 def test_leaving_without_close(tmp_path: Path, durability: str, background: str, how: str) -> None:
     """An interpreter that ends without close loses nothing that was returned, and says nothing."""

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -36,7 +35,6 @@ COMPACTING: dict[str, object] = {
     "level_base": 8_000,
     "level_ratio": 2,
 }
-HELPED: dict[str, object] = {"memtable_size": 140_000, "l0_compact": 2, "level_base": 100_000}
 
 
 class Nursery:
@@ -106,10 +104,6 @@ class Found:
         self.kinds = Counter(one.kind for one in parsed)
         self.temporary = [name for name in names if filenames.is_temporary(name)]
 
-    def makers(self) -> set[int]:
-        """Pids of the processes that were making files."""
-        return {int(name.split("-")[1]) for name in self.temporary}
-
 
 Moment = Callable[[Found], bool]
 
@@ -158,11 +152,10 @@ def check(path: Path, model: Model, nursery: Nursery, *, read_only: bool) -> Non
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     """100+ kills under mixed load: each leaves exactly a prefix with all that was returned.
 
-    The directories found prove that some hit a flush, some a compaction, some a
-    recovery, and some a process whose helper was at work.
+    The directories found prove that some hit a flush, some a compaction, some a recovery.
     """
     nursery, rng, hits = Nursery(), Random(5), Counter[str]()
-    plans = [(FLUSHING, "flush"), (COMPACTING, "compaction"), (HELPED, "")]
+    plans = [(FLUSHING, "flush"), (COMPACTING, "compaction")]
     try:
         for turn, (options, aim) in enumerate(plans):
             path, model = tmp_path / f"db{turn}", Model()
@@ -171,18 +164,15 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
                 pid = nursery.start(path, options)
                 if n % 4 == 3:
                     wait_for(path, MOMENTS["recovery"], nursery, 0.3)
-                elif n % 2 and aim:
+                elif n % 2:
                     wait_for(path, MOMENTS[aim], nursery, 0.3)
-                elif not aim:
-                    wait_for(path, lambda found, pid=pid: bool(found.makers() - {pid}), nursery, 1)
                 else:
                     time.sleep(rng.uniform(0, 0.04))
                 nursery.kill(pid)
                 found = Found(path)
                 hits["kills"] += 1
-                hits["helper"] += bool(found.makers() - {pid})
                 hits["sealed WALs"] += found.kinds["wal"] > 2
-                for name in {aim, "recovery"} - {""}:
+                for name in (aim, "recovery"):
                     hits[name] += MOMENTS[name](found)
                 if path.exists() and (path / filenames.CURRENT).exists():
                     check(path, model, nursery, read_only=n % 5 != 4)
@@ -191,101 +181,5 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     finally:
         nursery.close()
     assert hits["kills"] >= min(KILLS, 100)
-    for name in ("flush", "compaction", "recovery", "helper", "sealed WALs"):
+    for name in ("flush", "compaction", "recovery", "sealed WALs"):
         assert hits[name] > 0, f"no kill hit: {name} ({dict(hits)})"
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended (a zombie that nobody waits for has)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-@pytest.mark.slow
-def test_killed_helper_harms_nothing(tmp_path: Path) -> None:
-    """Helpers killed again and again, some in the midst of a job: the work is done all the same.
-
-    No writer sees an error, nothing is reported as one, and the data is there.
-    """
-    path, killed, hit = tmp_path / "db", 0, 0
-    errors: list[BaseException] = []
-    stop = threading.Event()
-    written = [0]
-    with kvengine.open(path, durability="os", background="process", **HELPED) as db:
-
-        def write() -> None:
-            try:
-                while not stop.is_set():
-                    n = written[0] = written[0] + 1
-                    db.set(SERVICE, f"k{n % 500}", "n", b"%d." % n * 100)
-            except BaseException as error:
-                errors.append(error)
-
-        writer = threading.Thread(target=write)
-        writer.start()
-        deadline = time.monotonic() + 12
-        done = -1
-        while killed < 14 and time.monotonic() < deadline and not errors:
-            stats, helpers = db.stats(), db.helpers
-            busy = Found(path).makers() & set(helpers)
-            in_a_row = killed >= 10  # at first one by one, then as fast as they come
-            if helpers and (busy or killed % 2) and (in_a_row or stats.flushes > done):
-                os.kill(min(busy or helpers), signal.SIGKILL)
-                killed, hit = killed + 1, hit + bool(busy)
-                done = stats.flushes + 1
-            time.sleep(0.002)
-        stop.set()
-        writer.join()
-        assert killed >= 5 and hit > 0
-        assert not errors
-        db.flush()
-        db.compact()
-        stats = db.stats()
-        assert stats.flushes > 0 and stats.compactions > 0
-        assert stats.background_errors == 0, stats.last_background_error
-        last = {f"k{n % 500}": b"%d." % n * 100 for n in range(1, written[0] + 1)}
-        assert {one.key: one.entries["n"] for one in db.scan(SERVICE)} == last
-    with kvengine.open(path) as db:
-        assert {one.key: one.entries["n"] for one in db.scan(SERVICE)} == last
-        assert db.verify() == []
-
-
-OWNER = """
-import sys, kvengine
-db = kvengine.open(sys.argv[1], durability="os", memtable_size=300_000, l0_compact=2)
-n = 0
-while True:
-    n += 1
-    db.set("s", f"k{n % 5000}", "n", b"%d." % n * 100)
-    if n % 100 == 0 and db.helpers:
-        print(*db.helpers, flush=True)
-"""
-
-
-@pytest.mark.slow
-def test_helpers_end_with_their_parent(tmp_path: Path) -> None:
-    """Helper processes are gone within two seconds after their parent was killed."""
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(tmp_path / "db")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert owner.stdout is not None
-        helpers: list[int] = []
-        for line in owner.stdout:
-            helpers = [int(pid) for pid in line.split()]
-            if len(helpers) == 2:
-                break
-        assert not any(map(gone, helpers))
-    finally:
-        owner.kill()
-        owner.wait()
-        owner.stdout.close()
-    deadline = time.monotonic() + 2
-    while not all(map(gone, helpers)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert all(map(gone, helpers))

@@ -135,7 +135,7 @@ def test_writers_and_readers(tmp_path: Path) -> None:
     KVENGINE_STRESS_SECONDS says for how long. No error, nothing grows without bound.
     """
     options = {"memtable_size": 256 * 1024, "l0_compact": 3, "level_base": 500_000}
-    with kvengine.open(tmp_path / "db", background="process", **options) as db:
+    with kvengine.open(tmp_path / "db", **options) as db:
         stress = Stress(db)
         stress.run(SECONDS)
         stats = db.stats()

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from kvengine.storage.hot_committer import HotCommitter
 
 import kvengine
 from kvengine import kernel
-from kvengine.storage.hot_committer import HotCommitter
 from kvengine.storage.memtable import State
 
 pytestmark = pytest.mark.skipif(not kernel.COMPILED, reason="the kernel is not built, or is off")

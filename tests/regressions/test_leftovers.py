@@ -5,15 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 import kvengine
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.storage import filenames
-from kvengine.storage.compaction.helper import Helper, HelperDied
-from kvengine.storage.compaction.job import Job, Output
 from tests.regressions.disks import HookedDisk, replace, temporaries
 
 
@@ -35,30 +32,6 @@ def test_temporary_files_of_an_earlier_life() -> None:
             db.set("s", "l", "n", b"1")
             db.compact()
             assert temporaries(disk) == []
-
-
-def test_temporary_files_of_a_helper_that_died(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a helper left half made goes when its death is noticed, not at the next open.
-
-    A compaction whose helpers are killed now and then, by whoever is short of
-    memory, kept the outputs of each: the disk filled up under a healthy database.
-    """
-
-    def die(self: Helper, job: Job) -> list[Output]:
-        for part in range(2):
-            left = tmp_path / filenames.temporary(job.number, 99_999, part)
-            left.write_bytes(b"half")
-        raise HelperDied("killed")
-
-    monkeypatch.setattr(Helper, "run", die)
-    with kvengine.open(tmp_path, background="process", durability="os") as db:
-        for n in range(50):
-            db.set("s", f"{n}", "n", b"x" * 5000)
-        db.compact()
-        assert list(tmp_path.glob("*.tmp")) == []
-        assert len(list(db.object_keys("s"))) == 50
 
 
 @pytest.mark.parametrize("kind", ["wal", "segment", "manifest"])

@@ -72,7 +72,7 @@ def test_a_snapshot_beside_a_compaction_and_a_read_of_now() -> None:
         handle = db.object("S", "k", serde="bytes")
         with handle.session(preload=False) as state, db.snapshot() as snapshot:
             clock.advance(200)
-            db._maintenance.compact_all(db._scheduler._inline, b"", END)
+            db._maintenance.compact_all(db._scheduler._execute, b"", END)
             assert len(db.get_all("S", "k")) == 100
             assert snapshot.get("S", "k", "old7") == b"1"
             assert len(snapshot.get_all("S", "k")) == 201

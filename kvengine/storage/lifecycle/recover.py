@@ -147,7 +147,7 @@ def _check_format(fs: FileSystem, directory: str) -> None:
 
     What is damaged is for recovery to say.
     """
-    with suppress(CorruptionError, OSError, ValueError):
+    with suppress(CorruptionError, FileNotFoundError, NotADirectoryError, ValueError):
         number = manifest.read_current(fs, directory)
         path = filenames.join(directory, filenames.manifest(number))
         decode_header(fs.read_bytes(path)[:MANIFEST_HEADER])
