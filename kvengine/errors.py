@@ -10,7 +10,7 @@
     ├── VersionConflict      expect= did not hold; nothing was written     (.expected, .actual)
     ├── ValueTooLarge        a name, value or commit over its limit        (also a ValueError)
     ├── NotADatabase         a directory that holds no kvengine database
-    ├── UnsupportedFormat    written by a newer kvengine
+    ├── UnsupportedFormat    written in a format that this release does not read
     ├── SerdeError           a value that does not encode or decode        (service, key, state_key)
     │   └── FieldError       a field set to what is not of its type        (also a TypeError)
     └── SessionError         a session nested, used after its end, ...
@@ -101,7 +101,7 @@ class NotADatabase(KVEngineError):
 
 
 class UnsupportedFormat(KVEngineError):
-    """The database was written by a newer kvengine; open it with that release or later."""
+    """The database is in a format that this release does not read; the message names the way."""
 
 
 def is_io_error(error: BaseException) -> bool:

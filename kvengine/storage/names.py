@@ -76,6 +76,14 @@ def decode_object(data: bytes) -> Name:
     return service.replace(b"\0\xff", b"\0").decode(), key.decode()
 
 
+def is_object(data: bytes) -> bool:
+    """Return whether the bytes are an object, in the one form that an object has."""
+    try:
+        return encode_object(*decode_object(data)) == data
+    except ValueError:
+        return False
+
+
 def service_range(service: str) -> Range:
     """All objects of a service."""
     escaped = service.encode().replace(b"\0", b"\0\xff")

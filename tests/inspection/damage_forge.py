@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 from msgspec import structs
 
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.audit.findings import Audit
 from kvengine.storage import filenames, record
-from kvengine.storage.checksum import place_seed, salt, seal, unseal
+from kvengine.storage import row as rows
+from kvengine.storage.checksum import TRAILER_SIZE, place_seed, salt, seal
 from kvengine.storage.manifest import file as manifest
 from kvengine.storage.manifest.file import Catalog, ManifestWriter
 from kvengine.storage.manifest.format import SegmentMeta
@@ -36,46 +39,63 @@ def put(fs: MemoryFileSystem, path: str, data: bytes) -> None:
     file.close()
 
 
+def encoded(row: Row) -> bytes:
+    """A row as it lies in a file, whatever it says: `row.encode` writes sound heads only."""
+    if row.chunks is None:
+        return rows.encode(row)
+    fields = (row.flags, row.version, row.expires_at, row.entries, row.completed_at, row.chunks)
+    return msgspec.msgpack.encode(fields)
+
+
 @dataclass
 class Rows:
-    """A block of rows. ``shift``: what is added to the places that its directory states."""
+    """A block of rows. ``shift``: what is added to the places that its slots state.
+
+    ``raw``: rows by number that stand there as these bytes. ``count``: what its array states.
+    """
 
     names: list[bytes]
     rows: list[Row]
-    plain: bool
     shift: list[int] = field(default_factory=list)
+    raw: dict[int, bytes] = field(default_factory=dict)
+    count: int | None = None
 
     def body(self) -> bytes:
-        encoded = [block.encode_row(row) for row in self.rows]
-        offsets, at = [], 5
-        for number, one in enumerate(encoded):
-            offsets.append(at + (self.shift[number] if self.shift else 0))
-            at += len(one)
-        directory = block._encode_directory(block.Directory(b"", self.names, offsets, self.plain))
-        head = b"\xdd" + len(encoded).to_bytes(4, "big")
-        return b"".join((head, *encoded, directory, len(directory).to_bytes(4, "little")))
+        made = [self.raw.get(at, encoded(row)) for at, row in enumerate(self.rows)]
+        body = bytearray(block.encode_rows(self.names, made))
+        table = len(body) - 4 - 8 * len(made)
+        for number, more in enumerate(self.shift):
+            (stated,) = struct.unpack_from("<I", body, table + 4 * number)
+            struct.pack_into("<I", body, table + 4 * number, stated + more)
+        if self.count is not None:
+            struct.pack_into(">I", body, 1, self.count)
+        return bytes(body)
 
 
 @dataclass
 class Forgery:
     """A segment taken apart: blocks and chunks in the order of the file, then the rest.
 
+    ``seed``: of the filter. ``unfiltered``: the kinds of items that it leaves out. ``firsts``,
+    ``places``: what the index states instead of the first object, or the offset, of a block.
     ``gaps``: bytes put before a part (its number; those behind the blocks go on counting).
     """
 
     file_id: int
-    parts: list[Rows | block.ChunkEntries]
-    filtered: list[bytes]
+    parts: list[Rows | Row]
+    seed: int
     tombstones: Tombstones
     properties: Properties
+    unfiltered: set[str] = field(default_factory=set)
     firsts: dict[int, bytes] = field(default_factory=dict)
+    places: dict[int, int] = field(default_factory=dict)
     gaps: dict[int, int] = field(default_factory=dict)
 
     def blocks(self) -> list[Rows]:
         return [part for part in self.parts if isinstance(part, Rows)]
 
-    def chunks(self) -> list[block.ChunkEntries]:
-        return [part for part in self.parts if not isinstance(part, Rows)]
+    def chunks(self) -> list[Row]:
+        return [part for part in self.parts if isinstance(part, Row)]
 
     def head(self) -> tuple[Rows, Row]:
         """The first head of a large row."""
@@ -87,14 +107,30 @@ class Forgery:
             if isinstance(part, Rows) and part.rows[0].chunks is not None:
                 chunks, offset = [], 0
                 for old, chunk in zip(part.rows[0].chunks, self.parts[at + 1 :], strict=False):
-                    assert not isinstance(chunk, Rows)
-                    length = len(block.encode_chunk(chunk)) + 6
+                    assert isinstance(chunk, Row)
+                    length = len(encoded(chunk)) + TRAILER_SIZE
                     chunks.append(structs.replace(old, offset=offset, length=length))
                     offset += length
                 part.rows[0] = structs.replace(part.rows[0], chunks=chunks)
 
+    def items(self) -> list[int]:
+        """What the filter knows."""
+        found: list[tuple[str, int]] = []
+        digest = 0
+        for part in self.parts:
+            held = zip(part.names, part.rows, strict=True) if isinstance(part, Rows) else ()
+            for name, row in held:
+                digest = filter.object_digest(name, self.seed)
+                found.append(("object", digest))
+                if row.flags & rows.BARRIER:
+                    found.append(("barrier", filter.barrier_digest(digest)))
+                found += [("entry", filter.entry_digest(key, digest)) for key in row.entries]
+            if isinstance(part, Row):
+                found += [("entry", filter.entry_digest(key, digest)) for key in part.entries]
+        return [item for kind, item in found if kind not in self.unfiltered]
+
     def written(self) -> bytes:
-        data, index = segment.encode_header(self.file_id), Index([], [], [])
+        data, index = segment.encode_header(self.file_id), Index()
         handles: list[Handle] = []
 
         def add(body: bytes, kind: int) -> Handle:
@@ -107,15 +143,14 @@ class Forgery:
 
         for part in self.parts:
             if isinstance(part, Rows):
-                first = self.firsts.get(len(index.firsts), part.names[0])
+                number = len(index.firsts)
                 handle = add(part.body(), block.ROWS)
-                index.firsts.append(first)
-                index.offsets.append(handle.offset)
-                index.lengths.append(handle.length)
+                first = self.firsts.get(number, part.names[0])
+                index.add(first, self.places.get(number, handle.offset), handle.length)
             else:
-                add(block.encode_chunk(part), block.CHUNK)
+                add(encoded(part), block.CHUNK)
         places = (
-            add(filter.build(self.filtered, len(self.filtered), 7), block.FILTER),
+            add(filter.build(self.items(), self.seed), block.FILTER),
             add(segment.encode_tombstones(self.tombstones), block.TOMBSTONES),
             add(segment.encode_index(index), block.INDEX),
             add(segment.encode_properties(self.properties), block.PROPERTIES),
@@ -124,17 +159,14 @@ class Forgery:
 
 
 def taken_apart(fs: MemoryFileSystem, path: str) -> Forgery:
-    reader, data = SegmentReader(fs, path), fs.read_bytes(path)
-    parts: list[Rows | block.ChunkEntries] = []
+    reader = SegmentReader(fs, path)
+    parts: list[Rows | Row] = []
     for at in range(reader.block_count):
-        offset, length = reader.block_handle(at)[1]
-        seed = place_seed(reader.file_id, offset)
-        body, _ = unseal(data[offset : offset + length], block.ROWS, seed)
-        parts.append(Rows(*block.decode_rows(body)))
+        found = reader.block(at)
+        parts.append(Rows(list(found.names), [rows.decode(data) for data in found.rows]))
         for row in reader.read_block(at)[1]:
             parts += [reader.chunk(chunk) for chunk in row.chunks or ()]
-    names = [name for part in parts if isinstance(part, Rows) for name in part.names]
-    return Forgery(reader.file_id, parts, names, reader.tombstones, reader.properties)
+    return Forgery(reader.file_id, parts, reader.seed, reader.tombstones, reader.properties)
 
 
 def forge_segment(fs: MemoryFileSystem, path: str, change: Callable[[Forgery], object]) -> Forgery:
@@ -187,9 +219,16 @@ def wal_bytes(header: Header, commits: Sequence[Commit | bytes]) -> bytes:
     mark = record.marker(seed)
     data = wal_format.encode_header(header)
     for one in commits:
-        payload = one if isinstance(one, bytes) else wal_format.encode_commit(one)
-        data += record.encode(payload, seed, mark, wal_format.HEADER_SIZE)
+        data += record.encode(payload_of(one), seed, mark, wal_format.HEADER_SIZE)
     return data
+
+
+def payload_of(one: Commit | bytes) -> bytes:
+    if isinstance(one, bytes):
+        return one
+    objects = [((service, key), row) for service, key, row in one.rows]
+    made = wal_format.encode_commit(one.stamp, objects, one.tombstones, one.now)
+    return bytes(made[record.HEADER_SIZE :])
 
 
 def told(found: Audit, path: str, reason: str) -> bool:

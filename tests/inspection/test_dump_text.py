@@ -13,7 +13,21 @@ import kvengine
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.dump import manifest, parts, segment, wal
 from kvengine.inspection.dump.parts import WIDTH
+from kvengine.storage import record
+from kvengine.storage import row as rows
+from kvengine.storage.checksum import salt
 from kvengine.storage.clock import ManualClock
+from kvengine.storage.manifest.format import (
+    Header,
+    Shape,
+    VersionEdit,
+    encode_edit,
+    encode_header,
+)
+from kvengine.storage.wal.format import Header as WalHeader
+from kvengine.storage.wal.format import encode_commit
+from kvengine.storage.wal.format import encode_header as encode_wal_header
+from tests.inspection.damage_forge import put
 
 GOLDEN = Path(__file__).parent / "dump_golden"
 DUMPS = {"wal": wal, "segment": segment, "manifest": manifest}
@@ -98,6 +112,31 @@ def test_a_limit_leaves_the_rest_out(fs: MemoryFileSystem, kind: str) -> None:
     counted = {"segment": "row", "wal": "commit", "manifest": "edit"}[kind]
     items = list(module.records(module.read(path, fs), 1))
     assert sum(counted in one for one in items) == 1
+
+
+def test_what_is_reserved_is_shown_where_it_is_there() -> None:
+    """Completed workflows, stored retention and the epoch have their place in the format."""
+    stamp, fs = 1_700_000_000_000_000, MemoryFileSystem()
+    seed = salt(bytes(16), 7)
+    mark = record.marker(seed)
+    row = rows.pack(rows.CLEARED, stamp, None, {}, stamp + 1)
+    made = encode_commit(stamp, [(("Order", "o-1"), row)], [], 0)
+    record.seal(made, seed, mark, 64)
+    put(fs, "/000007.wal", encode_wal_header(WalHeader(bytes(16), 7, 0, 0)) + bytes(made))
+    found = wal.read("/000007.wal", fs)
+    assert "      cleared, completed 2023-11-14T22:13:20.000001+00:00" in wal.describe(found)
+    edit = VersionEdit(shape=Shape(1, 1), retention={"Order": 90_000_000}, epoch=3)
+    data = record.encode(encode_edit(edit), seed, mark, 64)
+    put(fs, "/000007.manifest", encode_header(Header(bytes(16), 7)) + data)
+    lines = list(manifest.describe(manifest.read("/000007.manifest", fs)))
+    assert '    keeps completed workflows of "Order" for 90 s' in lines
+    assert "    epoch 3" in lines
+    (item,) = [
+        one["edit"]
+        for one in manifest.records(manifest.read("/000007.manifest", fs))
+        if "edit" in one
+    ]
+    assert item["retention"] == {"Order": 90.0} and item["epoch"] == 3
 
 
 def test_current_leads_to_the_manifest_beside_it(fs: MemoryFileSystem) -> None:
@@ -189,4 +228,4 @@ def test_damage_before_a_proven_sync_is_told_and_what_is_behind_is_shown(
 def test_the_start_of_a_value_ends_between_characters(value: bytes, shown: object) -> None:
     """The first 200 bytes as text, less the part of a character that would be cut."""
     assert parts.value_dict(value) == shown
-    assert parts.entry_line("  ", "k", value, None).isprintable()
+    assert parts.entry_line("  ", "k", value).isprintable()

@@ -196,7 +196,7 @@ def test_a_manifest_of_a_newer_release_is_told_as_that(closed: Subject) -> None:
     fs = closed.fs.copy()
     (path,) = closed.paths("manifest")
     data = bytearray(fs.read_bytes(path))
-    data[8:12] = (2).to_bytes(4, "little")
+    data[8:12] = (99).to_bytes(4, "little")
     data[60:64] = crc32c(bytes(data[:60])).to_bytes(4, "little")
     put(fs, path, bytes(data))
     found = audit("/db", fs)

@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from kvengine.errors import CorruptionError
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.audit.verify import audit
 from kvengine.storage import filenames
+from kvengine.storage import row as rows
 from kvengine.storage.manifest.file import Catalog
 from kvengine.storage.row import Chunk
 from tests.inspection.damage_forge import (
@@ -48,8 +50,12 @@ def swap_names(one: Forgery) -> None:
 
 
 def swap_blocks(one: Forgery) -> None:
+    """Two blocks, which the index states in the order that there must be."""
     at = next(i for i in range(len(one.parts) - 1) if both_rows(one, i))
     one.parts[at], one.parts[at + 1] = one.parts[at + 1], one.parts[at]
+    number = one.blocks().index(one.parts[at])
+    later, sooner = one.blocks()[number : number + 2]
+    one.firsts = {number: sooner.names[0], number + 1: later.names[0]}
 
 
 def both_rows(one: Forgery, at: int) -> bool:
@@ -62,14 +68,39 @@ def both_rows(one: Forgery, at: int) -> bool:
 def foreign_name(one: Forgery) -> None:
     names = one.blocks()[-1].names
     names[-1] += b"\xff"
-    one.filtered.append(names[-1])
     one.properties = changed(one.properties, stop=names[-1] + b"\0")
 
 
+def small_block(one: Forgery) -> Rows:
+    return next(block for block in one.blocks() if all(row.chunks is None for row in block.rows))
+
+
 def edit_row(one: Forgery, **what: Any) -> None:
-    block = next(block for block in one.blocks() if all(row.chunks is None for row in block.rows))
+    block = small_block(one)
     block.rows[0] = changed(block.rows[0], **what)
-    block.plain = False
+
+
+def repeated_entry(one: Forgery) -> None:
+    """A row that names a state key twice."""
+    version = one.blocks()[0].rows[0].version
+    made = rows.pack(0, version, None, {"a": b"1", "b": b"2"})
+    small_block(one).raw = {0: made.replace(b"\xa1b", b"\xa1a")}
+
+
+def narrow_version(one: Forgery) -> None:
+    """A row whose numbers are MessagePack, and not where they are looked for."""
+    small_block(one).raw = {0: msgspec.msgpack.encode((0, 7, None, {"a": b"1" * 20}))}
+
+
+def large_among_others(one: Forgery) -> None:
+    block = next(block for block in one.blocks() if len(block.rows) > 1)
+    chunk = Chunk("a", 0, 50, 1)
+    block.rows[0] = changed(block.rows[0], flags=rows.LARGE, entries={}, chunks=[chunk])
+
+
+def large_without_chunks(one: Forgery) -> None:
+    block = small_block(one)
+    block.names, block.rows = block.names[:1], [changed(block.rows[0], flags=rows.LARGE)]
 
 
 def edit_head(one: Forgery, edit: Callable[[list[Chunk]], list[Chunk]], **what: Any) -> None:
@@ -92,13 +123,9 @@ def set_attribute(one: Forgery, name: str, value: Any) -> None:
     setattr(one, name, value)
 
 
-def set_shift(one: Forgery) -> None:
+def set_shift(one: Forgery, more: int) -> None:
     block = next(block for block in one.blocks() if len(block.rows) > 1)
-    block.shift = [0, 3] + [0] * (len(block.rows) - 2)
-
-
-def set_plain(one: Forgery) -> None:
-    one.blocks()[0].plain = not one.blocks()[0].plain
+    block.shift = [0, more]
 
 
 SEGMENT_CASES: dict[str, tuple[Callable[[Forgery], object], str]] = {
@@ -110,15 +137,36 @@ SEGMENT_CASES: dict[str, tuple[Callable[[Forgery], object], str]] = {
     "order of blocks": (swap_blocks, "objects are out of order"),
     "below the range": (lambda one: states(one, start=b"z"), "outside the stated range"),
     "above the range": (lambda one: states(one, stop=b"\x01"), "outside the stated range"),
-    "filter": (lambda one: one.filtered.clear(), "filter does not know"),
+    "filter of objects": (lambda one: one.unfiltered.add("object"), "does not know an object"),
+    "filter of entries": (lambda one: one.unfiltered.add("entry"), "does not know an entry"),
     "name": (foreign_name, "not encoded as one"),
-    "directory": (set_shift, "of its block is stated at"),
-    "plain": (set_plain, "against what is stated"),
+    "slots": (lambda one: set_shift(one, 3), "fixed fields are not in their places"),
+    "slots that fall": (lambda one: set_shift(one, 1 << 20), "slots are out of order"),
+    "count": (lambda one: set_attribute(one.blocks()[0], "count", 77), "slots do not fit"),
+    "no wide numbers": (narrow_version, "fixed fields are not in their places"),
+    "large among others": (large_among_others, "not alone in its block"),
+    "large without chunks": (large_without_chunks, "names chunks, or none, against its flags"),
+    "unknown flag": (lambda one: edit_row(one, flags=64), "flags are not known"),
+    "hidden expiry": (lambda one: edit_row(one, expires_at=1 << 50), "not what its flags say"),
+    "no expiry": (lambda one: edit_row(one, flags=rows.EXPIRES), "not what its flags say"),
+    "hidden tombstone": (
+        lambda one: edit_row(one, flags=0, entries={"a": None}),
+        "not what its flags say",
+    ),
+    "hidden ttl": (
+        lambda one: edit_row(one, flags=0, entries={"a": (5, b"")}),
+        "not what its flags say",
+    ),
+    "time below zero": (
+        lambda one: edit_row(one, flags=rows.ENTRY_TTLS, entries={"a": (-5, b"")}),
+        "out of range",
+    ),
+    "version": (lambda one: edit_row(one, version=(1 << 63) - 1), "newer than the last stamp"),
+    "entry twice": (repeated_entry, "not written as rows are"),
     "entries": (
         lambda one: edit_row(one, entries={"b": b"1", "a": b"2"}),
         "entries are out of order",
     ),
-    "ttl": (lambda one: edit_row(one, ttls={"nowhere": 5}), "for what has no value"),
     "gap": (lambda one: one.gaps.update({1: 5}), "does not begin at"),
     "gap behind": (lambda one: one.gaps.update({len(one.parts): 5}), "the filter does not begin"),
     "gap between the last": (lambda one: one.gaps.update({len(one.parts) + 2: 5}), "that follows"),
@@ -157,10 +205,29 @@ LARGE_CASES: dict[str, tuple[Callable[[Forgery], object], str]] = {
         ),
         "describes another chunk",
     ),
-    "ttl of another chunk": (
-        lambda one: edit_chunk(one, 0, ttls={next(iter(one.chunks()[1].entries)): 5}),
-        "of another chunk",
+    "hidden ttl": (
+        lambda one: (
+            edit_head(one, list, flags=rows.LARGE),
+            edit_chunk(one, 0, flags=rows.ENTRY_TTLS),
+        ),
+        "do not tell",
     ),
+    "flags": (lambda one: edit_chunk(one, 0, flags=rows.CLEARED), "do not tell"),
+    "version": (
+        lambda one: edit_chunk(one, 0, version=one.chunks()[0].version + 1),
+        "of another row",
+    ),
+    "no row": (lambda one: edit_chunk(one, 0, version=5), "out of range"),
+    "filter of entries": (lambda one: one.unfiltered.add("entry"), "does not know an entry"),
+}
+
+REFUSED_CASES: dict[str, tuple[Callable[[Forgery], object], str]] = {
+    "order of the index": (
+        lambda one: one.firsts.update({1: one.blocks()[0].names[0]}),
+        "index is out of order",
+    ),
+    "blocks that overlap": (lambda one: one.places.update({1: 40}), "blocks that overlap"),
+    "filter": (lambda one: set_attribute(one, "seed", 7), "of another database"),
 }
 
 PROPERTIES: dict[str, Any] = {
@@ -176,6 +243,7 @@ PROPERTIES: dict[str, Any] = {
     "half_expiry": 1,
     "last_expiry": 1,
     "extends": 99,
+    "barriers": 99,
     "first_stamp": 1,
     "last_stamp": 1_700_000_000_000_999,
 }
@@ -196,6 +264,22 @@ def check_segment(
 @pytest.mark.parametrize("case", SEGMENT_CASES)
 def test_a_broken_segment_is_found(closed: Subject, case: str) -> None:
     check_segment(closed, small(closed), *SEGMENT_CASES[case])
+
+
+def test_a_barrier_that_the_filter_does_not_know_is_found(closed: Subject) -> None:
+    change, reason = (lambda one: one.unfiltered.add("barrier")), "filter does not know a barrier"
+    check_segment(closed, fresh(closed), change, reason)
+
+
+@pytest.mark.parametrize("case", REFUSED_CASES)
+def test_a_segment_that_no_open_takes_is_found(closed: Subject, case: str) -> None:
+    """What a reader relies on from the start: the audit says it, and an open refuses it."""
+    change, reason = REFUSED_CASES[case]
+    fs, path = closed.fs.copy(), small(closed)
+    forge_segment(fs, path, change)
+    assert told(audit("/db", fs), path, reason)
+    with pytest.raises(CorruptionError, match=reason):
+        opened(fs, read_only=True).close()
 
 
 @pytest.mark.parametrize("case", LARGE_CASES)

@@ -12,10 +12,12 @@ from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.audit.verify import audit
 from kvengine.inspection.dump.logs import Gap
 from kvengine.inspection.dump.wal import WalFile, describe
-from kvengine.storage.row import Row
+from kvengine.storage import row as rows
+from kvengine.storage.row import Chunk
 from kvengine.storage.wal.format import Commit, Header
 from tests.inspection.damage_forge import (
     Forgery,
+    encoded,
     forge_manifest,
     forge_segment,
     forge_wal,
@@ -41,18 +43,29 @@ def killed() -> Subject:
 
 def edited(commit: Commit, **what: Any) -> Commit:
     """The same commit, its first row changed."""
-    service, key, row = commit.rows[0]
-    return changed(commit, rows=[(service, key, changed(row, **what)), *commit.rows[1:]])
+    service, key, data = commit.rows[0]
+    row = encoded(changed(rows.decode(data), **what))
+    return commit._replace(rows=[(service, key, row), *commit.rows[1:]])
 
+
+CHUNKS = [Chunk("a", 0, 50, 1)]
 
 COMMIT_CASES: dict[str, tuple[Callable[[list[Commit]], list[Commit | bytes]], str]] = {
     "order": (lambda c: [c[1], c[0]], "older than the one before it"),
     "twice": (lambda c: [c[0], c[0]], "older than the one before it"),
-    "older than segments": (lambda c: [changed(c[0], stamp=5, rows=[])], "older than a WAL"),
-    "version": (lambda c: [edited(c[0], version=5)], "not of the version"),
-    "chunks": (lambda c: [edited(c[0], chunks=[])], "names chunks"),
-    "ttl": (lambda c: [edited(c[0], ttls={"nowhere": 5})], "for what has no value"),
-    "range": (lambda c: [changed(c[0], tombstones=[(b"b", b"a")])], "covers nothing"),
+    "older than segments": (lambda c: [c[0]._replace(stamp=5, rows=[])], "older than a WAL"),
+    "version": (lambda c: [edited(c[0], version=c[0].stamp + 1)], "not of the version"),
+    "no version": (lambda c: [edited(c[0], version=5)], "out of range"),
+    "stamp": (lambda c: [c[0]._replace(stamp=-5, rows=[])], "out of range"),
+    "chunks": (
+        lambda c: [edited(c[0], flags=rows.LARGE, entries={}, chunks=CHUNKS)],
+        "names chunks",
+    ),
+    "ttl": (lambda c: [edited(c[0], entries={"a": (5, b"")})], "not what its flags say"),
+    "tombstone": (lambda c: [edited(c[0], entries={"a": None})], "not what its flags say"),
+    "row": (lambda c: [c[0]._replace(rows=[("s", "k", b"\x93\0\1\2")])], "not a row"),
+    "an object twice": (lambda c: [c[0]._replace(rows=c[0].rows * 2)], "names an object twice"),
+    "range": (lambda c: [c[0]._replace(tombstones=[(b"b", b"a")])], "covers nothing"),
     "no commit": (lambda c: [c[0], b"\xc1"], "not a commit"),
 }
 
@@ -124,8 +137,8 @@ def test_a_wal_that_the_manifest_does_not_know_may_hold_nothing(closed: Subject)
     path = "/db/000999.wal"
     old = closed.fs.read_bytes(closed.last_wal)
     header = Header(old[12:28], 999, 0, 0)
-    row = Row(1 << 60, {"a": b"b"})
-    commit = Commit(1 << 60, [("s", "k", row)])
+    row = rows.pack(0, 1 << 60, None, {"a": b"b"})
+    commit = Commit(1 << 60, [("s", "k", row)], [])
     for data, damaged in (
         (bytes(65536), False),
         (wal_bytes(header, []) + bytes(100), False),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import re
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from crc32c import crc32c
 
 import kvengine
 from kvengine.inspection import escape
@@ -91,6 +94,39 @@ def test_it_shows_every_part_of_a_sound_file(dump: Callable[..., Shown], segment
     assert '"k19" = "TTTT' in lines and "300 bytes" in lines and "chunks" in lines
     assert 'from ("svc", "zone") to before ("svc", "zoo"),\n    stamp ' in lines
     assert lines.endswith("verified: every checksum holds\n")
+
+
+def test_msgpack_reads_the_same(dump: Callable[..., Shown], segment: Path, tmp_path: Path) -> None:
+    """Rows decoded by somebody else's implementation: the same text, and a line that says so."""
+    own, other = dump(segment, "--all"), dump(segment, "--all", "--msgpack")
+    assert other.code == 0 and other.err == ""
+    assert re.fullmatch(re.escape(own.out) + r"rows decoded by msgpack \d+\.\d+\.\d+\n", other.out)
+    damaged = tmp_path / "damaged.segment"
+    data = bytearray(segment.read_bytes())
+    data[40] ^= 1
+    damaged.write_bytes(data)
+    assert dump(damaged, "--all", "--msgpack").code == 1
+
+
+def test_without_msgpack_the_option_says_what_it_needs(
+    dump: Callable[..., Shown], segment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package is no dependency of kvengine: the rest of the tool works without it."""
+    monkeypatch.setitem(sys.modules, "msgpack", None)
+    shown = dump(segment, "--all", "--msgpack")
+    assert shown.code == 2 and shown.out == ""
+    assert shown.err == "segment_dump: --msgpack needs the msgpack package: pip install msgpack\n"
+    assert dump(segment, "--all").code == 0
+
+
+def test_a_segment_of_format_1_is_refused(dump: Callable[..., Shown], tmp_path: Path) -> None:
+    """It is not damaged: another release reads it."""
+    path = tmp_path / "000005.segment"
+    head = b"KVESEG\r\n" + struct.pack("<IQ8x", 1, 99)
+    path.write_bytes(head + struct.pack("<I", crc32c(head)) + bytes(100))
+    shown = dump(path)
+    assert shown.code == 2 and shown.out == ""
+    assert "with kvengine 0.1.0 run 'kvengine export'" in shown.err
 
 
 def test_names_and_values_are_escaped(dump: Callable[..., Shown], segment: Path) -> None:

@@ -23,8 +23,10 @@ def command(tool: Tool, directory: str | None) -> None:
     """
     from kvengine.errors import NotADatabase
     from kvengine.inspection.audit.verify import audit
+    from kvengine.inspection.dump.kinds import check_database
 
     path = tool.path if directory is None else os.path.abspath(directory)
+    check_database(path)  # of another format no byte is damaged: it is another release's
     try:
         with tool.out.progress("verifying") as advance:
             found = audit(path, progress=advance)

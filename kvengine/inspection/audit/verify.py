@@ -5,7 +5,7 @@ Nothing is opened as an owner would: no lock, no write, no end at the first erro
 Steps: (1) CURRENT and the manifest, edit by edit; where it is not known which one is in
 force, the newest that can be read. (2) The names in the directory, and what the manifest
 states held against itself. (3) Each segment that it states, whole
-(operations/verify_segment.py). (4) The WALs (wal_chain.py). (5) All of it once more,
+(repair/verify_segment.py). (4) The WALs (wal_chain.py). (5) All of it once more,
 where it is not sound, until two looks in a row say the same: an owner adds, changes and
 removes files meanwhile. Segments that were read are not read again. Where no two looks
 agree, what both of the last found.
@@ -28,6 +28,7 @@ from kvengine.storage import filenames
 from kvengine.storage.manifest.file import Catalog
 from kvengine.storage.manifest.format import SegmentMeta
 from kvengine.storage.repair.verify_segment import SegmentAudit
+from kvengine.storage.segment.filter import seed_of
 
 __all__ = ["Audit", "Finding", "audit"]
 
@@ -88,6 +89,7 @@ class _Look:
         self._done = self._total = 0
         self._manifest = ""
         self._stage: tuple[str, int] | None = None  # changes with the set of files
+        self._seed: int | None = None  # of the filters, where the database is known
         self.result = Audit(directory)
 
     @property
@@ -114,6 +116,7 @@ class _Look:
             self._check_alone()
         else:
             self._check_catalog(catalog)
+            self._seed = seed_of(catalog.database_id)
             for meta in catalog.segments.values():
                 self._check_segment(meta)
             WalChain(self._fs, self._directory, catalog, self.result, self._advance).check()
@@ -230,7 +233,7 @@ class _Look:
             own.take(found.damage, found.size)
             if meta is not None:
                 _check_meta(found, meta, own)
-            walk = SegmentAudit(found, known=found.known, advance=self._advance)
+            walk = SegmentAudit(found, known=found.known, seed=self._seed, advance=self._advance)
             own.take(walk.errors(), found.size)
             own.objects, own.entries = walk.objects, walk.entries
         except OSError as error:

@@ -21,6 +21,7 @@ from kvengine.inspection.dump.logs import Gap
 from kvengine.inspection.dump.wal import WalFile
 from kvengine.storage import filenames
 from kvengine.storage.manifest.file import Catalog
+from kvengine.storage.row import items
 from kvengine.storage.wal.format import HEADER_SIZE, Commit
 
 
@@ -116,7 +117,7 @@ class WalChain:
                 first = False
                 self._result.objects += len(one.commit.rows)
                 for _, _, row in one.commit.rows:
-                    self._result.entries += sum(v is not None for v in row.entries.values())
+                    self._result.entries += sum(entry is not None for _, entry in items(row))
 
     def _check_stamp(
         self, found: WalFile, offset: int, commit: Commit, end: int | None, *, first: bool

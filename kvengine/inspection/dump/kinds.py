@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Final
 
-from kvengine.errors import KVEngineError
+from crc32c import crc32c
+
+from kvengine.errors import CorruptionError, KVEngineError
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.inspection import escape
 from kvengine.storage import filenames
 from kvengine.storage.manifest import format as manifest
+from kvengine.storage.manifest.file import read_current
 from kvengine.storage.segment import format as segment
 from kvengine.storage.wal import format as wal
 
@@ -23,6 +27,11 @@ COMMANDS: Final = {SEGMENT: SEGMENT, WAL: WAL, MANIFEST: MANIFEST, CURRENT: MANI
 """The dump that shows each kind."""
 
 _MAGICS = {segment.MAGIC: SEGMENT, wal.MAGIC: WAL, manifest.MAGIC: MANIFEST}
+_HEADER_SIZES = {
+    segment.MAGIC: segment.HEADER_SIZE,
+    wal.MAGIC: wal.HEADER_SIZE,
+    manifest.MAGIC: manifest.HEADER_SIZE,
+}
 _POINTER = re.compile(rb"\d{6,18}\.manifest [0-9a-f]{8}\n")
 
 
@@ -58,10 +67,37 @@ def kind_of(path: str, fs: FileSystem | None = None) -> str | None:
     return CURRENT if name == filenames.CURRENT else None
 
 
+def check_format(path: str, fs: FileSystem | None = None) -> None:
+    """Raise UnsupportedFormat for a file with a sound header of another format than ours.
+
+    OSError where it cannot be read.
+    """
+    file = (fs if fs is not None else DiskFileSystem()).open(path)
+    try:
+        head = file.pread(max(_HEADER_SIZES.values()), 0)
+    finally:
+        file.close()
+    size = _HEADER_SIZES.get(head[:8], 0)
+    if not size or len(head) < size:
+        return
+    crc = int.from_bytes(head[size - 4 : size], "little")
+    if crc32c(head[: size - 4]) == crc:
+        manifest.check_version(int.from_bytes(head[8:12], "little"))
+
+
+def check_database(directory: str, fs: FileSystem | None = None) -> None:
+    """Raise UnsupportedFormat for a database of another format than ours; damage is not told."""
+    seam = fs if fs is not None else DiskFileSystem()
+    with suppress(CorruptionError, OSError):
+        number = read_current(seam, directory)
+        check_format(filenames.join(directory, filenames.manifest(number)), seam)
+
+
 def expect(path: str, command: str, fs: FileSystem | None = None) -> None:
     """WrongKind, which names the right command, if ``dump COMMAND`` cannot show the file.
 
-    A file of no known kind passes: it may be so damaged that only its owner knows it.
+    UnsupportedFormat for one of another format. A file of no known kind passes: it may be so
+    damaged that only its owner knows it.
     """
     seam = fs if fs is not None else DiskFileSystem()
     shown = escape.text(path)
@@ -77,3 +113,6 @@ def expect(path: str, command: str, fs: FileSystem | None = None) -> None:
             f"{shown} is {article}, not a {command.replace('wal', 'WAL')}:"
             f" use kvengine dump {COMMANDS[kind]} {shown}"
         )
+    check_format(path, seam)
+    if kind == CURRENT:
+        check_database(path.rpartition("/")[0] or ".", seam)

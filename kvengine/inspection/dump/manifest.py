@@ -23,6 +23,7 @@ from kvengine.inspection.dump.manifest_file import (
     read_current,
 )
 from kvengine.inspection.dump.parts import Item
+from kvengine.storage.clock import SECOND
 from kvengine.storage.manifest.file import Catalog
 from kvengine.storage.manifest.format import SegmentMeta, Shape, VersionEdit
 
@@ -106,6 +107,10 @@ def _edit_lines(one: Edited) -> Iterator[str]:
             yield f"    {what} {', '.join(map(str, numbers))}"
     for number, end in edit.wal_ends.items():
         yield f"    WAL {number} ends at offset {end:,}"
+    for service, kept in edit.retention.items():
+        yield f"    keeps completed workflows of {escape.text(service)} for {kept / SECOND:g} s"
+    if edit.epoch:
+        yield f"    epoch {edit.epoch}"
     yield from _counter_lines("    ", edit)
 
 
@@ -188,6 +193,7 @@ def _edit_dict(one: Edited) -> dict[str, Any]:
         "wals_added": edit.wals_added,
         "wals_removed": edit.wals_removed,
         "wal_ends": _ends_dict(edit.wal_ends),
+        **_reserved_dict(edit),
         **_counters_dict(edit),
         **_shape_dict(edit.shape),
     }
@@ -205,6 +211,14 @@ def _meta_dict(meta: SegmentMeta) -> dict[str, Any]:
 
 def _ends_dict(ends: dict[int, int]) -> dict[str, int]:
     return {str(number): end for number, end in ends.items()}
+
+
+def _reserved_dict(edit: VersionEdit) -> dict[str, Any]:
+    """What no release writes yet, where an edit has it."""
+    made: dict[str, Any] = {}
+    if edit.retention:
+        made["retention"] = {name: parts.seconds(kept) for name, kept in edit.retention.items()}
+    return made | ({"epoch": edit.epoch} if edit.epoch else {})
 
 
 def _shape_dict(shape: Shape | None) -> dict[str, int]:

@@ -19,7 +19,7 @@ from kvengine.inspection import escape
 from kvengine.inspection.dump.logs import Gap
 from kvengine.storage.clock import SECOND
 from kvengine.storage.names import END, TERMINATOR, decode_object, service_range
-from kvengine.storage.row import Row
+from kvengine.storage.row import Entry, Row
 from kvengine.storage.segment.format import Properties
 
 _T = TypeVar("_T")
@@ -115,6 +115,8 @@ def row_marks(row: Row) -> str:
     marks = ["cleared"] * row.cleared + ["extends an expiry"] * row.extends
     if row.expires_at is not None:
         marks.append(f"expires {escape.moment(row.expires_at)}")
+    if row.completed_at is not None:
+        marks.append(f"completed {escape.moment(row.completed_at)}")
     return ", ".join(marks)
 
 
@@ -125,15 +127,17 @@ def row_dict(row: Row) -> dict[str, Any]:
         "cleared": row.cleared,
         "extends": row.extends,
         "expires_at": seconds(row.expires_at),
+        "completed_at": seconds(row.completed_at),
     }
 
 
-def entry_line(indent: str, state_key: str, value: bytes | None, ends: int | None) -> str:
+def entry_line(indent: str, state_key: str, entry: Entry) -> str:
     """An entry; its value is cut so that the line ends where a terminal does."""
     head = f"{indent}{escape.text(state_key)}"
+    if entry is None:
+        return f"{head}: tombstone"
+    value, ends = _value_of(entry)
     expiry = "" if ends is None else f", expires {escape.moment(ends)}"
-    if value is None:
-        return f"{head}: tombstone{expiry}"
     tail = f" ({len(value):,} bytes{expiry})"
     room = max(WIDTH - len(head) - len(tail) - len(' = ""…'), _LEAST_VALUE)
     shown = escape.value(_start(value, room), room)
@@ -141,12 +145,20 @@ def entry_line(indent: str, state_key: str, value: bytes | None, ends: int | Non
     return f"{head} = {shown}{cut}{tail}"
 
 
-def entry_dict(state_key: str, value: bytes | None, ends: int | None) -> dict[str, Any]:
-    made: dict[str, Any] = {"state_key": state_key}
-    made.update({"tombstone": True} if value is None else value_dict(value))
+def entry_dict(state_key: str, entry: Entry) -> dict[str, Any]:
+    """The same as a dict."""
+    if entry is None:
+        return {"state_key": state_key, "tombstone": True}
+    value, ends = _value_of(entry)
+    made = {"state_key": state_key, **value_dict(value)}
     if ends is not None:
         made["expires_at"] = seconds(ends)
     return made
+
+
+def _value_of(entry: bytes | tuple[int, bytes]) -> tuple[bytes, int | None]:
+    """The value of an entry, and its own expiry if it has one."""
+    return (entry, None) if isinstance(entry, bytes) else (entry[1], entry[0])
 
 
 def value_dict(value: bytes) -> dict[str, Any]:

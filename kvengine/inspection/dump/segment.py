@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from kvengine.errors import CorruptionError
@@ -11,11 +11,11 @@ from kvengine.fs.disk import DiskFileSystem
 from kvengine.inspection import escape
 from kvengine.inspection.dump import parts
 from kvengine.inspection.dump.parts import Item
+from kvengine.storage import row as rows
 from kvengine.storage.repair.verify_segment import SegmentAudit, verify_segment
-from kvengine.storage.row import Row
-from kvengine.storage.segment.block import ChunkEntries
+from kvengine.storage.row import Chunk, Entry, Row
 from kvengine.storage.segment.format import FORMAT_VERSION, HEADER_SIZE, Handle
-from kvengine.storage.segment.reader import RowsBlock, SegmentReader
+from kvengine.storage.segment.reader import SegmentReader
 from kvengine.storage.segment.salvage import SalvageReader
 
 MAX_WALKED = 1 << 30
@@ -24,15 +24,39 @@ MAX_WALKED = 1 << 30
 _PARTS = ("filter", "tombstones", "index", "properties")
 
 
-def read(path: str, fs: FileSystem | None = None) -> SalvageReader:
-    """The segment, with what is damaged left out and named in ``damage``. OSError if absent."""
-    return SegmentFile(fs if fs is not None else DiskFileSystem(), path)
+def read(
+    path: str, fs: FileSystem | None = None, decode: Callable[[bytes], Row] = rows.decode
+) -> SegmentFile:
+    """Return the segment, with what is damaged left out and named in ``damage``.
+
+    ``decode`` makes rows of their bytes, or raises ValueError. OSError where there is no file.
+    """
+    found = SegmentFile(fs if fs is not None else DiskFileSystem(), path)
+    found.decode_row = decode
+    return found
 
 
 class SegmentFile(SalvageReader):
     """A segment of which some parts may be damaged, and which may be any file at all."""
 
-    __slots__ = ()
+    __slots__ = ("decode_row",)
+
+    def __init__(self, fs: FileSystem, path: str, file_id: int | None = None) -> None:
+        """See `SalvageReader`."""
+        super().__init__(fs, path, file_id)
+        self.decode_row: Callable[[bytes], Row] = rows.decode
+
+    def read_block(self, at: int) -> tuple[list[bytes], list[Row]]:
+        """Return block number ``at``: encoded objects and their rows, heads with chunks placed."""
+        found, offset = self.block(at), self.block_handle(at)[1].offset
+        decoded = self._checked(offset, lambda: [self.decode_row(row) for row in found.rows])
+        placed = [row if row.chunks is None else self._placed(row, at) for row in decoded]
+        return found.names, placed
+
+    def chunk(self, chunk: Chunk) -> Row:
+        """Return a part of a large row's entries, as a row."""
+        data = self.chunk_bytes(chunk)
+        return self._checked(chunk.offset, lambda: self.decode_row(data))
 
     def note(self, error: CorruptionError) -> None:
         """Offsets never lie behind the file, where a damaged index may point."""
@@ -67,17 +91,17 @@ def damage(path: str, fs: FileSystem | None = None) -> list[CorruptionError]:
 # --- lines for people
 
 
-def describe(found: SalvageReader, rows: int | None = 0) -> Iterator[str]:
-    """All of it in lines, with ``rows`` rows, None for every one. ``found.damage`` grows."""
+def describe(found: SegmentFile, limit: int | None = 0) -> Iterator[str]:
+    """All of it in lines, with ``limit`` rows, None for every one. ``found.damage`` grows."""
     yield f"segment {escape.text(found.path)}, {found.size:,} bytes"
     yield from footer(found)
     yield from properties(found)
     yield from index(found)
     yield from range_tombstones(found)
-    yield from listed(found, rows)
+    yield from listed(found, limit)
 
 
-def footer(found: SalvageReader) -> Iterator[str]:
+def footer(found: SegmentFile) -> Iterator[str]:
     """Identity, format, and where the parts lie."""
     if not found.known & {"footer", "header"}:
         yield "footer: lost, and the header too: without the file's identity nothing can be read"
@@ -92,13 +116,13 @@ def footer(found: SalvageReader) -> Iterator[str]:
         yield f"  {name:<11} offset {handle.offset:,}, {handle.length:,} bytes{state}"
 
 
-def _handles(found: SalvageReader) -> Iterator[tuple[str, Handle]]:
+def _handles(found: SegmentFile) -> Iterator[tuple[str, Handle]]:
     stated = found.footer
     handles = (stated.filter, stated.tombstones, stated.block_index, stated.properties)
     return zip(_PARTS, handles, strict=True)
 
 
-def properties(found: SalvageReader) -> Iterator[str]:
+def properties(found: SegmentFile) -> Iterator[str]:
     if "properties" not in found.known:
         yield "properties: lost"
         return
@@ -106,7 +130,7 @@ def properties(found: SalvageReader) -> Iterator[str]:
     yield from parts.properties_lines(found.properties)
 
 
-def index(found: SalvageReader) -> Iterator[str]:
+def index(found: SegmentFile) -> Iterator[str]:
     """The blocks of rows: where each lies and its first object."""
     if found.walked_to is not None:
         yield f"index: lost; blocks found by walking the file to offset {found.walked_to:,}"
@@ -119,7 +143,7 @@ def index(found: SalvageReader) -> Iterator[str]:
         )
 
 
-def range_tombstones(found: SalvageReader) -> Iterator[str]:
+def range_tombstones(found: SegmentFile) -> Iterator[str]:
     if "tombstones" not in found.known:
         yield "range tombstones: lost"
         return
@@ -129,7 +153,7 @@ def range_tombstones(found: SalvageReader) -> Iterator[str]:
         yield f"    stamp {parts.stamp_text(stamp)}"
 
 
-def listed(found: SalvageReader, limit: int | None) -> Iterator[str]:
+def listed(found: SegmentFile, limit: int | None) -> Iterator[str]:
     """Up to ``limit`` rows (None: all), block by block; unreadable blocks are named in place."""
     if limit == 0:
         return
@@ -146,7 +170,7 @@ def listed(found: SalvageReader, limit: int | None) -> Iterator[str]:
             shown += 1
 
 
-def _row(found: SalvageReader, block: _Block, name: bytes, head: Row) -> Iterator[str]:
+def _row(found: SegmentFile, block: _Block, name: bytes, head: Row) -> Iterator[str]:
     yield f"  {escape.object_name(name)}"
     chunks = "" if head.chunks is None else f", {len(head.chunks):,} chunks"
     yield f"    version {parts.stamp_text(head.version)}{chunks}"
@@ -157,15 +181,15 @@ def _row(found: SalvageReader, block: _Block, name: bytes, head: Row) -> Iterato
             end = "the end" if part.stop is None else escape.text(part.stop)
             yield f"    lost: entries from {escape.text(part.start)} to before {end}"
             continue
-        for state_key, value in part.entries.items():
-            yield parts.entry_line("    ", state_key, value, (part.ttls or {}).get(state_key))
+        for state_key, entry in part:
+            yield parts.entry_line("    ", state_key, entry)
 
 
 # --- dicts for programs
 
 
-def records(found: SalvageReader, rows: int | None = None) -> Iterator[Item]:
-    """The same as JSON-able dicts (parts.py), with up to ``rows`` rows (None: all).
+def records(found: SegmentFile, limit: int | None = None) -> Iterator[Item]:
+    """The same as JSON-able dicts (parts.py), with up to ``limit`` rows (None: all).
 
     One ``segment``, then ``properties``, each ``range_tombstone``, each ``block`` followed
     by each ``row`` in it, and each ``damage`` where it was met.
@@ -178,7 +202,7 @@ def records(found: SalvageReader, rows: int | None = None) -> Iterator[Item]:
     for start, stop, stamp in found.tombstones:
         ends = {"from": parts.bound(start), "to": parts.bound(stop)}
         yield {"range_tombstone": {**ends, "stamp": stamp}}
-    left = rows
+    left = limit
     for block in _blocks(found):
         place = {"number": block.at, "offset": block.offset, "length": block.length}
         yield {"block": {**place, "first": parts.object_dict(block.first)}}
@@ -190,7 +214,7 @@ def records(found: SalvageReader, rows: int | None = None) -> Iterator[Item]:
         yield from met.new()
 
 
-def _identity(found: SalvageReader) -> dict[str, Any]:
+def _identity(found: SegmentFile) -> dict[str, Any]:
     lost = [part for part in ("header", "footer", *_PARTS) if part not in found.known]
     made: dict[str, Any] = {"path": found.path, "bytes": found.size, "lost": lost}
     if found.known & {"footer", "header"}:
@@ -200,7 +224,7 @@ def _identity(found: SalvageReader) -> dict[str, Any]:
     return made
 
 
-def _row_dict(found: SalvageReader, block: _Block, name: bytes, head: Row) -> dict[str, Any]:
+def _row_dict(found: SegmentFile, block: _Block, name: bytes, head: Row) -> dict[str, Any]:
     made = {**parts.object_dict(name), **parts.row_dict(head)}
     if head.chunks is not None:
         made["chunks"] = [
@@ -212,10 +236,7 @@ def _row_dict(found: SalvageReader, block: _Block, name: bytes, head: Row) -> di
         if isinstance(part, _Lost):
             made.setdefault("lost", []).append({"from": part.start, "to": part.stop})
             continue
-        ttls = part.ttls or {}
-        entries += [
-            parts.entry_dict(key, what, ttls.get(key)) for key, what in part.entries.items()
-        ]
+        entries += [parts.entry_dict(state_key, entry) for state_key, entry in part]
     return made
 
 
@@ -223,18 +244,17 @@ def _row_dict(found: SalvageReader, block: _Block, name: bytes, head: Row) -> di
 
 
 class _Block:
-    """A block of rows: ``content`` is None where ``error`` says why it cannot be read."""
+    """A block of rows: ``content`` is empty where ``error`` says why it cannot be read."""
 
     def __init__(self, at: int, first: bytes, handle: Handle) -> None:
         self.at, self.first = at, first
         self.offset, self.length = handle
         self.edge = handle.offset + handle.length  # behind it and its chunks
-        self.content: RowsBlock | None = None
+        self.content: tuple[list[bytes], list[Row]] = [], []
         self.error: CorruptionError | None = None
 
     def rows(self) -> Iterator[tuple[bytes, Row]]:
-        names, rows, _ = self.content or ([], [], True)
-        return zip(names, rows, strict=True)
+        return zip(*self.content, strict=True)
 
 
 class _Lost(NamedTuple):
@@ -244,7 +264,7 @@ class _Lost(NamedTuple):
     stop: str | None
 
 
-def _blocks(found: SalvageReader) -> Iterator[_Block]:
+def _blocks(found: SegmentFile) -> Iterator[_Block]:
     """Each block once: a damaged index that points back does not make the dump endless."""
     edge = 0
     for at in range(found.block_count):
@@ -261,18 +281,20 @@ def _blocks(found: SalvageReader) -> Iterator[_Block]:
         edge = max(edge, block.edge)
 
 
-def _pieces(found: SalvageReader, block: _Block, head: Row) -> Iterator[ChunkEntries | _Lost]:
+def _pieces(
+    found: SegmentFile, block: _Block, head: Row
+) -> Iterator[Iterable[tuple[str, Entry]] | _Lost]:
     """The entries of a row: its own, or chunk by chunk, each read once."""
     chunks = head.chunks
     if chunks is None:
-        yield ChunkEntries(head.entries, head.ttls)
+        yield head.entries.items()
         return
     for number, chunk in enumerate(chunks):
         try:
             if chunk.offset < block.edge:
                 raise CorruptionError(found.path, chunk.offset, "chunk overlaps what is before it")
             block.edge = max(block.edge, chunk.offset + chunk.length)
-            yield found.chunk(chunk)
+            yield found.chunk(chunk).entries.items()
         except CorruptionError as error:
             found.note(error)
             following = chunks[number + 1].first if number + 1 < len(chunks) else None

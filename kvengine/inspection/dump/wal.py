@@ -19,6 +19,7 @@ from kvengine.inspection.dump.parts import Item
 from kvengine.storage import filenames
 from kvengine.storage.checksum import salt
 from kvengine.storage.record import Record
+from kvengine.storage.row import decode
 from kvengine.storage.wal.format import (
     FORMAT_VERSION,
     HEADER_SIZE,
@@ -112,7 +113,8 @@ class WalFile(LogFile):
         except ValueError as error:
             self.note(found.offset, str(error))
             return Logged(found, None, str(error), kept)
-        fault = fault_of(commit, self.last_stamp)
+        older = commit.stamp <= self.last_stamp
+        fault = "commit is older than the one before it" if older else ""
         if fault and kept:
             self.note(found.offset, fault)
         self.last_stamp = max(self.last_stamp, commit.stamp)
@@ -190,13 +192,14 @@ def _logged_lines(one: Logged, synced: int) -> Iterator[str]:
         yield f"    made at {escape.moment(one.commit.now)}"
     for start, stop in one.commit.tombstones:
         yield f"    clears from {escape.bound(start)} to before {escape.bound(stop)}"
-    for service, key, row in one.commit.rows:
+    for service, key, data in one.commit.rows:
         yield f"    ({escape.text(service)}, {escape.text(key)})"
+        row = decode(data)
         marks = parts.row_marks(row)
         if marks:
             yield f"      {marks}"
-        for state_key, value in row.entries.items():
-            yield parts.entry_line("      ", state_key, value, (row.ttls or {}).get(state_key))
+        for state_key, entry in row.entries.items():
+            yield parts.entry_line("      ", state_key, entry)
 
 
 _STATES = {
@@ -270,26 +273,8 @@ def _logged_dict(one: Logged) -> dict[str, Any]:
         {"from": parts.bound(start), "to": parts.bound(stop)} for start, stop in commit.tombstones
     ]
     made["rows"] = rows = []
-    for service, key, row in commit.rows:
-        ttls = row.ttls or {}
-        entries = [
-            parts.entry_dict(name, what, ttls.get(name)) for name, what in row.entries.items()
-        ]
+    for service, key, data in commit.rows:
+        row = decode(data)
+        entries = [parts.entry_dict(name, entry) for name, entry in row.entries.items()]
         rows.append({"service": service, "key": key, **parts.row_dict(row), "entries": entries})
     return made
-
-
-def fault_of(commit: Commit, last: int) -> str:
-    """What does not hold of a commit behind one with stamp ``last``; empty where all does."""
-    if commit.stamp <= last:
-        return "commit is older than the one before it"
-    for _, _, row in commit.rows:
-        if row.chunks is not None:
-            return "a row in a WAL names chunks"
-        if row.version != commit.stamp:
-            return "a row is not of the version that its commit has"
-        if any(row.entries.get(state_key) is None for state_key in row.ttls or ()):
-            return "an expiry is stated for what has no value"
-    if any(start >= stop for start, stop in commit.tombstones):
-        return "a range tombstone covers nothing"
-    return ""

@@ -112,7 +112,7 @@ def encode_header(header: Header) -> bytes:
 
 
 def decode_header(data: Buffer) -> Header:
-    """ValueError where the bytes are no manifest header, UnsupportedFormat for a newer format."""
+    """ValueError where the bytes are no manifest header, UnsupportedFormat for another format."""
     if len(data) < HEADER_SIZE:
         raise ValueError("manifest header is cut short")
     magic, version, database_id, number, crc = _HEADER.unpack_from(data)
@@ -120,17 +120,22 @@ def decode_header(data: Buffer) -> Header:
         raise ValueError("manifest header checksum does not match")
     if magic != MAGIC or version < 1:
         raise ValueError(f"manifest header has magic {magic!r}, version {version}")
+    check_version(version)
+    return Header(database_id, number)
+
+
+def check_version(version: int) -> None:
+    """Raise UnsupportedFormat, which names the way out, for another format than this release's."""
     if version == 1:
         raise UnsupportedFormat(
             "the database has format 1, of kvengine 0.1, which this release does not read: with"
-            " kvengine 0.1 run 'kvengine export', and 'kvengine import' with this one"
+            " kvengine 0.1.0 run 'kvengine export', and 'kvengine import' with this one"
         )
     if version > FORMAT_VERSION:
         raise UnsupportedFormat(
             f"the database has format {version}, this release reads up to {FORMAT_VERSION}:"
             " open it with a newer kvengine"
         )
-    return Header(database_id, number)
 
 
 def encode_current(name: str) -> bytes:

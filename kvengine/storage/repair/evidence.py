@@ -17,9 +17,9 @@ from kvengine.storage.compaction.run import layer_of
 from kvengine.storage.manifest import file as manifest
 from kvengine.storage.manifest.file import Catalog
 from kvengine.storage.manifest.format import HEADER_SIZE, Shape, decode_header
-from kvengine.storage.names import Name, decode_object
+from kvengine.storage.names import Name, after, decode_object, is_object
 from kvengine.storage.range_tombstones import Tombstones
-from kvengine.storage.row import Row
+from kvengine.storage.row import Row, has_sound_numbers, make
 from kvengine.storage.segment.salvage import SalvageReader
 from kvengine.storage.wal import format as wal_format
 from kvengine.storage.wal.salvage import Hole, WalSalvage, salvage
@@ -203,9 +203,9 @@ class _Search:
         if header is None and (found.commits or (end or 0) > wal_format.HEADER_SIZE):
             self.evidence.notes.append(f"{name}: header is damaged; its commits were found by scan")
         self._report_holes(name, found, len(data), end)
-        layer = layer_of(found.commits)
-        self.evidence.pieces.append(sorted(layer.rows.items()))
-        self._hide(layer.tombstones)
+        marks, rows = layer_of(found.commits)
+        self.evidence.pieces.append(sorted(rows.items()))
+        self._hide(marks)
         if found.commits:
             stamp = found.commits[-1].stamp
             self.evidence.last_stamp = max(self.evidence.last_stamp, stamp)
@@ -263,21 +263,28 @@ class _Search:
         self.evidence.pieces.append(self._rows(name, reader))
 
     def _rows(self, name: str, reader: SalvageReader) -> Iterator[NamedRow]:
-        """Rows of a segment in order, without what is damaged, which is reported."""
+        """Yield the rows of a segment in order, without what is damaged, which is reported."""
+        last = b""
         for at in range(reader.block_count):
             _, handle = reader.block_handle(at)
             try:
-                names, rows, _ = reader.read_block(at)
+                names, rows = reader.read_block(at)
             except (CorruptionError, OSError) as error:
                 self._lose(name, handle.offset, _reason(error), *reader.range_of(at))
                 continue
             for encoded, head in zip(names, rows, strict=True):
-                row, gaps = reader.whole(head)
+                try:
+                    row, gaps = reader.whole(head)
+                    sound = _sound(encoded, last, row)
+                except (ValueError, OSError) as error:
+                    self._lose(name, handle.offset, _reason(error), encoded, after(encoded))
+                    continue
                 for first, following in gaps:
                     end = "the last" if following is None else f"before {following!r}"
                     reason = f"a chunk is damaged: entries from {first!r} to {end}"
-                    self._lose(name, handle.offset, reason, encoded, encoded + b"\0")
-                yield encoded, row
+                    self._lose(name, handle.offset, reason, encoded, after(encoded))
+                last = encoded
+                yield encoded, sound
 
     # --- shared
 
@@ -311,6 +318,26 @@ def _name(encoded: bytes | None) -> Name | None:
         return decode_object(encoded) if encoded is not None else None
     except ValueError:
         return None
+
+
+def _sound(name: bytes, last: bytes, row: Row) -> Row:
+    """Return a row whose checksum held, with the flags that its content has.
+
+    ValueError where it or its object cannot be part of a segment behind object ``last``.
+    """
+    if not is_object(name) or name <= last:
+        raise ValueError("an object is not encoded as one, or is out of order")
+    made = make(
+        row.version,
+        row.entries,
+        cleared=row.cleared,
+        extends=row.extends,
+        expires_at=row.expires_at,
+        completed_at=row.completed_at,
+    )
+    if not has_sound_numbers(made):
+        raise ValueError("a row has a version or a time that none can have")
+    return made
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from kvengine.storage.names import after
 from kvengine.storage.range_tombstones import Tombstones
-from kvengine.storage.row import Row
+from kvengine.storage.row import BARRIER, Row
 from kvengine.storage.segment.format import Properties
 
 
@@ -39,6 +39,7 @@ class Recount:
         self._figures["data_bytes"] += size
         self._figures["tombstones"] += cleared + row.cleared
         self._figures["extends"] += row.extends
+        self._figures["barriers"] += row.flags & BARRIER != 0
         self._first = name if self._first is None else self._first
         self._last = name
         self._stamps = _ends(self._stamps, row.version)
@@ -50,10 +51,12 @@ class Recount:
     def _weigh(self, row: Row, size: int) -> None:
         """When which bytes expire: an entry at its own time if sooner, the rest with the row."""
         ends = row.expires_at
-        for state_key, at in (row.ttls or {}).items():
-            share = len(state_key) + len(row.entries.get(state_key) or b"")
-            self._weights[at if ends is None else min(at, ends)] += share
-            size -= share
+        for state_key, entry in row.entries.items():
+            if isinstance(entry, tuple):
+                at, value = entry
+                share = len(state_key) + len(value)
+                self._weights[at if ends is None else min(at, ends)] += share
+                size -= share
         if ends is not None:
             self._weights[ends] += size
 
@@ -87,6 +90,7 @@ class Recount:
             "first_expiry": min(self._weights, default=None),
             "last_expiry": max(self._row_ends) if expired_whole else None,
             "extends": self._figures["extends"],
+            "barriers": self._figures["barriers"],
             "first_stamp": min(stamps, default=0),
             "last_stamp": max(stamps, default=0),
         }

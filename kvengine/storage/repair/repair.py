@@ -17,6 +17,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
+import msgspec
+
 from kvengine.errors import DatabaseLocked, KVEngineError, NotADatabase
 from kvengine.fs.base import FileSystem, Lock
 from kvengine.fs.disk import DiskFileSystem
@@ -30,7 +32,8 @@ from kvengine.storage.manifest.format import SegmentMeta, Shape
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.repair.evidence import Evidence, NamedRow, RepairReport, gather
 from kvengine.storage.retention import retain
-from kvengine.storage.row import Row, overlay_rows
+from kvengine.storage.row import Row, in_order, overlay_all
+from kvengine.storage.segment.filter import seed_of
 from kvengine.storage.segment.writer import SegmentWriter
 
 _LEVEL = 1
@@ -105,20 +108,16 @@ def merged(pieces: Iterable[Iterable[NamedRow]], marks: Tombstones) -> Iterator[
         cover = tombstones.covering(marks, name)
         rows = [row for _, row in group if row.version >= cover]
         if rows:
-            row = retain(overlay_rows(rows), 0, held=True, bottom=True)
+            row = retain(overlay_all(rows), 0, held=True, bottom=True)
             if row is not None:
-                yield name, _in_order(row)
-
-
-def _in_order(row: Row) -> Row:
-    entries = {name: row.entries[name] for name in sorted(row.entries)}
-    return Row(row.version, entries, row.cleared, row.extends, row.expires_at, row.ttls)
+                yield name, msgspec.structs.replace(row, entries=in_order(row.entries))
 
 
 def _write(fs: FileSystem, directory: str, evidence: Evidence) -> tuple[int, int]:
     """Segments, manifest and CURRENT of the new database; its objects and entries."""
     shape = evidence.shape or Shape(Options().block_size, Options().chunk_size)
-    outputs = _Outputs(fs, directory, shape)
+    database_id = os.urandom(16)
+    outputs = _Outputs(fs, directory, shape, seed_of(database_id))
     objects = entries = 0
     for name, row in merged(evidence.pieces, evidence.tombstones):
         outputs.add(name, row)
@@ -128,7 +127,7 @@ def _write(fs: FileSystem, directory: str, evidence: Evidence) -> tuple[int, int
     stamps = [meta.properties.last_stamp for meta in segments]
     number = len(segments) + 1
     catalog = Catalog(
-        os.urandom(16),
+        database_id,
         shape,
         {meta.number: meta for meta in segments},
         next_number=number + 1,
@@ -142,8 +141,9 @@ def _write(fs: FileSystem, directory: str, evidence: Evidence) -> tuple[int, int
 class _Outputs:
     """Segments of one level, cut by size between objects."""
 
-    def __init__(self, fs: FileSystem, directory: str, shape: Shape) -> None:
-        self._fs, self._directory, self._shape = fs, directory, shape
+    def __init__(self, fs: FileSystem, directory: str, shape: Shape, seed: int) -> None:
+        """``seed``: of the filters of the new database."""
+        self._fs, self._directory, self._shape, self._seed = fs, directory, shape, seed
         self._writer: SegmentWriter | None = None
         self._done: list[SegmentMeta] = []
 
@@ -153,7 +153,9 @@ class _Outputs:
         if self._writer is None:
             path = filenames.join(self._directory, filenames.segment(len(self._done) + 1))
             shape = self._shape
-            self._writer = SegmentWriter(self._fs, path, shape.block_size, shape.chunk_size)
+            self._writer = SegmentWriter(
+                self._fs, path, shape.block_size, shape.chunk_size, self._seed
+            )
         self._writer.add(name, row)
 
     def finish(self) -> Sequence[SegmentMeta]:

@@ -6,9 +6,11 @@ from itertools import pairwise
 
 from kvengine.errors import CorruptionError
 from kvengine.storage.database import Database
+from kvengine.storage.frames import Frames
 from kvengine.storage.manifest import file as manifest
 from kvengine.storage.moment import hold
 from kvengine.storage.repair.verify_segment import verify_segment
+from kvengine.storage.segment.filter import seed_of
 from kvengine.storage.segment.reader import LiveSegment
 from kvengine.storage.wal import file as wal
 
@@ -40,7 +42,9 @@ def verify(db: Database) -> list[CorruptionError]:
 def _fresh(db: Database, live: LiveSegment) -> list[CorruptionError]:
     """Check a segment through a reader of its own, so that its fixed parts are read again too."""
     try:
-        return list(verify_segment(LiveSegment(db.fs, db.directory, live.meta)))
+        seed = seed_of(db.catalog.database_id)
+        again = LiveSegment(db.fs, db.directory, live.meta, Frames(0), seed)
+        return list(verify_segment(again))
     except CorruptionError as error:
         return [error]
 

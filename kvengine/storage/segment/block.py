@@ -19,12 +19,16 @@ A chunk of a large row is a row of its own that holds a part of the entries (row
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import lt
 from typing import Final
 
 from kvengine.storage.checksum import TRAILER_SIZE
+from kvengine.storage.row import LARGE, check_head, check_heads
 
 _ARRAY = struct.Struct(">BI")
 _COUNT = struct.Struct("<I")
@@ -56,38 +60,54 @@ def encode_rows(names: Sequence[bytes], rows: Sequence[bytes]) -> bytes:
 class RowBlock:
     """A block of rows as it lies in a file, trailer included. Immutable.
 
-    ``data`` has passed its checksum. ValueError where its structure is not that of a block of rows:
-    (1) there is at least one row, (2) the slots lie in the block and never fall, (3) rows start
-    behind the array's head.
+    ``data`` has passed its checksum. A block of rows is valid if and only if (1) it begins with an
+    array of at least one row, (2) the slots lie in the block and never fall, and the rows start
+    behind the array's head, (3) each row has its fixed fields in their places, (4) the head of a
+    large row is alone in its block, (5) the objects ascend. To make one costs the check of rules 1
+    and 2, `find` checks 3 and 4 of the row that it returns, and `check` all of them, before a walk.
     """
 
     __slots__ = ("_names", "count", "data", "slots")
 
     def __init__(self, data: bytes) -> None:
+        """ValueError where rule 1 or 2 does not hold."""
         end = len(data) - TRAILER_SIZE - _COUNT.size
         if end < _ARRAY.size:
             raise ValueError("not a block of rows: it is cut short")
         (count,) = _COUNT.unpack_from(data, end)
         table = end - 8 * count
-        if count == 0 or table < _ARRAY.size:
+        if count == 0 or table < _ARRAY.size or _ARRAY.unpack_from(data) != (_ARRAY32, count):
             raise ValueError("not a block of rows: its slots do not fit")
-        slots = struct.unpack_from(f"<{2 * count}I", data, table)
-        if slots[0] != _ARRAY.size or slots[-1] > table or sorted(slots) != list(slots):
+        slots = array("I", data[table:end])
+        if sys.byteorder == "big":
+            slots.byteswap()
+        ordered = slots.tolist()
+        if ordered[0] != _ARRAY.size or ordered[-1] > table or sorted(ordered) != ordered:
             raise ValueError("not a block of rows: its slots are out of order")
+        slots.append(table)
         self.data = data
         self.count = count
-        self.slots = (*slots, table)
+        self.slots = slots
         self._names: list[bytes] | None = None
+
+    def check(self) -> RowBlock:
+        """Return the block; ValueError where one of its rules does not hold. Costs once."""
+        if self._names is None:
+            data, slots, count = self.data, self.slots.tolist(), self.count
+            flags = check_heads(data, slots[: count + 1])
+            if count > 1 and any(each & LARGE for each in flags):
+                raise ValueError("the head of a large row is not alone in its block")
+            names = [data[low:high] for low, high in pairwise(slots[count:])]
+            if not all(map(lt, names, names[1:])):
+                raise ValueError("objects are out of order")
+            self._names = names
+        return self
 
     @property
     def names(self) -> list[bytes]:
-        """The encoded objects, in order."""
-        found = self._names
-        if found is None:
-            data = self.data
-            found = [data[low:high] for low, high in pairwise(self.slots[self.count :])]
-            self._names = found
-        return found
+        """The encoded objects, in order. ValueError as in `check`."""
+        self.check()
+        return self._names or []
 
     @property
     def rows(self) -> list[bytes]:
@@ -96,23 +116,28 @@ class RowBlock:
         return [data[low:high] for low, high in pairwise(self.slots[: self.count + 1])]
 
     def row(self, at: int) -> bytes:
-        """Return row number ``at``."""
-        return self.data[self.slots[at] : self.slots[at + 1]]
+        """Return row number ``at``; ValueError where it does not begin as one."""
+        data, low, high = self.data, self.slots[at], self.slots[at + 1]
+        check_head(data, low, high)
+        if data[low + 1] & LARGE and self.count > 1:
+            raise ValueError("the head of a large row is not alone in its block")
+        return data[low:high]
 
     def find(self, name: bytes) -> bytes | None:
-        """Return the row of one encoded object, None where the block has none."""
+        """Return the row of one encoded object, None where the block has none.
+
+        ValueError where that row does not begin as one.
+        """
         if self._names is not None:
             at = bisect_left(self._names, name)
-            if at < self.count and self._names[at] == name:
-                return self.row(at)
-            return None
+            return self.row(at) if at < self.count and self._names[at] == name else None
         data, slots, count = self.data, self.slots, self.count
         low, high = 0, count
         while low < high:
             middle = (low + high) // 2
             found = data[slots[count + middle] : slots[count + middle + 1]]
             if found == name:
-                return data[slots[middle] : slots[middle + 1]]
+                return self.row(middle)
             if found < name:
                 low = middle + 1
             else:

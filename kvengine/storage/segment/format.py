@@ -184,7 +184,8 @@ def encode_index(index: Index) -> bytes:
 def decode_index(body: Buffer) -> Index:
     """Return the index that these bytes are; ValueError where they are none.
 
-    Valid: (1) the slots fit, (2) they lead to first objects in strictly rising order.
+    Valid: (1) the slots fit, (2) they lead to first objects in strictly rising order, (3) no block
+    begins before the one before it ends, so that no part of the file is read twice.
     """
     table = len(body) - _COUNT.size
     if table < 0:
@@ -193,15 +194,19 @@ def decode_index(body: Buffer) -> Index:
     end = table - _SLOT.size * count
     if end < 0:
         raise ValueError("index is shorter than its slots")
-    index, starts = Index(), []
+    index, starts, edge = Index(), [], 0
     for start, offset, length in _SLOT.iter_unpack(body[end:table]):
+        if offset < edge or length == 0:
+            raise ValueError("index names blocks that overlap")
+        edge = offset + length
         starts.append(start)
         index.offsets.append(offset)
         index.lengths.append(length)
-    data = bytes(body[:end])
-    if count and (starts[0] != 0 or sorted(starts) != starts or starts[-1] > end):
+    starts.append(end)
+    if starts[0] != 0 or sorted(starts) != starts:
         raise ValueError("index slots are out of order")
-    index.firsts += [data[low:high] for low, high in pairwise([*starts, end])]
+    data = bytes(body[:end])
+    index.firsts += [data[low:high] for low, high in pairwise(starts)]
     if any(one >= other for one, other in pairwise(index.firsts)):
         raise ValueError("index is out of order")
     return index

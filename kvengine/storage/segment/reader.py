@@ -91,10 +91,13 @@ class SegmentReader:
             return None
         offset = index.offsets[at]
         frame = self.frames.get(offset)
-        if frame is not None:
-            frame.used = True
-            return frame.block.find(name)  # type: ignore[return-value]
-        return self._read_rows(offset, index.lengths[at]).find(name)
+        try:
+            if frame is not None:
+                frame.used = True
+                return frame.block.find(name)  # type: ignore[return-value]
+            return self._read_rows(offset, index.lengths[at]).find(name)
+        except ValueError as error:
+            raise CorruptionError(self.path, offset, str(error)) from None
 
     def has_frame(self, name: bytes) -> bool:
         """Return whether the block that may hold an encoded object is in memory."""
@@ -108,7 +111,7 @@ class SegmentReader:
             at = bisect_right(chunks, state_key, key=_first) - 1
             if at < 0:
                 return MISSING
-            row = self._chunk(chunks[at])
+            row = self.chunk_bytes(chunks[at])
         try:
             return rows.find(row, state_key)
         except ValueError as error:
@@ -122,7 +125,7 @@ class SegmentReader:
         chunks = self._chunks_of(row, name)
         at = max(0, bisect_right(chunks, start, key=_first) - 1)
         for chunk in chunks[at:]:
-            yield from self._items(self._chunk(chunk), name, start)
+            yield from self._items(self.chunk_bytes(chunk), name, start)
 
     def decode(self, row: bytes, name: bytes) -> Row:
         """Return a row found here, decoded; a large row as its head, with chunks placed."""
@@ -145,11 +148,23 @@ class SegmentReader:
 
     def chunk(self, chunk: Chunk) -> Row:
         """Return a part of a large row's entries, as a row."""
-        data = self._chunk(chunk)
+        data = self.chunk_bytes(chunk)
         try:
             return rows.decode(data)
         except ValueError as error:
             raise CorruptionError(self.path, chunk.offset, str(error)) from None
+
+    def chunk_bytes(self, chunk: Chunk) -> bytes:
+        """Return the bytes of a chunk, an encoded row. They stay in memory as a frame."""
+        frame = self.frames.get(chunk.offset)
+        if frame is not None:
+            frame.used = True
+            return frame.block  # type: ignore[return-value]
+        data = self._sealed(chunk.offset, chunk.length, block.CHUNK)
+        found = data[: len(data) - TRAILER_SIZE]
+        if self._frames is not None:
+            self._frames.add(self, Frame(chunk.offset, found, chunk.length))
+        return found
 
     # --- blocks
 
@@ -163,7 +178,7 @@ class SegmentReader:
         return self._index.firsts[at], Handle(self._index.offsets[at], self._index.lengths[at])
 
     def blocks_from(self, start: bytes, stop: bytes | None = None) -> Iterator[RowBlock]:
-        """Yield blocks in order: from the one that may hold ``start`` to the last below ``stop``."""
+        """Yield checked blocks, from the one that may hold ``start`` to the last below ``stop``."""
         firsts = self._index.firsts
         at = max(0, bisect_right(firsts, start) - 1)
         while at < len(firsts) and (stop is None or firsts[at] < stop):
@@ -171,20 +186,21 @@ class SegmentReader:
             at += 1
 
     def blocks_before(self, stop: bytes) -> Iterator[RowBlock]:
-        """Yield blocks in reverse order, from the last that begins below ``stop``."""
+        """Yield checked blocks in reverse order, from the last that begins below ``stop``."""
         at = bisect_left(self._index.firsts, stop) - 1
         while at >= 0:
             yield self.block(at)
             at -= 1
 
     def block(self, at: int) -> RowBlock:
-        """Return block number ``at``; one that is read for it is not kept in memory."""
+        """Return block number ``at``, checked; one that is read for it is not kept in memory."""
         offset = self._index.offsets[at]
         frame = self.frames.get(offset)
         if frame is not None:
-            return frame.block  # type: ignore[return-value]
+            kept: RowBlock = frame.block  # type: ignore[assignment]
+            return self._checked(offset, kept.check)
         data = self._sealed(offset, self._index.lengths[at], block.ROWS)
-        return self._checked(offset, lambda: RowBlock(data))
+        return self._checked(offset, lambda: RowBlock(data).check())
 
     def read_block(self, at: int) -> tuple[list[bytes], list[Row]]:
         """Return block number ``at`` decoded: encoded objects and their rows. For tools."""
@@ -211,25 +227,10 @@ class SegmentReader:
     # --- from the file
 
     def _read_rows(self, offset: int, length: int) -> RowBlock:
-        data = self._sealed(offset, length, block.ROWS)
-        try:
-            found = RowBlock(data)
-        except ValueError as error:
-            raise CorruptionError(self.path, offset, str(error)) from None
+        """The block of rows at ``offset``, kept in memory as a frame; ValueError for none."""
+        found = RowBlock(self._sealed(offset, length, block.ROWS))
         if self._frames is not None:
             self._frames.add(self, Frame(offset, found, length))
-        return found
-
-    def _chunk(self, chunk: Chunk) -> bytes:
-        """The bytes of a chunk: a row. One that is read stays in memory as a frame."""
-        frame = self.frames.get(chunk.offset)
-        if frame is not None:
-            frame.used = True
-            return frame.block  # type: ignore[return-value]
-        data = self._sealed(chunk.offset, chunk.length, block.CHUNK)
-        found = data[: len(data) - TRAILER_SIZE]
-        if self._frames is not None:
-            self._frames.add(self, Frame(chunk.offset, found, chunk.length))
         return found
 
     def _items(self, row: bytes, name: bytes, start: str) -> Iterator[tuple[str, Entry]]:
@@ -245,12 +246,26 @@ class SegmentReader:
         return bisect_right(self._index.firsts, name) - 1
 
     def _placed(self, row: Row, at: int) -> Row:
-        """A head with its chunks' offsets in the file, which follow the head's block."""
-        base = self._index.offsets[at] + self._index.lengths[at]
-        chunks = [
-            Chunk(chunk.first, base + chunk.offset, chunk.length, chunk.entries)
-            for chunk in row.chunks or ()
-        ]
+        """A head with its chunks' offsets in the file.
+
+        They follow the head's block without a gap, up to the next block, in the order of their
+        state keys; so nobody is made to read a part of the file over and over.
+        """
+        index = self._index
+        start = index.offsets[at]
+        edge = base = start + index.lengths[at]
+        chunks: list[Chunk] = []
+        for chunk in row.chunks or ():
+            if base + chunk.offset != edge or chunk.length <= TRAILER_SIZE:
+                raise CorruptionError(
+                    self.path, start, "chunks do not follow the head of their row"
+                )
+            if chunks and chunk.first <= chunks[-1].first:
+                raise CorruptionError(self.path, start, "chunks are out of order")
+            chunks.append(Chunk(chunk.first, edge, chunk.length, chunk.entries))
+            edge += chunk.length
+        if edge > (index.offsets[at + 1] if at + 1 < len(index.offsets) else self.size):
+            raise CorruptionError(self.path, start, "chunks reach into the next block")
         return Row(row.flags, row.version, row.expires_at, {}, row.completed_at, chunks)
 
     def _damaged(self, name: bytes, error: ValueError) -> CorruptionError:

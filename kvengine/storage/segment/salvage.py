@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
-import msgspec
 from crc32c import crc32c
 
 from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
 from kvengine.storage.checksum import TRAILER_SIZE, place_seed
+from kvengine.storage.frames import Frame
 from kvengine.storage.range_tombstones import Tombstones
-from kvengine.storage.row import Row
+from kvengine.storage.row import LARGE, Entry, Row
 from kvengine.storage.segment import block, filter
 from kvengine.storage.segment import format as segment
+from kvengine.storage.segment.block import RowBlock
 from kvengine.storage.segment.format import Footer, Handle, Index, Properties
 from kvengine.storage.segment.reader import SegmentReader
 
@@ -54,6 +54,8 @@ class SalvageReader(SegmentReader):
     def __init__(self, fs: FileSystem, path: str, file_id: int | None = None) -> None:
         """OSError where the file cannot be opened; ``file_id``: what the manifest says of it."""
         self.path = path
+        self._frames = None  # a tool reads each block once: none stays in memory
+        self.frames: dict[int, Frame] = {}
         self.damage: list[CorruptionError] = []
         self.known: set[str] = set()
         self.walked_to: int | None = None
@@ -81,15 +83,14 @@ class SalvageReader(SegmentReader):
         self.damage.append(CorruptionError(error.path, error.offset, error.reason))
 
     def whole(self, row: Row) -> tuple[Row, list[tuple[str, str | None]]]:
-        """A row with all entries that can be read, and the ranges of state keys that cannot.
+        """Return a row with all entries that can be read, and the ranges of state keys that cannot.
 
         A range is the first state key lost and the first behind it, None for the end.
         """
         chunks = row.chunks
         if chunks is None:
             return row, []
-        entries: dict[str, bytes | None] = {}
-        ttls: dict[str, int] = {}
+        entries: dict[str, Entry] = {}
         lost: list[tuple[str, str | None]] = []
         for number, chunk in enumerate(chunks):
             try:
@@ -100,9 +101,8 @@ class SalvageReader(SegmentReader):
                 lost.append((chunk.first, following))
                 continue
             entries.update(part.entries)
-            ttls.update(part.ttls or {})
-        found = msgspec.structs.replace(row, entries=entries, ttls=ttls or None, chunks=None)
-        return found, lost
+        flags = row.flags & ~LARGE
+        return Row(flags, row.version, row.expires_at, entries, row.completed_at), lost
 
     def range_of(self, at: int) -> tuple[bytes, bytes | None]:
         """The encoded objects that block ``at`` may hold; None where the end is not known."""
@@ -121,7 +121,7 @@ class SalvageReader(SegmentReader):
                 block.INDEX: footer.block_index,
                 block.PROPERTIES: footer.properties,
             }
-        self._index = Index([], [], [])
+        self._index = Index()
         index = self._fixed("index", places.get(block.INDEX), block.INDEX, segment.decode_index)
         if index is not None:
             self._index = index
@@ -175,19 +175,24 @@ class SalvageReader(SegmentReader):
         for handle, kind in walk(data, self.file_id):
             self.walked_to = handle.offset + handle.length
             if kind == block.ROWS:
-                body = memoryview(data)[handle.offset : self.walked_to - TRAILER_SIZE]
-                with suppress(ValueError):
-                    directory, _ = block.decode_directory(body)
-                    self._index.firsts.append(directory.prefix + directory.suffixes[0])
-                    self._index.offsets.append(handle.offset)
-                    self._index.lengths.append(handle.length)
+                self._add_block(handle, data[handle.offset : self.walked_to])
             elif kind != block.CHUNK:
                 places[kind] = handle
         if block.FILTER not in places:
             reason = "no block from here on can be found without the index"
             self.damage.append(CorruptionError(self.path, self.walked_to, reason))
-            self.unreachable = self.walked_to
+            self.unreachable = self.unreachable or self.walked_to
         return places
+
+    def _add_block(self, handle: Handle, data: bytes) -> None:
+        """Add a block that was found by walking to the index."""
+        try:
+            first = RowBlock(data).names[0]
+        except ValueError as error:
+            self.damage.append(CorruptionError(self.path, handle.offset, str(error)))
+            self.unreachable = handle.offset if self.unreachable is None else self.unreachable
+        else:
+            self._index.add(first, handle.offset, handle.length)
 
 
 def walk(data: bytes, file_id: int) -> Iterator[Sealed]:
@@ -234,4 +239,5 @@ def _unknown() -> Properties:
         extends=0,
         first_stamp=0,
         last_stamp=0,
+        barriers=0,
     )

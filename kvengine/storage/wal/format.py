@@ -35,6 +35,7 @@ FORMAT_VERSION = 2
 MAGIC = b"KVEWAL\r\n"
 _HEADER = struct.Struct("<8sI16sQQQ8xI")
 HEADER_SIZE = _HEADER.size
+_NUMBERS_END = 1 << 63
 _KNOWN = 36  # magic, version, database_id, number
 
 assert HEADER_SIZE == 64
@@ -96,17 +97,28 @@ def encode_commit(
 def decode_commit(payload: Buffer) -> Commit:
     """Return the commit that a payload holds; ValueError where it holds none.
 
-    Each row is checked in whole, since from here on it is searched as bytes; its version is that
-    of the commit.
+    A commit is valid if and only if (1) its fields have the right types and its stamp and time are
+    in range, (2) each row is valid (`row.check`: from here on it is searched as bytes), is of the
+    version that the commit is, and is no head of chunks, (3) it names each object once, (4) each
+    range tombstone covers something.
     """
     try:
         found = _decode_payload(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, MemoryError, RecursionError) as error:
         raise ValueError(f"not a commit: {error}") from None
+    if not (0 <= found.stamp < _NUMBERS_END and 0 <= found.now < _NUMBERS_END):
+        raise ValueError("not a commit: its stamp or its time is out of range")
     objects = [(service, key, bytes(row)) for service, key, row in found.rows]
     for _, _, data in objects:
-        if rows.check(data).version != found.stamp:
-            raise ValueError("not a commit: a row has another version")
+        row = rows.check(data)
+        if row.version != found.stamp:
+            raise ValueError("not a commit: a row is not of the version that its commit has")
+        if row.chunks is not None:
+            raise ValueError("not a commit: a row names chunks")
+    if len(objects) > 1 and len({name[:2] for name in objects}) < len(objects):
+        raise ValueError("not a commit: it names an object twice")
+    if any(start >= stop for start, stop in found.tombstones):
+        raise ValueError("not a commit: a range tombstone covers nothing")
     return Commit(found.stamp, objects, found.tombstones, found.now)
 
 
