@@ -71,6 +71,7 @@ class Engine(ReadVerbs, ObjectVerbs, Closing):
             serdes,
             max_value_size=options.max_value_size,
             known=self._reader.known,
+            commit_entries=self._committer.commit_entries,
         )
         self.get = self._reader.get  # type: ignore[method-assign]  # one frame less on hot paths
         self.get_all = self._reader.get_all  # type: ignore[method-assign]

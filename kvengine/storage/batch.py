@@ -138,11 +138,13 @@ def expire_operation(
 
 def check_expect(expect: Mapping[Name, int]) -> None:
     """TypeError for anything but a mapping of objects to versions."""
-    if not isinstance(expect, Mapping) or not all(
-        isinstance(name, tuple) and len(name) == 2 and type(version) is int
-        for name, version in expect.items()
-    ):
-        raise TypeError("expect must map (service, key) to a version, which is an int")
+    if expect.__class__ is dict or isinstance(expect, Mapping):
+        for name, version in expect.items():
+            if not isinstance(name, tuple) or len(name) != 2 or version.__class__ is not int:
+                break
+        else:
+            return
+    raise TypeError("expect must map (service, key) to a version, which is an int")
 
 
 def object_name(service: str, key: str) -> Name:
@@ -246,29 +248,6 @@ class Batch:
             self._state = "abandoned"
         elif self._state == "open" and self._commit is not None:
             self._commit(self)
-
-
-def plain_sets(batch: Batch, limit: int) -> tuple[Name, dict[str, bytes]] | None:
-    """The object and its new entries, where an open batch is plain sets into one object.
-
-    None for any other, and where a value is not ``bytes`` or over ``limit``.
-    """
-    if batch._state != "open":
-        return None
-    name: Name | None = None
-    entries: dict[str, bytes] = {}
-    for one in batch.operations:
-        if one.__class__ is not Set or one.ttl is not None:
-            return None
-        if name is None:
-            name = one.name
-        elif one.name != name:
-            return None
-        value = one.value
-        if value.__class__ is not bytes or len(value) > limit:
-            return None
-        entries[one.state_key] = value
-    return None if name is None else (name, entries)
 
 
 def covers(operation: ClearRange, name: Name) -> bool:

@@ -18,7 +18,7 @@ sets and clears are its rows, and nothing is looked up. The memo is kept up to d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from threading import get_ident
@@ -45,24 +45,24 @@ from kvengine.storage.batch import (
 )
 from kvengine.storage.database import Commit, Database
 from kvengine.storage.memtable import TOMBSTONES
-from kvengine.storage.names import Name, encode_object
-from kvengine.storage.record import HEADER_SIZE
-from kvengine.storage.resolve import Below, Resolution
+from kvengine.storage.names import Name, are_plain, encode_object
+from kvengine.storage.resolve import NOTHING, Below, Resolution
 from kvengine.storage.row import (
     CLEARED,
     LEAST_VERSION,
-    Entry,
     Resolved,
     decode,
     entry_count,
     expires_at_of,
     extend,
-    pack,
+    pack_plain,
 )
-from kvengine.storage.row import TOMBSTONES as HAS_TOMBSTONES
 from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.wal.file import WalWriter
 from kvengine.storage.wal.format import encode_commit
+
+Plain = dict[Name, dict[str, bytes | None]]
+"""What a commit sets and clears, None for cleared, where it does nothing else: no ttl, no range."""
 
 LEADER_POLL_SECONDS = 0.05
 """How long a commit waits at most without looking whether there is still somebody who syncs."""
@@ -92,8 +92,30 @@ class Committer:
         ttl: float | timedelta | None = None,
     ) -> int:
         """`Store.set`: a commit of one entry."""
+        if (
+            ttl is None
+            and value.__class__ is bytes
+            and len(value) <= self._max_value
+            and are_plain(service, key, state_key)
+        ):
+            entries: dict[str, bytes | None] = {state_key: value}
+            return self._commit({(service, key): entries}, (), None, self._durability)[0]
         operation = set_operation(service, key, state_key, value, ttl, self._max_value)
         return self.commit((operation,))[0]
+
+    def commit_entries(
+        self,
+        name: Name,
+        entries: dict[str, bytes | None],
+        version: int,
+        durability: Durability | None,
+    ) -> int:
+        """Commit new values of one object, None for a cleared entry, if it has ``version``.
+
+        Return the stamp. For a session, which has checked names and values.
+        """
+        expect = {name: version}
+        return self._commit({name: entries}, (), expect, durability or self._durability)[0]
 
     def write(
         self,
@@ -120,7 +142,9 @@ class Committer:
             with self._db.commit_lock:
                 self._db.committing = get_ident()
                 try:
-                    commit, _ = self._log(batch.operations, expect, "sync")
+                    commit, _ = self._log(
+                        _plain(batch.operations), batch.operations, expect, "sync"
+                    )
                 finally:
                     self._db.committing = 0
         except VersionConflict:
@@ -151,11 +175,21 @@ class Committer:
         durability: Durability | None = None,
     ) -> tuple[int, bool]:
         """Return the stamp, and whether the last `expire` among the operations found its object."""
-        db = self._db
         if durability is None:
             durability = self._durability
         elif durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
+        return self._commit(_plain(operations), operations, expect, durability)
+
+    def _commit(
+        self,
+        plain: Plain | None,
+        operations: Sequence[Operation],
+        expect: Mapping[Name, int] | None,
+        durability: Durability,
+    ) -> tuple[int, bool]:
+        """Steps 1 to 4 of a commit: of ``plain`` entries, or else of ``operations``."""
+        db = self._db
         me = get_ident()
         if me in (db.committing, db.syncing):
             db.refuse_nested()
@@ -165,7 +199,7 @@ class Committer:
             with db.commit_lock:
                 db.committing = me
                 try:
-                    commit, found = self._log(operations, expect, durability)
+                    commit, found = self._log(plain, operations, expect, durability)
                 finally:
                     db.committing = 0
             if commit is None:
@@ -180,7 +214,9 @@ class Committer:
         except BaseException:
             self._complete()
             raise
-        self._follow(commit)
+        memtable = commit.memtable
+        if commit.end >= self._memtable_size or memtable.timed:
+            self._follow(commit)
         return commit.stamp, found
 
     def _show_pending(self) -> None:
@@ -209,6 +245,7 @@ class Committer:
 
     def _log(
         self,
+        plain: Plain | None,
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | None,
         durability: Durability,
@@ -221,52 +258,46 @@ class Committer:
         if db.failed is not None or wal is None:
             db.check_writable()
         assert wal is not None
-        active = db.view.active
+        view = db.view
+        active = view.active
         now = db.clock.now()
         if expect:
             self._check_expected(expect, now)
         stamp = now if now > db.last_stamp else db.last_stamp + 1
-        if stamp < LEAST_VERSION:  # a clock in 1970
+        if stamp < LEAST_VERSION:  # noqa: PLR1730 - a clock in 1970; no call of max on each commit
             stamp = LEAST_VERSION
-        objects, ranges, found = self._rows(operations, now, stamp)
-        if not objects and not ranges:
-            return None, found
-        record = encode_commit(stamp, objects, ranges, now if stamp > now else 0)
-        if len(record) - HEADER_SIZE > self._max_commit:
+        ranges: Sequence[tuple[bytes, bytes]] = ()
+        found = False
+        if plain is not None and (
+            not (active.expiring or view.expiring) or not any(map(self._may_expire, plain))
+        ):
+            objects = []
+            for name, entries in plain.items():
+                objects.append((name, pack_plain(stamp, entries)))
+        else:
+            resolution = Resolution(now, self._below, self._may_expire)
+            resolution.apply(operations if plain is None else _sets_and_clears(plain))
+            objects, ranges = resolution.objects(stamp), resolution.ranges()
+            found, plain = resolution.expired_object, None
+            if not objects and not ranges:
+                return None, found
+        payload = encode_commit(stamp, objects, ranges, now if stamp > now else 0)
+        if len(payload) > self._max_commit:
             raise ValueTooLarge(
-                f"commit is {len(record) - HEADER_SIZE:,} bytes,"
-                f" over max_commit_size {self._max_commit:,}"
+                f"commit is {len(payload):,} bytes, over max_commit_size {self._max_commit:,}"
             )
         states = active.stage(db.staged, objects, ranges, stamp, now)
-        commit = Commit(stamp, now, objects, states, active, wal.end)
+        commit = Commit(stamp, now, plain, objects, states, active, wal.end)
         if durability == "sync" or db.pending:
             commit.must_wait()
         if db.spans.watching:
             db.spans.touch([encode_object(*name) for name, row in objects if not _is_gone(row)])
         self._begun = commit
         try:
-            self._land(commit, wal.append(record))
+            self._land(commit, wal.append(payload))
         except BaseException as error:
             self._broken_off(error, wal)
         return commit, found
-
-    def _rows(
-        self, operations: Sequence[Operation], now: int, stamp: int
-    ) -> tuple[Sequence[tuple[Name, bytes]], Sequence[tuple[bytes, bytes]], bool]:
-        """Encoded rows, range tombstones, and whether the last `expire` found its object."""
-        plain = _plain(operations)
-        if plain is not None:
-            view = self._db.view
-            nothing_expires = not (view.active.expiring or view.expiring)
-            if nothing_expires or not any(map(self._may_expire, plain)):
-                rows = [
-                    (name, pack(HAS_TOMBSTONES * (None in entries.values()), stamp, None, entries))
-                    for name, entries in plain.items()
-                ]
-                return rows, (), False
-        resolution = Resolution(now, self._below, self._may_expire)
-        resolution.apply(operations)
-        return resolution.objects(stamp), resolution.ranges(), resolution.expired_object
 
     def _may_expire(self, name: Name) -> bool:
         """Whether some layer may state an expiry of an object, commits not yet visible included."""
@@ -292,7 +323,7 @@ class Committer:
         db = self._db
         pieces = read.collect(db.view, name, staged=db.staged)
         if not pieces:
-            return Below(None, lambda now: iter(()))
+            return NOTHING
         return Below(
             expires_at_of(pieces[0].row),
             lambda now: (found[0] for found in read.live_entries(pieces, "", now)),
@@ -310,11 +341,11 @@ class Committer:
             if known is not None:
                 found = known.at(now)
             else:
-                name = object_name(*name)
-                found = read.head(read.collect(db.view, name, staged=db.staged), now)
+                pieces = read.collect(db.view, object_name(*name), staged=db.staged)
+                found = read.head(pieces, now)
             actual = found.version if found is not None else 0
             if actual != version:
-                raise VersionConflict(*name, version, actual)
+                raise VersionConflict(*object_name(*name), version, actual)
 
     # --- steps 2 and 3
 
@@ -367,14 +398,14 @@ class Committer:
         """Make a commit visible. Under the commit lock."""
         db = self._db
         memo = db.memo
-        kept: list[tuple[Name, Resolved, bytes]] = []
+        touched: list[tuple[Name, Resolved, bytes]] = []
         if memo.known:
             if TOMBSTONES in commit.states:
                 memo.clear()
             for name, row in commit.objects:
-                before = memo.take(name)
+                before = memo.known.pop(name, None)
                 if before is not None:
-                    kept.append((name, before, row))
+                    touched.append((name, before, row))
         snapshots = db.snapshots
         commit.memtable.publish(commit.states, snapshots.newest, snapshots.oldest)
         db.published = commit.stamp
@@ -382,12 +413,16 @@ class Committer:
         if commit.waiter is not None:
             commit.wake()
         db.counters.commits += 1
-        for name, before, row in kept:
+        for name, before, row in touched:
             # What had expired by then stays out: a compaction that drops it could let it come back.
             if before.soonest is None or before.soonest > commit.now:
-                after = extend(before, decode(row))
-                if after is not None:
-                    memo.put(name, after)
+                entries = commit.plain[name] if commit.plain is not None else None
+                if entries is not None and before.soonest is None and None not in entries.values():
+                    memo.change(name, before, commit.stamp, entries)
+                else:
+                    memo.replace(name, extend(before, decode(row)))
+            else:
+                memo.take(name)
 
     # --- step 4
 
@@ -455,23 +490,33 @@ class Committer:
             db.staged.clear()
 
 
-def _plain(operations: Sequence[Operation]) -> dict[Name, dict[str, Entry]] | None:
-    """The entries of a commit that only sets and clears entries, without ttl; None for any other."""
-    found: dict[Name, dict[str, Entry]] = {}
+def _plain(operations: Sequence[Operation]) -> Plain | None:
+    """The entries of a commit that only sets and clears them, without ttl; None for any other."""
+    found: Plain = {}
     for operation in operations:
+        value: bytes | None
         if operation.__class__ is Set and operation.ttl is None:
-            value: bytes | None = operation.value
+            value = operation.value
         elif operation.__class__ is Clear:
             value = None
         else:
             return None
-        name = operation.name
-        entries = found.get(name)
+        entries = found.get(operation.name)
         if entries is None:
-            found[name] = {operation.state_key: value}
+            found[operation.name] = {operation.state_key: value}
         else:
             entries[operation.state_key] = value
-    return found
+    return found or None
+
+
+def _sets_and_clears(plain: Plain) -> Iterator[Operation]:
+    """The operations that plain entries stand for."""
+    for name, entries in plain.items():
+        for state_key, value in entries.items():
+            if value is None:
+                yield Clear(name, state_key)
+            else:
+                yield Set(name, state_key, value, None)
 
 
 def _is_gone(row: bytes) -> bool:

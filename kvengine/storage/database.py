@@ -32,13 +32,15 @@ from kvengine.store import Job
 class Commit(msgspec.Struct, eq=False):
     """A commit between its place in the log and its visibility.
 
-    ``now``: the time at which it was resolved. ``objects``: the encoded row of each object.
+    ``now``: the time at which it was resolved. ``plain``: what it sets and clears, where it does
+    nothing else. ``objects``: the encoded row of each object.
     ``start`` and ``end`` of its record in the log. ``waiter``: where it is published
     later, by another thread perhaps, the lock that its own thread waits for.
     """
 
     stamp: int
     now: int
+    plain: Mapping[Name, dict[str, bytes | None]] | None
     objects: Sequence[tuple[Name, bytes]]
     states: States
     memtable: Memtable

@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Final
 
 from kvengine.storage.names import Name
-from kvengine.storage.row import Resolved
+from kvengine.storage.row import Resolved, in_order
 
 ADMISSION: Final = 4
 """Points after which an object is kept: the second read of all of it, the fourth of an entry."""
@@ -69,16 +69,45 @@ class Memo:
 
     def put(self, name: Name, found: Resolved) -> None:
         """Keep an object. Under the commit lock."""
+        self.take(name)
         size = footprint(found)
         if len(found.entries) > MOST_ENTRIES or size * 8 > self.capacity:
             return
-        self.take(name)
         known = self.known
         while self.bytes + size > self.capacity and known:
             self.take(next(iter(known)))
         self.bytes += size
         self._sizes[name] = size
         known[name] = found
+
+    def change(
+        self, name: Name, before: Resolved, version: int, changes: dict[str, bytes | None]
+    ) -> None:
+        """Put an object of which nothing expires back, with values that a commit has set.
+
+        It was popped from ``known``. Under the commit lock.
+        """
+        old = before.entries
+        entries = old | changes
+        if len(entries) != len(old):
+            entries = in_order(entries)
+            if len(entries) > MOST_ENTRIES:
+                self.take(name)
+                return
+        grown = 0
+        for state_key, value in changes.items():
+            earlier = old.get(state_key)
+            grown += len(value) + (_OVERHEAD if earlier is None else -len(earlier))  # type: ignore[arg-type]
+        self.bytes += grown
+        self._sizes[name] += grown
+        self.known[name] = Resolved(version, None, entries, None, None)  # type: ignore[arg-type]
+
+    def replace(self, name: Name, found: Resolved | None) -> None:
+        """Put what a commit has made of an object that was popped. Under the commit lock."""
+        if found is None:
+            self.take(name)
+        else:
+            self.put(name, found)
 
     def take(self, name: Name) -> Resolved | None:
         """Take an object out and return it, None where it is not here. Under the commit lock."""

@@ -37,7 +37,7 @@ from kvengine.storage.row import (
 FRESH_ROWS: Final = 8
 """Rows of single commits that a state keeps as they are before they are folded into one."""
 _FOLD_RATIO = 4
-"""A row is folded into the older one behind it unless that one has over so many times its entries."""
+"""A row is folded into the older one behind it up to so many times its entries."""
 
 TOMBSTONES: Final = None
 """The key of the range tombstones among the states: no object's name."""

@@ -18,7 +18,7 @@ from kvengine.storage.memtable import Memtable
 from kvengine.storage.names import Name, encode_object, least_name
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.read import Piece
-from kvengine.storage.row import CLEARED, fold
+from kvengine.storage.row import CLEARED, Row, decode_many, fold
 from kvengine.storage.segment.reader import LiveSegment, SegmentReader
 
 FIRST_WINDOW = 16
@@ -31,6 +31,15 @@ class Block(NamedTuple):
     names: Sequence[bytes]
     rows: Sequence[bytes]
     segment: SegmentReader | None
+
+    def decode(self) -> list[Row]:
+        """Return the rows decoded; CorruptionError where a segment's are damaged."""
+        try:
+            return decode_many(self.rows)
+        except ValueError as error:
+            if self.segment is None:
+                raise
+            raise self.segment.damaged(self.names[0], error) from None
 
 
 class Source(NamedTuple):
@@ -97,7 +106,7 @@ def _block_of(memtable: Memtable, names: Sequence[Name], stamp: int | None) -> I
 def level_sources(
     levels: Sequence[Sequence[LiveSegment]], start: bytes, stop: bytes, *, reverse: bool = False
 ) -> Iterator[Source]:
-    """Yield sources of all segments, newest first: each of level 0 alone, each further level as one."""
+    """Yield sources of all segments, newest first: each of level 0, each further level as one."""
     runs = chain([[segment] for segment in levels[0]], levels[1:])
     for run in runs:
         near = [s for s in run if s.meta.start < stop and start < s.meta.stop]

@@ -82,7 +82,7 @@ class Head(NamedTuple):
 # --- one entry
 
 
-def get(
+def get(  # noqa: C901, PLR0912 - one way, read from top to bottom
     view: View, name: Name, state_key: str, stamp: int | None, now: Callable[[], int]
 ) -> bytes | None:
     """Return the value of one entry, None where there is none. ``stamp``: of a snapshot."""

@@ -51,7 +51,7 @@ class Reader:
         """A moment to walk, and whether it is to be closed after the walk."""
         raise NotImplementedError
 
-    def _remember(self, name: Name, points: int) -> Resolved | None:
+    def _remember(self, name: Name, points: int) -> Resolved | None:  # noqa: ARG002
         """The object, worked out to be kept, where this read makes it worth that."""
         return None
 

@@ -54,19 +54,16 @@ def marker(salt: int) -> int:
     return crc32c(b"record", salt) or 1
 
 
-def encode(payload: bytes, salt: int, mark: int, synced: int) -> bytearray:
-    """Return one record. ``mark`` is ``marker(salt)``, computed once by the caller."""
-    made = bytearray(HEADER_SIZE) + payload
-    seal(made, salt, mark, synced)
-    return made
+def head_of(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
+    """Return the head of a record. ``mark`` is ``marker(salt)``, computed once by the caller."""
+    length = len(payload)
+    crc = crc32c(payload, crc32c(_COVERED.pack(length, synced), salt))
+    return _HEADER.pack(mark, crc, length, synced)
 
 
-def seal(made: bytearray, salt: int, mark: int, synced: int) -> None:
-    """Fill in the head of a record whose payload stands behind `HEADER_SIZE` bytes of room."""
-    _COVERED.pack_into(made, _CHECKED.size, len(made) - HEADER_SIZE, synced)
-    with memoryview(made) as view:
-        crc = crc32c(view[_CHECKED.size :], salt)
-    _CHECKED.pack_into(made, 0, mark, crc)
+def encode(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
+    """Return one record."""
+    return head_of(payload, salt, mark, synced) + payload
 
 
 def decode_at(

@@ -21,7 +21,15 @@ from kvengine.storage.batch import (
     covers,
 )
 from kvengine.storage.names import Name
-from kvengine.storage.row import Entry, encode, make
+from kvengine.storage.row import (
+    CLEARED,
+    ENTRY_TTLS,
+    EXPIRES,
+    EXTENDS,
+    TOMBSTONES,
+    Entry,
+    pack,
+)
 
 
 class Below(NamedTuple):
@@ -35,13 +43,13 @@ class Below(NamedTuple):
     live_keys: Callable[[int], Iterator[str]]
 
 
-NOTHING = Below(None, lambda now: iter(()))
+NOTHING = Below(None, lambda _: iter(()))
 
 
 class _Delta:
     """What a commit has said of an object so far."""
 
-    __slots__ = ("below", "cleared", "entries", "expires_at", "extends")
+    __slots__ = ("below", "cleared", "entries", "expires_at", "extends", "holds")
 
     def __init__(self, below: Below, *, cleared: bool = False) -> None:
         self.below = below
@@ -49,6 +57,8 @@ class _Delta:
         self.extends = False
         self.expires_at = None if cleared else below.expires_at
         self.entries: dict[str, Entry] = {}
+        self.holds = 0
+        """Flags that the entries need."""
 
     def write(self, state_key: str, entry: Entry, now: int) -> None:
         """Set or clear an entry. A write to an expired object starts a new, empty one."""
@@ -57,17 +67,17 @@ class _Delta:
             self.expires_at = None
             self.entries = {}
         self.entries[state_key] = entry
+        if entry is None:
+            self.holds |= TOMBSTONES
+        elif isinstance(entry, tuple):
+            self.holds |= ENTRY_TTLS
 
     def row(self, stamp: int) -> bytes:
         """Return the encoded row."""
-        made = make(
-            stamp,
-            self.entries,
-            cleared=self.cleared,
-            extends=self.extends,
-            expires_at=self.expires_at,
-        )
-        return encode(made)
+        flags = self.holds | CLEARED * self.cleared | EXTENDS * self.extends
+        if self.expires_at is not None:
+            flags |= EXPIRES
+        return pack(flags, stamp, self.expires_at, self.entries)
 
     def exists(self, now: int) -> bool:
         """Return whether an entry lives, its own or one below."""

@@ -53,6 +53,9 @@ LARGE: Final = 32
 BARRIER: Final = CLEARED | EXPIRES | EXTENDS
 """A row with one of these changes what older layers say, even of entries that it does not name."""
 
+_INHERITED: Final = CLEARED | EXTENDS | ENTRY_TTLS | TOMBSTONES
+"""Flags that a row keeps when a newer one is laid over it."""
+
 PLAIN: Final = (0, CLEARED)
 """The flags of a row that holds values and nothing else."""
 
@@ -124,6 +127,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Row).decode
+_decode_many = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 _BAD = (msgspec.MsgspecError, UnicodeDecodeError, MemoryError, RecursionError)
 
@@ -147,6 +151,14 @@ def make(
     if any(value.__class__ is tuple for value in values):
         flags |= ENTRY_TTLS
     return Row(flags, version, expires_at, in_order(entries), completed_at)
+
+
+def pack_plain(version: int, entries: Mapping[str, bytes | None]) -> bytes:
+    """Return the bytes of a row of values and tombstones, and nothing else."""
+    flags = TOMBSTONES if None in entries.values() else 0
+    if len(entries) > TABLE_ENTRIES:
+        return _pack_with_table(flags, version, None, entries, None)
+    return _encode((flags, version, None, entries))
 
 
 def pack(
@@ -214,6 +226,15 @@ def decode(data: bytes | memoryview) -> Row:
         return _decode(data)
     except _BAD as error:
         raise ValueError(f"not a row: {error}") from None
+
+
+def decode_many(rows: Sequence[bytes]) -> list[Row]:
+    """Return the rows that these bytes are, decoded in one call; ValueError where one is none."""
+    data = b"".join((b"\xdd", len(rows).to_bytes(4, "big"), *rows))
+    try:
+        return _decode_many(data)
+    except _BAD as error:
+        raise ValueError(f"not rows: {error}") from None
 
 
 def check(data: bytes) -> Row:
@@ -445,9 +466,8 @@ def overlay(new: Row, old: Row) -> Row:
     """Return the row that says what ``new`` over ``old`` says. Neither may be a head of chunks."""
     if new.flags & CLEARED:
         return new
-    inherited = CLEARED | EXTENDS | ENTRY_TTLS | TOMBSTONES
     return Row(
-        new.flags | (old.flags & inherited),
+        new.flags | (old.flags & _INHERITED),
         new.version,
         new.expires_at,
         {**old.entries, **new.entries},
@@ -456,11 +476,24 @@ def overlay(new: Row, old: Row) -> Row:
 
 
 def overlay_all(rows: Sequence[Row]) -> Row:
-    """Return the overlay of one object's rows, newest first; at least one."""
-    result = rows[-1]
-    for row in reversed(rows[:-1]):
-        result = overlay(row, result)
-    return result
+    """Return the overlay of one object's rows, newest first; at least one.
+
+    The same as `overlay` over and over, in one go.
+    """
+    newest = rows[0]
+    if len(rows) == 1 or newest.flags & CLEARED:
+        return newest
+    shown = 0
+    flags = newest.flags
+    for row in rows:
+        shown += 1
+        flags |= row.flags & _INHERITED
+        if row.flags & CLEARED:
+            break
+    entries: dict[str, Entry] = {}
+    for row in reversed(rows[:shown]):
+        entries.update(row.entries)
+    return Row(flags, newest.version, newest.expires_at, entries, newest.completed_at)
 
 
 def fold(rows: Sequence[bytes]) -> bytes:

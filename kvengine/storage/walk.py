@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from kvengine.storage import names, read
 from kvengine.storage.clock import SECOND
@@ -24,7 +24,7 @@ from kvengine.storage.merge import (
 )
 from kvengine.storage.names import Range, decode_object, service_range
 from kvengine.storage.read import Piece
-from kvengine.storage.row import PLAIN, Resolved, has_values
+from kvengine.storage.row import PLAIN, Resolved, has_values, in_order
 from kvengine.store import StoredObject
 
 if TYPE_CHECKING:
@@ -104,16 +104,24 @@ class DeadSpans:
     nothing to a snapshot of an earlier stamp or time. Changed under the commit lock.
     """
 
-    __slots__ = ("_spans", "walks")
+    __slots__ = ("_spans", "walks", "watching")
 
     def __init__(self) -> None:
         self._spans: list[Span] = []
         self.walks: list[Crossing] = []
+        self.watching = False
+        """Whether commits must tell `touch` what they write: there are walks, or spans."""
 
-    @property
-    def watching(self) -> bool:
-        """Whether commits must tell `touch` what they write."""
-        return bool(self._spans or self.walks)
+    def begin(self, walk: Crossing) -> None:
+        """Let a walk be told of commits."""
+        self.watching = True
+        self.walks.append(walk)
+
+    def end(self, walk: Crossing) -> None:
+        """The walk is over."""
+        self.walks.remove(walk)
+        if not self._spans and not self.walks:
+            self.watching = False
 
     def around(self, within: Range, moment: Moment) -> list[Range]:
         """Return the parts of a range that hold what may live at a moment, in order."""
@@ -181,13 +189,13 @@ class Crossing:
         self._touched: list[bytes] | None = []
 
     def __enter__(self) -> Self:
-        self._spans.walks.append(self)
+        self._spans.begin(self)
         if self._moment.db.last_stamp != self._moment.stamp:
             self._touched = None
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._spans.walks.remove(self)
+        self._spans.end(self)
 
     def touch(self, written: Sequence[bytes]) -> None:
         """Be told of objects that a commit writes."""
@@ -272,14 +280,16 @@ class _Form:
     def block(self, block: Block, now: int) -> list[StoredObject]:
         """Return the live objects of a block."""
         out: list[StoredObject] = []
-        for name, row in zip(block.names, block.rows, strict=True):
-            if row[1] in PLAIN and block.segment is not None:
-                found = block.segment.decode(row, name)
-                if found.entries:
+        decoded = block.decode()
+        for name, row, found in zip(block.names, block.rows, decoded, strict=True):
+            if found.flags in PLAIN:
+                if not found.entries:
+                    continue
+                if not name.startswith(self._prefix):
                     self._look(name)
-                    key = name[self._cut :].decode()
-                    entries = cast("dict[str, bytes]", found.entries)
-                    out.append(StoredObject(self._service, key, found.version, None, entries))
+                key = name[self._cut :].decode()
+                entries = found.entries if block.segment is not None else in_order(found.entries)
+                out.append(StoredObject(self._service, key, found.version, None, entries))  # type: ignore[arg-type]
                 continue
             whole = read.resolved([Piece(row, block.segment, name)])
             live = whole.at(now) if whole is not None else None

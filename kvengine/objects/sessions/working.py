@@ -124,6 +124,11 @@ class Working(msgspec.Struct, eq=False):
         """Whether there is anything to commit."""
         return True if self.changes else self.cleared or self._expire is not None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the changes are entries set and cleared, and nothing else."""
+        return not (self.cleared or self.ttls) and self._expire is None
+
     def operations(self, name: Name) -> list[Operation]:
         """What to commit, in order."""
         operations: list[Operation] = [ClearAll(name)] if self.cleared else []

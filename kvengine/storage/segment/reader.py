@@ -115,7 +115,7 @@ class SegmentReader:
         try:
             return rows.find(row, state_key)
         except ValueError as error:
-            raise self._damaged(name, error) from None
+            raise self.damaged(name, error) from None
 
     def items_of(self, row: bytes, name: bytes, start: str = "") -> Iterator[tuple[str, Entry]]:
         """Yield the entries of a row found here, in key order, from ``start`` on."""
@@ -132,7 +132,7 @@ class SegmentReader:
         try:
             found = rows.decode(row)
         except ValueError as error:
-            raise self._damaged(name, error) from None
+            raise self.damaged(name, error) from None
         return found if found.chunks is None else self._placed(found, self._block_of(name))
 
     def load(self, row: bytes, name: bytes) -> Row:
@@ -237,7 +237,7 @@ class SegmentReader:
         try:
             yield from rows.items(row, start)
         except ValueError as error:
-            raise self._damaged(name, error) from None
+            raise self.damaged(name, error) from None
 
     def _chunks_of(self, row: bytes, name: bytes) -> list[Chunk]:
         return self.decode(row, name).chunks or []
@@ -268,7 +268,8 @@ class SegmentReader:
             raise CorruptionError(self.path, start, "chunks reach into the next block")
         return Row(row.flags, row.version, row.expires_at, {}, row.completed_at, chunks)
 
-    def _damaged(self, name: bytes, error: ValueError) -> CorruptionError:
+    def damaged(self, name: bytes, error: ValueError) -> CorruptionError:
+        """Return the error of a block whose rows are not what they should be."""
         at = max(0, self._block_of(name))
         return CorruptionError(self.path, self._index.offsets[at], str(error))
 

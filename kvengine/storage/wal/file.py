@@ -18,8 +18,11 @@ from kvengine.storage.wal.format import (
     is_unfinished,
 )
 
+_head_of = record.head_of
 _FIRST_STEP = 64 * 1024
 _LAST_STEP = 256 * 1024
+_LARGE = 64 * 1024
+"""Bytes of a payload from which on it is written by itself, behind its head."""
 
 
 class WalWriter:
@@ -54,7 +57,7 @@ class WalWriter:
         self._database_id = database_id
         self.salt = salt(database_id, number)
         self.mark = record.marker(self.salt)
-        self._writing: bytearray | None = None
+        self._writing: tuple[bytes, ...] | None = None
         self._file = fs.create(self.path)
         self._write = self._file.write
         try:
@@ -73,17 +76,23 @@ class WalWriter:
         self._file.write(encode_header(Header(self._database_id, self.number, previous, proven)))
         self._file.datasync()
 
-    def append(self, data: bytearray) -> int:
-        """Append a record whose head is still to be filled in; return the new end.
+    def append(self, payload: bytes) -> int:
+        """Append a record of this payload; return the new end.
 
         After an exception call `settle` or `discard`.
         """
-        record.seal(data, self.salt, self.mark, self.synced)
-        end = self.end + len(data)
+        data = _head_of(payload, self.salt, self.mark, self.synced)
+        end = self.end + len(data) + len(payload)
         if end > self._allocated:
             self._reserve(end)
-        self._writing = data
-        self._write(data)
+        if len(payload) > _LARGE:  # not copied once more
+            self._writing = (data, payload)
+            self._write(data)
+            self._write(payload)
+        else:
+            data += payload
+            self._writing = (data,)
+            self._write(data)
         self.end = end
         self._writing = None
         return end
@@ -95,9 +104,9 @@ class WalWriter:
         The file's own position is the witness; it moves with the write. May itself
         be interrupted, and called again.
         """
-        data = self._writing
-        if data is None:
+        if self._writing is None:
             return False
+        data = b"".join(self._writing)
         written = self._file.position() - self.end
         if written <= 0:
             self._writing = None

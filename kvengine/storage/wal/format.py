@@ -27,7 +27,6 @@ from typing import NamedTuple
 import msgspec
 from crc32c import crc32c
 
-from kvengine.storage import record
 from kvengine.storage import row as rows
 from kvengine.storage.checksum import Buffer
 
@@ -73,7 +72,7 @@ class _Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
     token: bytes = b""
 
 
-_encode_into = msgspec.msgpack.Encoder().encode_into
+_encode = msgspec.msgpack.Encoder().encode
 _decode_payload = msgspec.msgpack.Decoder(_Payload).decode
 _Raw = msgspec.Raw
 
@@ -83,15 +82,12 @@ def encode_commit(
     objects: Sequence[tuple[tuple[str, str], bytes]],
     tombstones: Sequence[tuple[bytes, bytes]],
     now: int,
-) -> bytearray:
-    """Return a record of ((service, key), encoded row) pairs, with its head still to be filled in.
-
-    `record.seal` does that.
-    """
-    made = bytearray(record.HEADER_SIZE)
-    parts = [(service, key, _Raw(row)) for (service, key), row in objects]
-    _encode_into((stamp, parts, tombstones, now), made, record.HEADER_SIZE)
-    return made
+) -> bytes:
+    """Return the payload of a commit of ((service, key), encoded row) pairs."""
+    parts = []
+    for (service, key), row in objects:
+        parts.append((service, key, _Raw(row)))
+    return _encode((stamp, parts, tombstones, now))
 
 
 def decode_commit(payload: Buffer) -> Commit:
