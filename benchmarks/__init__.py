@@ -1,6 +1,6 @@
 """Speed of kvengine beside other embedded stores, on the same work and the same durability.
 
-`python -m benchmarks` runs every operation on every store and prints a table of ratios.
+`python -m benchmarks` runs every operation on every store and prints a table of ratios (lines.py).
 `python -m benchmarks.latency` measures what compaction does to the tail of get and commit.
 `python -m benchmarks.asyncio_sessions` measures sessions of many tasks that share their syncs.
 `python -m benchmarks.grown` measures a directory of a million entries.

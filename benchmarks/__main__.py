@@ -2,12 +2,14 @@
 
 KVENGINE_BENCH_OBJECTS=5000 makes a quick run; `-k "get and not missing"` picks operations,
 `-k session` those of handlers; `--benchmark-json FILE` keeps the figures, for
-`python -m benchmarks.report FILE`; `--benchmark-timer=time.thread_time` measures processor time,
-for a machine that is busy with other things (not for what is fsynced or opened).
+`python -m benchmarks.report FILE` (with --markdown: in the form of README.md);
+`--benchmark-timer=time.thread_time` measures processor time, for a machine that is busy with other
+things (not for what is synced or opened, nor for threads). What the lines mean is in lines.py.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -18,10 +20,13 @@ from benchmarks import report, workload
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code is pytest's; the table is printed whatever it is."""
+    """Run pytest and return its exit code; the table is printed whatever that is."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--benchmark-json", type=Path)
+    own, others = parser.parse_known_args(arguments)
     print(f"{workload.object_count():,} objects of {len(workload.STATE_KEYS)} state keys")
     with tempfile.TemporaryDirectory() as scratch:
-        output = Path(scratch, "out.json")
+        output = own.benchmark_json or Path(scratch, "out.json")
         operations = [
             str(Path(__file__).with_name(f"test_{name}.py")) for name in ("operations", "sessions")
         ]
@@ -29,7 +34,7 @@ def main(arguments: list[str]) -> int:
         options = ["-q", "-rs", "-o", "addopts=", "-p", "no:cacheprovider"]
         options += ["--benchmark-quiet", f"--basetemp={scratch}/run"]
         options += [f"--benchmark-storage={scratch}/storage"]
-        code = pytest.main([*operations, *options, f"--benchmark-json={output}", *arguments])
+        code = pytest.main([*operations, *options, f"--benchmark-json={output}", *others])
         if output.exists() and output.stat().st_size:
             sys.argv = ["report", str(output)]
             report.main()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-
-_BLOCK = 64 << 10
-_ZEROS = bytes(_BLOCK)
 
 
 def copy(source: str, target: str) -> None:
@@ -22,12 +20,20 @@ def copy(source: str, target: str) -> None:
 def _copy_file(source: str, target: str) -> None:
     with open(source, "rb", buffering=0) as reader, open(target, "wb", buffering=0) as writer:
         size = os.fstat(reader.fileno()).st_size
-        while block := reader.read(_BLOCK):
-            if block == _ZEROS:
-                writer.seek(_BLOCK, os.SEEK_CUR)
-            else:
-                writer.write(block)
         writer.truncate(size)
+        offset = 0
+        while offset < size:
+            try:
+                offset = os.lseek(reader.fileno(), offset, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                break  # nothing but a hole is left
+            end = os.lseek(reader.fileno(), offset, os.SEEK_HOLE)
+            while offset < end:
+                offset += os.copy_file_range(
+                    reader.fileno(), writer.fileno(), end - offset, offset, offset
+                )
 
 
 def disk_use(directory: str) -> int:

@@ -1,46 +1,48 @@
 """`python -m benchmarks.report out.json`: pytest-benchmark's figures as one table of ratios.
 
-Cells are microseconds per operation, the median of the rounds. The ratio is the best peer's time
-by kvengine's: above 1 kvengine is faster. Lines below the table are of one store alone.
+Cells are microseconds per operation, the median of the rounds, without what the empty loop took in
+the same round. The ratio is the best peer's time by kvengine's: above 1 kvengine is faster. The bar
+is the ratio to reach. Lines below the table are of one store alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import KVENGINE, MODULES
-from kvengine.kernel import COMPILED
+from benchmarks.lines import COMMIT_SYNCED, LINES, Line
+from benchmarks.peers import KVENGINE, MODULES, OTHERS
 
-AIMS = {
-    "get, hot": 2.5,
-    "eager load, hot (10 keys)": 5.0,
-    "commit of 3 keys": 1.0,
-    "commit of 3 keys, fsynced": 1.0,
-    "scan, per entry": 1.0,
-    "eager session, 1 change (10 keys)": 2.5,
-}
-LEAST = {"eager session, 1 change (10 keys)": 1.5}  # what an aim may not fall below
+FLOOR = f"{COMMIT_SYNCED}, by a bare pwrite + fdatasync"
 OVERHEAD_LIMIT = 1.5  # a session by its own load and write
-Table = dict[str, dict[str, float]]  # operation -> store -> microseconds
+STATISTICS: dict[str, Callable[[list[float]], float]] = {
+    "median": statistics.median,
+    "mean": statistics.mean,
+    "min": min,
+    "max": max,
+}
+Cells = dict[str, float]  # store -> microseconds
+Table = dict[str, Cells]  # name of a line, or of a group without one -> cells
 
 
 def collect(benchmarks: list[dict[str, Any]], statistic: str) -> Table:
-    """The chosen statistic of each benchmark, per operation."""
+    """Return the chosen statistic of each benchmark: lines in their order, then the others."""
     table: Table = {}
     for benchmark in benchmarks:
         extra = benchmark["extra_info"]
-        if "base" in extra:
-            continue
-        microseconds = _microseconds(benchmark, statistic)
-        table.setdefault(benchmark["group"], {})[extra["peer"]] = microseconds
-    return table
+        if "base" not in extra:
+            cells = table.setdefault(benchmark["group"], {})
+            cells[extra["peer"]] = _microseconds(benchmark, statistic)
+    numbered = {line.name: table.pop(line.name) for line in LINES if line.name in table}
+    return numbered | table
 
 
 def overheads(benchmarks: list[dict[str, Any]], statistic: str) -> list[str]:
-    """A line for each operation that was timed beside what it stands on."""
+    """Return a line for each operation that was timed beside what it stands on."""
     lines = []
     for benchmark in benchmarks:
         base = benchmark["extra_info"].get("base")
@@ -51,77 +53,137 @@ def overheads(benchmarks: list[dict[str, Any]], statistic: str) -> list[str]:
     return lines
 
 
-def _microseconds(benchmark: dict[str, Any], statistic: str) -> float:
-    return float(benchmark["stats"][statistic] / benchmark["extra_info"]["operations"] * 1e6)
+def floors(benchmarks: list[dict[str, Any]], statistic: str) -> list[str]:
+    """Return what each store took by what no store can do without, timed in the same rounds.
 
-
-def sides(benchmarks: list[dict[str, Any]]) -> list[str]:
-    """One line per store: version and settings; and whether kvengine runs compiled."""
-    described = {}
+    Their ratio is also that of the best peer and kvengine where a disk changes its pace meanwhile.
+    """
+    described = []
+    times: Cells = {}
     for benchmark in benchmarks:
+        extra = benchmark["extra_info"]
+        if "floor" in extra:
+            floor = extra["floor"]
+            ratio = times[extra["peer"]] = _microseconds(benchmark, statistic) / floor
+            described.append(f"{extra['peer']} {ratio:.2f} times {_number(floor)}")
+    if not described:
+        return []
+    return [f"{FLOOR} beside it: {', '.join(described)}; ratio by these: {_ratio(times, OTHERS)}"]
+
+
+def _microseconds(benchmark: dict[str, Any], statistic: str) -> float:
+    extra, samples = benchmark["extra_info"], benchmark["stats"]["data"]
+    loops = extra.get("loops", [0.0] * len(samples))
+    net = [sample - loop for sample, loop in zip(samples, loops, strict=True)]
+    return float(STATISTICS[statistic](net) / extra["operations"] * 1e6)
+
+
+def sides(document: dict[str, Any]) -> list[str]:
+    """Return a line for Python and for each store: version and settings, as when measured."""
+    described = {}
+    for benchmark in document["benchmarks"]:
         extra = benchmark["extra_info"]
         if "version" in extra:
             described[extra["peer"]] = f"{extra['version']}: {extra['settings']}"
-    kernel = "in use" if COMPILED else "not in use: plain Python"
-    return [*(described[name] for name in MODULES if name in described), f"kernel: {kernel}"]
+    machine = document["machine_info"]
+    python = f"{machine['python_implementation']} {machine['python_version']}"
+    return [f"Python: {python}", *(described[name] for name in MODULES if name in described)]
+
+
+def rows(table: Table) -> list[list[str]]:
+    """Return the table as cells of text, its header first."""
+    names = [name for name in MODULES if any(name in cells for cells in table.values())]
+    lines = {line.name: line for line in LINES}
+    header = ["line", "microseconds per operation", *names, "best peer / kvengine", "bar"]
+    result = [header]
+    for name, cells in table.items():
+        line = lines.get(name)
+        number = str(line.number) if line else ""
+        values = [_number(cells.get(store)) for store in names]
+        result.append([number, name, *values, _ratios(cells, line), _bar(line)])
+    return result
 
 
 def render(table: Table) -> list[str]:
-    """The lines of the table, in the order in which the operations ran."""
-    names = [name for name in MODULES if any(name in cells for cells in table.values())]
-    header = ["microseconds per operation", *names, "best peer / kvengine", "aim"]
-    rows = [header]
-    for operation, cells in table.items():
-        values = [_number(cells.get(name)) for name in names]
-        rows.append([operation, *values, _ratio(cells), _aim(operation)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    """Return the table for a terminal."""
+    cells = rows(table)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
-        "  ".join(_pad(cell, width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
+        "  ".join(_pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
     ]
-    floors = [
-        f"{operation}: {name} alone {_number(cells[name])}"
-        for operation, cells in table.items()
-        for name in cells
-        if name not in MODULES
-    ]
-    return [lines[0], "-" * len(lines[0]), *lines[1:], *floors]
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+
+
+def markdown(table: Table) -> list[str]:
+    """Return the table in the form of README.md, without numbers and bars."""
+    header, *body = ([operation, *rest] for _, operation, *rest, _ in rows(table))
+    header[0], header[-1] = "operation", "ratio"
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *body)]
 
 
 def _pad(cell: str, width: int) -> str:
-    return cell.rjust(width) if cell[:1].isdigit() or cell == "-" else cell.ljust(width)
+    return cell.rjust(width) if _is_number(cell) else cell.ljust(width)
 
 
-def _number(microseconds: float | None) -> str:
-    if microseconds is None:
+def _is_number(cell: str) -> bool:
+    return cell == "-" or cell.replace(",", "").replace(".", "").lstrip("-").isdigit()
+
+
+def _number(value: float | None) -> str:
+    """Return about three digits."""
+    if value is None:
         return "-"
-    return f"{microseconds:,.0f}" if microseconds >= 100 else f"{microseconds:.2f}"
+    if value >= 100:
+        return f"{value:,.0f}"
+    digits = 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:.{digits}f}"
 
 
-def _ratio(cells: dict[str, float]) -> str:
-    others = [cells[name] for name in MODULES if name in cells and name != KVENGINE]
-    if KVENGINE not in cells or not others:
+def _ratios(cells: Cells, line: Line | None) -> str:
+    """Return the best peer's ratio, or those of the peers that have a bar of their own."""
+    if line and line.bars:
+        ratios = [(_ratio(cells, [peer]), peer) for peer in line.bars]
+        return ", ".join(f"{ratio} {peer}" for ratio, peer in ratios)
+    ratio = _ratio(cells, OTHERS)
+    if line and line.apart:
+        rest = _ratio(cells, [peer for peer in OTHERS if peer != line.apart])
+        return f"{ratio} ({rest} without {line.apart})"
+    return ratio
+
+
+def _ratio(cells: Cells, peers: list[str]) -> str:
+    others = [cells[peer] for peer in peers if peer in cells]
+    if not others or cells.get(KVENGINE, 0) <= 0:
         return "-"
-    return f"{min(others) / cells[KVENGINE]:.2f}"
+    return _digits(min(others) / cells[KVENGINE])
 
 
-def _aim(operation: str) -> str:
-    aim = AIMS.get(operation)
-    if aim is None:
+def _digits(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.1f}" if ratio < 100 else f"{ratio:,.0f}"
+
+
+def _bar(line: Line | None) -> str:
+    if line is None:
         return ""
-    return f"{aim:.1f} (at least {LEAST[operation]:.1f})" if operation in LEAST else f"{aim:.1f}"
+    if line.bars:
+        return ", ".join(f"{bar:g} {peer}" for peer, bar in line.bars.items())
+    return "" if line.bar is None else f"{line.bar:,}"
 
 
 def main() -> None:
     """Print the table of a file written with --benchmark-json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("json", type=Path, help="what pytest --benchmark-json wrote")
-    parser.add_argument("--statistic", default="median", choices=["median", "mean", "min", "max"])
+    parser.add_argument("--statistic", default="median", choices=list(STATISTICS))
+    parser.add_argument("--markdown", action="store_true", help="in the form of README.md")
     arguments = parser.parse_args()
-    benchmarks = json.loads(arguments.json.read_text())["benchmarks"]
-    table = render(collect(benchmarks, arguments.statistic))
-    alone = overheads(benchmarks, arguments.statistic)
-    print("\n".join([*sides(benchmarks), "", *table, *alone]))
+    document = json.loads(arguments.json.read_text())
+    benchmarks = document["benchmarks"]
+    table = collect(benchmarks, arguments.statistic)
+    printed = markdown(table) if arguments.markdown else render(table)
+    alone = [*floors(benchmarks, arguments.statistic), *overheads(benchmarks, arguments.statistic)]
+    print("\n".join([*sides(document), "", *printed, *alone]))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from benchmarks import peers, workload
-from benchmarks.conftest import Call, Measure
+from benchmarks import lines, peers, workload
+from benchmarks.conftest import STEADY_ROUNDS, Call, Measure
 from benchmarks.peers.base import Peer
 from benchmarks.workload import FIELDS, HOT_OBJECTS, SERVICE, STATE_KEYS, TYPED_SERVICE, object_key
 
@@ -60,19 +60,19 @@ def test_same_typed_sessions(typed_store: Peer) -> None:
     assert typed_store.get_all(TYPED_SERVICE, key) == {**before, "count": count}
 
 
-@pytest.mark.benchmark(group="eager session, 1 change (10 keys)")
+@pytest.mark.benchmark(group=lines.SESSION_EAGER)
 def test_eager_session(store: Peer, measure: Measure) -> None:
     """All entries are loaded, one is read and changed; bytes as they are."""
     measure(store.session, _changes, warmup_rounds=10)
 
 
-@pytest.mark.benchmark(group="lazy session, 1 read, 1 change")
+@pytest.mark.benchmark(group=lines.SESSION_LAZY)
 def test_lazy_session(store: Peer, measure: Measure) -> None:
     """One entry is loaded and changed; bytes as they are."""
     measure(store.lazy_session, _changes, warmup_rounds=10)
 
 
-@pytest.mark.benchmark(group="typed session, 1 field of 10 used")
+@pytest.mark.benchmark(group=lines.SESSION_TYPED)
 def test_typed_session(typed_store: Peer, measure: Measure) -> None:
     """All entries are loaded, one is decoded, changed and encoded; JSON."""
     measure(typed_store.count, _typed, warmup_rounds=10)
@@ -84,10 +84,15 @@ def test_typed_session_of_all(typed_store: Peer, measure: Measure) -> None:
     measure(typed_store.review, _typed, warmup_rounds=10)
 
 
-@pytest.mark.benchmark(group="eager session, fsynced")
-def test_eager_session_fsynced(durable_store: Peer, measure: Measure) -> None:
+@pytest.mark.benchmark(group="eager session, synced")
+def test_eager_session_synced(durable_store: Peer, measure: Measure) -> None:
     """The eager session, on the disk when it ends; one thread, so no syncs are shared."""
-    measure(durable_store.session, lambda generator: _changes(generator, 10), rounds=50)
+    measure(
+        durable_store.session,
+        lambda generator: _changes(generator, 10),
+        rounds=40,
+        warmup_rounds=STEADY_ROUNDS,
+    )
 
 
 @pytest.mark.parametrize("peer_name", [peers.KVENGINE], indirect=True)

@@ -19,6 +19,9 @@ SERVICE = "Cart"
 STATE_KEYS = tuple(f"item-{number}" for number in range(10))
 VALUE_SIZE = 100
 HOT_OBJECTS = 1_000
+LARGE_ENTRIES = 100_000  # of one large object
+THREADS = 32
+TASKS = 200
 DEFAULT_OBJECTS = 50_000
 
 TYPED_SERVICE = "Profile"
@@ -52,6 +55,13 @@ def object_key(number: int) -> str:
 def entry_values(generator: random.Random, state_keys: tuple[str, ...]) -> dict[str, bytes]:
     """A random value for each of the state keys."""
     return {name: generator.randbytes(VALUE_SIZE) for name in state_keys}
+
+
+def large_object(number: int) -> tuple[str, str, dict[str, bytes]]:
+    """Return one object of many entries, as arguments of `load_object`."""
+    generator = random.Random(number)
+    entries = {f"entry-{i:06d}": generator.randbytes(VALUE_SIZE) for i in range(LARGE_ENTRIES)}
+    return SERVICE, f"large-{number}", entries
 
 
 def load_order(count: int) -> list[int]:

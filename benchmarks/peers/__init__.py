@@ -17,6 +17,7 @@ MODULES = {
     "RocksDB": "benchmarks.peers.rocksdb",
     "SQLite": "benchmarks.peers.sqlite",
 }
+OTHERS = [name for name in MODULES if name != KVENGINE]
 
 
 class Unavailable(Exception):

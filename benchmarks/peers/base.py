@@ -11,6 +11,7 @@ the fastest way of the same load and the same commit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import msgspec
@@ -55,6 +56,9 @@ class Peer(Protocol):
     def commit(self, service: str, key: str, entries: Entries, /) -> object:
         """Write a few entries of one object in one atomic commit."""
 
+    def commit_shared(self, service: str, key: str, entries: Entries, /) -> object:
+        """Do the same as `commit`, called from many threads at once."""
+
     def clear_all(self, service: str, key: str, /) -> object:
         """Remove all entries of one object in one atomic commit."""
 
@@ -73,6 +77,15 @@ class Peer(Protocol):
     def scan(self) -> int:
         """Walk all names and values; returns how many entries there are."""
 
+    def scan_loop(self, objects: int, /) -> int:
+        """Run the loop of `scan` over as many objects that are ready: its own cost, no store."""
+
+    def compact(self) -> None:
+        """Compact all data by the store's own call; return when it is done."""
+
+    def settle(self) -> None:
+        """Return when nothing runs in the background any more."""
+
     def close(self) -> None:
         """Release the directory."""
 
@@ -90,6 +103,14 @@ def after_prefix(prefix: bytes) -> bytes:
 def flat_key(service: str, key: str, state_key: str) -> bytes:
     """The flat key of one entry."""
     return f"{service}\0{key}\0{state_key}".encode()
+
+
+def count_pairs(pairs: Iterable[tuple[object, object]]) -> int:
+    """Walk pairs of a name and a value; return how many there are."""
+    count = 0
+    for _name, _value in pairs:
+        count += 1
+    return count
 
 
 _encode = msgspec.json.Encoder().encode

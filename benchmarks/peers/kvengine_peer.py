@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import metadata
+import tempfile
+import time
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module, metadata
+from itertools import islice, repeat
 
 import kvengine
 from benchmarks.peers.base import Entries
@@ -26,6 +31,10 @@ class Profile(kvengine.State):
     since: int
 
 
+PATIENCE_SECONDS = 60.0  # background work that takes longer than this is reported as an error
+QUIET_SECONDS = 0.2  # after which no further work follows from that which has ended
+
+
 class KvenginePeer:
     """The verbs are the store's own: no wrapper between the caller and kvengine."""
 
@@ -47,7 +56,7 @@ class KvenginePeer:
 
     @staticmethod
     def settings() -> str:
-        return "defaults; durability os (fsynced: sync)"
+        return f"{build()}, default options; durability os (synced: sync)"
 
     def load_object(self, service: str, key: str, entries: Entries) -> None:
         with self._store.batch() as batch:
@@ -55,6 +64,7 @@ class KvenginePeer:
                 batch.set(service, key, state_key, value)
 
     commit = load_object
+    commit_shared = load_object
 
     def session(self, service: str, key: str, state_key: str, value: bytes) -> None:
         with self._store.object(service, key, serde="bytes").session() as state:
@@ -87,7 +97,55 @@ class KvenginePeer:
             state.count += 1
 
     def scan(self) -> int:
-        return sum(len(stored.entries) for stored in self._store.scan())
+        return _count(self._store.scan())
+
+    def scan_loop(self, objects: int) -> int:
+        (stored,) = islice(self._store.scan(), 1)
+        return _count(repeat(stored, objects))
+
+    def compact(self) -> None:
+        self._store.flush()
+        self._store.compact()
+        self.settle()
+
+    def settle(self) -> None:
+        """Return when no flush or compaction is awaited or runs; RuntimeError if one never ends."""
+        begin = busy_at = time.monotonic()
+        while (now := time.monotonic()) - busy_at < QUIET_SECONDS:
+            if _busy(stats := self._store.stats()):
+                busy_at = now
+            if now - begin > PATIENCE_SECONDS:
+                raise RuntimeError(f"background work does not end: {stats}")
+            time.sleep(0.01)
+
+
+def _count(objects: Iterable[kvengine.StoredObject]) -> int:
+    """Walk all names and values, as the peers do; return how many there are."""
+    count = 0
+    for stored in objects:
+        for _state_key, _value in stored.entries.items():
+            count += 1
+    return count
+
+
+def _busy(stats: kvengine.Stats) -> bool:
+    return bool(stats.running or stats.frozen_memtables)
+
+
+@cache
+def build() -> str:
+    """Return "compiled" or "plain Python": what the hot paths of this installation are.
+
+    `stats()` says so; of releases where it does not, their kernel's flag does.
+    """
+    with tempfile.TemporaryDirectory() as directory, kvengine.open(directory) as store:
+        compiled = getattr(store.stats(), "compiled", None)
+    if compiled is None:
+        try:
+            compiled = import_module("kvengine.kernel").COMPILED
+        except (ImportError, AttributeError):
+            return "compiled or plain: not told"
+    return "compiled" if compiled else "plain Python"
 
 
 PEER = KvenginePeer

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from itertools import repeat
+
 import plyvel
 
 from benchmarks.peers.base import (
     CACHE_BYTES,
     WRITE_BUFFER_BYTES,
     Entries,
+    count_pairs,
     counted,
     flat_key,
     object_prefix,
     reviewed,
 )
+from benchmarks.workload import STATE_KEYS
+
+QUIET_SECONDS = 0.5  # without a finished compaction, after which none is taken to run
 
 
 class LevelDB:
@@ -37,7 +44,7 @@ class LevelDB:
     def settings() -> str:
         return (
             f"write buffer {WRITE_BUFFER_BYTES >> 20} MiB, cache {CACHE_BYTES >> 20} MiB, "
-            "bloom 10 bits, no compression; sync=False (fsynced: sync=True)"
+            "bloom 10 bits, no compression; sync=False (synced: sync=True)"
         )
 
     def load_object(self, service: str, key: str, entries: Entries) -> None:
@@ -47,6 +54,7 @@ class LevelDB:
                 batch.put(prefix + state_key.encode(), value)
 
     commit = load_object
+    commit_shared = load_object
 
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
         value: bytes | None = self._db.get(flat_key(service, key, state_key))
@@ -87,10 +95,19 @@ class LevelDB:
         self.set(service, key, "count", reviewed(self.get_all(service, key)))
 
     def scan(self) -> int:
-        count = 0
-        for _name, _value in self._db.iterator():
-            count += 1
-        return count
+        return count_pairs(self._db.iterator())
+
+    def scan_loop(self, objects: int) -> int:
+        return count_pairs(repeat((b"", b""), objects * len(STATE_KEYS)))
+
+    def compact(self) -> None:
+        self._db.compact_range()
+        self.settle()
+
+    def settle(self) -> None:
+        before = None
+        while before != (before := self._db.get_property(b"leveldb.stats")):
+            time.sleep(QUIET_SECONDS)
 
     def close(self) -> None:
         self._db.close()

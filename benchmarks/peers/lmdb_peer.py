@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from itertools import repeat
+
 import lmdb
 
-from benchmarks.peers.base import Entries, counted, flat_key, object_prefix, reviewed
+from benchmarks.peers.base import (
+    Entries,
+    count_pairs,
+    counted,
+    flat_key,
+    object_prefix,
+    reviewed,
+)
+from benchmarks.workload import STATE_KEYS
 
 MAP_SIZE = 1 << 30  # bytes; the file is sparse
 
@@ -16,13 +28,18 @@ class LMDB:
     """
 
     def __init__(self, directory: str, durable: bool) -> None:
+        self._directory = directory
+        self._durable = durable
+        self._open()
+
+    def _open(self) -> None:
         self._env = lmdb.open(
-            directory,
+            self._directory,
             map_size=MAP_SIZE,
             writemap=True,
-            sync=durable,
-            metasync=durable,
-            map_async=not durable,
+            sync=self._durable,
+            metasync=self._durable,
+            map_async=not self._durable,
         )
 
     @staticmethod
@@ -32,7 +49,7 @@ class LMDB:
 
     @staticmethod
     def settings() -> str:
-        return f"writemap, map {MAP_SIZE >> 30} GiB; sync=False (fsynced: sync=True, metasync)"
+        return f"writemap, map {MAP_SIZE >> 30} GiB; sync=False (synced: sync=True, metasync)"
 
     def load_object(self, service: str, key: str, entries: Entries) -> None:
         prefix = object_prefix(service, key)
@@ -41,6 +58,7 @@ class LMDB:
                 transaction.put(prefix + state_key.encode(), value)
 
     commit = load_object
+    commit_shared = load_object
 
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
         with self._env.begin() as transaction:
@@ -97,11 +115,22 @@ class LMDB:
             transaction.put(prefix + b"count", reviewed(_entries(transaction, prefix)))
 
     def scan(self) -> int:
-        count = 0
         with self._env.begin() as transaction, transaction.cursor() as cursor:
-            for _name, _value in cursor:
-                count += 1
-        return count
+            return count_pairs(cursor)
+
+    def scan_loop(self, objects: int) -> int:
+        return count_pairs(repeat((b"", b""), objects * len(STATE_KEYS)))
+
+    def compact(self) -> None:
+        """Replace the data by a compacted copy, which is the only compaction LMDB has."""
+        with tempfile.TemporaryDirectory(dir=self._directory) as scratch:
+            self._env.copy(scratch, compact=True)
+            self._env.close()
+            os.replace(f"{scratch}/data.mdb", f"{self._directory}/data.mdb")
+        self._open()
+
+    def settle(self) -> None:
+        """Return at once: nothing runs in the background."""
 
     def close(self) -> None:
         self._env.close()

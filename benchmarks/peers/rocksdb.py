@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from importlib import metadata
+from itertools import repeat
 from typing import Any
 
 from rocksdict import (
@@ -21,10 +23,19 @@ from benchmarks.peers.base import (
     WRITE_BUFFER_BYTES,
     Entries,
     after_prefix,
+    count_pairs,
     counted,
     flat_key,
     object_prefix,
     reviewed,
+)
+from benchmarks.workload import STATE_KEYS
+
+BACKGROUND = (
+    "rocksdb.num-running-compactions",
+    "rocksdb.num-running-flushes",
+    "rocksdb.compaction-pending",
+    "rocksdb.mem-table-flush-pending",
 )
 
 
@@ -69,7 +80,7 @@ class RocksDB:
         return (
             f"raw mode, write buffer {WRITE_BUFFER_BYTES >> 20} MiB, "
             f"cache {CACHE_BYTES >> 20} MiB, bloom 10 bits, no compression; "
-            "sync=False (fsynced: sync=True)"
+            "sync=False (synced: sync=True)"
         )
 
     def load_object(self, service: str, key: str, entries: Entries) -> None:
@@ -80,6 +91,7 @@ class RocksDB:
         self._db.write(batch)
 
     commit = load_object
+    commit_shared = load_object
 
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
         value: bytes | None = self._db.get(flat_key(service, key, state_key))
@@ -121,10 +133,19 @@ class RocksDB:
         self.set(service, key, "count", reviewed(self.get_all(service, key)))
 
     def scan(self) -> int:
-        count = 0
-        for _name, _value in self._db.items():
-            count += 1
-        return count
+        return count_pairs(self._db.items())
+
+    def scan_loop(self, objects: int) -> int:
+        return count_pairs(repeat((b"", b""), objects * len(STATE_KEYS)))
+
+    def compact(self) -> None:
+        self._db.flush()
+        self._db.compact_range(None, None)
+        self.settle()
+
+    def settle(self) -> None:
+        while any(self._db.property_int_value(name) for name in BACKGROUND):
+            time.sleep(0.01)
 
     def close(self) -> None:
         self._db.close()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
+from collections.abc import Iterable
+from itertools import repeat
 
 from benchmarks.peers.base import CACHE_BYTES, Entries, counted, reviewed
+from benchmarks.workload import STATE_KEYS
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -23,11 +27,15 @@ _CLEAR_ALL = "DELETE FROM entries WHERE service = ? AND key = ?"
 class SQLite:
     """Statements go through the connection, which keeps the compiled ones.
 
-    A session is one transaction, which costs no more than two that commit by themselves.
+    A session is one transaction, which costs no more than two that commit by themselves. Threads
+    take turns on the one connection by a lock, since SQLite has one writer at a time anyway.
     """
 
     def __init__(self, directory: str, durable: bool) -> None:
-        self._db = sqlite3.connect(os.path.join(directory, "state.db"), isolation_level=None)
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(
+            os.path.join(directory, "state.db"), isolation_level=None, check_same_thread=False
+        )
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
         self._db.execute(f"PRAGMA cache_size={-(CACHE_BYTES >> 10)}")
@@ -42,7 +50,7 @@ class SQLite:
     def settings() -> str:
         return (
             f"WITHOUT ROWID, WAL, cache and mmap {CACHE_BYTES >> 20} MiB; "
-            "synchronous OFF (fsynced: FULL)"
+            "synchronous OFF (synced: FULL)"
         )
 
     def load_object(self, service: str, key: str, entries: Entries) -> None:
@@ -52,6 +60,10 @@ class SQLite:
         self._db.execute("COMMIT")
 
     commit = load_object
+
+    def commit_shared(self, service: str, key: str, entries: Entries) -> None:
+        with self._lock:
+            self.commit(service, key, entries)
 
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
         row = self._db.execute(_GET, (service, key, state_key)).fetchone()
@@ -98,13 +110,27 @@ class SQLite:
         execute("COMMIT")
 
     def scan(self) -> int:
-        count = 0
-        for _row in self._db.execute("SELECT service, key, state_key, value FROM entries"):
-            count += 1
-        return count
+        return _count(self._db.execute("SELECT service, key, state_key, value FROM entries"))
+
+    def scan_loop(self, objects: int) -> int:
+        return _count(repeat(("", "", "", b""), objects * len(STATE_KEYS)))
+
+    def compact(self) -> None:
+        self._db.execute("VACUUM")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def settle(self) -> None:
+        """Return at once: nothing runs in the background."""
 
     def close(self) -> None:
         self._db.close()
+
+
+def _count(rows: Iterable[tuple[str, str, str, bytes]]) -> int:
+    count = 0
+    for _service, _key, _state_key, _value in rows:
+        count += 1
+    return count
 
 
 PEER = SQLite
