@@ -77,9 +77,9 @@ def seconds(value: float | None) -> str:
     return "never" if value is None else f"{value:.1f} s"
 
 
-def grow(directory: str, objects: int, background: str) -> None:
+def grow(directory: str, objects: int) -> None:
     """Load and close."""
-    with kvengine.open(directory, durability="os", background=background) as store:
+    with kvengine.open(directory, durability="os") as store:
         start = time.perf_counter()
         load(store, objects)
         took = time.perf_counter() - start
@@ -105,12 +105,11 @@ def compact(store: Any, directory: str, objects: int) -> bool:
     return ratio <= SPACE_LIMIT
 
 
-def objects_at_scale(directory: str, objects: int, background: str) -> bool:
+def objects_at_scale(directory: str, objects: int) -> bool:
     """The first half: load to clear_service. True where every aim is reached."""
     print(f"{objects:,} objects of {len(STATE_KEYS)} entries, {logical_bytes(objects):,} bytes")
-    grow(directory, objects, background)
-    options = {"durability": "os", "background": background}
-    with timed("open", lambda: kvengine.open(directory, **options)) as store:
+    grow(directory, objects)
+    with timed("open", lambda: kvengine.open(directory, durability="os")) as store:
         walk(store, objects)
         dense = compact(store, directory, objects)
         timed("scan, compacted", lambda: sum(1 for _ in store.scan()))
@@ -134,10 +133,10 @@ def absent(store: Any, objects: int) -> None:
         raise AssertionError(f"past their expiry, and yet {len(found)} are read, or listed")
 
 
-def workflows_at_scale(directory: str, objects: int, background: str, load_seconds: float) -> bool:
+def workflows_at_scale(directory: str, objects: int, load_seconds: float) -> bool:
     """The second half: retention. True where space came back."""
     print(f"{objects:,} workflows of {len(STATE_KEYS)} entries, with retention")
-    with kvengine.open(directory, durability="os", background=background) as store:
+    with kvengine.open(directory, durability="os") as store:
         expires_at = time.time() + load_seconds + MARGIN
         timed("load", lambda: load(store, objects, expires_at))
         if time.time() >= expires_at:
@@ -157,15 +156,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--objects", type=int, default=100_000)
     parser.add_argument("--load-seconds", type=float, default=30.0, help="room for the load")
-    parser.add_argument("--background", default="process", choices=["process", "thread"])
     arguments = parser.parse_args()
     if not hasattr(kvengine, "open"):
         parser.error("kvengine.open is missing: the engine is not there yet")
-    objects, background = arguments.objects, arguments.background
+    objects = arguments.objects
     with tempfile.TemporaryDirectory() as scratch:
-        reached = objects_at_scale(os.path.join(scratch, "objects"), objects, background)
+        reached = objects_at_scale(os.path.join(scratch, "objects"), objects)
         reached &= workflows_at_scale(
-            os.path.join(scratch, "workflows"), objects, background, arguments.load_seconds
+            os.path.join(scratch, "workflows"), objects, arguments.load_seconds
         )
     return 0 if reached else 1
 

@@ -221,7 +221,6 @@ def arguments_of_the_command() -> argparse.Namespace:
     parser.add_argument("--objects", type=int, default=100_000)
     parser.add_argument("--turns", type=int, default=5, help="turns of A and of B")
     parser.add_argument("--samples", type=int, default=20_000, help="calls a turn; a tenth synced")
-    parser.add_argument("--background", default="process", choices=["process", "thread"])
     if not hasattr(kvengine, "open"):
         parser.error("kvengine.open is missing: the engine is not there yet")
     return parser.parse_args()
@@ -234,7 +233,7 @@ def main() -> int:
     wanted["commit, sync"] = arguments.samples // 10
     with (
         tempfile.TemporaryDirectory() as directory,
-        kvengine.open(directory, durability="os", background=arguments.background) as store,
+        kvengine.open(directory, durability="os") as store,
     ):
         load(store, arguments.objects)
         turns = Turns(store, arguments.objects, wanted)
@@ -244,7 +243,7 @@ def main() -> int:
     lines, kept = report(turns.figures)
     print("\n".join(lines))
     print(
-        f"background {arguments.background}; flushes and compactions that finished: "
+        "flushes and compactions that finished: "
         f"{turns.background[False]} in turns without compaction, {turns.background[True]} with; "
         f"stalls of writers: {stats.stalls}, {stats.stall_seconds:.2f} s"
     )

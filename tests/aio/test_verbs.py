@@ -17,7 +17,6 @@ import kvengine.aio
 SYNC_ONLY = {
     "begin_write",
     "finish_write",
-    "helpers",
     "in_memory",
     "may_begin",
     "may_wait",

@@ -26,7 +26,6 @@ from kvengine.inspection.dump.parts import Item
 from kvengine.storage.clock import SECOND
 from kvengine.storage.manifest.file import Catalog
 from kvengine.storage.manifest.format import SegmentMeta, Shape, VersionEdit
-from kvengine.storage.row import LEAST_VERSION
 
 
 def read(path: str, fs: FileSystem | None = None) -> ManifestFile | CurrentFile:
@@ -126,8 +125,7 @@ def _meta_lines(indent: str, meta: SegmentMeta) -> Iterator[str]:
 
 def _counter_lines(indent: str, one: VersionEdit | Catalog) -> Iterator[str]:
     yield f"{indent}next number {one.next_number}"
-    last = one.last_stamp if one.last_stamp > LEAST_VERSION else 0  # of no commit yet
-    yield f"{indent}last stamp {parts.stamp_text(last)}"
+    yield f"{indent}last stamp {parts.stamp_text(one.last_stamp)}"
     times = [("now", one.now)] + [("trusted", one.trusted)] * (one.trusted != one.now)
     for name, at in times:
         if at:
