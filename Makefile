@@ -9,36 +9,38 @@ PYTHON ?= $(or $(shell for p in $(CANDIDATES); do \
 VENV := .venv
 RUN := $(VENV)/bin/python
 PYTEST_ARGS ?=
-PLAIN := $(addprefix tests/,aio api durability kernel regressions sessions state)
 
-# Compiled as the package is installed; an editable install keeps the result among the sources.
-KERNEL := $(wildcard kvengine/kernel/*.[ch]) tools/build_kernel.py
+# What `make quick` runs: the engine, objects and sessions as callers meet them, without crashes, the
+# tools, the command line and the page.
+QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction docs files fs live model \
+	regressions sessions state tools)
 
-.PHONY: help demo test test-plain check test-planted bench clean
+.PHONY: help demo quick test check test-planted bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo          run a month of flights through the engine, kill -9 included"
-	@echo "make test          the tests"
-	@echo "make test-plain    those of sessions and commits without the compiled kernel"
+	@echo "make quick         the fast tests, in under a minute on one core"
+	@echo "make test          all tests but the planted ones"
 	@echo "make check         ruff, mypy --strict, the floors of the house"
 	@echo "make test-planted  the tests of the tests: planted bugs must be caught"
 	@echo "make bench         the benchmark against other embedded stores"
 	@echo "make clean         remove .venv, caches and builds"
 
 demo: $(VENV)/.stamp-demo
-	$(RUN) -m kvengine.demo $(DEMO_ARGS)
+	$(RUN) -m examples.flights $(DEMO_ARGS)
+
+quick: $(VENV)/.stamp-test
+	@echo "The tests that are not marked slow in: $(QUICK)"
+	@$(RUN) -m pytest -q -m "not slow" $(QUICK) $(PYTEST_ARGS)
 
 test: $(VENV)/.stamp-test
 	$(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
 
-test-plain: $(VENV)/.stamp-test
-	KVENGINE_KERNEL=off $(RUN) -m pytest $(PLAIN) $(PYTEST_ARGS)
-
 check: $(VENV)/.stamp-test
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy --strict kvengine
+	$(RUN) -m mypy --strict kvengine examples
 	$(RUN) -m pytest -q tests/test_architecture.py
 
 test-planted: $(VENV)/.stamp-test
@@ -49,7 +51,6 @@ bench: $(VENV)/.stamp-bench
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
-	rm -f kvengine/kernel/_kernel.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps come last in each step, so that an interrupted one is done again.
@@ -61,6 +62,6 @@ $(VENV)/.stamp-venv:
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/.stamp-%: pyproject.toml $(KERNEL) | $(VENV)/.stamp-venv
+$(VENV)/.stamp-%: pyproject.toml | $(VENV)/.stamp-venv
 	$(RUN) -m pip install -q --disable-pip-version-check -e '.[$*]'
 	@touch $@

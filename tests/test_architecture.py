@@ -23,7 +23,7 @@ PACKAGE = ROOT / "kvengine"
 # longest name that holds it, and imports from lower floors and from its own folder.
 RULES = {"names", "row", "range_tombstones", "retention", "clock", "batch"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (
-    ("ground", {"errors", "release", "interpreter", "arguments", "closing", "kernel"}),
+    ("ground", {"errors", "release", "interpreter", "arguments", "closing"}),
     ("rules of the tree", {f"storage.{name}" for name in RULES}),
     ("options and records", {"options", "store"}),
     ("seam to the disk", {"fs"}),
@@ -34,12 +34,11 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("sessions", {"objects.sessions"}),
     ("objects", {"objects"}),
     ("access for other processes", {"share"}),
-    ("compiled shortcuts", {"shortcuts"}),
     ("engine", {"snapshot", "engine"}),
     ("asyncio", {"aio"}),
     ("public names", {""}),
     ("inspection", {"inspection"}),
-    ("what people meet", {"demo", "ui", "adapters", "postgres"}),
+    ("what people meet", {"ui", "adapters", "postgres"}),
     ("command line", {"cli"}),
 )
 
@@ -246,8 +245,8 @@ def test_an_import_of_the_public_names_from_below_is_seen(tmp_path: Path) -> Non
 
 
 def test_an_import_sideways_is_seen_and_one_within_a_folder_is_not(tmp_path: Path) -> None:
-    sideways = {"cli.__init__": "", "ui.app": "from kvengine.demo import run"}
-    beside = {"demo.__init__": "", "demo.run": "from . import event", "demo.event": ""}
+    sideways = {"cli.__init__": "", "ui.app": "from kvengine.adapters import run"}
+    beside = {"adapters.__init__": "", "adapters.run": "from . import call", "adapters.call": ""}
     wrong = misplaced(
         read_house(plant(tmp_path, store="from . import options", options="", **beside))
     )

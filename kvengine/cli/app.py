@@ -37,7 +37,6 @@ COMMANDS = {
     "repair": "Make a new database of what a damaged one holds.",
     "dump": "Show a segment, WAL or manifest file.",
     "bench": "Measure the engine on this machine.",
-    "demo": "A month of flights, with a kill -9 halfway.",
     "ui": "Serve a web page to see and edit a database.",
     "completion": "Print the completion script of a shell.",
 }

@@ -3,16 +3,14 @@
 A name is a ``str``; its order is the byte order of its UTF-8, which is the
 order of its code points, so Python's own ``str`` order is the order on disk.
 
-An object ``(service, key)`` and an entry ``(service, key, state_key)`` become
-byte strings that sort as their tuples do::
+An object ``(service, key)`` becomes a byte string that sorts as the tuple does::
 
     object = escape(service) 00 01 key
-    entry  = escape(service) 00 01 escape(key) 00 01 state_key
     escape: 00 -> 00 FF
 
 The terminator 00 01 sorts below every continuation of a name (00 FF or any
 byte above 00), so ``("a", ...)`` precedes ``("a\\0", ...)`` precedes ``("ab", ...)``.
-The last part stands raw: nothing follows that could be confused with it, and
+The key stands raw: nothing follows that could be confused with it, and
 a prefix of a key is a prefix of its encoding. UTF-8 never holds FF. The idea
 of an escaped zero is that of FoundationDB's tuple layer.
 """
@@ -102,25 +100,6 @@ def are_objects(names: Sequence[bytes], joined: bytes) -> bool:
             joined.decode()
             return True
     return all(map(is_object, names))
-
-
-def encode_entry(service: str, key: str, state_key: str) -> bytes:
-    """The order-preserving bytes of an entry."""
-    escaped = key.encode().replace(b"\0", b"\0\xff")
-    return encode_object(service, "") + escaped + TERMINATOR + state_key.encode()
-
-
-def decode_entry(data: bytes) -> tuple[str, str, str]:
-    """Inverse of `encode_entry`; ValueError where the bytes are not an entry."""
-    service, found, rest = data.partition(TERMINATOR)
-    key, found_too, state_key = rest.partition(TERMINATOR)
-    if not (found and found_too):
-        raise ValueError("encoded entry without terminators")
-    return (
-        service.replace(b"\0\xff", b"\0").decode(),
-        key.replace(b"\0\xff", b"\0").decode(),
-        state_key.decode(),
-    )
 
 
 def service_range(service: str) -> Range:

@@ -104,6 +104,7 @@ def test_every_error_is_a_kvengine_error() -> None:
     assert issubclass(kvengine.ValueTooLarge, ValueError)
 
 
+@pytest.mark.slow
 def test_the_package_is_typed(tmp_path: Path) -> None:
     """A module that uses the API as users do passes mypy --strict, and does what it says."""
     mypy = pytest.importorskip("mypy.api", reason="the extra `test` brings mypy")
@@ -121,6 +122,7 @@ def test_the_package_is_typed(tmp_path: Path) -> None:
     assert (ROOT / "kvengine" / "py.typed").exists()
 
 
+@pytest.mark.slow
 def test_a_wrong_use_does_not_pass_the_type_check(tmp_path: Path) -> None:
     """The check itself, checked: str for bytes, and a result taken for what it is not."""
     mypy = pytest.importorskip("mypy.api", reason="the extra `test` brings mypy")

@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
+
 from kvengine.storage.compaction.picker import (
     Limits,
     Pick,
@@ -102,6 +104,7 @@ class Simulation:
         raise AssertionError("the picker never comes to rest")
 
 
+@pytest.mark.slow
 def test_levels_stay_disjoint_and_within_their_targets() -> None:
     """Whatever is flushed, picks come to rest, keep levels disjoint and at their size."""
     for seed in range(20):

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import kvengine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +96,7 @@ def start(text: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_no_update_is_lost_between_an_application_and_tools(tmp_path: Path) -> None:
     """Four tools make 1,000 edits of the counters that an application also counts, at 1,000
     commits a second. Every count is there in the end, and each edit that met another version

@@ -151,7 +151,7 @@ def test_signal_handler_that_raises_an_os_error(durability: str, where: str, ver
             if not wire.tripped:
                 break
         assert live == b"%d" % n
-    # Of a set CPython 3.13 has 16, and fewer where it is compiled.
+    # A set has 16 such points under CPython 3.13.
     assert n > (10 if verb == "set" else 20) or where == "in a call"
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import kvengine
 import kvengine.aio
+from kvengine.objects.sessions.context import SessionContext
 from tests.api.refusals import refuses
 from tests.sessions.ways import Way
 
@@ -325,3 +326,20 @@ def test_exceptions_pass_through(db: kvengine.Engine, way: Way) -> None:
     assert db.version("S", "k") == 0
     with way.session(db, timeout=0):
         pass
+
+
+def test_an_error_at_the_end_keeps_the_one_before_it(
+    db: kvengine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conflict, and then an interrupt while the turn is given back: both are told."""
+
+    def interrupted(block: SessionContext[Any]) -> None:
+        db._host.turns.leave(block._codec.name, block)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        with db.object("S", "k").session() as state:
+            state.set("a", 2)
+            db.set("S", "k", "a", b"3")
+            monkeypatch.setattr(SessionContext, "_leave", interrupted)
+    assert isinstance(caught.value.__context__, kvengine.VersionConflict)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +279,36 @@ def test_the_same_block_twice(db: kvengine.Engine) -> None:
             with pytest.raises(kvengine.SessionError, match="open already"):
                 block.__enter__()
         assert db.object("S", "k").get("n") == count + 1
+
+
+def test_a_block_is_entered_once_whoever_runs_meanwhile(db: kvengine.Engine) -> None:
+    """A finalizer that enters the same block just then is refused: it got a second session."""
+    block = db.object("S", "k").session()
+    found: list[Any] = []
+
+    class Late:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            with suppress(kvengine.SessionError):
+                found.append(block.__enter__())
+
+    threshold = gc.get_threshold()
+    gc.collect()
+    gc.disable()
+    Late()
+    gc.set_threshold(1)  # from here on the collector runs at the next thing it tracks
+    gc.enable()
+    try:
+        found.append(block.__enter__())
+    except kvengine.SessionError:
+        pass
+    finally:
+        gc.set_threshold(*threshold)
+    assert len(found) == 1
+    block.__exit__(None, None, None)
+    assert len(db._host.turns) == 0
 
 
 def test_shared_sessions_wait_for_nobody(db: kvengine.Engine) -> None:

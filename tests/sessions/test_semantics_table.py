@@ -129,7 +129,7 @@ def test_order_of_state_keys(db: kvengine.Engine, way: Way, place: Place) -> Non
         assert list(state.get_all()) == sorted(names, key=str.encode)
 
 
-@pytest.mark.parametrize("size", [1_000_000, 40_000_000])
+@pytest.mark.parametrize("size", [1_000_000, pytest.param(40_000_000, marks=pytest.mark.slow)])
 def test_large_values(db: kvengine.Engine, way: Way, size: int) -> None:
     """Row: values of 1 MB and 40 MB are values like any other."""
     with way.session(db, serde="bytes") as state:

@@ -128,6 +128,7 @@ def pyright(file: Path, scratch: Path) -> Lines:
 CHECKERS: dict[str, Callable[[Path, Path], Lines]] = {"mypy": mypy, "pyright": pyright}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_what_users_write_passes(checker: str, tmp_path: Path) -> None:
     """A module that uses the API of state as users do, with every type asserted, has no error."""
@@ -149,18 +150,21 @@ def found_wrong(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     return CHECKERS[request.param](file, scratch / "cache")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", OF_THREADS)
 def test_a_wrong_use_does_not_pass(found_wrong: Lines, use: str) -> None:
     """Each of these is an error to the type checker, in its line."""
     assert MODULE.index(f"    {use}") + 1 in found_wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", OF_TASKS)
 def test_a_wrong_use_of_a_task_does_not_pass(found_wrong: Lines, use: str) -> None:
     """The same for what is awaited, or should be."""
     assert MODULE.index(f"    {use}", MODULE.index(TASKS)) + 1 in found_wrong
 
 
+@pytest.mark.slow
 def test_only_the_wrong_uses_are_found(found_wrong: Lines) -> None:
     """The module around them is right, so each error is about its line."""
     right = {*range(1, len(PREFACE.splitlines()) + 1), MODULE.index(TASKS) + 1}

@@ -185,6 +185,7 @@ def test_it_runs_as_a_script_on_the_file_alone(segment: Path) -> None:
     assert "verified" in run.stdout
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_found_and_none_throws(
     dump: Callable[..., Shown], segment: Path, tmp_path: Path
 ) -> None:
@@ -201,6 +202,7 @@ def test_every_flipped_byte_is_found_and_none_throws(
         assert "damage at offset " in shown.err
 
 
+@pytest.mark.slow
 def test_every_flip_of_the_fixed_parts_is_found(
     dump: Callable[..., Shown], segment: Path, tmp_path: Path
 ) -> None:

@@ -22,14 +22,13 @@ def command(tool: Tool, directory: str | None) -> None:
     Medians in microseconds. A comparison with other stores is `make bench` of a
     checkout.
     """
-    from kvengine import kernel
     from kvengine.inspection.bench import measure
 
     rows = []
     with tempfile.TemporaryDirectory(prefix="kvengine-bench-", dir=directory) as place:
         tool.out.say(
             f"kvengine {VERSION}, CPython {platform.python_version()},"
-            f" kernel {'compiled' if kernel.COMPILED else 'off'}, in {safe(os.path.dirname(place))}"
+            f" plain Python, in {safe(os.path.dirname(place))}"
         )
         for figure in measure(os.path.join(place, "db")):
             tool.out.record(figure._asdict())

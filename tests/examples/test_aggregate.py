@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kvengine.demo.aggregate import (
+from examples.flights.aggregate import (
     AIRCRAFT,
     AIRPORT,
     CARRIER,
@@ -27,8 +27,8 @@ from kvengine.demo.aggregate import (
     values,
     worse,
 )
-from kvengine.demo.columns import FlightEvent
-from tests.demo.rows import ARRIVED
+from examples.flights.columns import FlightEvent
+from tests.examples.rows import ARRIVED
 
 DIVERTED = msgspec.structs.replace(ARRIVED, arrived=None, arrival_delay=None, air_minutes=None)
 CANCELLED = msgspec.structs.replace(DIVERTED, departed=None, departure_delay=None)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kvengine.demo.__main__ import main
-from kvengine.demo.columns import BadRow, FlightEvent
-from kvengine.demo.events import SHIPPED, EventFileError, read_events
-from tests.demo.rows import CANCELLED, FIELDS, HEADER, row, write
+from examples.flights.__main__ import main
+from examples.flights.columns import BadRow, FlightEvent
+from examples.flights.events import SHIPPED, EventFileError, read_events
+from tests.examples.rows import CANCELLED, FIELDS, HEADER, row, write
 
 
 def read(path: Path, *lines: str) -> list[FlightEvent]:
@@ -142,7 +142,7 @@ def test_the_shipped_events_are_january(tmp_path: Path) -> None:
 
 def test_the_command_line_reports_a_bad_row_without_a_traceback(tmp_path: Path) -> None:
     path = write(tmp_path / "events.csv", HEADER, row(), row(distance="far"))
-    command = [sys.executable, "-m", "kvengine.demo", "--events", str(path)]
+    command = [sys.executable, "-m", "examples.flights", "--events", str(path)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 2
     assert f"{path}: line 3, column 14 (distance): 'far' is not a whole number" in run.stderr

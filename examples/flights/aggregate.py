@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import kvengine
-from kvengine.demo.columns import FlightEvent
+from examples.flights.columns import FlightEvent
 
 AIRCRAFT, AIRPORT, CARRIER, FLIGHT = "Aircraft", "Airport", "Carrier", "Flight"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from examples.flights.aggregate import READER
+from examples.flights.events import SHIPPED, open_text, read_events
+from examples.flights.record import Record, compare
+from examples.flights.run import Demo, DemoFailed, Survey, survey, wait_for_space
+from examples.flights.worker import WorkerSettings, handle, open_database
 from kvengine import Engine
-from kvengine.demo.aggregate import READER
-from kvengine.demo.events import SHIPPED, open_text, read_events
-from kvengine.demo.record import Record, compare
-from kvengine.demo.run import Demo, DemoFailed, Survey, survey, wait_for_space
-from kvengine.demo.worker import WorkerSettings, handle, open_database
 
 EVENTS = 300
 
@@ -34,7 +34,7 @@ def test_the_demo_runs_to_its_end(tmp_path: Path, events: Path) -> None:
     with events.open("a") as file:
         file.write("not,a,flight\n")
     directory = tmp_path / "state"
-    command = [sys.executable, "-m", "kvengine.demo", "--events", str(events), "--skip-bad-rows"]
+    command = [sys.executable, "-m", "examples.flights", "--events", str(events), "--skip-bad-rows"]
     command += ["--directory", str(directory), "--retention", "0.5", "--durability", "sync"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr
@@ -128,7 +128,7 @@ def test_a_flight_that_outlives_its_retention_fails_the_demo(finished: Demo) -> 
 def test_space_that_does_not_come_back_fails_the_demo(
     finished: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kvengine.demo.run.SPACE_WAIT", 0.2)
+    monkeypatch.setattr("examples.flights.run.SPACE_WAIT", 0.2)
     with finished.open() as db:
         with pytest.raises(DemoFailed, match=r"on disk, 0 s after the grace; at most 1\.0 kB"):
             wait_for_space(db, 1000)

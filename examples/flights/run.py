@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import kvengine
-from kvengine.demo import report
-from kvengine.demo.aggregate import FLIGHT
-from kvengine.demo.columns import BadRow, FlightEvent
-from kvengine.demo.events import EventFileError, read_events
-from kvengine.demo.record import OBJECTS, Record, commits_of, compare, logical_bytes
-from kvengine.demo.supervise import WorkerFailed, WorkerProcess
-from kvengine.demo.worker import EXPIRY_GRACE, MEMTABLE_SIZE, WorkerSettings, open_database
+from examples.flights import report
+from examples.flights.aggregate import FLIGHT
+from examples.flights.columns import BadRow, FlightEvent
+from examples.flights.events import EventFileError, read_events
+from examples.flights.record import OBJECTS, Record, commits_of, compare, logical_bytes
+from examples.flights.supervise import WorkerFailed, WorkerProcess
+from examples.flights.worker import EXPIRY_GRACE, MEMTABLE_SIZE, WorkerSettings, open_database
 from kvengine.store import Stats, Store
 
 SHOWN_BAD_ROWS = 5

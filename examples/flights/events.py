@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from kvengine.demo.columns import COLUMNS, MISSING, BadRow, FlightEvent
+from examples.flights.columns import COLUMNS, MISSING, BadRow, FlightEvent
 
 SHIPPED = Path(__file__).parent / "data" / "flights-january.csv.gz"
-"""The events that come with the package."""
+"""The events that come with the example."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 

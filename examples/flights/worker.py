@@ -1,6 +1,6 @@
 """The worker process: tells the objects of each event, once, and reports each commit.
 
-    python -m kvengine.demo.worker SETTINGS PIPE
+    python -m examples.flights.worker SETTINGS PIPE
 
 ``SETTINGS`` is a WorkerSettings as JSON, ``PIPE`` the number of an inherited
 file descriptor. After each commit has returned, its stamp goes down the pipe;
@@ -39,9 +39,9 @@ from itertools import islice
 import msgspec
 
 import kvengine
-from kvengine.demo.aggregate import FLIGHT, READER, Flight, Telling, end, plan, tellings
-from kvengine.demo.columns import FlightEvent
-from kvengine.demo.events import read_events
+from examples.flights.aggregate import FLIGHT, READER, Flight, Telling, end, plan, tellings
+from examples.flights.columns import FlightEvent
+from examples.flights.events import read_events
 from kvengine.options import Durability
 
 STAMP = struct.Struct("<Q")

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from kvengine.demo.aggregate import (
+from examples.flights.aggregate import (
     AIRCRAFT,
     CARRIER,
     FLIGHT,
@@ -17,7 +17,7 @@ from kvengine.demo.aggregate import (
     fields,
     values,
 )
-from kvengine.demo.record import (
+from examples.flights.record import (
     KINDS,
     Kept,
     Record,
@@ -29,7 +29,7 @@ from kvengine.demo.record import (
     wrongly_expired,
 )
 from kvengine.store import StoredObject
-from tests.demo.rows import ARRIVED
+from tests.examples.rows import ARRIVED
 
 SECOND = 1_000_000
 CANCELLED = msgspec.structs.replace(

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import kvengine
-from kvengine.demo.aggregate import (
+from examples.flights.aggregate import (
     AIRCRAFT,
     AIRPORT,
     CARRIER,

@@ -1,4 +1,4 @@
-"""The demo's command line: ``python -m kvengine.demo``.
+"""The demo's command line: ``python -m examples.flights``.
 
 Exit status: 0 when every check held, 1 when the database broke a promise, 2
 for bad arguments or a bad events file, 130 when interrupted.
@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kvengine.demo import report
-from kvengine.demo.columns import BadRow
-from kvengine.demo.events import SHIPPED, EventFileError
-from kvengine.demo.run import Demo, DemoFailed, survey
-from kvengine.demo.supervise import WorkerFailed
-from kvengine.demo.worker import WorkerSettings
+from examples.flights import report
+from examples.flights.columns import BadRow
+from examples.flights.events import SHIPPED, EventFileError
+from examples.flights.run import Demo, DemoFailed, survey
+from examples.flights.supervise import WorkerFailed
+from examples.flights.worker import WorkerSettings
 from kvengine.errors import KVEngineError
 
 
@@ -30,7 +30,7 @@ class BadDirectory(Exception):
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m kvengine.demo",
+        prog="python -m examples.flights",
         description="Apply a month of flights, kill the worker halfway, check, and finish.",
     )
     parser.add_argument(
@@ -112,17 +112,17 @@ def next_steps(options: argparse.Namespace) -> None:
     report.heading("Next")
     if options.durability == "os":
         report.say("  commits that survive power loss too:")
-        report.say(f"    {python} -m kvengine.demo --durability sync")
+        report.say(f"    {python} -m examples.flights --durability sync")
     if options.directory is None and not options.keep:
         report.say("  keep the database, and look into it:")
-        report.say(f"    {python} -m kvengine.demo --directory flights")
+        report.say(f"    {python} -m examples.flights --directory flights")
         report.say(
             f"    {python} -c \"import kvengine; db = kvengine.open('flights');"
             " print(db.object('Carrier', 'UA').get_all())\""
         )
     if options.events == SHIPPED:
         report.say("  your own flights in the same columns, plain or gzip:")
-        report.say(f"    {python} -m kvengine.demo --events FILE")
+        report.say(f"    {python} -m examples.flights --events FILE")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from kvengine.demo.worker import STAMP, WorkerSettings
+from examples.flights.worker import STAMP, WorkerSettings
 
 READ_SIZE = 4096 * STAMP.size
 POLL_MILLISECONDS = 200
@@ -35,7 +35,7 @@ class WorkerProcess:
         arguments = [msgspec.json.encode(settings).decode(), str(theirs)]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "kvengine.demo.worker", *arguments],
+                [sys.executable, "-m", "examples.flights.worker", *arguments],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs],
             )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from kvengine.demo.aggregate import (
+from examples.flights.aggregate import (
     AIRCRAFT,
     AIRPORT,
     CARRIER,
@@ -32,7 +32,7 @@ from kvengine.demo.aggregate import (
     tellings,
     values,
 )
-from kvengine.demo.columns import FlightEvent
+from examples.flights.columns import FlightEvent
 from kvengine.store import Store, StoredObject
 
 KINDS: Mapping[str, type[Told]] = {

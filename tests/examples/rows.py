@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kvengine.demo.columns import COLUMNS, FlightEvent
+from examples.flights.columns import COLUMNS, FlightEvent
 
 HEADER = ",".join(column.name for column in COLUMNS)
 FIELDS = {

@@ -10,15 +10,15 @@ from random import Random
 import pytest
 
 import kvengine
-from kvengine.demo.aggregate import CARRIER, FLIGHT, READER, Flight, plan, values
-from kvengine.demo.columns import FlightEvent
-from kvengine.demo.events import read_events
-from kvengine.demo.record import Record, stored_values
-from kvengine.demo.run import Demo, survey
-from kvengine.demo.worker import STAMP, WorkerSettings, deliver, handle, position, run
+from examples.flights.aggregate import CARRIER, FLIGHT, READER, Flight, plan, values
+from examples.flights.columns import FlightEvent
+from examples.flights.events import read_events
+from examples.flights.record import Record, stored_values
+from examples.flights.run import Demo, survey
+from examples.flights.worker import STAMP, WorkerSettings, deliver, handle, position, run
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.storage.clock import ManualClock
-from tests.demo.rows import ARRIVED, CANCELLED, HEADER, row, write
+from tests.examples.rows import ARRIVED, CANCELLED, HEADER, row, write
 
 DIVERTED = dict.fromkeys(["arr_time", "arr_delay", "air_time"], "")
 EVENTS = [
@@ -154,7 +154,7 @@ def test_an_event_comes_again_when_an_object_expires_in_the_middle(
         effects.append(flight.last_event)
         clock.advance(1)
 
-    monkeypatch.setattr("kvengine.demo.worker.plan", plan_slowly)
+    monkeypatch.setattr("examples.flights.worker.plan", plan_slowly)
     assert len(list(deliver(db, ARRIVED, 2, RETENTION))) == 7
     assert len(effects) == 2
     assert db.object(CARRIER, "UA").get("flights") == 2
