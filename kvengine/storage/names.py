@@ -17,6 +17,9 @@ of an escaped zero is that of FoundationDB's tuple layer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from kvengine.errors import ValueTooLarge
 
 MAX_NAME = 65536
@@ -82,6 +85,21 @@ def is_object(data: bytes) -> bool:
         return encode_object(*decode_object(data)) == data
     except ValueError:
         return False
+
+
+def are_objects(names: Sequence[bytes], joined: bytes) -> bool:
+    """Return whether each of some names, in order, is an object. ``joined``: one behind the other.
+
+    Costs little where all are of one service and hold no zero but in their terminator: what stands
+    between two names with one prefix has that prefix too, and each begins where a character does.
+    """
+    prefix = names[0][: names[0].find(TERMINATOR) + len(TERMINATOR)]
+    one_service = len(prefix) > 1 and names[-1].startswith(prefix)
+    if one_service and joined.count(0) == len(names):
+        with suppress(UnicodeDecodeError):
+            joined.decode()
+            return True
+    return all(map(is_object, names))
 
 
 def service_range(service: str) -> Range:

@@ -303,19 +303,20 @@ def check_head(data: bytes, start: int, stop: int) -> None:
 def check_heads(data: bytes, bounds: Sequence[int]) -> set[int]:
     """Return the flags of rows that lie one behind the other; ValueError as in `check_head`.
 
-    ``bounds``: where each starts, and where the last one ends. Costs a third of one by one.
+    ``bounds``: where each starts, and where the last one ends. Costs a third of one by one: the
+    fixed fields are put together, twelve bytes a row, and each is looked at for all rows at once.
     """
     starts = bounds[:-1]
     if min(map(sub, bounds[1:], starts)) > 12:
-        flags, widths, expiries = data[1:], data[2:], data[11:]  # slicing once beats many sums
-        kinds = {expiries[at] for at in starts}
-        if _U64 in kinds and kinds <= {_NIL, _U64}:
-            spans = pairwise(bounds)
-            if all(stop - start > 20 or expiries[start] == _NIL for start, stop in spans):
-                kinds = {_NIL}
-        wide = {widths[at] for at in starts} == {_U64} and kinds == {_NIL}
-        if wide and {data[at] for at in starts} <= _ARRAYS:
-            return {flags[at] for at in starts}
+        heads = b"".join([data[start : start + 12] for start in starts])
+        expiries = heads[11::12]
+        placed = expiries.count(_NIL) == len(starts) or (
+            not expiries.strip(b"\xc0\xcf")
+            and all(stop - at > 20 or data[at + 11] == _NIL for at, stop in pairwise(bounds))
+        )
+        wide = heads[2::12].count(_U64) == len(starts)
+        if placed and wide and not heads[::12].strip(b"\x94\x95\x96\x97"):
+            return set(heads[1::12])
     raise ValueError("not a row: its fixed fields are not in their places")
 
 

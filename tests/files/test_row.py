@@ -372,6 +372,7 @@ def block_of(names: list[bytes], held: list[bytes]) -> bytes:
     return encode_rows(names, held) + bytes(TRAILER_SIZE)
 
 
+A, B = encode_object("s", "a"), encode_object("s", "b")
 SMALL = rows.encode(rows.make(1 << 50, {"a": b""}))
 HEAD = rows.encode_head(rows.make(1 << 50, {}), [Chunk("a", 0, 50, 1)])
 ENDED = rows.encode(rows.make(1 << 50, {}, expires_at=5))
@@ -380,13 +381,14 @@ ENDED = rows.encode(rows.make(1 << 50, {}, expires_at=5))
 @pytest.mark.parametrize(
     ("names", "held"),
     [
-        ([b"b", b"a"], [SMALL, SMALL]),
-        ([b"a", b"a"], [SMALL, SMALL]),
-        ([b"a", b"b"], [HEAD, SMALL]),
-        ([b"a", b"b"], [b"", SMALL]),
-        ([b"a", b"b"], [SMALL, SMALL[:12]]),
-        ([b"a", b"b"], [SMALL, ENDED[:20]]),
-        ([b"a"], [b"\xc0" * 30]),
+        ([B, A], [SMALL, SMALL]),
+        ([A, A], [SMALL, SMALL]),
+        ([A, B], [HEAD, SMALL]),
+        ([A, B], [b"", SMALL]),
+        ([A, B], [SMALL, SMALL[:12]]),
+        ([A, B], [SMALL, ENDED[:20]]),
+        ([A, B], [ENDED, SMALL[:2] + b"\xce" + SMALL[3:]]),
+        ([A], [b"\xc0" * 30]),
     ],
 )
 def test_a_block_that_breaks_a_rule_is_refused_before_a_walk(
@@ -396,11 +398,34 @@ def test_a_block_that_breaks_a_rule_is_refused_before_a_walk(
         RowBlock(block_of(names, held)).check()
 
 
+WHOLE = [A, B, encode_object("s", "\0"), encode_object("s\0", "ä"), encode_object("", "")]
+
+
+def test_objects_of_every_kind_stand_in_a_block() -> None:
+    """One service or several, zeros and other alphabets in them."""
+    for names in ([A], [A, B], WHOLE, [encode_object("ü", key) for key in "aß漢\0"]):
+        held = [SMALL] * len(names)
+        assert RowBlock(block_of(sorted(names), held)).check().names == sorted(names)
+
+
+@pytest.mark.parametrize(
+    "name", [b"", b"s", b"s\0\1\xc3", b"s\xc3\0\1k", b"s\0\1\0\xff", b"s\0t\0\1k", b"\xa4\0\1k"]
+)
+@pytest.mark.parametrize("others", [[], [A], [A, B], WHOLE])
+def test_a_name_that_is_no_object_is_refused_before_a_walk(
+    name: bytes, others: list[bytes]
+) -> None:
+    """A walk raised UnicodeDecodeError, and said nothing of where the damage was."""
+    names = sorted([*others, name])
+    with pytest.raises(ValueError, match="not encoded as one"):
+        RowBlock(block_of(names, [SMALL] * len(names))).check()
+
+
 @pytest.mark.parametrize("row", [b"", SMALL[:12], ENDED[:20], HEAD, b"\xc0" * 30])
 def test_a_block_hands_out_no_row_that_does_not_begin_as_one(row: bytes) -> None:
     """An empty one raised IndexError in the reader, far from where the damage could be named."""
     with pytest.raises(ValueError, match=r"not a row|not alone"):
-        RowBlock(block_of([b"a", b"b"], [row, SMALL])).find(b"a")
+        RowBlock(block_of([A, B], [row, SMALL])).find(A)
 
 
 # --- the index

@@ -20,7 +20,6 @@ from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from itertools import pairwise
 
 from kvengine.errors import CorruptionError
-from kvengine.storage.names import is_object
 from kvengine.storage.repair.recount import Recount
 from kvengine.storage.row import (
     BARRIER,
@@ -113,7 +112,7 @@ class SegmentAudit:
             yield self._error(handle.offset, f"{what} does not begin at {self._edge}")
 
     def _objects(self, offset: int, first: bytes, last: bytes | None, names: list[bytes]) -> Errors:
-        """Rule 3. Within a block the objects ascend, or it could not be read."""
+        """Rule 3. Within a block the objects are sound, or it could not be read."""
         if names[0] != first:
             yield self._error(offset, "the index states another first object")
         if last is not None and names[0] <= last:
@@ -122,8 +121,6 @@ class SegmentAudit:
             stated = self._segment.properties
             if names[0] < stated.start or names[-1] >= stated.stop:
                 yield self._error(offset, "objects outside the stated range")
-        if not all(map(is_object, names)):
-            yield self._error(offset, "an object is not encoded as one")
 
     def _row(self, offset: int, name: bytes, data: bytes) -> Errors:
         """Rules 2, 4 and 5 for one row."""

@@ -28,6 +28,7 @@ from operator import lt
 from typing import Final
 
 from kvengine.storage.checksum import TRAILER_SIZE
+from kvengine.storage.names import are_objects
 from kvengine.storage.row import LARGE, check_head, check_heads
 
 _ARRAY = struct.Struct(">BI")
@@ -63,8 +64,9 @@ class RowBlock:
     ``data`` has passed its checksum. A block of rows is valid if and only if (1) it begins with an
     array of at least one row, (2) the slots lie in the block and never fall, and the rows start
     behind the array's head, (3) each row has its fixed fields in their places, (4) the head of a
-    large row is alone in its block, (5) the objects ascend. To make one costs the check of rules 1
-    and 2, `find` checks 3 and 4 of the row that it returns, and `check` all of them, before a walk.
+    large row is alone in its block, (5) the objects ascend, and are encoded as objects are. To make
+    one costs the check of rules 1 and 2, `find` checks 3 and 4 of the row that it returns, and
+    `check` all of them, before a walk.
     """
 
     __slots__ = ("_names", "count", "data", "slots")
@@ -100,6 +102,8 @@ class RowBlock:
             names = [data[low:high] for low, high in pairwise(slots[count:])]
             if not all(map(lt, names, names[1:])):
                 raise ValueError("objects are out of order")
+            if not are_objects(names, data[slots[count] : slots[-1]]):
+                raise ValueError("an object is not encoded as one")
             self._names = names
         return self
 
