@@ -48,14 +48,20 @@ def pending(db: kvengine.Engine, write: Callable[[kvengine.Batch], object]) -> I
 
 
 class Sly(dict[Any, Any]):
-    """A dict that lets something happen once, right after it was asked for a key."""
+    """A dict that lets something happen once, right after it was asked for a key.
 
-    asked: Any = None
+    ``asked``: the key; ``times``: how often it is asked for until then.
+    """
+
+    asked: Any = ()
+    times = 1
     meanwhile: Callable[[], object] | None = None
 
     def get(self, key: Any, default: Any = None) -> Any:
         found = super().get(key, default)
         if key == self.asked and self.meanwhile is not None:
-            happen, self.meanwhile = self.meanwhile, None
-            happen()
+            self.times -= 1
+            if not self.times:
+                happen, self.meanwhile = self.meanwhile, None
+                happen()
         return found
