@@ -142,7 +142,7 @@ def test_a_walk_that_ends_leaves_the_others_told(db: kvengine.Engine) -> None:
     fill(db, live=("000", "099"))
     going = db.object_keys("s")
 
-    class Last(list[Any]):
+    class Last(dict[Any, Any]):
         """The walks. After the question whether there are any, one begins."""
 
         def __bool__(self) -> bool:
@@ -152,7 +152,7 @@ def test_a_walk_that_ends_leaves_the_others_told(db: kvengine.Engine) -> None:
             return some
 
     begun: list[str] = []
-    db._db.spans.walks = Last()
+    db._db.spans._walks = Last()
     assert list(db.object_keys("s", limit=1)) == ["000"]
     if not begun:  # nobody asks at the end of a walk
         begun.append(next(going))
