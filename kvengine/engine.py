@@ -1,4 +1,4 @@
-"""The embedded engine: a facade. Each verb is one call into an operation."""
+"""The embedded engine: a facade. Each verb is one call into storage/; snapshot.py has the reads."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ A frame is its length, u32 little endian, and MessagePack. The owner speaks firs
     tool    [verb, {argument: value}]
     owner   [True, result]  or  [False, error class, [its arguments]]
 
-One request is answered before the next is read. Verbs are in live/verbs.py.
+One request is answered before the next is read. Verbs are in verbs.py.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Frames:
         """Keep a frame, and let others go until the budget holds.
 
         A block of more than an eighth of the budget is not kept. Nor is one that comes while
-        another thread adds: who reads does not wait.
+        another thread adds a frame: a reader does not wait.
         """
         if frame.size * 8 > self.capacity or not self._lock.acquire(blocking=False):
             return

@@ -13,7 +13,7 @@ still to be applied. What keeps it true:
 - Objects of many entries are not kept: a commit would copy them.
 
 An object is let in after `ADMISSION` points: a read of one entry is one point, a read of the whole
-object two. Who was let in first goes first.
+object two. The object that was let in first is the first to go.
 """
 
 from __future__ import annotations

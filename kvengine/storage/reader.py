@@ -52,7 +52,10 @@ class Reader:
         raise NotImplementedError
 
     def _remember(self, name: Name, points: int) -> Resolved | None:  # noqa: ARG002
-        """The object, worked out to be kept, where this read makes it worth that."""
+        """Count a read of an object that the memo does not have, by `ENTRY` or `WHOLE` points.
+
+        Return the object if the read was worth working it out, else None: read on as usual.
+        """
         return None
 
     # --- one object
@@ -324,12 +327,13 @@ def _with_prefix(names: Iterable[str], prefix: str) -> Iterator[str]:
 
 
 def _held(moment: Moment, ours: bool, found: Iterator[_T]) -> Iterator[_T]:
+    """Yield what a walk finds, and close the moment after it where it is ``ours``."""
     db = moment.db
     try:
-        for one in found:
+        for item in found:
             if db.gone or not moment.token:
                 moment.check_open()
-            yield one
+            yield item
     finally:
         if ours:
             moment.close()

@@ -40,7 +40,10 @@ _MOST_COMMITS = 4096
 
 
 def scan(moment: Moment, within: Range) -> Iterator[Sequence[StoredObject]]:
-    """Yield live objects in a range, in order, with all of their entries, a window at a time."""
+    """Yield live objects in a range, in order, with all of their entries, a window at a time.
+
+    Dead spans are not used here: only listings jump over them.
+    """
     now, form = moment.now, _Form()
     for window in _windows(moment, within):
         if isinstance(window, Block):

@@ -26,7 +26,8 @@ class SegmentReader:
     """An open segment. Thread-safe; the file is closed with the last reference.
 
     Index, filter and tombstones are in memory. Every block is checked against its checksum, its
-    place and its structure each time it is read from the file; with ``frames`` some stay in memory.
+    place and its structure each time it is read from the file. ``frames`` holds those that stay in
+    memory, by offset; the argument ``frames`` is the budget that all segments share.
     """
 
     __slots__ = (
@@ -227,7 +228,7 @@ class SegmentReader:
     # --- from the file
 
     def _read_rows(self, offset: int, length: int) -> RowBlock:
-        """The block of rows at ``offset``, kept in memory as a frame; ValueError for none."""
+        """Read the block of rows at ``offset`` and keep it as a frame; ValueError if it is none."""
         found = RowBlock(self._sealed(offset, length, block.ROWS))
         if self._frames is not None:
             self._frames.add(self, Frame(offset, found, length))
@@ -279,7 +280,7 @@ class SegmentReader:
         return self._checked(handle.offset, lambda: decode(body))
 
     def _sealed(self, offset: int, length: int, kind: int) -> bytes:
-        """The bytes of a sealed block, trailer included, that have passed their checksum."""
+        """Read a sealed block, and check place and checksum. Return its bytes, trailer included."""
         if not 0 < length <= self.size or not 0 <= offset <= self.size - length:
             raise CorruptionError(self.path, offset, "block lies outside its file")
         data = self._file.pread(length, offset)
