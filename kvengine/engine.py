@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from kvengine.closing import Closing
-from kvengine.errors import CorruptionError
+from kvengine.errors import CorruptionError, DatabaseClosed
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
@@ -236,7 +236,7 @@ class Engine(ReadVerbs, ObjectVerbs, Closing):
         if self._db.obsolete and not self._is_closed:
             try:
                 install.sweep_obsolete(self._db)
-            except OSError as error:  # no concern of whoever closes a snapshot
+            except (OSError, DatabaseClosed) as error:  # no concern of whoever closes a snapshot
                 self._db.counters.note_error(error)
 
     def close(self) -> None:

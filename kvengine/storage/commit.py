@@ -454,7 +454,7 @@ class Committer:
         """Sync once, and publish what that made durable. Under the sync lock."""
         db = self._db
         if db.failed is not None:
-            raise WriteFailed(f"an I/O error stopped writes: {db.failed}") from db.failed
+            db.check_writable()
         wal = db.wal
         if wal is None:
             return

@@ -30,6 +30,7 @@ NAMES = [
     "Loss",
     "NotADatabase",
     "Options",
+    "OwnerLost",
     "ReadOnly",
     "RepairReport",
     "Serde",
@@ -99,7 +100,7 @@ def test_every_error_is_a_kvengine_error() -> None:
         for name in NAMES
         if isinstance(value := getattr(kvengine, name), type) and issubclass(value, Exception)
     ]
-    assert len(errors) == 15
+    assert len(errors) == 16
     assert all(issubclass(one, kvengine.KVEngineError) for one in errors)
     assert issubclass(kvengine.ValueTooLarge, ValueError)
 

@@ -194,14 +194,16 @@ class SegmentReader:
             at -= 1
 
     def block(self, at: int) -> RowBlock:
-        """Return block number ``at``, checked; one that is read for it is not kept in memory."""
+        """Return block number ``at``, its objects checked; none is kept in memory for it."""
         offset = self._index.offsets[at]
         frame = self.frames.get(offset)
         if frame is not None:
-            kept: RowBlock = frame.block  # type: ignore[assignment]
-            return self._checked(offset, kept.check)
-        data = self._sealed(offset, self._index.lengths[at], block.ROWS)
-        return self._checked(offset, lambda: RowBlock(data).check())
+            found: RowBlock = frame.block  # type: ignore[assignment]
+        else:
+            data = self._sealed(offset, self._index.lengths[at], block.ROWS)
+            found = self._checked(offset, lambda: RowBlock(data))
+        self._checked(offset, lambda: found.names)
+        return found
 
     def read_block(self, at: int) -> tuple[list[bytes], list[Row]]:
         """Return block number ``at`` decoded: encoded objects and their rows. For tools."""
