@@ -205,14 +205,16 @@ class SegmentReader:
         self._checked(offset, lambda: found.names)
         return found
 
+    def rows_of(self, at: int) -> tuple[list[bytes], list[bytes]]:
+        """Return the encoded objects and rows of block number ``at``, every rule of it checked."""
+        found = self.block(at)
+        return found.names, self._checked(self._index.offsets[at], lambda: found.rows)
+
     def read_block(self, at: int) -> tuple[list[bytes], list[Row]]:
         """Return block number ``at`` decoded: encoded objects and their rows. For tools."""
-        found = self.block(at)
-        offset = self._index.offsets[at]
-        decoded = self._checked(offset, lambda: [rows.decode(row) for row in found.rows])
-        return found.names, [
-            row if row.chunks is None else self._placed(row, at) for row in decoded
-        ]
+        names, encoded = self.rows_of(at)
+        decoded = self._checked(self._index.offsets[at], lambda: rows.decode_many(encoded))
+        return names, [row if row.chunks is None else self._placed(row, at) for row in decoded]
 
     def extent(self, start: bytes, stop: bytes) -> tuple[float, int]:
         """Return about which share of the rows lies in ``[start, stop)``, and in how many bytes.
