@@ -98,9 +98,14 @@ class Memo:
         for state_key, value in changes.items():
             earlier = old.get(state_key)
             grown += len(value) + (_OVERHEAD if earlier is None else -len(earlier))  # type: ignore[arg-type]
+        found = Resolved(version, None, entries, None, None)  # type: ignore[arg-type]
+        size = self._sizes[name] + grown
+        if grown > 0 and (size * 8 > self.capacity or self.bytes + grown > self.capacity):
+            self.put(name, found)
+            return
         self.bytes += grown
-        self._sizes[name] += grown
-        self.known[name] = Resolved(version, None, entries, None, None)  # type: ignore[arg-type]
+        self._sizes[name] = size
+        self.known[name] = found
 
     def replace(self, name: Name, found: Resolved | None) -> None:
         """Put what a commit has made of an object that was popped. Under the commit lock."""

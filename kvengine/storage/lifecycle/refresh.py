@@ -52,6 +52,8 @@ def _follow_wal(db: Database) -> bool:
             db.memo.clear()
             db.spans.clear()
             memtable.publish(states, db.snapshots.newest, db.snapshots.oldest)
+            # A new view of the same layers: reads that have begun put nothing into the memo.
+            db.view = View(db.view.active, db.view.frozen, db.view.version)
             db.published = db.last_stamp = commit.stamp
     db.catalog.wal_ends[number] = end
     return True
