@@ -76,7 +76,7 @@ class Engine(LiveReader, ObjectVerbs, Closing):
         self._access = None
         if not options.read_only:
             self._maintenance.note_stalls()
-            self._scheduler.start()
+            self._scheduler.wake_lanes()
             self._access = live_access.serve(self, self._db)
 
     @property
