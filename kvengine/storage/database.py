@@ -216,6 +216,7 @@ class Database:
         """From now on every use raises ``error``, and nothing here keeps the directory open."""
         self.view = cast(View, _Gone(error, reason))
         self.memo.clear()
+        self.frames.clear()
         self.fs = cast(FileSystem, _Gone(error, reason))
         self.gone = True
 

@@ -81,3 +81,10 @@ class Frames:
             self._queue = deque(kept)
             self.bytes = sum(frame.size for _, frame in kept)
             holder.frames.clear()
+
+    def clear(self) -> None:
+        """Let all frames go, and with them the segments that they keep open. Waits for nobody."""
+        queue, self._queue = self._queue, deque()
+        self.bytes = 0
+        for holder, _ in list(queue):
+            holder.frames.clear()

@@ -268,7 +268,7 @@ class LiveReader(Reader):
         db = self._db
         if not db.memo.wants(name, points):
             return None
-        view = db.view
+        view, era = db.view, db.memo.era
         states = view.active.states
         marks, state = states.get(TOMBSTONES), states.get(name)
         pieces = read.collect(view, name)
@@ -280,6 +280,7 @@ class LiveReader(Reader):
                 # What has been overtaken by a commit, a rotation or a flush is not kept.
                 if (
                     db.view is view
+                    and db.memo.era == era
                     and states.get(name) is state
                     and states.get(TOMBSTONES) is marks
                 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -63,3 +64,37 @@ def test_a_commit_that_was_written_does_not_raise_for_the_work_that_it_makes_due
         db.set("s", "40", "n", b"")
         assert db.stats().flushes
         assert len(list(db.object_keys("s"))) == 41
+
+
+def test_a_closed_database_keeps_no_segment_open(tmp_path: Path) -> None:
+    """Blocks kept in memory kept their segments open for as long as the engine was referred to.
+
+    A file system could not be unmounted, and the space of removed files did not come back.
+    """
+    db = kvengine.open(tmp_path / "db", durability="os", live_access=False)
+    for n in range(50):
+        db.set("s", f"{n}", "n", bytes(1000))
+    db.flush()
+    assert db.get("s", "7", "n") == bytes(1000)
+    reader = kvengine.open(tmp_path / "db", read_only=True)
+    assert reader.get("s", "7", "n") == bytes(1000)
+    db.set("s", "7", "n", bytes(1000))
+    db.compact()
+    assert reader.refresh()
+    for n in range(50):
+        db.get("s", f"{n}", "n")
+    assert len(open_segments(tmp_path)) == 2, "one each"
+    reader.close()
+    db.close()
+    assert open_segments(tmp_path) == []
+
+
+def open_segments(place: Path) -> list[str]:
+    """The segments below ``place`` that this process has open."""
+    held = (os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if alive(fd))
+    return [path for path in held if path.startswith(str(place)) and ".segment" in path]
+
+
+def alive(fd: str) -> bool:
+    """Whether a descriptor that was listed is still open: the listing's own is not."""
+    return os.path.lexists(f"/proc/self/fd/{fd}")
