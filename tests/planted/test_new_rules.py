@@ -117,7 +117,8 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
         [
             Change(
                 READER,
-                "db.view is view\n                    and db.memo.era == era\n                    and states.get(name) is state\n",
+                "db.view is view\n                    and db.memo.era == era\n"
+                "                    and states.get(name) is state\n",
                 "db.memo.era == era and db.view.active.states.get(name) is state\n",
             )
         ],
