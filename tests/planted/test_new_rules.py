@@ -336,7 +336,7 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
     ),
     "a refresh of the files leaves spans as they are": (
         SPANS,
-        [Change(REFRESH, "        db.spans.clear()\n        db.view", "        db.view")],
+        [Change(REFRESH, "        db.spans.clear()\n        gone", "        gone")],
     ),
     "a walk does not look for pending commits": (
         SPANS,
