@@ -3,6 +3,7 @@
     KVEngineError
     ├── CorruptionError      bytes on disk that are not what was written   (path, offset, reason)
     ├── DatabaseLocked       another process owns the directory            (path, pid)
+    ├── OwnerLost            the directory is no longer this process's     (path, reason)
     ├── DatabaseClosed       used after close()
     ├── ForkedError          used in a child forked after open()
     ├── WriteFailed          an I/O error stopped writes until reopen      (its cause: the OSError)
@@ -56,6 +57,25 @@ class DatabaseLocked(KVEngineError):
         holder = f"process {self.pid}" if self.pid is not None else "another process"
         return (
             f"{self.path} is open in {holder}; close it there, or open it here with read_only=True"
+        )
+
+
+class OwnerLost(KVEngineError):
+    """This process no longer owns the directory that it opened: writes have stopped.
+
+    Somebody renamed, removed or replaced the directory at ``path``, or its LOCK file; ``reason``
+    says which of the two.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is no longer owned by this process: {self.reason};"
+            " what was committed is in the directory that was opened, wherever that is now"
         )
 
 

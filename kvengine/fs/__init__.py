@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .base import File, FileSystem, Lock
+from .directory import Directory
 from .disk import DiskFileSystem
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def __getattr__(name: str) -> object:
 
 
 __all__ = [
+    "Directory",
     "DiskFileSystem",
     "FaultyFileSystem",
     "File",

@@ -13,7 +13,10 @@ the data was dropped. So it is never called again: the file is given up.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .directory import Directory
 
 
 class File(Protocol):
@@ -67,11 +70,21 @@ class File(Protocol):
 class Lock(Protocol):
     """An exclusive lock that ends with `release`, with the process, or with the last reference.
 
-    In a forked child `release` gives up only the child's copy: the parent stays the holder.
+    A forked child has no part in it: its copy is closed as it starts, and the parent stays the
+    holder.
     """
 
     def write(self, text: bytes, /) -> None:
-        """Replace what the lock file says about its holder; anybody may read it."""
+        """Replace what the lock file says about its holder; anybody may read it.
+
+        OSError where a directory is locked.
+        """
+
+    def in_place(self) -> bool:
+        """Return whether the path that was locked still leads to what was locked.
+
+        False once that was renamed, removed or replaced. True also where nobody can tell.
+        """
 
     def release(self) -> None:
         """Give the lock up and leave the file in place. Idempotent."""
@@ -88,6 +101,13 @@ class FileSystem(Protocol):
     @property
     def local(self) -> bool:
         """Whether another process sees the same files under the same paths."""
+
+    def open_dir(self, path: str, /) -> Directory:
+        """Open a directory and return a file system bound to it.
+
+        There the paths at and below ``path`` lead into this very directory, also after it was
+        renamed or removed, or when its path leads to another one.
+        """
 
     def create(self, path: str, /) -> File:
         """A new, empty file, to read and write; `FileExistsError` if the name is taken."""
@@ -135,6 +155,13 @@ class FileSystem(Protocol):
         """Lock a file, created if missing, or None while another holds it, in any process.
 
         A lock file is never unlinked: its next holder would lock another file.
+        """
+
+    def lock_dir(self, path: str, /) -> Lock | None:
+        """Lock a directory, or None while another holds it, under any path and in any process.
+
+        It says nothing of the files in it. Some file systems cannot lock directories: there the
+        lock keeps nobody out, and still knows whether it is in place.
         """
 
     def read_bytes(self, path: str, /) -> bytes:

@@ -12,8 +12,10 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
+
+from .directory import Descriptor, Directory, DirectoryPath
 
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """O_NONBLOCK means nothing to a regular file; without it opening a planted FIFO would hang."""
@@ -24,6 +26,11 @@ _CHECKED_LENGTH: Final = 1 << 20
 """Reads longer than this, in bytes, are held against the file's size before memory is taken."""
 
 _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+_NO_DIRECTORY_LOCKS: Final = _UNSUPPORTED | {errno.EBADF, errno.ENOLCK}
+"""What flock of a directory says where there is no such thing; EBADF is NFS, which locks what is
+open to write."""
+
+_LEADS_NOWHERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 
 _fsync: Callable[[int], object]
 _fdatasync: Callable[[int], object]
@@ -43,9 +50,47 @@ def _error(code: int, path: str) -> OSError:
     return OSError(code, os.strerror(code), path)
 
 
+def _at(path: str) -> tuple[str, int | None]:
+    """A path for a system call, and the descriptor of the directory in which it begins."""
+    if isinstance(path, DirectoryPath) and isinstance(path.anchor, Descriptor):
+        return path.name, path.anchor.fileno()
+    return path, None
+
+
+@contextlib.contextmanager
+def _told(path: str, target: str | None = None) -> Iterator[None]:
+    """Let errors name the paths that the caller knows, not what the system call was given."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # else a signal handler raised it
+            error.filename = str(path)
+            if target is not None:
+                error.filename2 = str(target)
+        raise
+
+
+def _parent(path: str) -> str:
+    return path.parent() if isinstance(path, DirectoryPath) else os.path.dirname(path)
+
+
+def _status(path: str, *, follow: bool) -> os.stat_result:
+    name, dir_fd = _at(path)
+    with _told(path):
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=follow)
+
+
+def _open_directory(path: str) -> int:
+    name, dir_fd = _at(path)
+    with _told(path):
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
+
+
 def _open_regular(path: str, flags: int) -> int:
     """A descriptor of a regular file: IsADirectoryError, ELOOP or EINVAL for anything else."""
-    fd = os.open(path, flags | _FLAGS, _MODE)
+    name, dir_fd = _at(path)
+    with _told(path):
+        fd = os.open(name, flags | _FLAGS, _MODE, dir_fd=dir_fd)
     try:
         mode = os.fstat(fd).st_mode
         if not stat.S_ISREG(mode):
@@ -164,35 +209,45 @@ class DiskFile:
             self.close()
 
 
-class DiskLock:
-    """A `Lock` by flock: it belongs to the open file, which a forked child shares.
+class DiskLock(Descriptor):
+    """A `Lock` by flock, which belongs to the open file with all its copies in forked children.
 
-    Therefore `release` closes and never unlocks: unlocking in a child would unlock the parent.
+    `release` unlocks: a child that was forked a moment ago may not have closed its copy yet. In
+    a child there is nothing left to unlock, so that the parent stays the holder.
     """
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_path",)
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, fd: int, path: str) -> None:
+        super().__init__(fd)
+        self._path = path
 
     def write(self, text: bytes, /) -> None:
         os.ftruncate(self._fd, 0)
         _pwrite_all(self._fd, text, 0)
 
-    def release(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+    def in_place(self) -> bool:
+        held = os.fstat(self._fd)
+        try:
+            return os.path.samestat(_status(self._path, follow=True), held)
+        except OSError as error:
+            return error.errno not in _LEADS_NOWHERE  # what cannot be seen says nothing
 
-    def __del__(self) -> None:
-        with contextlib.suppress(OSError):
-            self.release()
+    def release(self) -> None:
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self.close()
+        self._path = str(self._path)  # keeps no directory open any more
 
 
 class DiskFileSystem:
     """The `FileSystem` of the operating system."""
 
     local: Final = True
+
+    def open_dir(self, path: str, /) -> Directory:
+        return Directory(self, path, Descriptor(_open_directory(path)))
 
     def create(self, path: str, /) -> DiskFile:
         return DiskFile(_open_regular(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
@@ -204,46 +259,74 @@ class DiskFileSystem:
         return DiskFile(_open_regular(path, os.O_RDWR))
 
     def rename(self, source: str, target: str, /) -> None:
-        os.rename(source, target)
+        (name, source_fd), (new_name, target_fd) = _at(source), _at(target)
+        with _told(source, target):
+            os.rename(name, new_name, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
     def link(self, source: str, target: str, /) -> None:
-        os.link(source, target, follow_symlinks=False)
+        (name, source_fd), (new_name, target_fd) = _at(source), _at(target)
+        with _told(source, target):
+            os.link(
+                name,
+                new_name,
+                src_dir_fd=source_fd,
+                dst_dir_fd=target_fd,
+                follow_symlinks=False,
+            )
 
     def unlink(self, path: str, /) -> None:
-        os.unlink(path)
+        name, dir_fd = _at(path)
+        with _told(path):
+            os.unlink(name, dir_fd=dir_fd)
 
     def rmdir(self, path: str, /) -> None:
-        os.rmdir(path)
+        name, dir_fd = _at(path)
+        with _told(path):
+            os.rmdir(name, dir_fd=dir_fd)
 
     def listdir(self, path: str, /) -> list[str]:
-        return sorted(os.listdir(path))
+        fd = _open_directory(path)
+        try:
+            return sorted(os.listdir(fd))
+        finally:
+            os.close(fd)
 
     def makedirs(self, path: str, /) -> None:
-        path = os.path.abspath(path)
-        if os.path.isdir(path):
+        if not isinstance(path, DirectoryPath):
+            path = os.path.abspath(path)
+        if self.isdir(path):
             return
-        parent = os.path.dirname(path)
-        if not os.path.exists(parent):
+        parent = _parent(path)
+        if not self.exists(parent):
             self.makedirs(parent)
+        name, dir_fd = _at(path)
         try:
-            os.mkdir(path)
+            with _told(path):
+                os.mkdir(name, dir_fd=dir_fd)
         except FileExistsError:
-            if not os.path.isdir(path):
+            if not self.isdir(path):
                 raise
         self.sync_dir(parent)
 
     def exists(self, path: str, /) -> bool:
-        return os.path.lexists(path)
+        try:
+            _status(path, follow=False)
+        except (OSError, ValueError):
+            return False
+        return True
 
     def isdir(self, path: str, /) -> bool:
-        return os.path.isdir(path)
+        try:
+            return stat.S_ISDIR(_status(path, follow=True).st_mode)
+        except (OSError, ValueError):
+            return False
 
     def size(self, path: str, /) -> int:
-        return os.stat(path, follow_symlinks=False).st_size
+        return _status(path, follow=False).st_size
 
     def sync_dir(self, path: str, /) -> None:
         """EINVAL is not an error: such a file system cannot sync a directory, and none can help."""
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = _open_directory(path)
         try:
             _fsync(fd)
         except OSError as error:
@@ -253,15 +336,23 @@ class DiskFileSystem:
             os.close(fd)
 
     def lock(self, path: str, /) -> DiskLock | None:
-        fd = _open_regular(path, os.O_RDWR | os.O_CREAT)
+        return self._lock(DiskLock(_open_regular(path, os.O_RDWR | os.O_CREAT), path))
+
+    def lock_dir(self, path: str, /) -> DiskLock | None:
+        # By its path, not from an anchor: the lock tells whether that still leads there.
+        return self._lock(DiskLock(_open_directory(path), str(path)), _NO_DIRECTORY_LOCKS)
+
+    def _lock(self, lock: DiskLock, tolerated: frozenset[int] = frozenset()) -> DiskLock | None:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException as error:
-            os.close(fd)
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in tolerated:
+                return lock
+            lock.release()
             if isinstance(error, BlockingIOError):
                 return None
             raise
-        return DiskLock(fd)
+        return lock
 
     def read_bytes(self, path: str, /) -> bytes:
         file = self.open(path)

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from .base import File, FileSystem, Lock
+from .directory import Directory
 from .memory_file import MemoryFile
 
 OPERATIONS: Final = frozenset(
     [
         *("create", "open", "open_write", "rename", "link", "unlink", "rmdir", "listdir"),
-        *("makedirs", "sync_dir", "lock", "lock_write", "read_bytes"),
+        *("makedirs", "sync_dir", "open_dir", "lock", "lock_dir", "lock_write", "read_bytes"),
         *("write", "pread", "size", "truncate", "allocate", "datasync", "sync"),
     ]
 )
@@ -116,6 +117,10 @@ class FaultyFileSystem:
         if failure is not None:
             raise failure.error
 
+    def open_dir(self, path: str, /) -> Directory:
+        self.check("open_dir")
+        return Directory(self, path, self.inner.open_dir(path).anchor)
+
     def create(self, path: str, /) -> FaultyFile:
         self.check("create")
         return FaultyFile(self, self.inner.create(path))
@@ -169,6 +174,11 @@ class FaultyFileSystem:
     def lock(self, path: str, /) -> FaultyLock | None:
         self.check("lock")
         lock = self.inner.lock(path)
+        return None if lock is None else FaultyLock(self, lock)
+
+    def lock_dir(self, path: str, /) -> FaultyLock | None:
+        self.check("lock_dir")
+        lock = self.inner.lock_dir(path)
         return None if lock is None else FaultyLock(self, lock)
 
     def read_bytes(self, path: str, /) -> bytes:
@@ -248,6 +258,9 @@ class FaultyLock:
     def write(self, text: bytes, /) -> None:
         self._fs.check("lock_write")
         self._inner.write(text)
+
+    def in_place(self) -> bool:
+        return self._inner.in_place()
 
     def release(self) -> None:
         self._inner.release()

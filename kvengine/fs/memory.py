@@ -11,7 +11,8 @@ import copy
 import threading
 from typing import TYPE_CHECKING, Final
 
-from .inodes import DirectoryNode, FileNode
+from .directory import Directory
+from .inodes import DirectoryNode, Node
 from .memory_file import MemoryFile, MemoryLock
 from .tree import Tree
 
@@ -35,7 +36,7 @@ class MemoryFileSystem:
         self.trace = trace
         self.mutex = threading.RLock()
         self._tree = Tree()
-        self._locked: set[FileNode] = set()
+        self._locked: set[Node] = set()
 
     def crash(self, rng: Random | None) -> MemoryFileSystem:
         """A new file system as after a power cut, without locks; this one goes on unharmed.
@@ -82,6 +83,10 @@ class MemoryFileSystem:
         """Add a call to the trace; for the files of this file system."""
         if self.trace is not None:
             self.trace.append(call)
+
+    def open_dir(self, path: str, /) -> Directory:
+        with self.mutex:
+            return Directory(self, path, self._tree.directory(path))
 
     def create(self, path: str, /) -> MemoryFile:
         with self.mutex:
@@ -146,10 +151,23 @@ class MemoryFileSystem:
     def lock(self, path: str, /) -> MemoryLock | None:
         with self.mutex:
             node = self._tree.file(path) if self.exists(path) else self._tree.create(path)
-            if node in self._locked:
-                return None
-            self.record("lock", path)
-            return MemoryLock(MemoryFile(self, node, path, writable=True), node, self._locked)
+            return self._lock(path, node)
+
+    def lock_dir(self, path: str, /) -> MemoryLock | None:
+        with self.mutex:
+            # By its path, not from an anchor: the lock tells whether that still leads there.
+            return self._lock(str(path), self._tree.directory(path))
+
+    def _lock(self, path: str, node: Node) -> MemoryLock | None:
+        if node in self._locked:
+            return None
+        self.record("lock", path)
+        return MemoryLock(self, path, node, self._locked)
+
+    def leads_to(self, path: str, node: Node | None) -> bool:
+        """Return whether a path leads to this file or directory; for the locks."""
+        with self.mutex:
+            return self._tree.find(path) is node
 
     def read_bytes(self, path: str, /) -> bytes:
         with self.mutex:

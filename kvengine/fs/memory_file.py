@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from .inodes import Allocate, FileNode, Truncate, Write
+from .inodes import Allocate, FileNode, Node, Truncate, Write
 from .tree import os_error
 
 if TYPE_CHECKING:
@@ -96,25 +96,35 @@ class MemoryFile:
 
 
 class MemoryLock:
-    """A `Lock` of a `MemoryFileSystem`: the file is a member of `locked` until the release."""
+    """A `Lock` of a `MemoryFileSystem`: the node is a member of `locked` until the release."""
 
-    __slots__ = ("_file", "_locked", "_node")
+    __slots__ = ("_file", "_fs", "_locked", "_node", "_path")
 
-    def __init__(self, file: MemoryFile, node: FileNode, locked: set[FileNode]) -> None:
-        self._file = file
-        self._node: FileNode | None = node
+    def __init__(self, fs: MemoryFileSystem, path: str, node: Node, locked: set[Node]) -> None:
+        self._fs = fs
+        self._path = path
+        self._file: MemoryFile | None = None
+        if isinstance(node, FileNode):
+            self._file = MemoryFile(fs, node, path, writable=True)
+        self._node: Node | None = node
         self._locked = locked
         locked.add(node)
 
     def write(self, text: bytes, /) -> None:
+        if self._file is None:
+            raise os_error(errno.EISDIR, self._path)
         self._file.truncate(0)
         self._file.seek(0)
         self._file.write(text)
 
+    def in_place(self) -> bool:
+        return self._fs.leads_to(self._path, self._node)
+
     def release(self) -> None:
         node, self._node = self._node, None
         if node is not None:
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
             self._locked.discard(node)
 
     def __del__(self) -> None:

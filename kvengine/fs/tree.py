@@ -11,6 +11,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from .directory import DirectoryPath
 from .inodes import DirectoryNode, FileNode, Node
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def os_error(code: int, path: str) -> OSError:
     """The subclass of `OSError` that belongs to an errno."""
-    return OSError(code, os.strerror(code), path)
+    return OSError(code, os.strerror(code), str(path))
 
 
 def _parts(path: str) -> list[str]:
@@ -35,9 +36,17 @@ class Tree:
     def __init__(self, root: DirectoryNode | None = None) -> None:
         self.root = root or DirectoryNode()
 
+    def _start(self, path: str) -> tuple[Node, list[str]]:
+        """The node at which a path begins, and the names from there."""
+        if isinstance(path, DirectoryPath) and isinstance(path.anchor, DirectoryNode):
+            return path.anchor, _parts(path.name)
+        return self.root, _parts(path)
+
     def node(self, path: str) -> Node:
-        node: Node = self.root
-        for part in _parts(path):
+        return self._walk(path, *self._start(path))
+
+    def _walk(self, path: str, node: Node, parts: list[str]) -> Node:
+        for part in parts:
             if isinstance(node, FileNode):
                 raise os_error(errno.ENOTDIR, path)
             if part not in node.entries:
@@ -108,9 +117,9 @@ class Tree:
 
     def makedirs(self, path: str) -> bool:
         """Whether anything had to be created."""
-        node: Node = self.root
         created = False
-        for part in _parts(path):
+        node, parts = self._start(path)
+        for part in parts:
             if isinstance(node, FileNode):
                 raise os_error(errno.ENOTDIR, path)
             if part not in node.entries:
@@ -156,11 +165,14 @@ class Tree:
         return Tree(image(self.root))
 
     def _name(self, path: str) -> tuple[DirectoryNode, str]:
-        """The directory that holds a name, or would; EBUSY for the root, which has no name."""
-        parts = _parts(path)
+        """The directory that holds a name, or would; EBUSY for a start, which has no name."""
+        start, parts = self._start(path)
         if not parts:
             raise os_error(errno.EBUSY, path)
-        return self.directory("/" + "/".join(parts[:-1])), parts[-1]
+        directory = self._walk(path, start, parts[:-1])
+        if isinstance(directory, FileNode):
+            raise os_error(errno.ENOTDIR, path)
+        return directory, parts[-1]
 
     def _free_name(self, path: str) -> tuple[DirectoryNode, str]:
         if self.find(path) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 
+from kvengine.fs.directory import Descriptor, Directory
 from kvengine.share.server import Server
 from kvengine.share.verbs import Served
 from kvengine.storage.database import Database
@@ -19,16 +20,19 @@ def serve(store: Served, db: Database) -> Server | None:
     """Serve ``store`` as its options say; it stops with the store, closed or collected.
 
     None where live access is off. Where the socket cannot be made the database works
-    as without it: ``db.live_access`` says why, and so do the log and `stats`.
+    as without it: ``db.live_access`` says why, and so do the log and `stats`. The socket is
+    made in the directory that the owner holds, wherever its path leads by now.
     """
     options = db.options
     wanted = options.live_access
     if wanted is None:
         wanted = options.background != "none"
-    if not wanted or not db.fs.local:
+    place = db.fs.anchor if isinstance(db.fs, Directory) and db.fs.local else None
+    if not wanted or not isinstance(place, Descriptor):
         return None
+    most = options.max_commit_size + _ROOM
     try:
-        server = Server(db.directory, weakref.ref(store), options.max_commit_size + _ROOM)
+        server = Server(db.directory, place.fileno(), weakref.ref(store), most)
     except (OSError, RuntimeError) as error:  # RuntimeError: no more threads
         db.live_access = f"failed: {error}"
         log.warning("%s: live access is off: %s", db.directory, error)

@@ -2,7 +2,9 @@
 
 The socket exists while the owner has the directory open. Only the owner's user (and root) may
 connect: the file is 0600 before anybody can, and the peer's user is asked for. A socket that
-a killed owner left behind is replaced by the next, who holds the lock.
+a killed owner left behind is replaced by the next, who holds the lock. It is made and removed
+through a descriptor of the owner's directory, and removed only while the name is still that of
+this socket: the path may lead to another owner's by then.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from kvengine.errors import DatabaseClosed
+from kvengine.fs.directory import Descriptor
 from kvengine.release import VERSION
 from kvengine.share import wire
-from kvengine.share.transport import BadFrame, arrives, at_path, receive, send
+from kvengine.share.transport import BadFrame, arrives, at_descriptor, receive, send
 from kvengine.share.verbs import Caller, Served
 from kvengine.storage import filenames
 
@@ -38,10 +41,13 @@ _IDLE = 3600.0
 class Server:
     """Serves a store to other processes until `stop`. Keeps no reference to the store."""
 
-    def __init__(self, directory: str, store: Callable[[], Served | None], most: int) -> None:
+    def __init__(
+        self, directory: str, place: int, store: Callable[[], Served | None], most: int
+    ) -> None:
         """Bind the socket and listen. ``most``: bytes a request may have. OSError where it cannot.
 
-        ``store`` gives the store, or None once it is gone.
+        ``directory`` is the path that people know, ``place`` a descriptor of the directory, of
+        which a copy is kept. ``store`` gives the store, or None once it is gone.
         """
         self._directory = directory
         self._store = store
@@ -52,7 +58,9 @@ class Server:
         self._idle = threading.Condition(self._lock)
         self._busy = 0
         self._stopping = self._stopped = False
-        self._listener = _listen(directory)
+        self._place = Descriptor(os.dup(place))
+        self._listener = _listen(directory, place)
+        self._socket = _identity(place)
         self._thread = threading.Thread(
             target=self._accept, name="kvengine-live", args=(self._listener,), daemon=True
         )
@@ -64,7 +72,10 @@ class Server:
             return
         self._stopping = True
         with suppress(OSError):
-            os.unlink(f"{self._directory}/{filenames.LIVE}")
+            # No other socket can have this number: ours keeps it until the listener is closed.
+            place = self._place.fileno()
+            if _identity(place) == self._socket:
+                os.unlink(filenames.LIVE, dir_fd=place)
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         with self._idle:
@@ -78,6 +89,7 @@ class Server:
             if thread is not threading.current_thread():
                 thread.join(_MOMENT)  # one that compacts ends with the database, which follows
         self._listener.close()
+        self._place.close()
         self._stopped = True
 
     def abandon(self) -> None:
@@ -162,23 +174,34 @@ class Server:
             self._idle.notify_all()
 
 
-def _listen(directory: str) -> socket.socket:
+def _listen(directory: str, place: int) -> socket.socket:
     """A listening socket in the directory, for its owner alone. What had its name goes."""
     path = f"{directory}/{filenames.LIVE}"
     with suppress(FileNotFoundError):
-        if stat.S_ISDIR(os.lstat(path).st_mode):
+        if stat.S_ISDIR(_status(place).st_mode):
             raise IsADirectoryError(f"{path} is a directory, not the socket of live access")
-        os.unlink(path)
+        os.unlink(filenames.LIVE, dir_fd=place)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with at_path(directory) as place:
-            listener.bind(place)
-            os.chmod(path, 0o600)  # before `listen`: until then nobody can connect
+        listener.bind(at_descriptor(directory, place))
+        # Before `listen`: until then nobody can connect. FileNotFoundError where the path has
+        # led elsewhere, on a system that binds by path.
+        os.chmod(filenames.LIVE, 0o600, dir_fd=place)
         listener.listen(16)
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def _status(place: int) -> os.stat_result:
+    return os.stat(filenames.LIVE, dir_fd=place, follow_symlinks=False)
+
+
+def _identity(place: int) -> tuple[int, int]:
+    """Which file has the socket's name in the directory."""
+    found = _status(place)
+    return found.st_dev, found.st_ino
 
 
 def _is_ours(connection: socket.socket) -> bool:

@@ -27,14 +27,23 @@ class BadFrame(Exception):
 def at_path(directory: str) -> Iterator[str]:
     """An address for the socket in ``directory``; OSError where the system has none for it."""
     path = f"{directory}/{LIVE}"
-    if len(os.fsencode(path)) <= _LONGEST or not os.path.isdir("/proc/self/fd"):
+    if len(os.fsencode(path)) <= _LONGEST:
         yield path
         return
     place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield f"/proc/self/fd/{place}/{LIVE}"
+        yield at_descriptor(directory, place)
     finally:
         os.close(place)
+
+
+def at_descriptor(directory: str, place: int) -> str:
+    """An address for the socket in the directory that a descriptor names, wherever it has moved.
+
+    By its path on a system that cannot look a name up from a descriptor.
+    """
+    here = f"/proc/self/fd/{place}"
+    return f"{here if os.path.isdir(here) else directory}/{LIVE}"
 
 
 def send(connection: socket.socket, data: bytes) -> None:

@@ -28,7 +28,7 @@ class BackPressure:
     def wait(self) -> None:
         """Back-pressure: give flush and compaction time; `stats` says why.
 
-        WriteFailed, and nothing written, where what we wait for fails meanwhile.
+        WriteFailed or OwnerLost, and nothing written, where what we wait for fails meanwhile.
         """
         db = self._db
         started, errors = time.monotonic(), db.counters.background_errors
@@ -39,6 +39,7 @@ class BackPressure:
             time.sleep(0.001)
         while self._must_wait():
             if db.counters.background_errors > errors:
+                db.check_writable()
                 raise WriteFailed(f"{db.stalled}, which fails: {db.counters.last_background_error}")
             time.sleep(0.005)
             if time.monotonic() - asked > 1.0:

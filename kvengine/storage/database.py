@@ -12,11 +12,12 @@ from typing import NoReturn, cast
 
 import msgspec
 
-from kvengine.errors import KVEngineError, ReadOnly, WriteFailed
-from kvengine.fs.base import FileSystem, Lock
+from kvengine.errors import KVEngineError, OwnerLost, ReadOnly, WriteFailed
+from kvengine.fs.base import FileSystem
 from kvengine.options import Options
 from kvengine.storage.clock import SECOND, EngineClock
 from kvengine.storage.frames import Frames
+from kvengine.storage.lifecycle.lock import Ownership
 from kvengine.storage.manifest.file import Catalog, ManifestWriter
 from kvengine.storage.manifest.format import SegmentMeta, VersionEdit
 from kvengine.storage.memo import Memo
@@ -30,12 +31,12 @@ from kvengine.store import Job
 
 
 class Commit(msgspec.Struct, eq=False):
-    """A commit between its place in the log and its visibility.
+    """A commit on its way from the log to its visibility. (That in a WAL file is `format.Commit`.)
 
     ``now``: the time at which it was resolved. ``plain``: what it sets and clears, where it does
-    nothing else. ``objects``: the encoded row of each object.
-    ``start`` and ``end`` of its record in the log. ``waiter``: where it is published
-    later, by another thread perhaps, the lock that its own thread waits for.
+    nothing else. ``objects``: the encoded row of each object. ``start`` and ``end`` of its record
+    in the log. ``waiter``: the lock that its thread waits for, if it is published later, perhaps
+    by another thread.
     """
 
     stamp: int
@@ -93,6 +94,9 @@ class Counters:
 class Database:
     """One open database.
 
+    ``fs`` of an owner is bound to its directory: paths below ``directory`` lead into the one
+    that was opened, whatever becomes of its path. It goes with the database (`disappear`).
+
     Locks, in the order in which they may be taken:
 
     ``install_lock``: changes of the set of files (manifest, catalog).
@@ -117,7 +121,7 @@ class Database:
     frames: Frames
     wal: WalWriter | None = None
     manifest: ManifestWriter | None = None
-    lock: Lock | None = None
+    lock: Ownership | None = None
     snapshots: Snapshots = field(default_factory=Snapshots)
     spans: DeadSpans = field(default_factory=DeadSpans)
     counters: Counters = field(default_factory=Counters)
@@ -178,13 +182,29 @@ class Database:
         )
 
     def fail(self, error: BaseException) -> None:
-        """Refuse writes until reopen: what the medium holds is no longer known."""
-        if self.failed is None:
+        """Refuse writes until reopen: what the medium holds is no longer known.
+
+        That counts for more than the loss of the directory, after which it is still known.
+        """
+        if self.failed is None or isinstance(self.failed, OwnerLost):
             self.failed = error
 
+    def check_owner(self) -> None:
+        """Raise OwnerLost, and refuse writes, where the directory is no longer this owner's.
+
+        Asked before each change of the set of files: it costs a few system calls.
+        """
+        reason = self.lock.lost() if self.lock is not None else ""
+        if reason:
+            if self.failed is None:
+                self.failed = OwnerLost(self.directory, reason)
+            raise OwnerLost(self.directory, reason)
+
     def check_writable(self) -> None:
-        """Raise where the database is closed, read-only or has failed."""
+        """Raise where the database is closed, read-only, not ours any more, or has failed."""
         self.view.check_open()
+        if isinstance(self.failed, OwnerLost):
+            raise OwnerLost(*self.failed.args) from self.failed
         if self.failed is not None:
             raise WriteFailed(
                 f"an earlier I/O error stopped writes: {self.failed}; reopen {self.directory}"
@@ -193,14 +213,16 @@ class Database:
             raise ReadOnly(f"{self.directory} was opened with read_only=True")
 
     def disappear(self, error: type[KVEngineError], reason: str) -> None:
-        """From now on every use raises ``error``."""
+        """From now on every use raises ``error``, and nothing here keeps the directory open."""
         self.view = cast(View, _Gone(error, reason))
         self.memo.clear()
+        self.frames.clear()
+        self.fs = cast(FileSystem, _Gone(error, reason))
         self.gone = True
 
 
 class _Gone:
-    """Stands in for the view of a database that may no longer be used."""
+    """Stands in for the view and the files of a database that may no longer be used."""
 
     def __init__(self, error: type[KVEngineError], reason: str) -> None:
         self.__error = error

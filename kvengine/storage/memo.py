@@ -13,7 +13,7 @@ still to be applied. What keeps it true:
 - Objects of many entries are not kept: a commit would copy them.
 
 An object is let in after `ADMISSION` points: a read of one entry is one point, a read of the whole
-object two. Who was let in first goes first.
+object two. The object that was let in first is the first to go.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ class Memo:
     ``known`` may be read by anyone at any time, and is changed under the commit lock.
     """
 
-    __slots__ = ("_sizes", "_tally", "bytes", "capacity", "known")
+    __slots__ = ("_sizes", "_tally", "bytes", "capacity", "era", "known")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.known: dict[Name, Resolved] = {}
         self.bytes = 0
+        self.era = 0
+        """Grows when everything is taken out: a read that began before puts nothing in."""
         self._sizes: dict[Name, int] = {}
         self._tally: dict[Name, int] = {}
 
@@ -122,6 +124,7 @@ class Memo:
 
     def clear(self) -> None:
         """Take everything out. Under the commit lock."""
+        self.era += 1
         self.known.clear()
         self._sizes.clear()
         self.bytes = 0

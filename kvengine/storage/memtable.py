@@ -40,7 +40,8 @@ _FOLD_RATIO = 4
 """A row is folded into the older one behind it up to so many times its entries."""
 
 TOMBSTONES: Final = None
-"""The key of the range tombstones among the states: no object's name."""
+"""The key of the range tombstones among the states: no object's name. (`row.TOMBSTONES`, the flag
+of a row, is `HAS_TOMBSTONES` here.)"""
 
 
 class State:

@@ -9,9 +9,9 @@ strictly older layers. Listings, scans and compactions all walk with it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from kvengine.storage import range_tombstones
 from kvengine.storage.memtable import Memtable
@@ -19,23 +19,63 @@ from kvengine.storage.names import Name, encode_object, least_name
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.read import Piece
 from kvengine.storage.row import CLEARED, Row, decode_many, fold
+from kvengine.storage.segment.block import RowBlock
 from kvengine.storage.segment.reader import LiveSegment, SegmentReader
+
+_T = TypeVar("_T")
 
 FIRST_WINDOW = 16
 _LARGEST_WINDOW = 256
 
 
-class Block(NamedTuple):
-    """Encoded objects in order, their encoded rows, and the segment they came from, if any."""
+class Block:
+    """Encoded objects in order, their encoded rows, and the segment they came from, if any.
 
-    names: Sequence[bytes]
-    rows: Sequence[bytes]
-    segment: SegmentReader | None
+    The rows of a whole block of a segment are taken apart when they are asked for: a scan decodes
+    them all in one call instead.
+    """
+
+    __slots__ = ("_made", "_rows", "names", "segment")
+
+    def __init__(
+        self,
+        names: Sequence[bytes],
+        rows: Sequence[bytes] | RowBlock,
+        segment: SegmentReader | None,
+    ) -> None:
+        self.names = names
+        self._rows = rows
+        self.segment = segment
+        self._made: Sequence[bytes] | None = None
+
+    @property
+    def rows(self) -> Sequence[bytes]:
+        """The rows, in the order of their objects."""
+        if not isinstance(self._rows, RowBlock):
+            return self._rows
+        if self._made is None:
+            self._made = self._checked(lambda: self._rows.rows)  # type: ignore[union-attr]
+        return self._made
 
     def decode(self) -> list[Row]:
         """Return the rows decoded; CorruptionError where a segment's are damaged."""
+        found = self._rows
+        if isinstance(found, RowBlock):
+            return self._checked(found.decode)
+        return self._checked(lambda: decode_many(found))
+
+    def part(self, low: int, high: int, *, reverse: bool) -> Block:
+        """Return the objects from number ``low`` to before ``high``, in reverse if asked for."""
+        if not reverse and high - low == len(self.names):
+            return self
+        names, rows = self.names[low:high], self.rows[low:high]
+        if reverse:
+            names, rows = names[::-1], rows[::-1]
+        return Block(names, rows, self.segment)
+
+    def _checked(self, make: Callable[[], _T]) -> _T:
         try:
-            return decode_many(self.rows)
+            return make()
         except ValueError as error:
             if self.segment is None:
                 raise
@@ -60,9 +100,8 @@ def segment_blocks(
     for segment in reversed(segments) if reverse else segments:
         found = segment.blocks_before(stop) if reverse else segment.blocks_from(start, stop)
         for block in found:
-            names = block.names
-            yield Block(names, block.rows, segment)
-            if reverse and names[0] < start:
+            yield Block(block.names, block, segment)
+            if reverse and block.names[0] < start:
                 break
 
 
@@ -124,9 +163,8 @@ def merge(
     """
     for window in windows(sources, start, stop, reverse=reverse):
         if isinstance(window, Block):
-            names, rows, segment = window
-            for name, row in zip(names, rows, strict=True):
-                yield name, [Piece(row, segment, name)]
+            for name, row in zip(window.names, window.rows, strict=True):
+                yield name, [Piece(row, window.segment, name)]
         else:
             yield from window
 
@@ -169,9 +207,7 @@ class _Cursor:
     def __init__(self, blocks: Iterator[Block], start: bytes, stop: bytes, reverse: bool) -> None:
         self._blocks = blocks
         self._start, self._stop, self._reverse = start, stop, reverse
-        self._names: Sequence[bytes] = ()
-        self._rows: Sequence[bytes] = ()
-        self._segment: SegmentReader | None = None
+        self._block = Block((), (), None)
         self._low = self._high = 0
 
     def fill(self) -> bool:
@@ -180,32 +216,31 @@ class _Cursor:
             block = next(self._blocks, None)
             if block is None:
                 return False
-            self._names, self._rows, self._segment = block
-            self._low = bisect_left(self._names, self._start)
-            self._high = bisect_left(self._names, self._stop)
+            self._block = block
+            names = block.names
+            self._low = 0 if self._start <= names[0] else bisect_left(names, self._start)
+            self._high = len(names) if names[-1] < self._stop else bisect_left(names, self._stop)
         return True
 
     @property
     def edge(self) -> bytes:
         """The last object of the current block, in the direction of the walk."""
-        return self._names[self._low] if self._reverse else self._names[self._high - 1]
+        names = self._block.names
+        return names[self._low] if self._reverse else names[self._high - 1]
 
     def take(self, bound: bytes) -> Iterator[tuple[bytes, Piece]]:
         """Yield what lies at or before ``bound`` in the direction of the walk."""
+        names, rows, segment = self._block.names, self._block.rows, self._block.segment
         if self._reverse:
-            low = bisect_left(self._names, bound, self._low, self._high)
+            low = bisect_left(names, bound, self._low, self._high)
             span, self._high = range(low, self._high), low
         else:
-            high = bisect_right(self._names, bound, self._low, self._high)
+            high = bisect_right(names, bound, self._low, self._high)
             span, self._low = range(self._low, high), high
-        names, rows, segment = self._names, self._rows, self._segment
         return ((names[i], Piece(rows[i], segment, names[i])) for i in span)
 
     def take_all(self) -> Block:
         """Return the rest of the block, in the direction of the walk."""
         low, high = self._low, self._high
         self._low = high
-        names, rows = self._names[low:high], self._rows[low:high]
-        if self._reverse:
-            names, rows = names[::-1], rows[::-1]
-        return Block(names, rows, self._segment)
+        return self._block.part(low, high, reverse=self._reverse)

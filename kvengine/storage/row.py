@@ -127,7 +127,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Row).decode
-_decode_many = msgspec.msgpack.Decoder(list[Row]).decode
+_decode_array = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 _BAD = (msgspec.MsgspecError, UnicodeDecodeError, MemoryError, RecursionError)
 
@@ -228,13 +228,17 @@ def decode(data: bytes | memoryview) -> Row:
         raise ValueError(f"not a row: {error}") from None
 
 
-def decode_many(rows: Sequence[bytes]) -> list[Row]:
-    """Return the rows that these bytes are, decoded in one call; ValueError where one is none."""
-    data = b"".join((b"\xdd", len(rows).to_bytes(4, "big"), *rows))
+def decode_array(data: bytes | memoryview) -> list[Row]:
+    """Return the rows of a MessagePack array, decoded in one call; ValueError where it is none."""
     try:
-        return _decode_many(data)
+        return _decode_array(data)
     except _BAD as error:
         raise ValueError(f"not rows: {error}") from None
+
+
+def decode_many(rows: Sequence[bytes]) -> list[Row]:
+    """Return the rows that these bytes are; ValueError where one is none."""
+    return decode_array(b"".join((b"\xdd", len(rows).to_bytes(4, "big"), *rows)))
 
 
 def check(data: bytes) -> Row:

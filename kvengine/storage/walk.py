@@ -41,7 +41,10 @@ _MOST_COMMITS = 4096
 
 
 def scan(moment: Moment, within: Range) -> Iterator[Sequence[StoredObject]]:
-    """Yield live objects in a range, in order, with all of their entries, a window at a time."""
+    """Yield live objects in a range, in order, with all of their entries, a window at a time.
+
+    Dead spans are not used here: only listings jump over them.
+    """
     now, form = moment.now, _Form()
     for window in _windows(moment, within):
         if isinstance(window, Block):
@@ -297,18 +300,17 @@ class _Form:
     def block(self, block: Block, now: int) -> list[StoredObject]:
         """Return the live objects of a block."""
         out: list[StoredObject] = []
-        decoded = block.decode()
-        for name, row, found in zip(block.names, block.rows, decoded, strict=True):
+        of_segment = block.segment is not None
+        for at, (name, found) in enumerate(zip(block.names, block.decode(), strict=True)):
             if found.flags in PLAIN:
-                if not found.entries:
-                    continue
-                if not name.startswith(self._prefix):
-                    self._look(name)
-                key = name[self._cut :].decode()
-                entries = found.entries if block.segment is not None else in_order(found.entries)
-                out.append(StoredObject(self._service, key, found.version, None, entries))  # type: ignore[arg-type]
+                if found.entries:
+                    if not name.startswith(self._prefix):
+                        self._look(name)
+                    key = name[self._cut :].decode()
+                    entries = found.entries if of_segment else in_order(found.entries)
+                    out.append(StoredObject(self._service, key, found.version, None, entries))  # type: ignore[arg-type]
                 continue
-            whole = read.resolved([Piece(row, block.segment, name)])
+            whole = read.resolved([Piece(block.rows[at], block.segment, name)])
             live = whole.at(now) if whole is not None else None
             if live is not None:
                 out.append(self.stored(name, live))

@@ -30,6 +30,7 @@ NAMES = [
     "Loss",
     "NotADatabase",
     "Options",
+    "OwnerLost",
     "ReadOnly",
     "RepairReport",
     "Serde",
@@ -79,7 +80,7 @@ def test_the_exported_names() -> None:
 
 
 def test_the_verbs_of_each_type() -> None:
-    """DESIGN.md 4: Store is the contract, Engine adds to it, a snapshot has the read verbs."""
+    """Store is the contract, Engine adds to it, a snapshot has the read verbs."""
     engine = {*READS, *WRITES, "snapshot", "object", "workflow", "stats", "close"}
     added = {"flush", "compact", "checkpoint", "verify", "path", "release_files"}
     added |= {"may_wait", "may_begin", "begin_write", "finish_write", "options"}
@@ -99,7 +100,7 @@ def test_every_error_is_a_kvengine_error() -> None:
         for name in NAMES
         if isinstance(value := getattr(kvengine, name), type) and issubclass(value, Exception)
     ]
-    assert len(errors) == 15
+    assert len(errors) == 16
     assert all(issubclass(one, kvengine.KVEngineError) for one in errors)
     assert issubclass(kvengine.ValueTooLarge, ValueError)
 

@@ -271,9 +271,9 @@ RANGES = [(encode_object("s", "a"), encode_object("s", "b"))]
 
 def wal_bytes() -> tuple[bytes, bytes]:
     seed = checksum.salt(ID, 7)
-    data = wal.encode_commit(STAMP, ROWS, RANGES, 0)
-    record.seal(data, seed, record.marker(seed), 64)
-    return wal.encode_header(wal.Header(ID, 7, 2, 4711)), bytes(data)
+    payload = wal.encode_commit(STAMP, ROWS, RANGES, 0)
+    data = record.encode(payload, seed, record.marker(seed), 64)
+    return wal.encode_header(wal.Header(ID, 7, 2, 4711)), data
 
 
 def test_wal_bytes() -> None:

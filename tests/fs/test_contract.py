@@ -262,9 +262,128 @@ def test_lock_is_exclusive_until_released(fs: FileSystem, root: str) -> None:
     assert fs.lock(f"{root}/LOCK") is None
 
 
+def test_the_lock_of_a_directory_is_exclusive(fs: FileSystem, root: str) -> None:
+    """`lock_dir` holds a directory under each of its paths, and none of the files in it."""
+    fs.makedirs(f"{root}/d")
+    lock = fs.lock_dir(f"{root}/d")
+    assert lock is not None
+    assert fs.lock_dir(f"{root}/d") is None
+    assert fs.open_dir(f"{root}/d").lock_dir(f"{root}/d") is None
+    assert fs.lock(f"{root}/d/LOCK") is not None
+    assert fs.lock_dir(root) is not None
+    fs.rename(f"{root}/d", f"{root}/e")
+    assert fs.lock_dir(f"{root}/e") is None
+    with pytest.raises(OSError, match=r"Errno \d+]"):
+        lock.write(b"x")
+    lock.release()
+    lock.release()
+    assert fs.lock_dir(f"{root}/e") is not None
+
+
+def test_a_lock_knows_whether_it_is_in_place(fs: FileSystem, root: str) -> None:
+    """`in_place` is False once what is locked was moved, removed or replaced, else True."""
+    fs.makedirs(f"{root}/d")
+    home = fs.open_dir(f"{root}/d")
+    place, file = home.lock_dir(f"{root}/d"), home.lock(f"{root}/d/LOCK")
+    assert place is not None and file is not None
+    assert (place.in_place(), file.in_place()) == (True, True)
+    fs.rename(f"{root}/d", f"{root}/aside")
+    assert (place.in_place(), file.in_place()) == (False, True)
+    fs.makedirs(f"{root}/d")
+    put(fs, f"{root}/d/LOCK")
+    assert (place.in_place(), file.in_place()) == (False, True)
+    fs.unlink(f"{root}/aside/LOCK")
+    assert not file.in_place()
+    put(fs, f"{root}/aside/LOCK")
+    assert not file.in_place()
+    fs.unlink(f"{root}/d/LOCK")
+    fs.rmdir(f"{root}/d")
+    fs.rename(f"{root}/aside", f"{root}/d")
+    assert place.in_place()
+
+
 def test_a_lock_ends_with_its_last_reference(fs: FileSystem, root: str) -> None:
     """A lock that nobody holds any more is free."""
     lock = fs.lock(f"{root}/LOCK")
     assert lock is not None
     del lock
     assert fs.lock(f"{root}/LOCK") is not None
+
+
+# --- an open directory
+
+
+def moved(fs: FileSystem, root: str) -> FileSystem:
+    """Open root/d with a file "old" in it, then rename it to root/e and make another root/d."""
+    fs.makedirs(f"{root}/d")
+    put(fs, f"{root}/d/old", b"old")
+    home = fs.open_dir(f"{root}/d")
+    fs.rename(f"{root}/d", f"{root}/e")
+    fs.makedirs(f"{root}/d")
+    put(fs, f"{root}/d/other", b"other")
+    return home
+
+
+def test_an_open_directory_stays_the_same_one(fs: FileSystem, root: str) -> None:
+    """P7: after a rename every call goes to the directory that was opened, none to its successor.
+
+    An owner that looked its names up by path wrote into the successor's files.
+    """
+    home = moved(fs, root)
+    d = f"{root}/d"
+    file = home.create(f"{d}/new")
+    file.write(b"new")
+    file.close()
+    assert home.listdir(d) == fs.listdir(f"{root}/e") == ["new", "old"]
+    home.link(f"{d}/new", f"{d}/linked")
+    home.rename(f"{d}/new", f"{d}/old")
+    home.open_write(f"{d}/old").write(b"N")
+    assert home.read_bytes(f"{d}/linked") == fs.read_bytes(f"{root}/e/old") == b"New"
+    assert home.open(f"{d}/old").pread(9, 0) == b"New" and home.size(f"{d}/old") == 3
+    assert home.exists(f"{d}/old") and not home.exists(f"{d}/other")
+    assert home.isdir(d) and not home.isdir(f"{d}/old")
+    home.sync_dir(d)
+    home.unlink(f"{d}/linked")
+    assert home.open_dir(d).listdir(d) == ["old"]
+    assert fs.listdir(d) == ["other"]
+
+
+def test_directories_below_an_open_one(fs: FileSystem, root: str) -> None:
+    """`makedirs`, `rmdir` and what lies deeper begin at the open directory too."""
+    home = moved(fs, root)
+    home.makedirs(f"{root}/d/x/y")
+    home.makedirs(f"{root}/d/x/y")
+    put(home, f"{root}/d/x/y/z", b"z")
+    assert home.listdir(f"{root}/d/x/y") == fs.listdir(f"{root}/e/x/y") == ["z"]
+    home.rename(f"{root}/d/x/y", f"{root}/d/w")
+    home.rmdir(f"{root}/d/x")
+    assert fs.listdir(f"{root}/e") == ["old", "w"]
+    assert fs.listdir(f"{root}/d") == ["other"]
+
+
+def test_paths_outside_an_open_directory_are_those_of_everybody(fs: FileSystem, root: str) -> None:
+    """A checkpoint goes from the open directory to another place, also one of a similar name."""
+    home = moved(fs, root)
+    home.makedirs(f"{root}/d.copy")
+    home.link(f"{root}/d/old", f"{root}/d.copy/a")
+    home.rename(f"{root}/d.copy", f"{root}/copy")
+    home.sync_dir(root)
+    assert fs.read_bytes(f"{root}/copy/a") == home.read_bytes(f"{root}/e/old") == b"old"
+
+
+def test_errors_below_an_open_directory_name_the_path(fs: FileSystem, root: str) -> None:
+    """What an error names is the path that the caller gave, never what is left of it."""
+    home = moved(fs, root)
+    missing = f"{root}/d/missing"
+    for call in (home.open, home.open_write, home.read_bytes, home.size, home.unlink, home.listdir):
+        with pytest.raises(FileNotFoundError) as caught:
+            call(missing)
+        assert caught.value.filename == missing
+    with pytest.raises(FileNotFoundError, match=missing):
+        home.rename(missing, f"{root}/d/x")
+    with pytest.raises(FileExistsError) as taken:
+        home.create(f"{root}/d/old")
+    assert (type(taken.value.filename), taken.value.filename) == (str, f"{root}/d/old")
+    for error, path in ((FileNotFoundError, missing), (NotADirectoryError, f"{root}/e/old")):
+        with pytest.raises(error):
+            fs.open_dir(path)

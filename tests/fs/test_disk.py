@@ -190,3 +190,119 @@ def test_a_failed_sync_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for call in (file.sync, file.datasync):
         with pytest.raises(OSError, match=f"Errno {errno.EIO}]"):
             call()
+
+
+# --- an open directory
+
+
+def test_a_lock_of_a_directory_holds_under_every_path(tmp_path: Path) -> None:
+    """P7: a link, and a path through another directory, lead to the directory that is held."""
+    (tmp_path / "d").mkdir()
+    os.symlink(tmp_path / "d", tmp_path / "link")
+    lock = fs.lock_dir(str(tmp_path / "link"))
+    assert lock is not None and lock.in_place()
+    assert fs.lock_dir(str(tmp_path / "d")) is None
+    os.unlink(tmp_path / "link")
+    (tmp_path / "other").mkdir()
+    os.symlink(tmp_path / "other", tmp_path / "link")
+    assert not lock.in_place()
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.ENOLCK])
+def test_a_directory_that_cannot_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Where directories have no flock `lock_dir` keeps nobody out, and still knows its place.
+
+    A file that cannot be locked is an error.
+    """
+    monkeypatch.setattr("fcntl.flock", failing(code))
+    path = str(tmp_path / "d")
+    fs.makedirs(path)
+    locks = fs.lock_dir(path), fs.lock_dir(path)
+    assert all(lock is not None and lock.in_place() for lock in locks)
+    os.rename(path, f"{path}.aside")
+    assert not any(lock is None or lock.in_place() for lock in locks)
+    with pytest.raises(OSError, match=f"Errno {code}]"):
+        fs.lock(str(tmp_path / "LOCK"))
+
+
+def test_a_lock_that_fails_otherwise_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted or failing flock is no lack of support, and leaves nothing open."""
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr("fcntl.flock", failing(errno.EIO))
+    for call in (fs.lock_dir, lambda path: fs.lock(f"{path}/LOCK")):
+        with pytest.raises(OSError, match=f"Errno {errno.EIO}]"):
+            call(str(tmp_path))
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_planted_files_in_an_open_directory_are_refused(tmp_path: Path) -> None:
+    """P10: a link does not lead out of the directory and a FIFO does not block, here as by path."""
+    (tmp_path / "d").mkdir()
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"secret")
+    os.symlink(outside, tmp_path / "d" / "link")
+    os.mkfifo(tmp_path / "d" / "fifo")
+    home = fs.open_dir(str(tmp_path / "d"))
+    for name in ("link", "fifo"):
+        path = str(tmp_path / "d" / name)
+        for call in (home.open, home.open_write, home.read_bytes, home.lock, home.create):
+            with pytest.raises(OSError, match=path):
+                call(path)
+    assert outside.read_bytes() == b"secret"
+
+
+def test_an_open_directory_that_was_removed_takes_nothing(tmp_path: Path) -> None:
+    """Its path may be another's by now: nothing is made there."""
+    path = str(tmp_path / "d")
+    fs.makedirs(path)
+    home = fs.open_dir(path)
+    os.rmdir(path)
+    fs.makedirs(path)
+    with pytest.raises(FileNotFoundError, match=f"{path}/a"):
+        home.create(f"{path}/a")
+    with pytest.raises(FileNotFoundError, match=f"{path}/x"):
+        home.makedirs(f"{path}/x")
+    assert home.listdir(path) == os.listdir(path) == []
+
+
+def test_an_open_directory_is_closed_with_its_last_reference(tmp_path: Path) -> None:
+    """Whoever still works in it keeps it: the number of a closed one is soon another file's."""
+    before = len(os.listdir("/proc/self/fd"))
+    home = fs.open_dir(str(tmp_path))
+    lock = home.lock(str(tmp_path / "LOCK"))
+    assert lock is not None
+    del home
+    assert lock.in_place()
+    lock.release()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_a_forked_child_keeps_no_copy_of_a_lock(tmp_path: Path, kind: str) -> None:
+    """P7: a child has closed its copy before it runs, and what the parent gives up is free at once.
+
+    flock belongs to the open file: a copy in a child, which may know nothing of the lock, held it
+    for as long as the child lived.
+    """
+    take, path = (fs.lock, "LOCK") if kind == "file" else (fs.lock_dir, "d")
+    (tmp_path / "d").mkdir()
+    lock = take(str(tmp_path / path))
+    assert lock is not None
+    wait, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(go)
+        os.read(wait, 1)
+        os._exit(lock.fileno() != -1)
+    try:
+        assert take(str(tmp_path / path)) is None
+        lock.release()
+        assert take(str(tmp_path / path)) is not None
+    finally:
+        os.close(wait)
+        os.close(go)
+        assert os.waitpid(pid, 0)[1] == 0

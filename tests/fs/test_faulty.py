@@ -116,6 +116,7 @@ def test_a_call_that_fails_did_nothing(fs: FaultyFileSystem) -> None:
         lambda: fs.create("b"),
         lambda: fs.makedirs("b"),
         lambda: fs.lock("b"),
+        lambda: fs.lock_dir("/"),
     ):
         fs.fail_at(1)
         with pytest.raises(OSError, match=f"Errno {errno.ENOSPC}]"):
@@ -159,4 +160,26 @@ def test_operations_are_methods() -> None:
     fs = FaultyFileSystem(MemoryFileSystem())
     file, lock = fs.create("a"), fs.lock("b")
     for name in OPERATIONS:
-        assert any(hasattr(owner, name.removeprefix("lock_")) for owner in (fs, file, lock))
+        method = "write" if name == "lock_write" else name
+        assert any(hasattr(owner, method) for owner in (fs, file, lock))
+
+
+def test_an_open_directory_counts_and_fails_as_its_file_system(fs: FaultyFileSystem) -> None:
+    """What is called through `open_dir` is in the plan and in the counts, planned before or after.
+
+    The engine works through an open directory: otherwise it would never meet a failure.
+    """
+    fs.makedirs("d")
+    fs.fail_at(1, operations=["open_dir"])
+    with pytest.raises(OSError, match=f"Errno {errno.ENOSPC}]"):
+        fs.open_dir("d")
+    home = fs.open_dir("d")
+    before = fs.calls
+    file = home.create("d/a")
+    file.write(b"abc")
+    assert fs.calls == before + 2
+    fs.fail_at(2)
+    home.sync_dir("d")
+    with pytest.raises(OSError, match=f"Errno {errno.ENOSPC}]"):
+        home.rename("d/a", "d/b")
+    assert (home.listdir("d"), fs.failures) == (["a"], 1)

@@ -227,8 +227,7 @@ def payload_of(one: Commit | bytes) -> bytes:
     if isinstance(one, bytes):
         return one
     objects = [((service, key), row) for service, key, row in one.rows]
-    made = wal_format.encode_commit(one.stamp, objects, one.tombstones, one.now)
-    return bytes(made[record.HEADER_SIZE :])
+    return wal_format.encode_commit(one.stamp, objects, one.tombstones, one.now)
 
 
 def told(found: Audit, path: str, reason: str) -> bool:

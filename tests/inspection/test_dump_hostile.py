@@ -263,9 +263,8 @@ def logged(
 ) -> bytes:
     """A record of a commit of one row."""
     row = rows.encode(rows.make(stamp, entries, expires_at=expires_at, extends=True))
-    made = encode_commit(stamp, [(("s", "k"), row)], tombstones, now)
-    record.seal(made, SEED, MARK, synced)
-    return bytes(made)
+    payload = encode_commit(stamp, [(("s", "k"), row)], tombstones, now)
+    return record.encode(payload, SEED, MARK, synced)
 
 
 def test_times_and_numbers_out_of_any_range_are_shown() -> None:

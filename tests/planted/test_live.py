@@ -35,20 +35,22 @@ BUGS: dict[str, tuple[str, Change]] = {
     ),
     "the socket is for everybody": (
         SOCKET,
-        Change("share/server.py", "os.chmod(path, 0o600)", "os.chmod(path, 0o666)"),
+        Change("share/server.py", "LIVE, 0o600", "LIVE, 0o666"),
     ),
     "the socket of a killed owner is in the way": (
         SOCKET,
         Change(
-            "share/server.py", "        os.unlink(path)\n    listener", "        pass\n    listener"
+            "share/server.py",
+            "        os.unlink(filenames.LIVE, dir_fd=place)\n    listener",
+            "        pass\n    listener",
         ),
     ),
     "the socket stays behind": (
         SOCKET,
         Change(
             "share/server.py",
-            'os.unlink(f"{self._directory}/{filenames.LIVE}")',
-            "pass",
+            "    os.unlink(filenames.LIVE, dir_fd=place)\n        with",
+            "    pass\n        with",
         ),
     ),
     "a forked child keeps the socket": (

@@ -1,4 +1,4 @@
-"""Planted bugs in the rules of DESIGN.md 3: the model tests find each."""
+"""Planted bugs in the rules of layers: the model tests find each."""
 
 from __future__ import annotations
 

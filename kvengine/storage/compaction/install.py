@@ -77,9 +77,10 @@ def sweep_obsolete(db: Database) -> None:
 
 @contextmanager
 def _installing(db: Database) -> Iterator[None]:
-    """Under the install lock, and only while what the manifest holds is known."""
+    """Under the install lock, and only while what the manifest holds is known and ours."""
     with db.install_lock:
         db.check_writable()
+        db.check_owner()
         yield
 
 

@@ -28,7 +28,8 @@ _PIECE = 1024 * 1024
 def checkpoint(db: Database, committer: Committer, path: str) -> None:
     """Copy the database as of now to ``path``, which must be absent or an empty directory.
 
-    Rotates, so it is never run where a signal may interrupt it.
+    Rotates, so it is never run where a signal may interrupt it. OwnerLost where the
+    directory is no longer ours.
     """
     fs = db.fs
     if fs.exists(path) and (not fs.isdir(path) or fs.listdir(path)):

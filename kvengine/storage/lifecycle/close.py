@@ -5,34 +5,27 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 
-from kvengine.errors import DatabaseClosed, ForkedError
+from kvengine.errors import DatabaseClosed, ForkedError, OwnerLost
 from kvengine.storage.commit import Committer
 from kvengine.storage.database import Database
 from kvengine.storage.snapshots import Snapshots
 
 
 def close(db: Database, committer: Committer) -> None:
-    """Make every commit durable and close the files.
+    """Make every commit durable and close the files. May be called again.
 
     Steps: (1) sync the log and publish what waited; (2) state its end in the
     manifest: after that no byte of it can pass for a torn tail; (3) close the
-    files; (4) release the lock, last. A crash before (2) leaves what kill -9 would.
-    OSError where the log cannot be synced; the files are closed all the same.
+    files; (4) release the locks, last. A crash before (2) leaves what kill -9 would.
+
+    OSError where the log cannot be synced; the files are closed all the same. OwnerLost
+    where the directory is no longer ours, after all of these steps: (1) and (2) go to files
+    that are open, of which a successor in the same directory reads no more than it found.
     """
     try:
-        if db.wal is not None and db.manifest is not None and db.failed is None:
-            with db.install_lock, db.sync_lock, db.commit_lock:
-                try:
-                    committer.settle()
-                    end = db.wal.seal()
-                    committer.publish_synced(db.wal)
-                    db.manifest.append(db.edit(wal_ends={db.wal.number: end}))
-                except OSError as error:
-                    db.fail(error)
-                    raise
-                finally:
-                    # Before the locks go: no commit comes behind the end, or syncs what is lost.
-                    db.disappear(DatabaseClosed, f"{db.directory} is closed")
+        if not db.gone:
+            _seal(db, committer)
+            db.check_owner()
     finally:
         db.disappear(DatabaseClosed, f"{db.directory} is closed")
         with ExitStack() as last_first:
@@ -41,6 +34,26 @@ def close(db: Database, committer: Committer) -> None:
             for file in (db.manifest, db.wal):
                 if file is not None:
                     last_first.callback(file.close)
+
+
+def _seal(db: Database, committer: Committer) -> None:
+    """Steps 1 and 2, unless what the medium holds is not known."""
+    if db.wal is None or db.manifest is None:
+        return
+    if db.failed is not None and not isinstance(db.failed, OwnerLost):
+        return
+    with db.install_lock, db.sync_lock, db.commit_lock:
+        try:
+            committer.settle()
+            end = db.wal.seal()
+            committer.publish_synced(db.wal)
+            db.manifest.append(db.edit(wal_ends={db.wal.number: end}))
+        except OSError as error:
+            db.fail(error)
+            raise
+        finally:
+            # Before the locks go: no commit comes behind the end, or syncs what is lost.
+            db.disappear(DatabaseClosed, f"{db.directory} is closed")
 
 
 def forked(db: Database) -> None:

@@ -1,30 +1,64 @@
-"""The LOCK file: one owner per directory."""
+"""One owner per directory: it holds the directory itself, and the LOCK file in it.
+
+The lock on the directory keeps out whoever comes by another path (a bind mount), or after a cleaner
+has removed LOCK. LOCK holds the owner's pid, and keeps out releases that know only LOCK; it is all
+there is on file systems that cannot lock directories.
+
+An owner that is out of its place finds out where it would change the set of files (rotation,
+installing, checkpoint, close), never at a commit. It works through a descriptor of its directory
+(`FileSystem.open_dir`), so that until then it has harmed nobody.
+"""
 
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 
 from kvengine.errors import DatabaseLocked
 from kvengine.fs.base import FileSystem, Lock
 from kvengine.storage import filenames
 
 
-def acquire(fs: FileSystem, directory: str) -> Lock:
-    """Own the directory and write this process's pid into LOCK, or DatabaseLocked.
+class Ownership:
+    """The two locks of an owner."""
 
-    The lock belongs to the open file, not to the process: a forked child that
-    closes its copy releases nothing, and the system releases it when the owner dies.
+    def __init__(self, directory: Lock, file: Lock) -> None:
+        self._directory = directory
+        self._file = file
+
+    def lost(self) -> str:
+        """Return what tells that the directory is no longer ours, or "" where all is in place."""
+        if not self._directory.in_place():
+            return "its path leads to another directory, or to none"
+        if not self._file.in_place():
+            return f"its {filenames.LOCK} file was removed or replaced"
+        return ""
+
+    def release(self) -> None:
+        """Give both locks up and leave the LOCK file in place. Idempotent."""
+        self._file.release()
+        self._directory.release()
+
+
+def acquire(fs: FileSystem, directory: str) -> Ownership:
+    """Own the directory and write this process's pid into LOCK, or raise DatabaseLocked.
+
+    The locks belong to the open files, not to the process: a forked child that closes its
+    copies releases nothing, and the system releases them when the owner dies.
     """
     path = filenames.join(directory, filenames.LOCK)
-    lock = fs.lock(path)
-    if lock is None:
-        raise DatabaseLocked(directory, holder(fs, path))
-    try:
-        lock.write(b"%d\n" % os.getpid())
-    except BaseException:
-        lock.release()
-        raise
-    return lock
+    with ExitStack() as on_error:
+        place = fs.lock_dir(directory)
+        if place is None:
+            raise DatabaseLocked(directory, holder(fs, path))
+        on_error.callback(place.release)
+        file = fs.lock(path)
+        if file is None:
+            raise DatabaseLocked(directory, holder(fs, path))
+        on_error.callback(file.release)
+        file.write(b"%d\n" % os.getpid())
+        on_error.pop_all()
+        return Ownership(place, file)
 
 
 def holder(fs: FileSystem, path: str) -> int | None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from kvengine.errors import CorruptionError, NotADatabase
 from kvengine.fs.base import FileSystem
@@ -51,23 +51,28 @@ _OTHERS = (filenames.CURRENT, filenames.LOCK, filenames.LIVE)
 def open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
     """Own the directory and recover it, or create it.
 
-    DatabaseLocked, NotADatabase, UnsupportedFormat, CorruptionError, OSError.
+    The database works through a descriptor of the directory, so that it never touches another
+    one that comes to its path. DatabaseLocked, NotADatabase, UnsupportedFormat,
+    CorruptionError, OSError.
     """
     _check_place(fs, directory, options)
     _check_format(fs, directory)
     fs.makedirs(directory)
-    held = lock.acquire(fs, directory)
-    try:
-        if not fs.exists(filenames.join(directory, filenames.CURRENT)):
-            _create(fs, directory, options)
-        recovered = Recovery(fs, directory, frames_for(options))
+    with ExitStack() as on_error:
+        home = fs.open_dir(directory)
+        on_error.callback(home.close)  # the error may be kept, and with it all that it met
+        _check_place(home, directory, options)  # again: a link may have moved in between
+        _check_format(home, directory)
+        held = lock.acquire(home, directory)
+        on_error.callback(held.release)
+        if not home.exists(filenames.join(directory, filenames.CURRENT)):
+            _create(home, directory, options)
+        recovered = Recovery(home, directory, frames_for(options))
         db = recovered.database(options)
         db.lock = held
         _take_over(db, recovered)
+        on_error.pop_all()
         return db
-    except BaseException:
-        held.release()
-        raise
 
 
 def open_read_only(fs: FileSystem, directory: str, options: Options) -> Database:
@@ -343,5 +348,5 @@ def _sweep(db: Database) -> None:
 
 
 def _unlink(db: Database, name: str) -> None:
-    with suppress(FileNotFoundError):  # the helper of a killed owner clears up too
+    with suppress(FileNotFoundError):  # gone already is as good
         db.fs.unlink(filenames.join(db.directory, name))

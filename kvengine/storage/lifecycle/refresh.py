@@ -52,8 +52,6 @@ def _follow_wal(db: Database) -> bool:
             db.memo.clear()
             db.spans.clear()
             memtable.publish(states, db.snapshots.newest, db.snapshots.oldest)
-            # A new view of the same layers: reads that have begun put nothing into the memo.
-            db.view = View(db.view.active, db.view.frozen, db.view.version)
             db.published = db.last_stamp = commit.stamp
     db.catalog.wal_ends[number] = end
     return True
@@ -66,8 +64,11 @@ def _replace(db: Database, found: Recovery) -> None:
         db.view.check_open()
         db.memo.clear()
         db.spans.clear()
+        gone = [segment for segment in db.view.version if segment not in found.version]
         db.view = View(db.view.active, frozen, found.version)
         db.catalog = found.catalog
         db.published = db.last_stamp = max(db.published, found.last_stamp)
         db.recovery = tuple(found.report)
         db.life = found.life
+    for segment in gone:
+        db.frames.forget(segment)

@@ -22,10 +22,12 @@ def rotate(db: Database, committer: Committer) -> bool:
     """Freeze the active memtable; False where it holds nothing, or nothing may be written.
 
     Never run where a signal may interrupt it. Any error stops writes until reopen.
+    OwnerLost where the directory is no longer ours, also if there is nothing to freeze.
     """
     with db.install_lock:
         if db.wal is None or db.manifest is None or db.failed is not None or db.gone:
             return False
+        db.check_owner()
         if not db.view.active.states and not db.pending:
             return False
         try:

@@ -15,12 +15,13 @@ import errno
 import heapq
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 
 import msgspec
 
 from kvengine.errors import DatabaseLocked, KVEngineError, NotADatabase
-from kvengine.fs.base import FileSystem, Lock
+from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
 from kvengine.options import Options
@@ -55,14 +56,10 @@ def repair(
     seam = fs if fs is not None else DiskFileSystem()
     old, new = _absolute(seam, "path", path), _absolute(seam, "into", into)
     _check_places(seam, old, new)
-    held = _keep_out(seam, old)
-    try:
+    with _keep_out(seam, old):
         evidence = gather(seam, old)
         seam.makedirs(new)
         objects, entries = _write(seam, new, evidence)
-    finally:
-        if held is not None:
-            held.release()
     return RepairReport(old, new, objects, entries, evidence.lost, evidence.notes)
 
 
@@ -82,23 +79,27 @@ def _check_places(fs: FileSystem, old: str, new: str) -> None:
         raise KVEngineError(f"{new} exists and is not an empty directory; choose another")
 
 
-def _keep_out(fs: FileSystem, directory: str) -> Lock | None:
-    """The lock of the directory, so that no owner changes it meanwhile; it is not written to.
+@contextmanager
+def _keep_out(fs: FileSystem, directory: str) -> Iterator[None]:
+    """Hold an owner's locks, so that none changes the directory; it is not written to.
 
-    None where there is no lock file, or the medium is read-only: then nobody owns it.
+    The LOCK file is left out where there is none, or the medium is read-only.
     """
     path = filenames.join(directory, filenames.LOCK)
-    if not fs.exists(path):
-        return None
-    try:
-        held = fs.lock(path)
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            raise
-        return None
-    if held is None:
-        raise DatabaseLocked(directory, holder(fs, path))
-    return held
+    with ExitStack() as locks:
+        for take, at in ((fs.lock_dir, directory), (fs.lock, path)):
+            if not fs.exists(at):
+                continue
+            try:
+                held = take(at)
+            except OSError as error:
+                if error.errno != errno.EROFS:
+                    raise
+                continue
+            if held is None:
+                raise DatabaseLocked(directory, holder(fs, path))
+            locks.callback(held.release)
+        yield
 
 
 def merged(pieces: Iterable[Iterable[NamedRow]], marks: Tombstones) -> Iterator[NamedRow]:

@@ -29,7 +29,7 @@ from typing import Final
 
 from kvengine.storage.checksum import TRAILER_SIZE
 from kvengine.storage.names import are_objects
-from kvengine.storage.row import LARGE, check_head, check_heads
+from kvengine.storage.row import LARGE, Row, check_head, check_heads, decode_array
 
 _ARRAY = struct.Struct(">BI")
 _COUNT = struct.Struct("<I")
@@ -65,8 +65,8 @@ class RowBlock:
     array of at least one row, (2) the slots lie in the block and never fall, and the rows start
     behind the array's head, (3) each row has its fixed fields in their places, (4) the head of a
     large row is alone in its block, (5) the objects ascend, and are encoded as objects are. To make
-    one costs the check of rules 1 and 2, `find` checks 3 and 4 of the row that it returns, and
-    `check` all of them, before a walk.
+    one costs the check of rules 1 and 2; `find` checks 3 and 4 of the row that it returns, `names`
+    checks 5, and the sequence of the rows, which the block is too, 3 and 4.
     """
 
     __slots__ = ("_names", "count", "data", "slots")
@@ -92,32 +92,35 @@ class RowBlock:
         self.slots = slots
         self._names: list[bytes] | None = None
 
-    def check(self) -> RowBlock:
-        """Return the block; ValueError where one of its rules does not hold. Costs once."""
-        if self._names is None:
-            data, slots, count = self.data, self.slots.tolist(), self.count
-            flags = check_heads(data, slots[: count + 1])
-            if count > 1 and any(each & LARGE for each in flags):
-                raise ValueError("the head of a large row is not alone in its block")
-            names = [data[low:high] for low, high in pairwise(slots[count:])]
-            if not all(map(lt, names, names[1:])):
-                raise ValueError("objects are out of order")
-            if not are_objects(names, data[slots[count] : slots[-1]]):
-                raise ValueError("an object is not encoded as one")
-            self._names = names
-        return self
-
     @property
     def names(self) -> list[bytes]:
-        """The encoded objects, in order. ValueError as in `check`."""
-        self.check()
-        return self._names or []
+        """The encoded objects, in order. ValueError where rule 5 does not hold; costs once."""
+        names = self._names
+        if names is None:
+            data, bounds = self.data, self.slots[self.count :]
+            names = [data[low:high] for low, high in pairwise(bounds)]
+            if not all(map(lt, names, names[1:])):
+                raise ValueError("objects are out of order")
+            if not are_objects(names, data[bounds[0] : bounds[-1]]):
+                raise ValueError("an object is not encoded as one")
+            self._names = names
+        return names
 
     @property
     def rows(self) -> list[bytes]:
-        """The rows, in the order of their objects."""
+        """The rows, in the order of their objects. ValueError where rule 3 or 4 does not hold."""
+        self._check_rows()
         data = self.data
         return [data[low:high] for low, high in pairwise(self.slots[: self.count + 1])]
+
+    def _check_rows(self) -> None:
+        flags = check_heads(self.data, self.slots[: self.count + 1])
+        if self.count > 1 and any(each & LARGE for each in flags):
+            raise ValueError("the head of a large row is not alone in its block")
+
+    def decode(self) -> list[Row]:
+        """Return the rows decoded, in one call; ValueError where one is none."""
+        return decode_array(memoryview(self.data)[: self.slots[self.count]])
 
     def row(self, at: int) -> bytes:
         """Return row number ``at``; ValueError where it does not begin as one."""
