@@ -94,13 +94,11 @@ def test_without_news_nothing_is_read_anew() -> None:
             view = reader._db.view
             assert not reader.refresh() and reader._db.view is view
             db.set("s", "k", "n", b"2")
-            assert reader.refresh()
-            assert reader._db.view.version is view.version, "only the log has grown"
-            assert reader._db.view.tables == view.tables
+            assert reader.refresh() and reader._db.view is view, "only the log has grown"
             assert reader.get("s", "k", "n") == b"2"
             db.flush()
             reader.refresh()
-            assert reader._db.view.version is not view.version
+            assert reader._db.view is not view
 
 
 def test_the_owner_itself_has_nothing_to_follow() -> None:
