@@ -306,6 +306,10 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
         SPANS,
         [Change(WALK, BEGUN_UNDER_THE_LOCK, BEGUN_WITHOUT_IT)],
     ),
+    "walks are not told of a commit that was interrupted": (
+        SPANS,
+        [Change(COMMIT, "            db.spans.clear()", "            pass")],
+    ),
     "the end of a walk stops the telling": (
         SPANS,
         [

@@ -11,6 +11,7 @@ import pytest
 import kvengine
 from kvengine.fs import MemoryFileSystem
 from kvengine.storage.clock import ManualClock
+from kvengine.storage.commit import Committer
 from kvengine.storage.wal.file import WalWriter
 from kvengine.storage.walk import Span
 from tests.rules.place import opened, pending
@@ -129,6 +130,38 @@ def test_a_walk_that_begins_within_a_commit_is_told_of_it(
     monkeypatch.setattr(WalWriter, "append", walk_begins)
     db.set("s", "050", "n", b"2")
     assert WalWriter.append is append, "no walk began"
+    assert list(going) == ["000" if reverse else "099"]
+    check_both_ways(db, ["000", "050", "099"])
+
+
+def test_a_walk_that_begins_between_two_interrupts_is_told(
+    db: kvengine.Engine, reverse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends a commit when its record is written, and once more while that is found out. A
+    walk that begins now sees nothing of the commit, which then becomes visible after all.
+    """
+    fill(db, live=("000", "099"))
+    going = db.object_keys("s", reverse=reverse)
+    append, settle, complete = WalWriter.append, WalWriter.settle, Committer._complete
+
+    def interrupted_append(wal: WalWriter, payload: bytes) -> int:
+        append(wal, payload)
+        raise KeyboardInterrupt
+
+    def interrupted_settle(wal: WalWriter) -> bool:
+        monkeypatch.setattr(WalWriter, "settle", settle)
+        raise KeyboardInterrupt
+
+    def complete_later(committer: Committer) -> None:
+        next(going)
+        complete(committer)
+
+    monkeypatch.setattr(WalWriter, "append", interrupted_append)
+    monkeypatch.setattr(WalWriter, "settle", interrupted_settle)
+    monkeypatch.setattr(Committer, "_complete", complete_later)
+    with pytest.raises(KeyboardInterrupt):
+        db.set("s", "050", "n", b"2")
+    assert WalWriter.settle is settle
     assert list(going) == ["000" if reverse else "099"]
     check_both_ways(db, ["000", "050", "099"])
 
