@@ -113,9 +113,9 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
         MOMENT,
         [
             Change(
-                "objects/sessions/load.py",
-                "    return working, moment",
-                "    return working, store",
+                "objects/sessions/session.py",
+                "found = self._asked.get(",
+                "found = self._host.store.get(",
             )
         ],
     ),
