@@ -53,9 +53,9 @@ def frames(call: Call) -> list[str]:
 
     def note(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
-        if event == "call" and code.co_filename.startswith(PACKAGE):
-            if not code.co_filename.startswith(FS) and code.co_name not in _INLINED:
-                found.append(code.co_qualname)
+        ours = code.co_filename.startswith(PACKAGE) and not code.co_filename.startswith(FS)
+        if event == "call" and ours and code.co_name not in _INLINED:
+            found.append(code.co_qualname)
 
     with _at_rest():
         sys.setprofile(note)
