@@ -24,13 +24,13 @@ class Reads:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     counted = Reads()
-    read = SegmentReader._chunk
+    read = SegmentReader.chunk_bytes
 
     def chunk(segment: SegmentReader, one: Chunk) -> bytes:
         counted.count += 1
         return read(segment, one)
 
-    monkeypatch.setattr(SegmentReader, "_chunk", chunk)
+    monkeypatch.setattr(SegmentReader, "chunk_bytes", chunk)
     return counted
 
 

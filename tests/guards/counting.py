@@ -227,7 +227,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch, call: Call) -> tuple[int, int]:
     Entries that are found by a row's table are not decoded, but for those asked for.
     """
     counts = [0, 0]
-    one, many = rows._decode, rows._decode_many
+    one, many = rows._decode, rows._decode_array
 
     def decode(data: bytes) -> rows.Row:
         found = one(data)
@@ -243,6 +243,6 @@ def decoded(monkeypatch: pytest.MonkeyPatch, call: Call) -> tuple[int, int]:
 
     with monkeypatch.context() as patched:
         patched.setattr(rows, "_decode", decode)
-        patched.setattr(rows, "_decode_many", decode_many)
+        patched.setattr(rows, "_decode_array", decode_many)
         call()
     return counts[0], counts[1]

@@ -133,7 +133,7 @@ class SegmentReader:
 
     def decode(self, row: bytes, name: bytes) -> Row:
         """Return a row found here, decoded; a large row as its head, with chunks placed."""
-        found = self._head(row, name)
+        found = self._head(row, name) if row[1] & LARGE else self._decoded(row, name)
         return found if found.chunks is None else self._with_places(found, self._block_of(name))
 
     def load(self, row: bytes, name: bytes) -> Row:
@@ -245,7 +245,16 @@ class SegmentReader:
             raise self.damaged(name, error) from None
 
     def _head(self, row: bytes, name: bytes) -> Row:
-        """A row found here, decoded; where the chunks of a large one lie is not checked."""
+        """The head of a large row found here, decoded; where its chunks lie is not checked."""
+        frame = self.frames.get(self._index.offsets[self._block_of(name)])
+        if frame is not None and frame.head is not None:
+            return frame.head
+        found = self._decoded(row, name)
+        if frame is not None and self._frames is not None:
+            self._frames.keep_head(self, frame, found)
+        return found
+
+    def _decoded(self, row: bytes, name: bytes) -> Row:
         try:
             return rows.decode(row)
         except ValueError as error:
