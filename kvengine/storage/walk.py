@@ -34,6 +34,8 @@ EVERYTHING: Range = (b"", names.END)
 
 _NOTABLE = 32
 """Dead objects in a row that make a span worth remembering."""
+_MORE = 8
+"""Dead objects beside a span that make it worth growing."""
 _MOST_SPANS = 128
 _MOST_COMMITS = 4096
 """Objects committed during a walk, past which its spans are no longer worth checking."""
@@ -42,7 +44,7 @@ _MOST_COMMITS = 4096
 def scan(moment: Moment, within: Range) -> Iterator[Sequence[StoredObject]]:
     """Yield live objects in a range, in order, with all of their entries, a window at a time."""
     now, form = moment.now, _Form()
-    for window in _windows(moment, within):
+    for window in _windows(moment, within, FIRST_WINDOW):
         if isinstance(window, Block):
             yield form.block(window, now)
             continue
@@ -56,18 +58,25 @@ def live_names(
 ) -> Iterator[bytes]:
     """Yield names of live objects in a range, in order. ``expected``: at most so many are taken."""
     first = FIRST_WINDOW if expected is None else max(4, min(expected, 256))
+    seeks = expected is not None and expected <= FIRST_WINDOW
     spans = moment.db.spans
-    parts = spans.around(within, moment)
     with Crossing(spans, moment, reverse) as crossing:
-        for part in reversed(parts) if reverse else parts:
-            for window in _windows(moment, part, reverse=reverse, window=first):
+        parts = spans.around(within, moment)
+        edge = within[reverse]
+        for start, stop in reversed(parts) if reverse else parts:
+            if edge != (stop if reverse else start):
+                crossing.span(edge)
+            for window in _windows(moment, (start, stop), first, reverse=reverse, keep=seeks):
                 for name, pieces in _objects(window):
                     if _is_live(pieces, moment.now):
                         crossing.end(name)
                         yield name
                     else:
                         crossing.dead(name)
-            crossing.end(part[0] if reverse else part[1])
+            edge = start if reverse else stop
+        if edge != within[not reverse]:
+            crossing.span(edge)
+        crossing.end(within[not reverse])
 
 
 def services(moment: Moment, start: bytes = b"") -> Iterator[str]:
@@ -174,23 +183,27 @@ class DeadSpans:
 class Crossing:
     """The runs of dead objects that a walk crosses, each remembered as a span when it ends.
 
-    Not if a commit came into it meanwhile: from its start to its end a walk is told what is
-    written. One that was not told from its moment on remembers nothing.
+    A run goes on across spans that are known, and joins them: else each object that came to life
+    in a span and died again would leave it in two for good. Not if a commit came into it
+    meanwhile: from its start to its end a walk is told what is written. One that was not told from
+    its moment on remembers nothing.
     """
 
-    __slots__ = ("_count", "_first", "_moment", "_reverse", "_spans", "_touched")
+    __slots__ = ("_count", "_first", "_joined", "_moment", "_reverse", "_spans", "_touched")
 
     def __init__(self, spans: DeadSpans, moment: Moment, reverse: bool) -> None:
         self._spans = spans
         self._moment = moment
         self._reverse = reverse
-        self._count = 0
+        self._count = self._joined = 0
         self._first = b""
         self._touched: list[bytes] | None = []
 
     def __enter__(self) -> Self:
         self._spans.begin(self)
-        if self._moment.db.last_stamp != self._moment.stamp:
+        db = self._moment.db
+        # A commit under way may have looked for walks before this one began.
+        if db.commit_lock.locked() or db.last_stamp != self._moment.stamp:
             self._touched = None
         return self
 
@@ -206,19 +219,28 @@ class Crossing:
 
     def dead(self, name: bytes) -> None:
         """Tell of an object that does not live."""
-        if not self._count:
-            self._first = name
+        if not self._count and not self._joined:
+            self._first = names.after(name) if self._reverse else name
         self._count += 1
+
+    def span(self, edge: bytes) -> None:
+        """Tell of a span that is passed over, from ``edge`` on."""
+        if not self._count and not self._joined:
+            self._first = edge
+        self._joined += 1
 
     def end(self, name: bytes) -> None:
         """Tell of one that lives, or of the end of the range: the run is over."""
-        count, self._count = self._count, 0
-        if count < _NOTABLE or self._touched is None:
+        if not self._count and not self._joined:
+            return
+        notable = self._joined > 1 or self._count >= (_MORE if self._joined else _NOTABLE)
+        self._count = self._joined = 0
+        if not notable or self._touched is None:
             return
         moment = self._moment
         start, stop = self._first, name
         if self._reverse:
-            start, stop = names.after(name), names.after(self._first)
+            start, stop = names.after(name), self._first
         lock = moment.db.commit_lock
         if lock.acquire(blocking=False):
             try:
@@ -236,19 +258,25 @@ def _start(span: Span) -> bytes:
 
 
 def _windows(
-    moment: Moment, within: Range, *, reverse: bool = False, window: int = 256
+    moment: Moment, within: Range, first: int, *, reverse: bool = False, keep: bool = False
 ) -> Iterator[Window]:
+    """The windows of a walk. ``first``: names that are taken from a memtable at first.
+
+    ``keep``: blocks stay in memory, as those of a get do: the walk is a look at one place, which
+    may come again, and not a walk over all that would drive out everything else.
+    """
     start, stop = within
     view, stamp = moment.view, moment.stamp
     memory = [
         Source(
-            memtable_blocks(memtable, start, stop, stamp, reverse=reverse, window=window),
+            memtable_blocks(memtable, start, stop, stamp, reverse=reverse, window=first),
             memtable.tombstones(stamp),
         )
         for memtable in view.tables
         if memtable.states
     ]
-    sources = memory + list(level_sources(view.version.levels, start, stop, reverse=reverse))
+    levels = view.version.levels
+    sources = memory + list(level_sources(levels, start, stop, reverse=reverse, keep=keep))
     return windows(sources, start, stop, reverse=reverse)
 
 

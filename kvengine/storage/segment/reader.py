@@ -178,31 +178,35 @@ class SegmentReader:
         """Return the first encoded object and the place of block number ``at``."""
         return self._index.firsts[at], Handle(self._index.offsets[at], self._index.lengths[at])
 
-    def blocks_from(self, start: bytes, stop: bytes | None = None) -> Iterator[RowBlock]:
+    def blocks_from(
+        self, start: bytes, stop: bytes | None = None, *, keep: bool = False
+    ) -> Iterator[RowBlock]:
         """Yield checked blocks, from the one that may hold ``start`` to the last below ``stop``."""
         firsts = self._index.firsts
         at = max(0, bisect_right(firsts, start) - 1)
         while at < len(firsts) and (stop is None or firsts[at] < stop):
-            yield self.block(at)
+            yield self.block(at, keep=keep)
             at += 1
 
-    def blocks_before(self, stop: bytes) -> Iterator[RowBlock]:
+    def blocks_before(self, stop: bytes, *, keep: bool = False) -> Iterator[RowBlock]:
         """Yield checked blocks in reverse order, from the last that begins below ``stop``."""
         at = bisect_left(self._index.firsts, stop) - 1
         while at >= 0:
-            yield self.block(at)
+            yield self.block(at, keep=keep)
             at -= 1
 
-    def block(self, at: int) -> RowBlock:
-        """Return block number ``at``, its objects checked; none is kept in memory for it."""
+    def block(self, at: int, *, keep: bool = False) -> RowBlock:
+        """Return block number ``at``, its objects checked; ``keep``: it stays in memory."""
         offset = self._index.offsets[at]
         frame = self.frames.get(offset)
         if frame is not None:
             kept: RowBlock = frame.block  # type: ignore[assignment]
+            frame.used = frame.used or keep
             found = kept.for_walk()
         else:
-            data = self._sealed(offset, self._index.lengths[at], block.ROWS)
-            kept = found = self._checked(offset, lambda: RowBlock(data))
+            length = self._index.lengths[at]
+            kept = self._checked(offset, lambda: self._read_rows(offset, length, keep=keep))
+            found = kept.for_walk() if keep else kept
         self._checked(offset, lambda: found.names)
         kept.is_sound = True
         return found
@@ -231,10 +235,10 @@ class SegmentReader:
 
     # --- from the file
 
-    def _read_rows(self, offset: int, length: int) -> RowBlock:
+    def _read_rows(self, offset: int, length: int, *, keep: bool = True) -> RowBlock:
         """The block of rows at ``offset``, kept in memory as a frame; ValueError for none."""
         found = RowBlock(self._sealed(offset, length, block.ROWS))
-        if self._frames is not None:
+        if keep and self._frames is not None:
             self._frames.add(self, Frame(offset, found, found.footprint))
         return found
 
