@@ -146,9 +146,12 @@ class CountingFile:
 class CountingFileSystem:
     """A file system that counts the calls of its files in ``tally``, and their bytes."""
 
-    def __init__(self, inner: FileSystem) -> None:
+    def __init__(self, inner: FileSystem, tally: Counter[str] | None = None) -> None:
         self._inner = inner
-        self.tally: Counter[str] = Counter()
+        self.tally: Counter[str] = Counter() if tally is None else tally
+
+    def open_dir(self, path: str, /) -> CountingFileSystem:
+        return CountingFileSystem(self._inner.open_dir(path), self.tally)
 
     def create(self, path: str, /) -> CountingFile:
         return CountingFile(self._inner.create(path), self.tally)
