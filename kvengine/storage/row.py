@@ -71,6 +71,9 @@ LEAST_VERSION: Final = 1 << 32
 _NUMBERS_END: Final = 1 << 63
 """Versions and times are below this, so that there is room for the versions that follow."""
 
+WITH_TABLE: Final = 0x97
+"""The first byte of a row with a table."""
+
 _ARRAY_OF_4, _U64, _NIL = 0x94, 0xCF, 0xC0
 _ARRAYS = frozenset((0x94, 0x95, 0x96, 0x97))
 _NO_EXPIRY = struct.Struct(">BBBQB")  # array, flags, uint 64, version, nil
