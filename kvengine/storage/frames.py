@@ -14,7 +14,7 @@ from typing import Protocol
 from kvengine.storage.row import Row
 from kvengine.storage.segment.block import RowBlock
 
-OVERHEAD = 400
+OVERHEAD = 560
 """Bytes that a frame costs beside those of its block, about: slots and objects."""
 
 _HEAD_CHUNK = 240
