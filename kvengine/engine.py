@@ -1,4 +1,4 @@
-"""The embedded engine: a facade. Each verb is one call into an operation."""
+"""The embedded engine: a facade. Reads are its `LiveReader`; every other verb is one call down."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability, Options
 from kvengine.serdes.registry import Serdes
 from kvengine.share import live_access
-from kvengine.snapshot import ReadVerbs, Snapshot
+from kvengine.snapshot import Snapshot
 from kvengine.storage import statistics
 from kvengine.storage.batch import (
     Batch,
@@ -47,7 +47,7 @@ from kvengine.store import Estimate, SegmentStats, Stats
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-class Engine(ReadVerbs, ObjectVerbs, Closing):
+class Engine(LiveReader, ObjectVerbs, Closing):
     """The embedded Store: durable objects in one directory, owned by one process.
 
     Made by `kvengine.open`. Thread-safe. A context manager; `close` is
@@ -59,31 +59,25 @@ class Engine(ReadVerbs, ObjectVerbs, Closing):
         serdes = Serdes(options.serde, options.serdes)
         directory = os.path.abspath(os.fspath(path)) if fs.local else os.fspath(path)
         opened = open_read_only if options.read_only else open_owned
-        self._db = opened(fs, directory, options)
+        super().__init__(opened(fs, directory, options))
         self._closing = threading.Lock()
         self._is_closed = False
         self._committer = Committer(self._db, self._wake)
         self._maintenance = Maintenance(self._db, self._committer)
         self._scheduler = Scheduler(self._db, self._maintenance)
-        self._reader = LiveReader(self._db)
         self._host = Host(
             self,
             serdes,
             max_value_size=options.max_value_size,
-            known=self._reader.known,
+            known=self._in_use,
             commit_entries=self._committer.commit_entries,
         )
-        self.get = self._reader.get  # type: ignore[method-assign]  # one frame less on hot paths
-        self.get_all = self._reader.get_all  # type: ignore[method-assign]
-        self.load = self._reader.load  # type: ignore[method-assign]
-        self.set = self._committer.set  # type: ignore[method-assign]
-        self.write = self._committer.write  # type: ignore[method-assign]
         _engines.add(self)
-        self._live = None
+        self._access = None
         if not options.read_only:
             self._maintenance.note_stalls()
-            self._scheduler.start()
-            self._live = live_access.serve(self, self._db)
+            self._scheduler.wake_lanes()
+            self._access = live_access.serve(self, self._db)
 
     @property
     def path(self) -> str:
@@ -245,8 +239,8 @@ class Engine(ReadVerbs, ObjectVerbs, Closing):
             if self._is_closed:
                 return
             try:
-                if self._live is not None:
-                    self._live.stop()
+                if self._access is not None:
+                    self._access.stop()
                 self._scheduler.close()
             finally:
                 close(self._db, self._committer)
@@ -261,8 +255,8 @@ class Engine(ReadVerbs, ObjectVerbs, Closing):
     def _after_fork(self) -> None:
         self._is_closed = True
         self._closing = threading.Lock()
-        if self._live is not None:
-            self._live.abandon()
+        if self._access is not None:
+            self._access.abandon()
         self._host.forget_turns()
         forked(self._db)
 

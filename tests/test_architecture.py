@@ -193,7 +193,7 @@ def house() -> House:
 
 
 def test_imports_go_strictly_downward(house: House) -> None:
-    """DESIGN.md 6: a module imports from the floors below it and from its own folder."""
+    """A module imports from the floors below it and from its own folder."""
     assert house.imports
     assert misplaced(house) == []
 

@@ -2,11 +2,11 @@
 
 A frame is its length, u32 little endian, and MessagePack. The owner speaks first::
 
-    owner   {"protocol": 1, "version": "0.1.0", "pid": 4711}
+    owner   {"protocol": 1, "version": "0.2.0", "pid": 4711}
     tool    [verb, {argument: value}]
     owner   [True, result]  or  [False, error class, [its arguments]]
 
-One request is answered before the next is read. Verbs are in live/verbs.py.
+One request is answered before the next is read. Verbs are in verbs.py.
 """
 
 from __future__ import annotations

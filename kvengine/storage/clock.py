@@ -14,7 +14,7 @@ Sources of time are a seam (`Clock`); `SystemClock` is the machine's,
   retention for years. The last time is that of the last commit or of the last
   version edit, not the largest ever: after a wrong reading the right ones count.
 
-Stamps are a different thing: they only ever grow (see operations/commit.py).
+Stamps are a different thing: they only ever grow (see commit.py).
 All times here are integers of microseconds since the epoch.
 """
 

@@ -69,7 +69,7 @@ LEADER_POLL_SECONDS = 0.05
 
 
 class Committer:
-    """Commits batches to one database. ``maintain`` is told when the memtable is full."""
+    """Commits batches to one database. ``maintain`` is called when there may be background work."""
 
     def __init__(self, db: Database, maintain: Callable[[], None]) -> None:
         self._db = db
@@ -133,8 +133,8 @@ class Committer:
     def begin(self, batch: Batch, expect: Mapping[Name, int] | None) -> Commit | None:
         """Log a batch, as "sync", without waiting for the sync; None: there is nothing to write.
 
-        Its place in the order of commits is settled. It is durable and visible
-        after `sync`, which somebody owes those that come behind it.
+        Its place in the order of commits is settled. It becomes durable and visible by `sync`. The
+        caller must see to it that some thread calls that: commits behind this one wait for it.
         """
         self._check(batch, expect)
         self._db.refuse_nested()
@@ -188,7 +188,10 @@ class Committer:
         expect: Mapping[Name, int] | None,
         durability: Durability,
     ) -> tuple[int, bool]:
-        """Steps 1 to 4 of a commit: of ``plain`` entries, or else of ``operations``."""
+        """Do all steps of a commit. ``operations`` count only where ``plain`` is None.
+
+        Return as `commit` does.
+        """
         db = self._db
         me = get_ident()
         if me in (db.committing, db.syncing):
@@ -220,10 +223,10 @@ class Committer:
         return commit.stamp, found
 
     def _show_pending(self) -> None:
-        """After a conflict: it may be with a commit that nobody sees yet, and nobody syncs.
+        """Sync after a conflict, which may be with a commit that nobody sees yet and nobody syncs.
 
-        Whoever reads again and retries must find it. Where somebody syncs just now, that
-        may do, and a conflict need not wait for it.
+        A caller that reads again and retries must find that commit. If somebody is syncing just
+        now, it becomes visible soon, and the conflict need not wait for it.
         """
         db = self._db
         if db.pending and db.failed is None and not db.sync_lock.locked():
@@ -241,7 +244,7 @@ class Committer:
             self._maintain()
             self._pressure.note(commit.end)
 
-    # --- step 1
+    # --- steps 1 to 3: prepare, append, publish
 
     def _log(
         self,
@@ -250,7 +253,7 @@ class Committer:
         expect: Mapping[Name, int] | None,
         durability: Durability,
     ) -> tuple[Commit | None, bool]:
-        """Steps 1 to 3, under the commit lock. None where there is nothing to write."""
+        """Do steps 1 to 3, under the commit lock. Return None where there is nothing to write."""
         db = self._db
         if self._begun is not None:
             self.settle()
@@ -347,10 +350,10 @@ class Committer:
             if actual != version:
                 raise VersionConflict(*object_name(*name), version, actual)
 
-    # --- steps 2 and 3
+    # --- steps 2 and 3, and what an interrupt leaves of them
 
     def _broken_off(self, error: BaseException, wal: WalWriter) -> NoReturn:
-        """An exception within `_append` goes on, once it is known what it left."""
+        """Find out what an exception between append and publish has left, then let it go on."""
         if not is_io_error(error):
             self.settle()
             raise error
@@ -372,7 +375,7 @@ class Committer:
         self._begun = None
 
     def settle(self) -> None:
-        """After an interrupt in `_log`: all of the commit or nothing. Under the commit lock."""
+        """Finish or forget a commit that was interrupted in `_log`. Under the commit lock."""
         db = self._db
         if self._begun is None or db.wal is None:
             return
@@ -388,7 +391,7 @@ class Committer:
         self._begun = None
 
     def _complete(self) -> None:
-        """After an interrupt: what is in the log becomes durable and visible, then it goes on."""
+        """After an interrupt, make what is in the log durable and visible."""
         with self._db.commit_lock:
             self.settle()
         if self._db.pending and self._db.failed is None:
@@ -482,7 +485,7 @@ class Committer:
             db.staged.clear()
 
     def _give_up(self, error: OSError) -> None:
-        """A sync failed: whether the pending commits are on the medium only a reopen can tell."""
+        """Stop writes after a failed sync: only a reopen can tell which commits are on disk."""
         db = self._db
         db.fail(error)
         with db.commit_lock:
@@ -491,7 +494,7 @@ class Committer:
 
 
 def _plain(operations: Sequence[Operation]) -> Plain | None:
-    """The entries of a commit that only sets and clears them, without ttl; None for any other."""
+    """Return the entries of a commit that only sets and clears, without ttl; None for any other."""
     found: Plain = {}
     for operation in operations:
         value: bytes | None

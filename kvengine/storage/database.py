@@ -31,12 +31,12 @@ from kvengine.store import Job
 
 
 class Commit(msgspec.Struct, eq=False):
-    """A commit between its place in the log and its visibility.
+    """A commit on its way from the log to its visibility. (That in a WAL file is `format.Commit`.)
 
     ``now``: the time at which it was resolved. ``plain``: what it sets and clears, where it does
-    nothing else. ``objects``: the encoded row of each object.
-    ``start`` and ``end`` of its record in the log. ``waiter``: where it is published
-    later, by another thread perhaps, the lock that its own thread waits for.
+    nothing else. ``objects``: the encoded row of each object. ``start`` and ``end`` of its record
+    in the log. ``waiter``: the lock that its thread waits for, if it is published later, perhaps
+    by another thread.
     """
 
     stamp: int
@@ -216,6 +216,7 @@ class Database:
         """From now on every use raises ``error``, and nothing here keeps the directory open."""
         self.view = cast(View, _Gone(error, reason))
         self.memo.clear()
+        self.frames.clear()
         self.fs = cast(FileSystem, _Gone(error, reason))
         self.gone = True
 

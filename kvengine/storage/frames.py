@@ -59,7 +59,7 @@ class Frames:
         """Keep a frame, and let others go until the budget holds.
 
         A block of more than an eighth of the budget is not kept. Nor is one that comes while
-        another thread adds: who reads does not wait.
+        another thread adds a frame: a reader does not wait.
         """
         if frame.size * 8 > self.capacity or not self._lock.acquire(blocking=False):
             return
@@ -106,4 +106,11 @@ class Frames:
             kept = [each for each in self._queue if each[0] is not holder]
             self._queue = deque(kept)
             self.bytes = sum(frame.size for _, frame in kept)
+            holder.frames.clear()
+
+    def clear(self) -> None:
+        """Let all frames go, and with them the segments that they keep open. Waits for nobody."""
+        queue, self._queue = self._queue, deque()
+        self.bytes = 0
+        for holder, _ in list(queue):
             holder.frames.clear()

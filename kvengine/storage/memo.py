@@ -13,7 +13,7 @@ still to be applied. What keeps it true:
 - Objects of many entries are not kept: a commit would copy them.
 
 An object is let in after `ADMISSION` points: a read of one entry is one point, a read of the whole
-object two. Who was let in first goes first.
+object two. The object that was let in first is the first to go.
 """
 
 from __future__ import annotations
@@ -44,12 +44,14 @@ class Memo:
     ``known`` may be read by anyone at any time, and is changed under the commit lock.
     """
 
-    __slots__ = ("_sizes", "_tally", "bytes", "capacity", "known")
+    __slots__ = ("_sizes", "_tally", "bytes", "capacity", "era", "known")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.known: dict[Name, Resolved] = {}
         self.bytes = 0
+        self.era = 0
+        """Grows when everything is taken out: a read that began before puts nothing in."""
         self._sizes: dict[Name, int] = {}
         self._tally: dict[int, int] = {}
         """Points by the hash of a name: names themselves may be long, and are not kept."""
@@ -101,9 +103,14 @@ class Memo:
         for state_key, value in changes.items():
             earlier = old.get(state_key)
             grown += len(value) + (_OVERHEAD if earlier is None else -len(earlier))  # type: ignore[arg-type]
+        found = Resolved(version, None, entries, None, None)  # type: ignore[arg-type]
+        size = self._sizes[name] + grown
+        if grown > 0 and (size * 8 > self.capacity or self.bytes + grown > self.capacity):
+            self.put(name, found)
+            return
         self.bytes += grown
-        self._sizes[name] += grown
-        self.known[name] = Resolved(version, None, entries, None, None)  # type: ignore[arg-type]
+        self._sizes[name] = size
+        self.known[name] = found
 
     def replace(self, name: Name, found: Resolved | None) -> None:
         """Put what a commit has made of an object that was popped. Under the commit lock."""
@@ -120,6 +127,7 @@ class Memo:
 
     def clear(self) -> None:
         """Take everything out. Under the commit lock."""
+        self.era += 1
         self.known.clear()
         self._sizes.clear()
         self.bytes = 0

@@ -44,7 +44,8 @@ _LARGE_COMMIT = 1024
 """Entries of a commit past which its row is no row of a single commit, but one that is folded."""
 
 TOMBSTONES: Final = None
-"""The key of the range tombstones among the states: no object's name."""
+"""The key of the range tombstones among the states: no object's name. (`row.TOMBSTONES`, the flag
+of a row, is `HAS_TOMBSTONES` here.)"""
 
 
 class State:

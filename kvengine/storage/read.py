@@ -8,7 +8,8 @@ How a get travels:
 3. In a segment that may name it: index, frame (or one pread), bisection in the block.
 4. Once an entry is found, the segments that were passed over are asked for a barrier; where one
    answers its row is read, since it may hide what was found, or state another expiry.
-5. The clock is read, last: what a compaction drops had expired by then.
+5. The clock is read last. Had it been read before the layers, a compaction in between could have
+   dropped what was still alive at that time.
 
 It stops at a row that is cleared, or below a layer whose tombstone covers the object. Rows are
 searched as bytes; only what was asked for is decoded.
@@ -77,7 +78,7 @@ class Piece(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What an object that lives states of itself apart from its entries."""
+    """Version and expiry of an object that exists."""
 
     version: int
     expires_at: int | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -31,10 +31,17 @@ _T = TypeVar("_T")
 
 
 class Reader:
-    """Read verbs over what a subclass chooses to read."""
+    """The read verbs of `Store` and `Snapshot`, over what a subclass chooses to read.
+
+    Every verb raises TypeError for names that are not ``str``, ValueError for names without UTF-8,
+    DatabaseClosed after close, CorruptionError where the bytes needed are damaged.
+    """
 
     _known: Mapping[Name, Resolved] = {}
     """Objects that are known in whole, to be read before any layer; time is not applied."""
+
+    _now: Callable[[], int]
+    """The time to apply; asked for after the view."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -43,22 +50,21 @@ class Reader:
         """The view to read and the stamp to read it at; None for all that is published."""
         raise NotImplementedError
 
-    def _now(self) -> int:
-        """The time to apply; asked for after the view."""
-        raise NotImplementedError
-
     def _hold(self) -> tuple[Moment, bool]:
         """A moment to walk, and whether it is to be closed after the walk."""
         raise NotImplementedError
 
     def _remember(self, name: Name, points: int) -> Resolved | None:  # noqa: ARG002
-        """The object, worked out to be kept, where this read makes it worth that."""
+        """Count a read of an object that the memo does not have, by `ENTRY` or `WHOLE` points.
+
+        Return the object if the read was worth working it out, else None: read on as usual.
+        """
         return None
 
     # --- one object
 
-    def known(self, name: Name) -> Resolved | None:
-        """Return an object as it is now, if it is known in whole without a look at any layer."""
+    def _in_use(self, name: Name) -> Resolved | None:
+        """An object as it is now, if it is known in whole without a look at any layer."""
         try:
             found = self._known.get(name)
         except TypeError:  # unhashable: the long way says which name is no str
@@ -68,6 +74,7 @@ class Reader:
         return found
 
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
+        """Return the value of an entry; None where there is none. ``b""`` is a value."""
         name = (service, key)
         try:
             found = self._known.get(name)
@@ -88,6 +95,7 @@ class Reader:
         return read.get(view, name, state_key, stamp, self._now)
 
     def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
+        """Return those of the entries that exist, in the order asked for."""
         if isinstance(state_keys, str):
             raise TypeError("state_keys must be an iterable of str, not one str")
         wanted = [check_name("state_key", name) for name in state_keys]
@@ -105,14 +113,19 @@ class Reader:
         return out
 
     def get_all(self, service: str, key: str) -> dict[str, bytes]:
-        found = self.known((service, key)) or self._live(_checked(service, key))
+        """Return all entries of an object, in key order; an empty dict where it is absent."""
+        found = self._in_use((service, key)) or self._live(_checked(service, key))
         return found.entries.copy() if found is not None else {}
 
     def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
+        """Return an object as of one moment; None where it is absent.
+
+        ``max_bytes`` of names and values at most: the first entries in key order that fit.
+        """
         check_limit(max_bytes, "max_bytes")
         name = _checked(service, key)
         if max_bytes is None:
-            found = self.known(name) or self._live(name)
+            found = self._in_use(name) or self._live(name)
             return None if found is None else stored(service, key, found)
         view, stamp = self._moment()
         return _load_part(name, read.collect(view, name, stamp), max_bytes, self._now())
@@ -120,8 +133,9 @@ class Reader:
     def state_keys(
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
+        """Return state keys of an object in byte order, from ``start`` on."""
         if not prefix and not start and limit is None:
-            known = self.known((service, key))
+            known = self._in_use((service, key))
             if known is not None:
                 return list(known.entries)
         check_name("prefix", prefix)
@@ -140,16 +154,18 @@ class Reader:
         return [k for k in found.entries if k >= start and k.startswith(prefix)][:limit]
 
     def expires_at(self, service: str, key: str) -> float | None:
+        """Return when an object expires, in seconds since the epoch; None for never or absent."""
         found = self._head(_checked(service, key))
         at = found.expires_at if found is not None else None
         return None if at is None else at / SECOND
 
     def version(self, service: str, key: str) -> int:
+        """Return the stamp of the last commit that touched an object; 0 where it is absent."""
         found = self._head(_checked(service, key))
         return found.version if found is not None else 0
 
     def in_memory(self, service: str, key: str) -> bool:
-        """Whether the verbs on this object would answer without touching a file."""
+        """Return whether the verbs on this object would answer without touching a file."""
         name = _checked(service, key)
         if name in self._known:
             return True
@@ -187,6 +203,7 @@ class Reader:
     # --- many objects
 
     def services(self, *, start: str = "", limit: int | None = None) -> list[str]:
+        """Return the services that hold an object, in order, from ``start`` on."""
         low = service_range(check_name("start", start))[0]
         check_limit(limit)
         moment, ours = self._hold()
@@ -205,6 +222,10 @@ class Reader:
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[str]:
+        """Yield keys of the objects of a service in order, all of one moment.
+
+        ``start`` is the first key to return, in the direction of the walk.
+        """
         check_name("service", service)
         check_name("prefix", prefix)
         check_limit(limit)
@@ -218,6 +239,7 @@ class Reader:
         return islice(_held(moment, ours, (name[cut:].decode() for name in names)), limit)
 
     def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield every object of one moment, in order; ``prefix`` of the key needs a service."""
         check_name("prefix", prefix)
         if service is None and prefix:
             raise ValueError("prefix is of the object key: name a service too")
@@ -234,7 +256,7 @@ class LiveReader(Reader):
     def __init__(self, db: Database) -> None:
         super().__init__(db)
         self._known = db.memo.known
-        self._now = db.clock.now  # type: ignore[method-assign]  # one frame less
+        self._now = db.clock.now
 
     def _moment(self) -> tuple[View, int | None]:
         return self._db.view, None
@@ -246,7 +268,7 @@ class LiveReader(Reader):
         db = self._db
         if not db.memo.wants(name, points):
             return None
-        view = db.view
+        view, era = db.view, db.memo.era
         states = view.active.states
         marks, state = states.get(TOMBSTONES), states.get(name)
         pieces = read.collect(view, name)
@@ -258,6 +280,7 @@ class LiveReader(Reader):
                 # What has been overtaken by a commit, a rotation or a flush is not kept.
                 if (
                     db.view is view
+                    and db.memo.era == era
                     and states.get(name) is state
                     and states.get(TOMBSTONES) is marks
                 ):
@@ -273,13 +296,11 @@ class MomentReader(Reader):
     def __init__(self, moment: Moment) -> None:
         super().__init__(moment.db)
         self._held = moment
+        self._now = lambda: moment.now
 
     def _moment(self) -> tuple[View, int | None]:
         self._held.check_open()
         return self._held.view, self._held.stamp
-
-    def _now(self) -> int:
-        return self._held.now
 
     def _hold(self) -> tuple[Moment, bool]:
         self._held.check_open()
@@ -324,12 +345,13 @@ def _with_prefix(names: Iterable[str], prefix: str) -> Iterator[str]:
 
 
 def _held(moment: Moment, ours: bool, found: Iterator[_T]) -> Iterator[_T]:
+    """Yield what a walk finds, and close the moment after it where it is ``ours``."""
     db = moment.db
     try:
-        for one in found:
+        for item in found:
             if db.gone or not moment.token:
                 moment.check_open()
-            yield one
+            yield item
     finally:
         if ours:
             moment.close()

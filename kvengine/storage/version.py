@@ -25,8 +25,8 @@ class Version:
         self.seed = seed
         depth = max((s.meta.level for s in found), default=0) + 1
         by_level: list[list[LiveSegment]] = [[] for _ in range(max(depth, 2))]
-        for one in found:
-            by_level[one.meta.level].append(one)
+        for segment in found:
+            by_level[segment.meta.level].append(segment)
         by_level[0].sort(key=lambda s: s.meta.number, reverse=True)
         for level in by_level[1:]:
             level.sort(key=lambda s: s.meta.start)

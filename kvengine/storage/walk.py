@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from kvengine.storage import names, read
@@ -42,7 +43,10 @@ _MOST_COMMITS = 4096
 
 
 def scan(moment: Moment, within: Range) -> Iterator[Sequence[StoredObject]]:
-    """Yield live objects in a range, in order, with all of their entries, a window at a time."""
+    """Yield live objects in a range, in order, with all of their entries, a window at a time.
+
+    Dead spans are not used here: only listings jump over them.
+    """
     now, form = moment.now, _Form()
     for window in _windows(moment, within, FIRST_WINDOW):
         if isinstance(window, Block):
@@ -122,15 +126,17 @@ class DeadSpans:
         """Whether commits must tell `touch` what they write: there are walks, or spans."""
 
     def begin(self, walk: Crossing) -> None:
-        """Let a walk be told of commits."""
+        """Let a walk be told of commits. Under the commit lock.
+
+        Without it a commit could ask whether anybody watches just before, and be written after.
+        """
         self.watching = True
         self.walks.append(walk)
 
     def end(self, walk: Crossing) -> None:
         """The walk is over."""
-        self.walks.remove(walk)
-        if not self._spans and not self.walks:
-            self.watching = False
+        with suppress(ValueError):  # it was never told of anything
+            self.walks.remove(walk)
 
     def around(self, within: Range, moment: Moment) -> list[Range]:
         """Return the parts of a range that hold what may live at a moment, in order."""
@@ -150,6 +156,9 @@ class DeadSpans:
 
     def touch(self, written: Sequence[bytes]) -> None:
         """Take objects that a commit writes out of all spans. Before the commit is visible."""
+        if not self.walks and not self._spans:
+            self.watching = False
+            return
         for walk in self.walks[:]:
             walk.touch(written)
         for name in written:
@@ -176,8 +185,10 @@ class DeadSpans:
         self._spans = sorted([*kept, Span(start, stop, stamp, now)])
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything, and let walks remember nothing: what was written is not known."""
         self._spans = []
+        for walk in self.walks[:]:
+            walk.forget()
 
 
 class Crossing:
@@ -197,14 +208,17 @@ class Crossing:
         self._reverse = reverse
         self._count = self._joined = 0
         self._first = b""
-        self._touched: list[bytes] | None = []
+        self._touched: list[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._spans.begin(self)
         db = self._moment.db
-        # A commit under way may have looked for walks before this one began.
-        if db.commit_lock.locked() or db.last_stamp != self._moment.stamp:
-            self._touched = None
+        if db.commit_lock.acquire(blocking=False):
+            try:
+                if db.last_stamp == self._moment.stamp:
+                    self._touched = []
+                    self._spans.begin(self)
+            finally:
+                db.commit_lock.release()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -216,6 +230,10 @@ class Crossing:
             self._touched += written
             if len(self._touched) > _MOST_COMMITS:
                 self._touched = None
+
+    def forget(self) -> None:
+        """Remember nothing from now on."""
+        self._touched = None
 
     def dead(self, name: bytes) -> None:
         """Tell of an object that does not live."""

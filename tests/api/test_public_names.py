@@ -80,7 +80,7 @@ def test_the_exported_names() -> None:
 
 
 def test_the_verbs_of_each_type() -> None:
-    """DESIGN.md 4: Store is the contract, Engine adds to it, a snapshot has the read verbs."""
+    """Store is the contract, Engine adds to it, a snapshot has the read verbs."""
     engine = {*READS, *WRITES, "snapshot", "object", "workflow", "stats", "close"}
     added = {"flush", "compact", "checkpoint", "verify", "path", "release_files"}
     added |= {"may_wait", "may_begin", "begin_write", "finish_write", "options"}

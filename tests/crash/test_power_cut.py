@@ -1,4 +1,4 @@
-"""Power cuts at every kind of I/O point (DESIGN.md 5, P1 to P3)."""
+"""Power cuts at every kind of I/O point (P1 to P3)."""
 
 from __future__ import annotations
 

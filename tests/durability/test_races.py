@@ -187,7 +187,7 @@ class Vanishing(MemoryFileSystem):
 
 
 def test_temporary_file_that_goes_meanwhile() -> None:
-    """An open is not failed by a helper of a killed owner that clears up after itself."""
+    """An open does not fail because somebody else removes a temporary file meanwhile."""
     fs = MemoryFileSystem()
     with kvengine.open("db", fs=fs, background="none") as db:
         db.set("s", "k", "n", b"1")

@@ -65,7 +65,7 @@ def test_a_memtable_takes_what_its_rows_take(tmp_path: Path, objects: int) -> No
         assert len(memtable) == objects
         rows = sum(sizes(state.rows) for state in memtable.states.values())
         assert rows <= objects * 160 * (FRESH_ROWS + 2)
-        assert used <= rows + objects * PER_OBJECT + 20_000
+        assert used <= rows + objects * PER_OBJECT + 40_000
 
         def walk() -> None:
             assert len(list(db.object_keys("S"))) == objects

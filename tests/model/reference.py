@@ -1,4 +1,4 @@
-"""What a Store is, as plain dicts: the oracle of the model tests (DESIGN.md 2).
+"""What a Store is, as plain dicts: the oracle of the model tests.
 
 It knows no layers, no files and no clock: every answer takes ``now``. Times and
 stamps are microseconds. Names sort by their UTF-8.

@@ -1,4 +1,4 @@
-"""What now is, as the policy of DESIGN.md 2 tells it: the oracle of the engine's clock."""
+"""What now is, as the policy of docs/operations.md tells it: the oracle of the engine's clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_STEP = 60
 
 
 class ReferenceClock:
-    """The policy of DESIGN.md 2 "Time", told in its own words, for a `ManualClock`."""
+    """The policy of docs/architecture.md, "Time", told in its own words, for a `ManualClock`."""
 
     def __init__(self, source: ManualClock, now: int) -> None:
         self._source = source

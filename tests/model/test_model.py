@@ -1,4 +1,4 @@
-"""The engine against the reference, on programs of every verb (DESIGN.md 2 and 3)."""
+"""The engine against the reference, on programs of every verb."""
 
 from __future__ import annotations
 

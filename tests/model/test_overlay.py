@@ -1,4 +1,4 @@
-"""The law of layers, and what may be dropped from them, as properties (DESIGN.md 3)."""
+"""The law of layers, and what may be dropped from them, as properties."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ COMMANDS = "tests/cli/test_commands.py"
 BUGS: dict[str, tuple[str, Change]] = {
     "an edit through the socket expects nothing": (
         VERBS,
-        Change("live/verbs.py", "expect=wire.expected(expect)", "expect=None"),
+        Change("share/verbs.py", "expect=wire.expected(expect)", "expect=None"),
     ),
     "an edit of a tool expects nothing": (
         RACES,
@@ -35,12 +35,12 @@ BUGS: dict[str, tuple[str, Change]] = {
     ),
     "the socket is for everybody": (
         SOCKET,
-        Change("live/server.py", "LIVE, 0o600", "LIVE, 0o666"),
+        Change("share/server.py", "LIVE, 0o600", "LIVE, 0o666"),
     ),
     "the socket of a killed owner is in the way": (
         SOCKET,
         Change(
-            "live/server.py",
+            "share/server.py",
             "        os.unlink(filenames.LIVE, dir_fd=place)\n    listener",
             "        pass\n    listener",
         ),
@@ -48,7 +48,7 @@ BUGS: dict[str, tuple[str, Change]] = {
     "the socket stays behind": (
         SOCKET,
         Change(
-            "live/server.py",
+            "share/server.py",
             "    os.unlink(filenames.LIVE, dir_fd=place)\n        with",
             "    pass\n        with",
         ),
@@ -56,75 +56,75 @@ BUGS: dict[str, tuple[str, Change]] = {
     "a forked child keeps the socket": (
         SOCKET,
         Change(
-            "live/server.py",
+            "share/server.py",
             "self._stopping = self._stopped = True\n        self._listener.close()",
             "self._stopping = self._stopped = True",
         ),
     ),
     "an unknown verb is any attribute": (
         SOCKET,
-        Change("live/verbs.py", "if verb in FIGURES:", "if hasattr(store, verb):"),
+        Change("share/verbs.py", "if verb in FIGURES:", "if hasattr(store, verb):"),
     ),
     "a page of a walk loses its last item": (
         VERBS,
         Change(
-            "live/verbs.py",
+            "share/verbs.py",
             "            if size >= _PAGE_BYTES:\n                return number, items",
             "            if size >= _PAGE_BYTES:\n                return number, items[:-1]",
         ),
     ),
     "a snapshot reads what is there now": (
         VERBS,
-        Change("live/verbs.py", "return self._snapshots[number]", "return store"),
+        Change("share/verbs.py", "return self._snapshots[number]", "return store"),
     ),
     "a walk that is left stays open": (
         VERBS,
-        Change("live/verbs.py", "            _end(self._walks.pop(walk))", "            pass"),
+        Change("share/verbs.py", "            _end(self._walks.pop(walk))", "            pass"),
     ),
     "a range is cleared to its end": (
         VERBS,
         Change(
-            "live/wire.py",
+            "share/wire.py",
             "batch.clear_range(service, start, stop)",
             "batch.clear_range(service, start, None)",
         ),
     ),
     "times on the wire lose their fractions": (
         VERBS,
-        Change("live/wire.py", "**{name: time})", "**{name: time // 1000 * 1000})"),
+        Change("share/wire.py", "**{name: time})", "**{name: time // 1000 * 1000})"),
     ),
     "an edit in doubt does not say so": (
         SOCKET,
-        Change("live/link.py", 'read it again" if write else', 'read it again" if False else'),
+        Change("share/link.py", 'read it again" if write else', 'read it again" if False else'),
     ),
     "a reader keeps what it knew of the old segments": (
         REFRESH,
         Change(
-            "operations/refresh.py",
-            "generation = db.cache.flushed(None)",
-            "generation = db.cache.generation",
+            "storage/lifecycle/refresh.py",
+            "        db.memo.clear()\n        db.spans.clear()\n        db.view",
+            "        db.spans.clear()\n        db.view",
         ),
     ),
     "a refresh takes the past from open snapshots": (
         REFRESH,
         Change(
-            "operations/refresh.py",
+            "storage/lifecycle/refresh.py",
             "memtable.publish(states, db.snapshots.newest, db.snapshots.oldest)",
             "memtable.publish(states)",
         ),
     ),
     "a refresh does not look at the set of files": (
         REFRESH,
-        Change("operations/refresh.py", "if life == db.life and _follow", "if _follow"),
+        Change("storage/lifecycle/refresh.py", "if life == db.life and _follow", "if _follow"),
     ),
     "a refresh forgets how far it has read": (
         REFRESH,
-        Change("operations/refresh.py", "    db.catalog.wal_ends[number] = end\n", ""),
+        Change("storage/lifecycle/refresh.py", "    db.catalog.wal_ends[number] = end\n", ""),
     ),
     "a refresh passes over damage": (
         REFRESH,
         Change(
-            "files/wal.py",
+            "storage/wal/file.py",
             "if record.proven_beyond(data, end, seed) > at + end:",
             "if False:",
         ),

@@ -13,16 +13,16 @@ pytestmark = [pytest.mark.planted, pytest.mark.timeout(300)]
 CRASHES = "tests/crash/test_power_cut.py"
 
 NOT_FOR_DURABILITY = {
-    "files/segment_writer.py SegmentWriter._flush self._file.datasync()": (
+    "storage/segment/writer.py SegmentWriter._flush self._file.datasync()": (
         "spreads the work; `finish` syncs the whole file before anything names it"
     ),
-    "files/wal.py WalWriter.__init__ self._file.sync()": (
+    "storage/wal/file.py WalWriter.__init__ self._file.sync()": (
         "spreads the work; `begin` syncs under the locks of rotation, before the first record"
     ),
-    "operations/rotate.py _swap committer.sync()": (
+    "storage/lifecycle/rotate.py _swap committer.sync()": (
         "spreads the work; `seal` syncs again, under the locks and with little left to do"
     ),
-    "operations/commit.py Committer._complete self.sync()": (
+    "storage/commit.py Committer._complete self.sync()": (
         "an interrupted commit did not return; tests/durability holds that it becomes visible"
     ),
 }

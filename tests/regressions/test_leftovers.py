@@ -1,4 +1,4 @@
-"""What a crash, a dead helper or a stranger leaves behind, and what an error leaves held."""
+"""What a crash or a stranger leaves behind, and what an error leaves held."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class LogFile:
             yield Gap(at, max(self.written, at), torn)
 
     def at(self, offset: int, *, shifted: bool = False) -> Record | None:
-        """The valid record at a place (format/record.py), or None."""
+        """The valid record at a place (storage/record.py), or None."""
         if self.salt is None or self.limit - offset < record.HEADER_SIZE:
             return None
         head = self.read(record.HEADER_SIZE, offset)

@@ -1,6 +1,6 @@
 """Objects on their way from one database to another: read of one moment, in order, from a place on.
 
-What `export` and `copy` have in common on the reading side; the writing side is transfer_write.
+What `export` and `copy` have in common on the reading side; the writing side is writer.py.
 """
 
 from __future__ import annotations

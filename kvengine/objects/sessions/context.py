@@ -5,7 +5,7 @@ Steps, and what an interrupt after each leaves:
 1. Queue up and wait for the turn (not where shared). Left: the turn is given back.
 2. Load. Left: the same.
 3. The block runs. Left: nothing is written, the turn is given back.
-4. Commit. Left: the commit is there in whole or not at all (operations/commit.py).
+4. Commit. Left: the commit is there in whole or not at all (storage/commit.py).
 5. End the session, give the turn back. Left: the turn ends with this object, which
    nothing but the interrupted frame refers to, and so not before its exception, if
    somebody keeps that (turns.py).

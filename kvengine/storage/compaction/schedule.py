@@ -35,22 +35,38 @@ class Lane:
         self._closing = False
         self._woken: SimpleQueue[None] = SimpleQueue()
         self.after: Callable[[], None] | None = None
-        self._thread = threading.Thread(target=self._run, name=f"kvengine-{name}", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        self._name = f"kvengine-{name}"
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
 
     def wake(self) -> None:
-        """Let the thread look for work."""
+        """Let the thread look for work, and start it if it does not run yet.
+
+        Where the system has no thread to give, `stats` says so, and the next call tries again.
+        """
+        if self._thread is None and not self._closing:
+            self._start()
         if self._woken.empty():
             self._woken.put(None)
+
+    def _start(self) -> None:
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError as error:
+            self._db.counters.note_error(error)
+        finally:
+            self._starting.release()
 
     def close(self) -> None:
         """Stop, abandoning a running job, and wait for the thread."""
         self._closing = True
         self._woken.put(None)
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
     def execute(self, job: Job) -> list[Output]:
@@ -110,12 +126,6 @@ class Scheduler:
             rotate.after, flush.after = flush.wake, compact.wake
             self._lanes = (flush, compact, rotate)
 
-    def start(self) -> None:
-        """Start the lanes."""
-        for lane in self._lanes:
-            lane.start()
-            lane.wake()
-
     def wake(self) -> None:
         """A memtable is full, or something may be due: see to it, now if nobody else does.
 
@@ -148,7 +158,7 @@ class Scheduler:
         self.wake_lanes()
 
     def wake_lanes(self) -> None:
-        """Let every lane look for work."""
+        """Let every lane look for work; the first call starts them."""
         for lane in self._lanes:
             lane.wake()
 

@@ -348,5 +348,5 @@ def _sweep(db: Database) -> None:
 
 
 def _unlink(db: Database, name: str) -> None:
-    with suppress(FileNotFoundError):  # the helper of a killed owner clears up too
+    with suppress(FileNotFoundError):  # gone already is as good
         db.fs.unlink(filenames.join(db.directory, name))

@@ -64,8 +64,11 @@ def _replace(db: Database, found: Recovery) -> None:
         db.view.check_open()
         db.memo.clear()
         db.spans.clear()
+        gone = [segment for segment in db.view.version if segment not in found.version]
         db.view = View(db.view.active, frozen, found.version)
         db.catalog = found.catalog
         db.published = db.last_stamp = max(db.published, found.last_stamp)
         db.recovery = tuple(found.report)
         db.life = found.life
+    for segment in gone:
+        db.frames.forget(segment)

@@ -92,17 +92,17 @@ class SegmentAudit:
             self._edge, self._exact = max(self._edge, handle.offset + handle.length), True
             self._behind = self._edge
             try:
-                found = self._segment.block(at)
+                names, rows = self._segment.rows_of(at)
             except CorruptionError as error:
                 yield self._error(error.offset, error.reason)
                 self._whole = self._exact = False
                 continue
             finally:
                 self._advance(handle.length)
-            yield from self._objects(handle.offset, first, last, found.names)
-            for name, data in zip(found.names, found.rows, strict=True):
+            yield from self._objects(handle.offset, first, last, names)
+            for name, data in zip(names, rows, strict=True):
                 yield from self._row(handle.offset, name, data)
-            last = found.names[-1]
+            last = names[-1]
         yield from self._fixed_parts()
         yield from self._properties()
 

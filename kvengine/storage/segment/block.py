@@ -106,7 +106,7 @@ class RowBlock:
     @property
     def footprint(self) -> int:
         """Bytes that the block takes in memory, but for a fixed number of objects."""
-        return len(self.data) + self.slots.itemsize * len(self.slots)
+        return len(self.data) + sys.getsizeof(self.slots)
 
     @property
     def names(self) -> list[bytes]:

@@ -30,7 +30,8 @@ class SegmentReader:
     """An open segment. Thread-safe; the file is closed with the last reference.
 
     Index, filter and tombstones are in memory. Every block is checked against its checksum, its
-    place and its structure each time it is read from the file; with ``frames`` some stay in memory.
+    place and its structure each time it is read from the file. ``frames`` holds those that stay in
+    memory, by offset; the argument ``frames`` is the budget that all segments share.
     """
 
     __slots__ = (
@@ -211,14 +212,16 @@ class SegmentReader:
         kept.is_sound = True
         return found
 
+    def rows_of(self, at: int) -> tuple[list[bytes], list[bytes]]:
+        """Return the encoded objects and rows of block number ``at``, every rule of it checked."""
+        found = self.block(at)
+        return found.names, self._checked(self._index.offsets[at], lambda: found.rows)
+
     def read_block(self, at: int) -> tuple[list[bytes], list[Row]]:
         """Return block number ``at`` decoded: encoded objects and their rows. For tools."""
-        found = self.block(at)
-        offset = self._index.offsets[at]
-        decoded = self._checked(offset, lambda: [rows.decode(row) for row in found.rows])
-        return found.names, [
-            row if row.chunks is None else self._with_places(row, at) for row in decoded
-        ]
+        names, encoded = self.rows_of(at)
+        decoded = self._checked(self._index.offsets[at], lambda: rows.decode_many(encoded))
+        return names, [row if row.chunks is None else self._with_places(row, at) for row in decoded]
 
     def extent(self, start: bytes, stop: bytes) -> tuple[float, int]:
         """Return about which share of the rows lies in ``[start, stop)``, and in how many bytes.
@@ -236,7 +239,7 @@ class SegmentReader:
     # --- from the file
 
     def _read_rows(self, offset: int, length: int, *, keep: bool = True) -> RowBlock:
-        """The block of rows at ``offset``, kept in memory as a frame; ValueError for none."""
+        """Read the block of rows at ``offset``; ``keep``: as a frame. ValueError if it is none."""
         found = RowBlock(self._sealed(offset, length, block.ROWS))
         if keep and self._frames is not None:
             self._frames.add(self, Frame(offset, found, found.footprint))
@@ -309,7 +312,7 @@ class SegmentReader:
         return self._checked(handle.offset, lambda: decode(body))
 
     def _sealed(self, offset: int, length: int, kind: int) -> bytes:
-        """The bytes of a sealed block, trailer included, that have passed their checksum."""
+        """Read a sealed block, and check place and checksum. Return its bytes, trailer included."""
         if not 0 < length <= self.size or not 0 <= offset <= self.size - length:
             raise CorruptionError(self.path, offset, "block lies outside its file")
         data = self._file.pread(length, offset)

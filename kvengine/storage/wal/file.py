@@ -22,14 +22,14 @@ _head_of = record.head_of
 _FIRST_STEP = 64 * 1024
 _LAST_STEP = 256 * 1024
 _LARGE = 64 * 1024
-"""Bytes of a payload from which on it is written by itself, behind its head."""
+"""A payload of more bytes than this is written by a call of its own, so that it is not copied."""
 
 
 class WalWriter:
     """The WAL file that commits append to. One thread at a time (the commit lock).
 
     ``end``: where the next record goes. ``synced``: below it everything is known
-    to be on the medium. ``salt`` and ``mark``: of its records (format/record.py).
+    to be on the medium. ``salt`` and ``mark``: of its records (record.py).
     Space is allocated ahead in steps that grow with the file: a sync then writes
     no file size, and an idle database stays small.
     """
@@ -81,16 +81,16 @@ class WalWriter:
 
         After an exception call `settle` or `discard`.
         """
-        data = _head_of(payload, self.salt, self.mark, self.synced)
-        end = self.end + len(data) + len(payload)
+        head = _head_of(payload, self.salt, self.mark, self.synced)
+        end = self.end + len(head) + len(payload)
         if end > self._allocated:
             self._reserve(end)
-        if len(payload) > _LARGE:  # not copied once more
-            self._writing = (data, payload)
-            self._write(data)
+        if len(payload) > _LARGE:
+            self._writing = (head, payload)
+            self._write(head)
             self._write(payload)
         else:
-            data += payload
+            data = head + payload
             self._writing = (data,)
             self._write(data)
         self.end = end
@@ -175,7 +175,7 @@ def read(
     ``known_end``: where an earlier recovery or a clean close found the content
     to end; bytes behind it are not looked at. Bad bytes past the last proof of a
     sync that the file itself holds are a torn tail and are counted; before it they
-    are damage (promise P5). What the next file proves, the caller holds against ``end``.
+    are damage (promise P5). The caller compares ``end`` with what the next file proves.
     """
     path = filenames.join(directory, filenames.wal(number))
     try:
