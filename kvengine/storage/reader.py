@@ -275,8 +275,9 @@ class LiveReader(Reader):
         found = None if read.is_heavy(pieces) else read.resolved(pieces)
         if found is None or len(found.entries) > MOST_ENTRIES:
             db.memo.refuse(name)
-        elif db.commit_lock.acquire(blocking=False):
-            try:
+        # Asked first: `acquire` without waiting would stay taken at an interrupt.
+        elif not db.commit_lock.locked():
+            with db.commit_lock:
                 # What has been overtaken by a commit, a rotation or a flush is not kept.
                 if (
                     db.view is view
@@ -285,8 +286,6 @@ class LiveReader(Reader):
                     and states.get(TOMBSTONES) is marks
                 ):
                     db.memo.put(name, found)
-            finally:
-                db.commit_lock.release()
         return found
 
 
