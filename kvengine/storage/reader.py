@@ -120,7 +120,7 @@ class Reader:
     def state_keys(
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
-        if not prefix and not start and limit is None:
+        if prefix == "" and start == "" and limit is None:  # None or 0 must not pass for ""
             known = self.known((service, key))
             if known is not None:
                 return list(known.entries)
