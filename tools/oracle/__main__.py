@@ -18,6 +18,8 @@ from tools.oracle.releases import Release
 IMAGES_PER_PROGRAM = 5
 MOST_DIFFERENCES = 5
 """After so many the campaign ends: they are likely the same one."""
+PROGRESS = 500
+"""Programs after which a line tells how far it is."""
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -43,16 +45,19 @@ class Campaign:
     def run(self) -> int:
         """Return 1 if there was a difference without an explanation, else 0."""
         began, chosen = time.monotonic(), self.chosen
-        for seed in range(chosen.seed, chosen.seed + chosen.programs):
+        for number in range(chosen.programs):
             if self.differences < MOST_DIFFERENCES:
-                self._compare(seed)
+                self._compare(chosen.seed + number)
+                self.comparison.figures["programs"] += 1
+                if not (number + 1) % PROGRESS:
+                    seconds = time.monotonic() - began
+                    print(f"{number + 1:,} programs in {seconds:.0f} s", flush=True)
         middle = time.monotonic()
-        print(f"{chosen.programs} programs in {middle - began:.0f} s", flush=True)
-        count = -(-chosen.images // IMAGES_PER_PROGRAM)
-        for seed in range(chosen.seed, chosen.seed + count):
+        for number in range(-(-chosen.images // IMAGES_PER_PROGRAM)):
             if self.differences < MOST_DIFFERENCES:
-                self._lose_power(seed)
-        print(f"{chosen.images} images in {time.monotonic() - middle:.0f} s", flush=True)
+                self._lose_power(chosen.seed + number)
+        seconds = time.monotonic() - middle
+        print(f"programs took {middle - began:.0f} s, images {seconds:.0f} s", flush=True)
         self._summary()
         return 1 if self.differences else 0
 
@@ -97,8 +102,8 @@ class Campaign:
     def _summary(self) -> None:
         comparison = self.comparison
         for release in (comparison.old, comparison.new):
-            met = ", ".join(f"{name} {count:,}" for name, count in sorted(release.met.items()))
-            print(f"{release.home}: {release.seconds:.0f} s; {met}")
+            met = [f"{name.replace('_', ' ')} {count:,}" for name, count in release.met.items()]
+            print(f"{release.home}, {release.seconds:.0f} s: {', '.join(met)}")
         for counts in (comparison.figures, comparison.judge.figures, comparison.explained):
             for name, count in counts.items():
                 print(f"{count:>10,} {name}")

@@ -8,16 +8,19 @@ and one more line with END closes the program: what it met, which is counted and
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import logging
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
 import kvengine
+import kvengine.aio
 from kvengine.fs import MemoryFileSystem
 
 END = "end of program"
@@ -61,6 +64,23 @@ def shown(found: Any) -> Any:
 def raised(error: Exception) -> Told:
     """Return an error as an answer: its class and its message."""
     return Told(raised=type(error).__name__, message=str(error))
+
+
+class Awaited:
+    """A session of asyncio with the verbs of a blocking one."""
+
+    def __init__(self, session: Any, run: Callable[[Any], Any]) -> None:
+        self._session = session
+        self._run = run
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._session, name)
+        if name not in ("get", "get_all", "state_keys", "commit"):
+            return found
+        return lambda *arguments, **named: self._run(found(*arguments, **named))
+
+    def __contains__(self, name: str) -> bool:
+        return bool(self._run(self._session.contains(name)))
 
 
 class Medium(MemoryFileSystem):
@@ -110,8 +130,8 @@ class Run:
         self.readers: dict[int, Any] = {}
         self.checkpoints = 0
         self.met = dict.fromkeys(("flushes", "compactions", "dropped_segments", "deepest_level"), 0)
-        # For crash images: how many states there are, and the first that may be recovered.
-        self.states = self.durable = 0
+        # For crash images: how many commits have begun, have returned, and are synced.
+        self.states = self.returned = self.durable = 0
         self.images: list[tuple[Any, ...]] = []
         self.db = self.open()
 
@@ -261,12 +281,15 @@ class Run:
                 self.apply(batch, operation)
             raise ArithmeticError("the block of a batch failed")
 
-    def do_session(self, name: Any, named: Any, steps: Any, fails: bool) -> Any:
-        """Run a session and answer with all that it read."""
+    def do_session(self, name: Any, how: Any, named: Any, steps: Any, fails: bool) -> Any:
+        """Run a session of an object or a workflow, and answer with all that it read.
+
+        ``how``: "asyncio" or "threads", and the retention of a workflow, None for an object.
+        """
         found: list[Any] = []
         handle = self.db.object(*name, serde="bytes")
         try:
-            with handle.session(**named) as session:
+            with self._session(name, *how, **named) as session:
                 for verb, *arguments in steps:
                     try:
                         found.append([verb, self._in_session(session, verb, *arguments)])
@@ -277,6 +300,30 @@ class Run:
         except Exception as error:
             found.append(raised(error))
         return [found, handle.version, handle.get_all()]
+
+    @contextmanager
+    def _session(
+        self, name: Any, runner: str, retention: float | None, **named: Any
+    ) -> Iterator[Any]:
+        asynchronous = runner == "asyncio"
+        db: Any = kvengine.aio.wrap(self.db) if asynchronous else self.db
+        if retention is None:
+            handle = db.object(*name, serde="bytes")
+        else:
+            handle = db.workflow(*name, retention=retention, serde="bytes")
+        if not asynchronous:
+            with handle.session(**named) as session:
+                yield session
+            return
+        with asyncio.Runner() as loop:
+            block = handle.session(**named)
+            session = loop.run(block.__aenter__())
+            try:
+                yield Awaited(session, loop.run)
+            except BaseException as error:
+                loop.run(block.__aexit__(type(error), error, error.__traceback__))
+                raise
+            loop.run(block.__aexit__(None, None, None))
 
     def _in_session(self, session: Any, verb: str, *arguments: Any) -> Any:
         if verb in ("set", "clear"):
@@ -396,6 +443,7 @@ class Run:
         self.states += 1
         last = self.db.stats().last_stamp
         stamp = self.db.write(batch, durability=durability)
+        self.returned = self.states
         # A batch that changes nothing is no commit, and syncs nothing.
         if (durability or self.options["durability"]) == "sync" and stamp > last:
             self.durable = self.states
@@ -413,7 +461,9 @@ class Run:
 
         def take() -> None:
             image = self.fs.surviving(survivors)
-            self.images.append((image, survivors, self.durable, self.states))
+            # Where all that was written survives, so does each commit that has returned.
+            low = self.returned if survivors == "written" else self.durable
+            self.images.append((image, survivors, low, self.states))
 
         self.fs.at_call, self.fs.take = at_call, take
         return Told(armed=[at_call, survivors])

@@ -13,20 +13,19 @@ class Explanation(NamedTuple):
     applies: Callable[[list[Any], Any, Any], bool]
 
 
-def _start_is_none(step: list[Any], old: Any, new: Any) -> bool:
-    refused = isinstance(new, dict) and new.get("raised") == "TypeError"
-    return (
-        refused
-        and isinstance(old, list)
-        and step[:2] == ["call", "state_keys"]
-        and step[3] == {"start": None}
-    )
+def _falsely_listed(step: list[Any], old: Any, new: Any) -> bool:
+    """Return whether 0.1.0 listed the keys of an object in spite of a wrong start or prefix."""
+    if step[:2] != ["call", "state_keys"] or not isinstance(old, list):
+        return False
+    bounds = [step[3][name] for name in ("start", "prefix") if name in step[3]]
+    wrong = any(not isinstance(bound, str) and not bound for bound in bounds)
+    return wrong and isinstance(new, dict) and new.get("raised") == "TypeError"
 
 
 EXPLANATIONS: tuple[Explanation, ...] = (
     Explanation(
-        "0.1.0 took start=None in state_keys; names that are no str are a TypeError",
-        _start_is_none,
+        "0.1.0 took None and 0 as a start or prefix in state_keys while the object was in memory",
+        _falsely_listed,
     ),
 )
 

@@ -77,21 +77,20 @@ class Judge:
         return found
 
     def _pair(self, number: int, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-        self.figures["images"] += 1
+        """Compare what both recovered of an image; count it by how much was left open."""
+        limits = {old["low"], old["high"], new["low"], new["high"]}
         equal = old.get("scan") == new.get("scan")
-        limits = (old["low"], old["high"], new["low"], new["high"])
-        if len(set(limits)) == 1:
-            self.figures["nothing left open"] += 1
-        elif old["image"] == "written" and limits[:2] == limits[2:] and equal:
-            self.figures["all written survives"] += 1
-        elif equal:
-            self.figures["unsynced commits, equal"] += 1
-        else:
-            self.figures["unsynced commits, each its own prefix"] += 1
-        if not equal and len(set(limits)) == 1:
-            only = [
-                [each for each in one["scan"] if each not in other["scan"]]
-                for one, other in ((old, new), (new, old))
-            ]
-            return [f"image {number}: nothing is left open, and the releases differ: {only}"]
-        return []
+        self.figures["images"] += 1
+        if len(limits) > 1:
+            how = "the same prefix" if equal else "each its own prefix"
+            self.figures[f"images with commits that may be lost, {how}"] += 1
+            return []
+        kind = "all written survives" if old["image"] == "written" else "all is synced"
+        self.figures[f"images in which {kind}"] += 1
+        if equal:
+            return []
+        only = [
+            [each for each in one["scan"] if each not in other["scan"]]
+            for one, other in ((old, new), (new, old))
+        ]
+        return [f"image {number}: {kind}, and the releases differ: {only[0]} and {only[1]}"]

@@ -42,7 +42,7 @@ WEIGHTS = {
     "verify": 0.7,
     "stats": 1,
     "reader": 1.5,
-    "bad": 2,
+    "bad": 3,
     "broken_batch": 0.5,
     "all": 4,
 }
@@ -99,6 +99,28 @@ BAD_CALLS: tuple[tuple[str, list[Any], dict[str, Any]], ...] = (
     ("expire", ["a", "a"], {"ttl": 1e300}),
     ("expire", ["a", "a"], {"at": 0}),
     ("expire", ["a", "absent"], {"ttl": 5}),
+    ("state_keys", ["a", "a"], {"prefix": None}),
+    ("state_keys", ["a", "a"], {"start": 0}),
+    ("state_keys", ["a", "a"], {"limit": False}),
+    ("state_keys", [None, "a"], {}),
+    ("load", ["a", "a"], {"max_bytes": False}),
+    ("load", ["a", None], {}),
+    ("get", ["a", "a", None], {}),
+    ("get", ["a", "a", ["n"]], {}),
+    ("get", [["a"], "a", "n"], {}),
+    ("get_all", ["a", ["a"]], {}),
+    ("get_many", ["a", "a", [None]], {}),
+    ("get_many", ["a", "a", None], {}),
+    ("services", [], {"start": None}),
+    ("services", [], {"limit": False}),
+    ("object_keys", ["a"], {"prefix": None}),
+    ("object_keys", ["a"], {"start": 0}),
+    ("scan", ["a"], {"prefix": None}),
+    ("scan", [0], {}),
+    ("expire", ["a", "a"], {"ttl": False}),
+    ("expire", ["a", "a"], {"at": False}),
+    ("version", ["a", ["a"]], {}),
+    ("expires_at", ["a", None], {}),
     ("write", ["no batch"], {}),
     ("compact", [3], {}),
 )
@@ -126,6 +148,8 @@ class Maker:
         for _ in range(steps):
             if self.retention and random.random() < 0.03:
                 made += self._scene()
+            if random.random() < 0.005:
+                made += self._emptied()
             name = random.choices(list(weights), list(weights.values()))[0]
             made.append(getattr(self, "_" + name)())
             made += [self._read() for _ in range(random.choice((0, 1, 1, 2, 3)))]
@@ -240,7 +264,12 @@ class Maker:
             )
         )
         steps = [self._session_step(name) for _ in range(random.randrange(7))]
-        return ["session", name, named, steps, random.random() < 0.1]
+        retention = random.choice((None, None, None, 0, 5.0, 50.0))
+        if retention is not None:
+            self._expires(name)
+            steps += [["complete"]] * (random.random() < 0.5)
+        runner = "asyncio" if random.random() < 0.25 else "threads"
+        return ["session", name, [runner, retention], named, steps, random.random() < 0.1]
 
     def _session_step(self, name: list[str]) -> Step:
         random = self.random
@@ -385,6 +414,20 @@ class Maker:
         if random.random() < 0.3:
             steps.append(self._snapshot())
         return [*steps, self._pass(ttl + random.choice((0.0, 2.0))), ["flush"]]
+
+    def _emptied(self) -> list[Step]:
+        """Return steps that empty an object which has an expiry, and write it again later."""
+        random, name = self.random, self._name()
+        self._expires(name)
+        return [
+            ["write", [["set", *name, "n", "e" * 99, None], ["expire", *name, 90.0]], None, None],
+            random.choice((["flush"], ["stats"])),
+            ["verb", ["clear", *name, "n"]],
+            ["flush"],
+            random.choice((["compact", None], self._advance(), self._write())),
+            ["verb", ["set", *name, random.choice(STATE_KEYS), self._value(), None]],
+            ["read", "db", "load", name, {"max_bytes": None}],
+        ]
 
     # --- time, and lives
 

@@ -27,14 +27,14 @@ class Release:
         self._start()
 
     def _start(self) -> None:
-        # -P: else the checkout would be on the path of 0.1.0, whose package has the same name.
+        # -I: else PYTHONPATH could lead 0.1.0 to this checkout, whose package has the same name.
         self._process = subprocess.Popen(
-            [str(self.python), "-P", str(DRIVER)],
+            [str(self.python), "-I", str(DRIVER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=DRIVER.parent,
         )
-        self.version, self.home = json.loads(self._lines(1)[0])
+        self.version, self.home = json.loads(self._lines(b"")[0])
 
     def run(self, program: dict[str, Any]) -> list[str]:
         """Return the answers of a program; the last says so where the driver died or hung."""
@@ -43,13 +43,14 @@ class Release:
         try:
             self._process.stdin.write(json.dumps(program).encode() + b"\n")
             self._process.stdin.flush()
-            *answers, end = self._lines(None)
+            *answers, end = self._lines(END)
             self._count(json.loads(end)[1])
             return answers
         except (BrokenPipeError, EOFError, TimeoutError) as error:
             self.close()
             self._start()
-            return [json.dumps({"driver": type(error).__name__})]
+            # Never equal to what the other release answers, should both drivers end so.
+            return [json.dumps({"driver": type(error).__name__, "of": self.home})]
         finally:
             self.seconds += time.monotonic() - began
 
@@ -60,28 +61,23 @@ class Release:
             else:
                 self.met[name] += count
 
-    def _lines(self, count: int | None) -> list[str]:
-        """Read ``count`` lines, or all up to the end of a program."""
+    def _lines(self, last: bytes) -> list[str]:
+        """Read lines up to one that begins with ``last``; EOFError or TimeoutError without it."""
         assert self._process.stdout is not None
         until = time.monotonic() + SECONDS
-        taken: list[bytes] = []
+        taken = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            while not self._complete(taken, count):
-                if not selector.select(until - time.monotonic()):
+            while not (
+                taken.endswith(b"\n") and taken.startswith(last, taken.rfind(b"\n", 0, -1) + 1)
+            ):
+                if not selector.select(max(until - time.monotonic(), 0)):
                     raise TimeoutError
                 part = self._process.stdout.read1(1 << 20)
                 if not part:
                     raise EOFError
-                taken.append(part)
-        return b"".join(taken).decode().splitlines()
-
-    @staticmethod
-    def _complete(taken: list[bytes], count: int | None) -> bool:
-        last = b"".join(taken[-2:])
-        if not last.endswith(b"\n"):
-            return False
-        return bool(count) or last[:-1].rpartition(b"\n")[2].startswith(END)
+                taken += part
+        return taken.decode().splitlines()
 
     def close(self) -> None:
         """End the driver."""
