@@ -387,6 +387,7 @@ class Committer:
             db.fail(error)
             return
         if db.wal.end > commit.start and not commit.published and commit not in db.pending:
+            db.spans.clear()  # a walk that has begun since the interrupt was not told of it
             self._land(commit, db.wal.end)
         self._begun = None
 

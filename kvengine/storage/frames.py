@@ -61,17 +61,16 @@ class Frames:
         A block of more than an eighth of the budget is not kept. Nor is one that comes while
         another thread adds a frame: a reader does not wait.
         """
-        if frame.size * 8 > self.capacity or not self._lock.acquire(blocking=False):
+        # `acquire` without waiting would stay taken at an interrupt.
+        if frame.size * 8 > self.capacity or self._lock.locked():
             return
-        try:
+        with self._lock:
             if holder.frames.setdefault(frame.offset, frame) is not frame:
                 return
             self._queue.append((holder, frame))
             self.bytes += frame.size
             while self.bytes > self.capacity:
                 self._let_one_go()
-        finally:
-            self._lock.release()
 
     def keep_head(self, holder: Holder, frame: Frame, head: Row) -> None:
         """Keep the head of a large row with its block, so that it is decoded once.

@@ -134,7 +134,7 @@ class Reader:
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
         """Return state keys of an object in byte order, from ``start`` on."""
-        if not prefix and not start and limit is None:
+        if prefix == "" and start == "" and limit is None:  # None or 0 must not pass for ""
             known = self._in_use((service, key))
             if known is not None:
                 return list(known.entries)
@@ -275,8 +275,9 @@ class LiveReader(Reader):
         found = None if read.is_heavy(pieces) else read.resolved(pieces)
         if found is None or len(found.entries) > MOST_ENTRIES:
             db.memo.refuse(name)
-        elif db.commit_lock.acquire(blocking=False):
-            try:
+        # Asked first: `acquire` without waiting would stay taken at an interrupt.
+        elif not db.commit_lock.locked():
+            with db.commit_lock:
                 # What has been overtaken by a commit, a rotation or a flush is not kept.
                 if (
                     db.view is view
@@ -285,8 +286,6 @@ class LiveReader(Reader):
                     and states.get(TOMBSTONES) is marks
                 ):
                     db.memo.put(name, found)
-            finally:
-                db.commit_lock.release()
         return found
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Self
+from weakref import ref
 
 from kvengine.storage import names, read
 from kvengine.storage.clock import SECOND
@@ -117,11 +117,12 @@ class DeadSpans:
     nothing to a snapshot of an earlier stamp or time. Changed under the commit lock.
     """
 
-    __slots__ = ("_spans", "walks", "watching")
+    __slots__ = ("_spans", "_walks", "watching")
 
     def __init__(self) -> None:
         self._spans: list[Span] = []
-        self.walks: list[Crossing] = []
+        # Weakly: one that an interrupt left behind must not keep its snapshot, and files, for good.
+        self._walks: dict[int, ref[Crossing]] = {}
         self.watching = False
         """Whether commits must tell `touch` what they write: there are walks, or spans."""
 
@@ -130,13 +131,16 @@ class DeadSpans:
 
         Without it a commit could ask whether anybody watches just before, and be written after.
         """
+        walks, key = self._walks, id(walk)
         self.watching = True
-        self.walks.append(walk)
+        walks[key] = ref(walk, lambda _: walks.pop(key, None))
 
     def end(self, walk: Crossing) -> None:
         """The walk is over."""
-        with suppress(ValueError):  # it was never told of anything
-            self.walks.remove(walk)
+        self._walks.pop(id(walk), None)
+
+    def _each_walk(self) -> Iterator[Crossing]:
+        return filter(None, [walk() for walk in list(self._walks.values())])
 
     def around(self, within: Range, moment: Moment) -> list[Range]:
         """Return the parts of a range that hold what may live at a moment, in order."""
@@ -156,10 +160,10 @@ class DeadSpans:
 
     def touch(self, written: Sequence[bytes]) -> None:
         """Take objects that a commit writes out of all spans. Before the commit is visible."""
-        if not self.walks and not self._spans:
+        if not self._walks and not self._spans:
             self.watching = False
             return
-        for walk in self.walks[:]:
+        for walk in self._each_walk():
             walk.touch(written)
         for name in written:
             at = bisect_right(self._spans, name, key=_start) - 1
@@ -187,7 +191,7 @@ class DeadSpans:
     def clear(self) -> None:
         """Forget everything, and let walks remember nothing: what was written is not known."""
         self._spans = []
-        for walk in self.walks[:]:
+        for walk in self._each_walk():
             walk.forget()
 
 
@@ -200,7 +204,16 @@ class Crossing:
     its moment on remembers nothing.
     """
 
-    __slots__ = ("_count", "_first", "_joined", "_moment", "_reverse", "_spans", "_touched")
+    __slots__ = (
+        "__weakref__",
+        "_count",
+        "_first",
+        "_joined",
+        "_moment",
+        "_reverse",
+        "_spans",
+        "_touched",
+    )
 
     def __init__(self, spans: DeadSpans, moment: Moment, reverse: bool) -> None:
         self._spans = spans
@@ -212,13 +225,11 @@ class Crossing:
 
     def __enter__(self) -> Self:
         db = self._moment.db
-        if db.commit_lock.acquire(blocking=False):
-            try:
+        if not db.commit_lock.locked():  # asked first: a walk may begin within a commit
+            with db.commit_lock:
                 if db.last_stamp == self._moment.stamp:
                     self._touched = []
                     self._spans.begin(self)
-            finally:
-                db.commit_lock.release()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -260,15 +271,13 @@ class Crossing:
         if self._reverse:
             start, stop = names.after(name), self._first
         lock = moment.db.commit_lock
-        if lock.acquire(blocking=False):
-            try:
+        if not lock.locked():  # `acquire` without waiting would stay taken at an interrupt
+            with lock:
                 touched = self._touched
                 if touched is None or moment.db.gone:
                     return
                 if not any(start <= written < stop for written in touched):
                     self._spans.add(start, stop, moment.stamp, moment.now)
-            finally:
-                lock.release()
 
 
 def _start(span: Span) -> bytes:

@@ -7,6 +7,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from kvengine.storage import memo, memtable, walk
 from tests.model import program
 from tests.model.events import EVENTS, REQUIRED, watch
 from tests.model.machine import StoreMachine
@@ -25,6 +26,21 @@ def _watched(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_programs_read_as_the_reference(seed: int) -> None:
     """No program of any verbs ever reads other than a plain dict would (a short run)."""
     program.check(10_000 + seed, 300, seconds=SHRINK_SECONDS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_programs_read_alike_where_everything_is_remembered(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where shortcuts come at once: the memo keeps an object from its first read on, one
+    dead object makes a span, and chains are folded at the third commit.
+
+    Programs are too short, and their objects too few, to meet these by themselves.
+    """
+    monkeypatch.setattr(memo, "ADMISSION", 1)
+    monkeypatch.setattr(walk, "_NOTABLE", 1)
+    monkeypatch.setattr(memtable, "FRESH_ROWS", 2)
+    program.check(20_000 + seed, 300, seconds=SHRINK_SECONDS)
 
 
 @pytest.mark.slow

@@ -101,8 +101,8 @@ BUGS: dict[str, tuple[str, Change]] = {
         REFRESH,
         Change(
             "storage/lifecycle/refresh.py",
-            "        db.memo.clear()\n        db.spans.clear()\n        db.view",
-            "        db.spans.clear()\n        db.view",
+            "        db.memo.clear()\n        db.spans.clear()\n        gone",
+            "        db.spans.clear()\n        gone",
         ),
     ),
     "a refresh takes the past from open snapshots": (

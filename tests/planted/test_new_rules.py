@@ -36,16 +36,14 @@ INSTALL = "storage/compaction/install.py"
 MAINTENANCE = "storage/compaction/maintenance.py"
 
 BEGUN_UNDER_THE_LOCK = """\
-        if db.commit_lock.acquire(blocking=False):
-            try:
+            with db.commit_lock:
                 if db.last_stamp == self._moment.stamp:
                     self._touched = []
                     self._spans.begin(self)
-            finally:
-                db.commit_lock.release()
 """
 
 BEGUN_WITHOUT_IT = """\
+            pass
         if db.last_stamp == self._moment.stamp:
             self._touched = []
             self._spans.begin(self)
@@ -308,14 +306,18 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
         SPANS,
         [Change(WALK, BEGUN_UNDER_THE_LOCK, BEGUN_WITHOUT_IT)],
     ),
+    "walks are not told of a commit that was interrupted": (
+        SPANS,
+        [Change(COMMIT, "            db.spans.clear()", "            pass")],
+    ),
     "the end of a walk stops the telling": (
         SPANS,
         [
             Change(
                 WALK,
-                "            self.walks.remove(walk)\n",
-                "            self.walks.remove(walk)\n"
-                "        if not self._spans and not self.walks:\n"
+                "        self._walks.pop(id(walk), None)\n",
+                "        self._walks.pop(id(walk), None)\n"
+                "        if not self._spans and not self._walks:\n"
                 "            self.watching = False\n",
             )
         ],

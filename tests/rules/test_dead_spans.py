@@ -11,6 +11,7 @@ import pytest
 import kvengine
 from kvengine.fs import MemoryFileSystem
 from kvengine.storage.clock import ManualClock
+from kvengine.storage.commit import Committer
 from kvengine.storage.wal.file import WalWriter
 from kvengine.storage.walk import Span
 from tests.rules.place import opened, pending
@@ -133,6 +134,38 @@ def test_a_walk_that_begins_within_a_commit_is_told_of_it(
     check_both_ways(db, ["000", "050", "099"])
 
 
+def test_a_walk_that_begins_between_two_interrupts_is_told(
+    db: kvengine.Engine, reverse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends a commit when its record is written, and once more while that is found out. A
+    walk that begins now sees nothing of the commit, which then becomes visible after all.
+    """
+    fill(db, live=("000", "099"))
+    going = db.object_keys("s", reverse=reverse)
+    append, settle, complete = WalWriter.append, WalWriter.settle, Committer._complete
+
+    def interrupted_append(wal: WalWriter, payload: bytes) -> int:
+        append(wal, payload)
+        raise KeyboardInterrupt
+
+    def interrupted_settle(wal: WalWriter) -> bool:
+        monkeypatch.setattr(WalWriter, "settle", settle)
+        raise KeyboardInterrupt
+
+    def complete_later(committer: Committer) -> None:
+        next(going)
+        complete(committer)
+
+    monkeypatch.setattr(WalWriter, "append", interrupted_append)
+    monkeypatch.setattr(WalWriter, "settle", interrupted_settle)
+    monkeypatch.setattr(Committer, "_complete", complete_later)
+    with pytest.raises(KeyboardInterrupt):
+        db.set("s", "050", "n", b"2")
+    assert WalWriter.settle is settle
+    assert list(going) == ["000" if reverse else "099"]
+    check_both_ways(db, ["000", "050", "099"])
+
+
 def test_a_walk_that_ends_leaves_the_others_told(db: kvengine.Engine) -> None:
     """One walk ends as another begins: commits go on to tell the one that is left.
 
@@ -142,7 +175,7 @@ def test_a_walk_that_ends_leaves_the_others_told(db: kvengine.Engine) -> None:
     fill(db, live=("000", "099"))
     going = db.object_keys("s")
 
-    class Last(list[Any]):
+    class Last(dict[Any, Any]):
         """The walks. After the question whether there are any, one begins."""
 
         def __bool__(self) -> bool:
@@ -152,7 +185,7 @@ def test_a_walk_that_ends_leaves_the_others_told(db: kvengine.Engine) -> None:
             return some
 
     begun: list[str] = []
-    db._db.spans.walks = Last()
+    db._db.spans._walks = Last()
     assert list(db.object_keys("s", limit=1)) == ["000"]
     if not begun:  # nobody asks at the end of a walk
         begun.append(next(going))
