@@ -1,7 +1,7 @@
 """What an operation costs as the database, an object or a run of dead ones grows: by counts.
 
-Costs are counted in lines of Python that run (`steps`: loops that call nothing are seen), in bytes that
-are copied (`allocated`: what C code does is seen) and in bytes of rows that are decoded.
+Costs are counted in lines of Python that run (`steps`: loops that call nothing are seen), in bytes
+that are copied (`allocated`: what C code does is seen) and in bytes of rows that are decoded.
 """
 
 from __future__ import annotations
