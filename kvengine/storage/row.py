@@ -581,7 +581,7 @@ def resolve(rows: Sequence[Row]) -> Resolved | None:
         return None
     row = rows[0] if len(rows) == 1 else overlay_all(rows)
     entries = row.entries
-    if len(rows) > 1 or not is_sorted(entries):
+    if not is_sorted(entries):
         entries = in_order(entries)
     if row.flags in PLAIN:
         values = cast("dict[str, bytes]", entries)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self
 from weakref import ref
 
@@ -25,7 +26,17 @@ from kvengine.storage.merge import (
 )
 from kvengine.storage.names import Range, decode_object, service_range
 from kvengine.storage.read import Piece
-from kvengine.storage.row import PLAIN, Resolved, has_values, in_order
+from kvengine.storage.row import (
+    LARGE,
+    PLAIN,
+    Resolved,
+    Row,
+    decode_many,
+    has_values,
+    in_order,
+    is_sorted,
+    resolve,
+)
 from kvengine.store import StoredObject
 
 if TYPE_CHECKING:
@@ -49,12 +60,7 @@ def scan(moment: Moment, within: Range) -> Iterator[Sequence[StoredObject]]:
     """
     now, form = moment.now, _Form()
     for window in _windows(moment, within, FIRST_WINDOW):
-        if isinstance(window, Block):
-            yield form.block(window, now)
-            continue
-        found = ((name, read.resolved(pieces)) for name, pieces in window)
-        live = ((name, each.at(now)) for name, each in found if each is not None)
-        yield [form.stored(name, each) for name, each in live if each is not None]
+        yield form.block(window, now) if isinstance(window, Block) else form.objects(window, now)
 
 
 def live_names(
@@ -327,10 +333,37 @@ class _Form:
         self._prefix = names.END
         self._cut = 0
 
-    def stored(self, name: bytes, found: Resolved) -> StoredObject:
-        """Return one object."""
-        self._look(name)
-        return stored(self._service, name[self._cut :].decode(), found)
+    def objects(self, window: list[tuple[bytes, list[Piece]]], now: int) -> list[StoredObject]:
+        """Return the live objects of a window. All its rows are decoded in one call."""
+        rows = [piece.row for _, pieces in window for piece in pieces]
+        decoded: Iterator[Row] = iter(())
+        together = not any(row[1] & LARGE for row in rows)
+        if together:
+            try:
+                decoded = iter(decode_many(rows))
+            except ValueError:
+                together = False  # one by one, so that the error says where
+        out: list[StoredObject] = []
+        for name, pieces in window:
+            if together:
+                found = resolve(list(islice(decoded, len(pieces))))
+            else:
+                found = read.resolved(pieces)
+            self._add(out, name, found, now)
+        return out
+
+    def _add(self, out: list[StoredObject], name: bytes, found: Resolved | None, now: int) -> None:
+        """Append an object that was resolved for this walk alone, if it lives."""
+        if found is not None and found.soonest is not None:
+            live = found.at(now)
+            if live is not None:
+                self._look(name)
+                out.append(stored(self._service, name[self._cut :].decode(), live))
+        elif found is not None:
+            if not name.startswith(self._prefix):
+                self._look(name)
+            key = name[self._cut :].decode()
+            out.append(StoredObject(self._service, key, found.version, None, found.entries))
 
     def block(self, block: Block, now: int) -> list[StoredObject]:
         """Return the live objects of a block."""
@@ -342,13 +375,13 @@ class _Form:
                     if not name.startswith(self._prefix):
                         self._look(name)
                     key = name[self._cut :].decode()
-                    entries = found.entries if of_segment else in_order(found.entries)
+                    entries = found.entries
+                    if not of_segment and not is_sorted(entries):
+                        entries = in_order(entries)
                     out.append(StoredObject(self._service, key, found.version, None, entries))  # type: ignore[arg-type]
                 continue
             whole = read.resolved([Piece(block.rows[at], block.segment, name)])
-            live = whole.at(now) if whole is not None else None
-            if live is not None:
-                out.append(self.stored(name, live))
+            self._add(out, name, whole, now)
         return out
 
     def _look(self, name: bytes) -> None:
