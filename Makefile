@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction docs files fs live model \
 	regressions rules sessions state tools)
 
-.PHONY: help demo quick test check test-planted bench clean
+.PHONY: help demo quick test check test-planted bench oracle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,7 +25,8 @@ help:
 	@echo "make check         ruff, mypy --strict, the floors of the house"
 	@echo "make test-planted  the tests of the tests: planted bugs must be caught"
 	@echo "make bench         the benchmark against other embedded stores"
-	@echo "make clean         remove .venv, caches and builds"
+	@echo "make oracle        a long campaign: 5,000 programs and 1,000 crash images against 0.1.0"
+	@echo "make clean         remove .venv, .venv-oracle, caches and builds"
 
 demo: $(VENV)/.stamp-demo
 	$(RUN) -m examples.flights $(DEMO_ARGS)
@@ -49,8 +50,11 @@ test-planted: $(VENV)/.stamp-test
 bench: $(VENV)/.stamp-bench
 	$(RUN) -m benchmarks $(BENCH_ARGS)
 
+oracle: $(VENV)/.stamp-test
+	$(RUN) -m tools.oracle $(ORACLE_ARGS)
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .venv-oracle build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps come last in each step, so that an interrupted one is done again.

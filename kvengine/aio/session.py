@@ -9,7 +9,6 @@ from kvengine.aio.waiting import Waits, settled
 from kvengine.errors import SessionError
 from kvengine.objects.sessions.session import SessionVerbs
 from kvengine.objects.sessions.settings import check_walk
-from kvengine.objects.sessions.working import Working
 from kvengine.objects.state.base import State
 from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
@@ -67,9 +66,13 @@ class Session(SessionVerbs, kw_only=True):
         self._collect()
         working = self._working
         check_walk(prefix, start, limit)
+        found = None
         if working.keys_missing:
-            await self._learn_keys(working)
-        return working.state_keys(prefix, start, limit)
+            asked = working.enough(limit)
+            found = await self._fetch("state_keys", prefix=prefix, start=start, limit=asked)
+            if not (prefix or start) and limit is None:
+                working.learn_keys(found)
+        return working.state_keys(prefix, start, limit, found)
 
     async def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, in key order."""
@@ -94,7 +97,8 @@ class Session(SessionVerbs, kw_only=True):
             return None
         working = self._working
         if working.survival_unknown:
-            await self._learn_keys(working)
+            found = await self._fetch("state_keys", limit=working.enough(1))
+            working.learn_some_keys(found)
         expires = working.expiry_changes
         stamp = await self._save(working.committed)
         if expires:
@@ -118,13 +122,11 @@ class Session(SessionVerbs, kw_only=True):
             if then is not None and not work.cancelled() and work.exception() is None:
                 then(work.result())
 
-    async def _learn_keys(self, working: Working) -> None:
-        working.learn_keys(await self._fetch("state_keys"))
-
-    async def _fetch(self, verb: str, *args: str) -> Any:
+    async def _fetch(self, verb: str, *args: str, **options: Any) -> Any:
         """What a read verb of the session's moment says of the object."""
         moment, name = self._asked, self._codec.name
-        return await self._waits.read(moment, name, getattr(moment, verb), *name, *args)
+        read = getattr(moment, verb)
+        return await self._waits.read(moment, name, read, *name, *args, **options)
 
     def _read(self, state_key: str) -> bytes | None:
         """For typed state, whose attributes cannot be awaited: its fields were loaded."""

@@ -37,8 +37,13 @@ def salt(database_id: bytes, number: int) -> int:
 
 def seal(body: bytes, kind: int, codec: int, seed: int) -> bytes:
     """``body`` with its trailer."""
+    return body + trailer_of(body, kind, codec, seed)
+
+
+def trailer_of(body: bytes, kind: int, codec: int, seed: int) -> bytes:
+    """Return the trailer that stands behind ``body``."""
     tag = bytes((kind, codec))
-    return body + tag + crc32c(tag, crc32c(body, seed)).to_bytes(4, "little")
+    return tag + crc32c(tag, crc32c(body, seed)).to_bytes(4, "little")
 
 
 def unseal(data: bytes, kind: int, seed: int) -> tuple[memoryview, int]:

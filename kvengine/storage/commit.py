@@ -342,7 +342,7 @@ class Committer:
             found: read.Head | Resolved | None
             known = db.memo.known.get(name) if not db.staged else None
             if known is not None:
-                found = known.at(now)
+                found = known if known.soonest is None else known.at(now)
             else:
                 pieces = read.collect(db.view, object_name(*name), staged=db.staged)
                 found = read.head(pieces, now)

@@ -11,22 +11,30 @@ import threading
 from collections import deque
 from typing import Protocol
 
+from kvengine.storage.row import Row
 from kvengine.storage.segment.block import RowBlock
 
-OVERHEAD = 400
+OVERHEAD = 560
 """Bytes that a frame costs beside those of its block, about: slots and objects."""
+
+_HEAD_CHUNK = 240
+"""Bytes of memory that a chunk costs in a decoded head, about."""
 
 
 class Frame:
-    """A block in memory: of rows, or a chunk as the row that it is."""
+    """A block in memory: of rows, or a chunk as the row that it is.
 
-    __slots__ = ("block", "offset", "size", "used")
+    ``head``: of a block that holds the head of a large row, that head, decoded.
+    """
+
+    __slots__ = ("block", "head", "offset", "size", "used")
 
     def __init__(self, offset: int, block: RowBlock | bytes, size: int) -> None:
         self.offset = offset
         self.block = block
         self.size = size + OVERHEAD
         self.used = False
+        self.head: Row | None = None
 
 
 class Holder(Protocol):
@@ -63,6 +71,24 @@ class Frames:
             self.bytes += frame.size
             while self.bytes > self.capacity:
                 self._let_one_go()
+
+    def keep_head(self, holder: Holder, frame: Frame, head: Row) -> None:
+        """Keep the head of a large row with its block, so that it is decoded once.
+
+        As in `add`: not if it is large, or another thread is just here.
+        """
+        size = _HEAD_CHUNK * len(head.chunks or ())
+        if size * 8 > self.capacity or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if frame.head is None and holder.frames.get(frame.offset) is frame:
+                frame.head = head
+                frame.size += size
+                self.bytes += size
+                while self.bytes > self.capacity:
+                    self._let_one_go()
+        finally:
+            self._lock.release()
 
     def _let_one_go(self) -> None:
         holder, frame = self._queue.popleft()

@@ -32,6 +32,8 @@ MOST_ENTRIES: Final = 64
 
 _OVERHEAD = 120
 """Bytes of memory that an entry costs beside its value, about."""
+_OBJECT = 500
+"""Bytes of memory that an object costs beside its entries, about."""
 _TALLIES = 8192
 """Objects whose reads are counted before counting begins anew."""
 
@@ -51,23 +53,24 @@ class Memo:
         self.era = 0
         """Grows when everything is taken out: a read that began before puts nothing in."""
         self._sizes: dict[Name, int] = {}
-        self._tally: dict[Name, int] = {}
+        self._tally: dict[int, int] = {}
+        """Points by the hash of a name: names themselves may be long, and are not kept."""
 
     def __len__(self) -> int:
         return len(self.known)
 
     def wants(self, name: Name, points: int) -> bool:
         """Count a read of an object that is not here; return whether to put what it finds."""
-        tally = self._tally
-        total = tally.get(name, 0) + points
+        tally, spot = self._tally, hash(name)
+        total = tally.get(spot, 0) + points
         if len(tally) >= _TALLIES:
             tally.clear()
-        tally[name] = total
+        tally[spot] = total
         return total >= ADMISSION
 
     def refuse(self, name: Name) -> None:
         """Note that an object is not for this memo: it is absent, or too large."""
-        self._tally[name] = -_TALLIES
+        self._tally[hash(name)] = -_TALLIES
 
     def put(self, name: Name, found: Resolved) -> None:
         """Keep an object. Under the commit lock."""
@@ -133,4 +136,4 @@ class Memo:
 def footprint(found: Resolved) -> int:
     """Return about how many bytes of memory a resolved object takes."""
     entries = found.entries
-    return sum(map(len, entries.values())) + _OVERHEAD * (len(entries) + 2)
+    return sum(map(len, entries.values())) + _OVERHEAD * len(entries) + _OBJECT

@@ -26,6 +26,7 @@ from kvengine.storage.row import (
     ENTRY_TTLS,
     EXPIRES,
     EXTENDS,
+    WITH_TABLE,
     decode,
     entry_count,
     fold,
@@ -38,6 +39,9 @@ FRESH_ROWS: Final = 8
 """Rows of single commits that a state keeps as they are before they are folded into one."""
 _FOLD_RATIO = 4
 """A row is folded into the older one behind it up to so many times its entries."""
+
+_LARGE_COMMIT = 1024
+"""Entries of a commit past which its row is no row of a single commit, but one that is folded."""
 
 TOMBSTONES: Final = None
 """The key of the range tombstones among the states: no object's name. (`row.TOMBSTONES`, the flag
@@ -157,11 +161,14 @@ class Memtable:
                     marks and current.stamp < range_tombstones.covering(marks, encode_object(*name))
                 )
             ):
-                states[name] = State(stamp, (row,), 1, current)
-            elif current.fresh < FRESH_ROWS:
+                states[name] = State(
+                    stamp, (row,), 0 if row[0] == WITH_TABLE and _is_large(row) else 1, current
+                )
+            elif current.fresh < FRESH_ROWS and not (row[0] == WITH_TABLE and _is_large(row)):
                 states[name] = State(stamp, (row, *current.rows), current.fresh + 1, current)
             else:
-                states[name] = State(stamp, _folded((row, *current.rows)), 0, current)
+                found = _folded((row, *current.rows), current.fresh + 1)
+                states[name] = State(stamp, found, 0, current)
         return states
 
     def publish(self, states: States, newest_snapshot: int = -1, oldest_snapshot: int = -1) -> None:
@@ -292,13 +299,17 @@ class Memtable:
         return self._ordered
 
 
-def _folded(rows: Sequence[bytes]) -> tuple[bytes, ...]:
-    """The rows of a state with those of single commits folded into one.
+def _is_large(row: bytes) -> bool:
+    """Whether a commit's row is folded at once: small commits after it must not wait for that."""
+    return entry_count(row) > _LARGE_COMMIT
+
+
+def _folded(rows: Sequence[bytes], end: int) -> tuple[bytes, ...]:
+    """The rows of a state with the first ``end``, those of single commits, folded into one.
 
     It goes on into older rows while these are not much larger, so a commit to an object of n
     entries costs O(log n) on average (the logarithmic method of Bentley and Saxe, 1980).
     """
-    end = FRESH_ROWS + 1
     count = sum(map(entry_count, rows[:end]))
     while end < len(rows) and entry_count(rows[end]) <= count * _FOLD_RATIO:
         count += entry_count(rows[end])

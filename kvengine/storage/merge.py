@@ -94,11 +94,23 @@ Window = Block | list[tuple[bytes, list[Piece]]]
 
 
 def segment_blocks(
-    segments: Sequence[SegmentReader], start: bytes, stop: bytes, *, reverse: bool = False
+    segments: Sequence[SegmentReader],
+    start: bytes,
+    stop: bytes,
+    *,
+    reverse: bool = False,
+    keep: bool = False,
 ) -> Iterator[Block]:
-    """Yield blocks of disjoint segments, in order, that may hold objects in ``[start, stop)``."""
+    """Yield blocks of disjoint segments, in order, that may hold objects in ``[start, stop)``.
+
+    ``keep``: those that are read for it stay in memory.
+    """
     for segment in reversed(segments) if reverse else segments:
-        found = segment.blocks_before(stop) if reverse else segment.blocks_from(start, stop)
+        found = (
+            segment.blocks_before(stop, keep=keep)
+            if reverse
+            else segment.blocks_from(start, stop, keep=keep)
+        )
         for block in found:
             yield Block(block.names, block, segment)
             if reverse and block.names[0] < start:
@@ -143,7 +155,12 @@ def _block_of(memtable: Memtable, names: Sequence[Name], stamp: int | None) -> I
 
 
 def level_sources(
-    levels: Sequence[Sequence[LiveSegment]], start: bytes, stop: bytes, *, reverse: bool = False
+    levels: Sequence[Sequence[LiveSegment]],
+    start: bytes,
+    stop: bytes,
+    *,
+    reverse: bool = False,
+    keep: bool = False,
 ) -> Iterator[Source]:
     """Yield sources of all segments, newest first: each of level 0, each further level as one."""
     runs = chain([[segment] for segment in levels[0]], levels[1:])
@@ -151,7 +168,7 @@ def level_sources(
         near = [s for s in run if s.meta.start < stop and start < s.meta.stop]
         if near:
             marks = tuple(chain.from_iterable(s.tombstones for s in near))
-            yield Source(segment_blocks(near, start, stop, reverse=reverse), marks)
+            yield Source(segment_blocks(near, start, stop, reverse=reverse, keep=keep), marks)
 
 
 def merge(

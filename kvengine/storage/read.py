@@ -27,9 +27,10 @@ from kvengine.storage.memtable import States
 from kvengine.storage.names import Name, encode_object
 from kvengine.storage.row import (
     CLEARED,
+    ENTRY_TTLS,
     LARGE,
     MISSING,
-    PLAIN,
+    TOMBSTONES,
     Entry,
     Missing,
     Resolved,
@@ -42,6 +43,9 @@ from kvengine.storage.row import (
 from kvengine.storage.segment.filter import barrier_digest, entry_digest, object_digest
 from kvengine.storage.segment.reader import SegmentReader
 from kvengine.storage.version import View
+
+_MAY_BE_DEAD = ENTRY_TTLS | TOMBSTONES
+"""The flags of a row of which some entry may not live."""
 
 HEAVY = 1024
 """Entries past which an object is not resolved as a whole to read a part of it."""
@@ -254,8 +258,9 @@ def head(pieces: Sequence[Piece], now: int) -> Head | None:
     if not pieces or _has_expired(pieces, now):
         return None
     newest = pieces[0].row
-    lives = newest[1] in PLAIN and entry_count(newest) > 0
+    flags = newest[1]
     # What the newest row says of its entries holds, whatever lies below.
+    lives = not flags & _MAY_BE_DEAD and (flags & LARGE != 0 or entry_count(newest) > 0)
     if lives or any(next(live_entries(part, "", now), None) for part in (pieces[:1], pieces)):
         return Head(version_of(newest), expires_at_of(newest))
     return None

@@ -134,7 +134,7 @@ class Reader:
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
         """Return state keys of an object in byte order, from ``start`` on."""
-        if not prefix and not start and limit is None:
+        if prefix == "" and start == "" and limit is None:  # None or 0 must not pass for ""
             known = self._in_use((service, key))
             if known is not None:
                 return list(known.entries)

@@ -62,11 +62,17 @@ PLAIN: Final = (0, CLEARED)
 TABLE_ENTRIES: Final = 32
 """A row with more entries carries a table of their offsets."""
 
+_SEARCHED: Final = 4096
+"""A row of up to so many bytes is searched for a state key before it is decoded."""
+
 LEAST_VERSION: Final = 1 << 32
 """Versions are at least this, so that MessagePack writes each in eight bytes."""
 
 _NUMBERS_END: Final = 1 << 63
 """Versions and times are below this, so that there is room for the versions that follow."""
+
+WITH_TABLE: Final = 0x97
+"""The first byte of a row with a table."""
 
 _ARRAY_OF_4, _U64, _NIL = 0x94, 0xCF, 0xC0
 _ARRAYS = frozenset((0x94, 0x95, 0x96, 0x97))
@@ -125,9 +131,19 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.flags & EXTENDS != 0
 
 
+class _RawRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A row whose entries are still bytes: views of the row, not copies."""
+
+    flags: int
+    version: int
+    expires_at: int | None
+    entries: dict[str, msgspec.Raw]
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Row).decode
 _decode_array = msgspec.msgpack.Decoder(list[Row]).decode
+_decode_raw = msgspec.msgpack.Decoder(_RawRow).decode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 _BAD = (msgspec.MsgspecError, UnicodeDecodeError, MemoryError, RecursionError)
 
@@ -354,11 +370,25 @@ def has_values(data: bytes) -> bool:
 def find(data: bytes, state_key: str) -> Entry | Missing:
     """Return what an encoded row says of one entry, `MISSING` for nothing.
 
-    ValueError where the row is damaged so that this cannot be told.
+    ValueError where the row is damaged so that this cannot be told. Of a row without a table:
+    most rows of a state say nothing of an entry, and a look for the name's bytes shows that without
+    decoding; of a large one only the value asked for is copied.
     """
-    if data[:1] != b"\x97":
-        return decode(data).entries.get(state_key, MISSING)
-    return _Table(data).find(state_key)
+    if data[:1] == b"\x97":
+        return _Table(data).find(state_key)
+    if len(data) > _SEARCHED:
+        return _find_raw(data, state_key)
+    if state_key.encode() not in data:
+        return MISSING
+    return decode(data).entries.get(state_key, MISSING)
+
+
+def _find_raw(data: bytes, state_key: str) -> Entry | Missing:
+    try:
+        found = _decode_raw(data).entries.get(state_key)
+        return MISSING if found is None else _decode_entry(found)
+    except _BAD as error:
+        raise ValueError(f"not a row: {error}") from None
 
 
 def items(data: bytes, start: str = "") -> Iterator[tuple[str, Entry]]:
@@ -409,10 +439,17 @@ class _Table:
             yield key.decode(), self._value(value)
 
     def _position(self, wanted: bytes) -> int:
-        low, high = 0, len(self._offsets)
+        data, offsets, end = self._data, self._offsets, self._end
+        low, high = 0, len(offsets)
         while low < high:
             middle = (low + high) // 2
-            if self._key(middle)[0] < wanted:
+            start = offsets[middle] + 1
+            stop = start + data[start - 1] - 0xA0 if start < end else 0
+            if start <= stop < start + 32 and stop < end:  # a short name: without a call
+                key = data[start:stop]
+            else:
+                key = self._key(middle)[0]
+            if key < wanted:
                 low = middle + 1
             else:
                 high = middle
@@ -544,7 +581,7 @@ def resolve(rows: Sequence[Row]) -> Resolved | None:
         return None
     row = rows[0] if len(rows) == 1 else overlay_all(rows)
     entries = row.entries
-    if len(rows) > 1 or not is_sorted(entries):
+    if not is_sorted(entries):
         entries = in_order(entries)
     if row.flags in PLAIN:
         values = cast("dict[str, bytes]", entries)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self
 from weakref import ref
 
@@ -25,7 +26,17 @@ from kvengine.storage.merge import (
 )
 from kvengine.storage.names import Range, decode_object, service_range
 from kvengine.storage.read import Piece
-from kvengine.storage.row import PLAIN, Resolved, has_values, in_order
+from kvengine.storage.row import (
+    LARGE,
+    PLAIN,
+    Resolved,
+    Row,
+    decode_many,
+    has_values,
+    in_order,
+    is_sorted,
+    resolve,
+)
 from kvengine.store import StoredObject
 
 if TYPE_CHECKING:
@@ -35,6 +46,8 @@ EVERYTHING: Range = (b"", names.END)
 
 _NOTABLE = 32
 """Dead objects in a row that make a span worth remembering."""
+_MORE = 8
+"""Dead objects beside a span that make it worth growing."""
 _MOST_SPANS = 128
 _MOST_COMMITS = 4096
 """Objects committed during a walk, past which its spans are no longer worth checking."""
@@ -46,13 +59,8 @@ def scan(moment: Moment, within: Range) -> Iterator[Sequence[StoredObject]]:
     Dead spans are not used here: only listings jump over them.
     """
     now, form = moment.now, _Form()
-    for window in _windows(moment, within):
-        if isinstance(window, Block):
-            yield form.block(window, now)
-            continue
-        found = ((name, read.resolved(pieces)) for name, pieces in window)
-        live = ((name, each.at(now)) for name, each in found if each is not None)
-        yield [form.stored(name, each) for name, each in live if each is not None]
+    for window in _windows(moment, within, FIRST_WINDOW):
+        yield form.block(window, now) if isinstance(window, Block) else form.objects(window, now)
 
 
 def live_names(
@@ -60,18 +68,25 @@ def live_names(
 ) -> Iterator[bytes]:
     """Yield names of live objects in a range, in order. ``expected``: at most so many are taken."""
     first = FIRST_WINDOW if expected is None else max(4, min(expected, 256))
+    seeks = expected is not None and expected <= FIRST_WINDOW
     spans = moment.db.spans
-    parts = spans.around(within, moment)
     with Crossing(spans, moment, reverse) as crossing:
-        for part in reversed(parts) if reverse else parts:
-            for window in _windows(moment, part, reverse=reverse, window=first):
+        parts = spans.around(within, moment)
+        edge = within[reverse]
+        for start, stop in reversed(parts) if reverse else parts:
+            if edge != (stop if reverse else start):
+                crossing.span(edge)
+            for window in _windows(moment, (start, stop), first, reverse=reverse, keep=seeks):
                 for name, pieces in _objects(window):
                     if _is_live(pieces, moment.now):
                         crossing.end(name)
                         yield name
                     else:
                         crossing.dead(name)
-            crossing.end(part[0] if reverse else part[1])
+            edge = start if reverse else stop
+        if edge != within[not reverse]:
+            crossing.span(edge)
+        crossing.end(within[not reverse])
 
 
 def services(moment: Moment, start: bytes = b"") -> Iterator[str]:
@@ -189,17 +204,28 @@ class DeadSpans:
 class Crossing:
     """The runs of dead objects that a walk crosses, each remembered as a span when it ends.
 
-    Not if a commit came into it meanwhile: from its start to its end a walk is told what is
-    written. One that was not told from its moment on remembers nothing.
+    A run goes on across spans that are known, and joins them: else each object that came to life
+    in a span and died again would leave it in two for good. Not if a commit came into it
+    meanwhile: from its start to its end a walk is told what is written. One that was not told from
+    its moment on remembers nothing.
     """
 
-    __slots__ = ("__weakref__", "_count", "_first", "_moment", "_reverse", "_spans", "_touched")
+    __slots__ = (
+        "__weakref__",
+        "_count",
+        "_first",
+        "_joined",
+        "_moment",
+        "_reverse",
+        "_spans",
+        "_touched",
+    )
 
     def __init__(self, spans: DeadSpans, moment: Moment, reverse: bool) -> None:
         self._spans = spans
         self._moment = moment
         self._reverse = reverse
-        self._count = 0
+        self._count = self._joined = 0
         self._first = b""
         self._touched: list[bytes] | None = None
 
@@ -228,19 +254,28 @@ class Crossing:
 
     def dead(self, name: bytes) -> None:
         """Tell of an object that does not live."""
-        if not self._count:
-            self._first = name
+        if not self._count and not self._joined:
+            self._first = names.after(name) if self._reverse else name
         self._count += 1
+
+    def span(self, edge: bytes) -> None:
+        """Tell of a span that is passed over, from ``edge`` on."""
+        if not self._count and not self._joined:
+            self._first = edge
+        self._joined += 1
 
     def end(self, name: bytes) -> None:
         """Tell of one that lives, or of the end of the range: the run is over."""
-        count, self._count = self._count, 0
-        if count < _NOTABLE or self._touched is None:
+        if not self._count and not self._joined:
+            return
+        notable = self._joined > 1 or self._count >= (_MORE if self._joined else _NOTABLE)
+        self._count = self._joined = 0
+        if not notable or self._touched is None:
             return
         moment = self._moment
         start, stop = self._first, name
         if self._reverse:
-            start, stop = names.after(name), names.after(self._first)
+            start, stop = names.after(name), self._first
         lock = moment.db.commit_lock
         if not lock.locked():  # `acquire` without waiting would stay taken at an interrupt
             with lock:
@@ -256,19 +291,25 @@ def _start(span: Span) -> bytes:
 
 
 def _windows(
-    moment: Moment, within: Range, *, reverse: bool = False, window: int = 256
+    moment: Moment, within: Range, first: int, *, reverse: bool = False, keep: bool = False
 ) -> Iterator[Window]:
+    """The windows of a walk. ``first``: names that are taken from a memtable at first.
+
+    ``keep``: blocks stay in memory, as those of a get do: the walk is a look at one place, which
+    may come again, and not a walk over all that would drive out everything else.
+    """
     start, stop = within
     view, stamp = moment.view, moment.stamp
     memory = [
         Source(
-            memtable_blocks(memtable, start, stop, stamp, reverse=reverse, window=window),
+            memtable_blocks(memtable, start, stop, stamp, reverse=reverse, window=first),
             memtable.tombstones(stamp),
         )
         for memtable in view.tables
         if memtable.states
     ]
-    sources = memory + list(level_sources(view.version.levels, start, stop, reverse=reverse))
+    levels = view.version.levels
+    sources = memory + list(level_sources(levels, start, stop, reverse=reverse, keep=keep))
     return windows(sources, start, stop, reverse=reverse)
 
 
@@ -292,10 +333,37 @@ class _Form:
         self._prefix = names.END
         self._cut = 0
 
-    def stored(self, name: bytes, found: Resolved) -> StoredObject:
-        """Return one object."""
-        self._look(name)
-        return stored(self._service, name[self._cut :].decode(), found)
+    def objects(self, window: list[tuple[bytes, list[Piece]]], now: int) -> list[StoredObject]:
+        """Return the live objects of a window. All its rows are decoded in one call."""
+        rows = [piece.row for _, pieces in window for piece in pieces]
+        decoded: Iterator[Row] = iter(())
+        together = not any(row[1] & LARGE for row in rows)
+        if together:
+            try:
+                decoded = iter(decode_many(rows))
+            except ValueError:
+                together = False  # one by one, so that the error says where
+        out: list[StoredObject] = []
+        for name, pieces in window:
+            if together:
+                found = resolve(list(islice(decoded, len(pieces))))
+            else:
+                found = read.resolved(pieces)
+            self._add(out, name, found, now)
+        return out
+
+    def _add(self, out: list[StoredObject], name: bytes, found: Resolved | None, now: int) -> None:
+        """Append an object that was resolved for this walk alone, if it lives."""
+        if found is not None and found.soonest is not None:
+            live = found.at(now)
+            if live is not None:
+                self._look(name)
+                out.append(stored(self._service, name[self._cut :].decode(), live))
+        elif found is not None:
+            if not name.startswith(self._prefix):
+                self._look(name)
+            key = name[self._cut :].decode()
+            out.append(StoredObject(self._service, key, found.version, None, found.entries))
 
     def block(self, block: Block, now: int) -> list[StoredObject]:
         """Return the live objects of a block."""
@@ -307,13 +375,13 @@ class _Form:
                     if not name.startswith(self._prefix):
                         self._look(name)
                     key = name[self._cut :].decode()
-                    entries = found.entries if of_segment else in_order(found.entries)
+                    entries = found.entries
+                    if not of_segment and not is_sorted(entries):
+                        entries = in_order(entries)
                     out.append(StoredObject(self._service, key, found.version, None, entries))  # type: ignore[arg-type]
                 continue
             whole = read.resolved([Piece(block.rows[at], block.segment, name)])
-            live = whole.at(now) if whole is not None else None
-            if live is not None:
-                out.append(self.stored(name, live))
+            self._add(out, name, whole, now)
         return out
 
     def _look(self, name: bytes) -> None:

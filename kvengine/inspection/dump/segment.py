@@ -50,7 +50,7 @@ class SegmentFile(SalvageReader):
         """Return block number ``at``: encoded objects and their rows, heads with chunks placed."""
         found, offset = self.block(at), self.block_handle(at)[1].offset
         decoded = self._checked(offset, lambda: [self.decode_row(row) for row in found.rows])
-        placed = [row if row.chunks is None else self._placed(row, at) for row in decoded]
+        placed = [row if row.chunks is None else self._with_places(row, at) for row in decoded]
         return found.names, placed
 
     def chunk(self, chunk: Chunk) -> Row:

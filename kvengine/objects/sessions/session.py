@@ -238,9 +238,13 @@ class Session(SessionVerbs):
         self._collect()
         working = self._working
         check_walk(prefix, start, limit)
+        found = None
         if working.keys_missing:
-            working.learn_keys(self._asked.state_keys(*self._codec.name))
-        return working.state_keys(prefix, start, limit)
+            name, asked = self._codec.name, working.enough(limit)
+            found = self._asked.state_keys(*name, prefix=prefix, start=start, limit=asked)
+            if not (prefix or start) and limit is None:
+                working.learn_keys(found)
+        return working.state_keys(prefix, start, limit, found)
 
     def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, in key order."""
@@ -260,7 +264,8 @@ class Session(SessionVerbs):
             return None
         working = self._working
         if working.survival_unknown:
-            working.learn_keys(self._asked.state_keys(*self._codec.name))
+            found = self._asked.state_keys(*self._codec.name, limit=working.enough(1))
+            working.learn_some_keys(found)
         expires = working.expiry_changes
         stamp = self._save()
         working.committed(stamp)

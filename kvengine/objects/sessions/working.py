@@ -34,6 +34,7 @@ class Working(msgspec.Struct, eq=False):
     cleared: bool = False
     _expire: Expire | None = None
     _keys: list[str] | None = None
+    _some_keys: list[str] = []
 
     # --- reading
 
@@ -64,12 +65,34 @@ class Working(msgspec.Struct, eq=False):
         """The state keys of the moment."""
         self._keys = found
 
-    def state_keys(self, prefix: str = "", start: str = "", limit: int | None = None) -> list[str]:
-        """State keys of live entries in order from ``start`` on, own changes among them."""
+    def learn_some_keys(self, found: list[str]) -> None:
+        """The first state keys of the moment, ``enough(1)`` of them: whether any entry is left."""
+        self._some_keys = found
+
+    def enough(self, limit: int | None) -> int | None:
+        """How many state keys of the moment to ask for, so that ``limit`` of them live."""
+        if limit is None:
+            return None
+        gone = [
+            name for known in (self.base, self.changes) for name in known if known[name] is None
+        ]
+        return limit + len(gone)
+
+    def state_keys(
+        self,
+        prefix: str = "",
+        start: str = "",
+        limit: int | None = None,
+        found: list[str] | None = None,
+    ) -> list[str]:
+        """State keys of live entries in order from ``start`` on, own changes among them.
+
+        ``found``: those of the moment, as far as they are asked for, where not all were learned.
+        """
         known = {**self.base, **self.changes}
         keys = {name for name, value in known.items() if value is not None}
         if not self.complete:
-            keys.update(name for name in self._keys or () if name not in known)
+            keys.update(name for name in found or self._keys or () if name not in known)
         if prefix or start:
             keys = {name for name in keys if name >= start and name.startswith(prefix)}
         return sorted(keys)[:limit]
@@ -149,15 +172,22 @@ class Working(msgspec.Struct, eq=False):
 
     @property
     def survival_unknown(self) -> bool:
-        """Whether the state keys are needed to tell if the object exists after the commit."""
-        return self.keys_missing and not self.state_keys(limit=1)
+        """Whether state keys are needed to tell if the object exists after the commit."""
+        return self.keys_missing and not self._survives
+
+    @property
+    def _survives(self) -> bool:
+        """Whether some entry is known to be left after the commit."""
+        if any(value is not None for value in self.changes.values()):
+            return True
+        return bool(self.state_keys(limit=1, found=self._some_keys))
 
     def committed(self, stamp: int) -> None:
         """The changes are in, as the commit with this stamp.
 
         An object without entries is absent, and has version 0.
         """
-        self.version = stamp if self.state_keys(limit=1) else 0
+        self.version = stamp if self._survives else 0
         self._expire = None
         if not self.version:
             self.expires_at = None

@@ -21,7 +21,6 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 from operator import lt
@@ -69,7 +68,7 @@ class RowBlock:
     checks 5, and the sequence of the rows, which the block is too, 3 and 4.
     """
 
-    __slots__ = ("_names", "count", "data", "slots")
+    __slots__ = ("_names", "count", "data", "is_sound", "slots")
 
     def __init__(self, data: bytes) -> None:
         """ValueError where rule 1 or 2 does not hold."""
@@ -90,7 +89,24 @@ class RowBlock:
         self.data = data
         self.count = count
         self.slots = slots
+        self.is_sound = False
+        """Whether rule 5 is known to hold."""
         self._names: list[bytes] | None = None
+
+    def for_walk(self) -> RowBlock:
+        """Return the same block for one walk: the names that it makes go when the walk does.
+
+        So a block that stays in memory takes no more than it did when it was read.
+        """
+        found = RowBlock.__new__(RowBlock)
+        found.data, found.count, found.slots = self.data, self.count, self.slots
+        found.is_sound, found._names = self.is_sound, None
+        return found
+
+    @property
+    def footprint(self) -> int:
+        """Bytes that the block takes in memory, but for a fixed number of objects."""
+        return len(self.data) + sys.getsizeof(self.slots)
 
     @property
     def names(self) -> list[bytes]:
@@ -99,10 +115,12 @@ class RowBlock:
         if names is None:
             data, bounds = self.data, self.slots[self.count :]
             names = [data[low:high] for low, high in pairwise(bounds)]
-            if not all(map(lt, names, names[1:])):
-                raise ValueError("objects are out of order")
-            if not are_objects(names, data[bounds[0] : bounds[-1]]):
-                raise ValueError("an object is not encoded as one")
+            if not self.is_sound:
+                if not all(map(lt, names, names[1:])):
+                    raise ValueError("objects are out of order")
+                if not are_objects(names, data[bounds[0] : bounds[-1]]):
+                    raise ValueError("an object is not encoded as one")
+                self.is_sound = True
             self._names = names
         return names
 
@@ -135,9 +153,6 @@ class RowBlock:
 
         ValueError where that row does not begin as one.
         """
-        if self._names is not None:
-            at = bisect_left(self._names, name)
-            return self.row(at) if at < self.count and self._names[at] == name else None
         data, slots, count = self.data, self.slots, self.count
         low, high = 0, count
         while low < high:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from operator import attrgetter
 from typing import TypeVar
 
 from kvengine.errors import CorruptionError
@@ -20,6 +22,8 @@ from kvengine.storage.segment.block import RowBlock
 from kvengine.storage.segment.format import Handle
 
 _T = TypeVar("_T")
+
+_first = attrgetter("first")
 
 
 class SegmentReader:
@@ -108,11 +112,11 @@ class SegmentReader:
     def find_in(self, row: bytes, name: bytes, state_key: str) -> Entry | Missing:
         """Return what a row found here says of an entry, `MISSING` for nothing."""
         if row[1] & LARGE:
-            chunks = self._chunks_of(row, name)
+            chunks = self._head(row, name).chunks or []
             at = bisect_right(chunks, state_key, key=_first) - 1
             if at < 0:
                 return MISSING
-            row = self.chunk_bytes(chunks[at])
+            row = self.chunk_bytes(next(self._placed(chunks, at, self._block_of(name))))
         try:
             return rows.find(row, state_key)
         except ValueError as error:
@@ -123,18 +127,15 @@ class SegmentReader:
         if not row[1] & LARGE:
             yield from self._items(row, name, start)
             return
-        chunks = self._chunks_of(row, name)
+        chunks = self._head(row, name).chunks or []
         at = max(0, bisect_right(chunks, start, key=_first) - 1)
-        for chunk in chunks[at:]:
+        for chunk in self._placed(chunks, at, self._block_of(name)):
             yield from self._items(self.chunk_bytes(chunk), name, start)
 
     def decode(self, row: bytes, name: bytes) -> Row:
         """Return a row found here, decoded; a large row as its head, with chunks placed."""
-        try:
-            found = rows.decode(row)
-        except ValueError as error:
-            raise self.damaged(name, error) from None
-        return found if found.chunks is None else self._placed(found, self._block_of(name))
+        found = self._head(row, name) if row[1] & LARGE else self._decoded(row, name)
+        return found if found.chunks is None else self._with_places(found, self._block_of(name))
 
     def load(self, row: bytes, name: bytes) -> Row:
         """Return a row found here, decoded, with all of its entries."""
@@ -178,31 +179,37 @@ class SegmentReader:
         """Return the first encoded object and the place of block number ``at``."""
         return self._index.firsts[at], Handle(self._index.offsets[at], self._index.lengths[at])
 
-    def blocks_from(self, start: bytes, stop: bytes | None = None) -> Iterator[RowBlock]:
+    def blocks_from(
+        self, start: bytes, stop: bytes | None = None, *, keep: bool = False
+    ) -> Iterator[RowBlock]:
         """Yield checked blocks, from the one that may hold ``start`` to the last below ``stop``."""
         firsts = self._index.firsts
         at = max(0, bisect_right(firsts, start) - 1)
         while at < len(firsts) and (stop is None or firsts[at] < stop):
-            yield self.block(at)
+            yield self.block(at, keep=keep)
             at += 1
 
-    def blocks_before(self, stop: bytes) -> Iterator[RowBlock]:
+    def blocks_before(self, stop: bytes, *, keep: bool = False) -> Iterator[RowBlock]:
         """Yield checked blocks in reverse order, from the last that begins below ``stop``."""
         at = bisect_left(self._index.firsts, stop) - 1
         while at >= 0:
-            yield self.block(at)
+            yield self.block(at, keep=keep)
             at -= 1
 
-    def block(self, at: int) -> RowBlock:
-        """Return block number ``at``, its objects checked; none is kept in memory for it."""
+    def block(self, at: int, *, keep: bool = False) -> RowBlock:
+        """Return block number ``at``, its objects checked; ``keep``: it stays in memory."""
         offset = self._index.offsets[at]
         frame = self.frames.get(offset)
         if frame is not None:
-            found: RowBlock = frame.block  # type: ignore[assignment]
+            kept: RowBlock = frame.block  # type: ignore[assignment]
+            frame.used = frame.used or keep
+            found = kept.for_walk()
         else:
-            data = self._sealed(offset, self._index.lengths[at], block.ROWS)
-            found = self._checked(offset, lambda: RowBlock(data))
+            length = self._index.lengths[at]
+            kept = self._checked(offset, lambda: self._read_rows(offset, length, keep=keep))
+            found = kept.for_walk() if keep else kept
         self._checked(offset, lambda: found.names)
+        kept.is_sound = True
         return found
 
     def rows_of(self, at: int) -> tuple[list[bytes], list[bytes]]:
@@ -214,7 +221,7 @@ class SegmentReader:
         """Return block number ``at`` decoded: encoded objects and their rows. For tools."""
         names, encoded = self.rows_of(at)
         decoded = self._checked(self._index.offsets[at], lambda: rows.decode_many(encoded))
-        return names, [row if row.chunks is None else self._placed(row, at) for row in decoded]
+        return names, [row if row.chunks is None else self._with_places(row, at) for row in decoded]
 
     def extent(self, start: bytes, stop: bytes) -> tuple[float, int]:
         """Return about which share of the rows lies in ``[start, stop)``, and in how many bytes.
@@ -231,11 +238,11 @@ class SegmentReader:
 
     # --- from the file
 
-    def _read_rows(self, offset: int, length: int) -> RowBlock:
-        """Read the block of rows at ``offset`` and keep it as a frame; ValueError if it is none."""
+    def _read_rows(self, offset: int, length: int, *, keep: bool = True) -> RowBlock:
+        """Read the block of rows at ``offset``; ``keep``: as a frame. ValueError if it is none."""
         found = RowBlock(self._sealed(offset, length, block.ROWS))
-        if self._frames is not None:
-            self._frames.add(self, Frame(offset, found, length))
+        if keep and self._frames is not None:
+            self._frames.add(self, Frame(offset, found, found.footprint))
         return found
 
     def _items(self, row: bytes, name: bytes, start: str) -> Iterator[tuple[str, Entry]]:
@@ -244,34 +251,55 @@ class SegmentReader:
         except ValueError as error:
             raise self.damaged(name, error) from None
 
-    def _chunks_of(self, row: bytes, name: bytes) -> list[Chunk]:
-        return self.decode(row, name).chunks or []
+    def _head(self, row: bytes, name: bytes) -> Row:
+        """The head of a large row found here, decoded; where its chunks lie is not checked."""
+        frame = self.frames.get(self._index.offsets[self._block_of(name)])
+        if frame is not None and frame.head is not None:
+            return frame.head
+        found = self._decoded(row, name)
+        if frame is not None and self._frames is not None:
+            self._frames.keep_head(self, frame, found)
+        return found
+
+    def _decoded(self, row: bytes, name: bytes) -> Row:
+        try:
+            return rows.decode(row)
+        except ValueError as error:
+            raise self.damaged(name, error) from None
 
     def _block_of(self, name: bytes) -> int:
         return bisect_right(self._index.firsts, name) - 1
 
-    def _placed(self, row: Row, at: int) -> Row:
-        """A head with its chunks' offsets in the file.
+    def _with_places(self, row: Row, at: int) -> Row:
+        """The head of a large row in block number ``at``, with its chunks' offsets in the file."""
+        chunks = list(self._placed(row.chunks or (), 0, at))
+        return Row(row.flags, row.version, row.expires_at, {}, row.completed_at, chunks)
 
-        They follow the head's block without a gap, up to the next block, in the order of their
-        state keys; so nobody is made to read a part of the file over and over.
+    def _placed(self, chunks: Sequence[Chunk], first: int, at: int) -> Iterator[Chunk]:
+        """Yield chunks from number ``first`` on, whose head is block number ``at``, with offsets.
+
+        Each is checked when it is taken, so to find one entry costs the same for a row of ten
+        chunks and of a thousand. They follow the head's block without a gap, up to the next block,
+        in the order of their state keys; so nobody is made to read a part of the file over and
+        over.
         """
         index = self._index
         start = index.offsets[at]
-        edge = base = start + index.lengths[at]
-        chunks: list[Chunk] = []
-        for chunk in row.chunks or ():
-            if base + chunk.offset != edge or chunk.length <= TRAILER_SIZE:
+        base = start + index.lengths[at]
+        end = index.offsets[at + 1] if at + 1 < len(index.offsets) else self.size
+        before = chunks[first - 1] if first else None
+        for chunk in islice(chunks, first, None):
+            edge = 0 if before is None else before.offset + before.length
+            if chunk.offset != edge or chunk.length <= TRAILER_SIZE:
                 raise CorruptionError(
                     self.path, start, "chunks do not follow the head of their row"
                 )
-            if chunks and chunk.first <= chunks[-1].first:
+            if before is not None and chunk.first <= before.first:
                 raise CorruptionError(self.path, start, "chunks are out of order")
-            chunks.append(Chunk(chunk.first, edge, chunk.length, chunk.entries))
-            edge += chunk.length
-        if edge > (index.offsets[at + 1] if at + 1 < len(index.offsets) else self.size):
-            raise CorruptionError(self.path, start, "chunks reach into the next block")
-        return Row(row.flags, row.version, row.expires_at, {}, row.completed_at, chunks)
+            if base + edge + chunk.length > end:
+                raise CorruptionError(self.path, start, "chunks reach into the next block")
+            yield Chunk(chunk.first, base + edge, chunk.length, chunk.entries)
+            before = chunk
 
     def damaged(self, name: bytes, error: ValueError) -> CorruptionError:
         """Return the error of a block whose rows are not what they should be."""
@@ -322,7 +350,3 @@ class LiveSegment(SegmentReader):
             raise CorruptionError(self.path, offset, "the filter is of another database")
         self.meta = meta
         self.start, self.stop = meta.start, meta.stop
-
-
-def _first(chunk: Chunk) -> str:
-    return chunk.first

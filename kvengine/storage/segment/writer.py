@@ -8,7 +8,7 @@ from collections import Counter
 
 from kvengine.fs.base import FileSystem
 from kvengine.storage import row as rows
-from kvengine.storage.checksum import TRAILER_SIZE, place_seed, seal
+from kvengine.storage.checksum import TRAILER_SIZE, place_seed, trailer_of
 from kvengine.storage.names import after
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.row import BARRIER, Chunk, Entry, Row
@@ -131,11 +131,18 @@ class SegmentWriter:
 
     def _put(self, body: bytes, kind: int) -> Handle:
         offset = self._flushed + len(self._buffer)
-        data = seal(body, kind, block.PLAIN, place_seed(self.file_id, offset))
-        self._buffer += data
-        if len(self._buffer) >= _BUFFER:
+        trailer = trailer_of(body, kind, block.PLAIN, place_seed(self.file_id, offset))
+        if len(body) < _BUFFER:
+            self._buffer += body
+            self._buffer += trailer
+            if len(self._buffer) >= _BUFFER:
+                self._flush()
+        else:  # not copied once more
             self._flush()
-        return Handle(offset, len(data))
+            self._file.write(body)
+            self._flushed += len(body)
+            self._buffer += trailer
+        return Handle(offset, len(body) + len(trailer))
 
     def _flush(self) -> None:
         if self._flushed:

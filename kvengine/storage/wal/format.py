@@ -35,6 +35,8 @@ MAGIC = b"KVEWAL\r\n"
 _HEADER = struct.Struct("<8sI16sQQQ8xI")
 HEADER_SIZE = _HEADER.size
 _NUMBERS_END = 1 << 63
+_LARGE = 64 * 1024
+"""Bytes of rows past which a payload is put together without the encoder."""
 _KNOWN = 36  # magic, version, database_id, number
 
 assert HEADER_SIZE == 64
@@ -84,10 +86,30 @@ def encode_commit(
     now: int,
 ) -> bytes:
     """Return the payload of a commit of ((service, key), encoded row) pairs."""
+    if sum([len(row) for _, row in objects]) > _LARGE:
+        return _join_commit(stamp, objects, tombstones, now)
     parts = []
     for (service, key), row in objects:
         parts.append((service, key, _Raw(row)))
     return _encode((stamp, parts, tombstones, now))
+
+
+def _join_commit(
+    stamp: int,
+    objects: Sequence[tuple[tuple[str, str], bytes]],
+    tombstones: Sequence[tuple[bytes, bytes]],
+    now: int,
+) -> bytes:
+    """The same payload put together from its parts: the encoder would copy large rows twice."""
+    count = len(objects)
+    size = bytes((0x90 | count,)) if count < 16 else b"\xdd" + count.to_bytes(4, "big")
+    if 16 <= count < 65536:
+        size = b"\xdc" + count.to_bytes(2, "big")
+    parts = [b"\x94", _encode(stamp), size]
+    for (service, key), row in objects:
+        parts += (b"\x93", _encode(service), _encode(key), row)
+    parts += (_encode(tombstones), _encode(now))
+    return b"".join(parts)
 
 
 def decode_commit(payload: Buffer) -> Commit:

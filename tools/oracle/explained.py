@@ -1,0 +1,38 @@
+"""Differences between the releases that are meant: each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Explanation(NamedTuple):
+    """Why two answers to a step may differ; ``applies`` takes the step and both answers."""
+
+    why: str
+    applies: Callable[[list[Any], Any, Any], bool]
+
+
+def _falsely_listed(step: list[Any], old: Any, new: Any) -> bool:
+    """Return whether 0.1.0 listed the keys of an object in spite of a wrong start or prefix."""
+    if step[:2] != ["call", "state_keys"] or not isinstance(old, list):
+        return False
+    bounds = [step[3][name] for name in ("start", "prefix") if name in step[3]]
+    wrong = any(not isinstance(bound, str) and not bound for bound in bounds)
+    return wrong and isinstance(new, dict) and new.get("raised") == "TypeError"
+
+
+EXPLANATIONS: tuple[Explanation, ...] = (
+    Explanation(
+        "0.1.0 took None and 0 as a start or prefix in state_keys while the object was in memory",
+        _falsely_listed,
+    ),
+)
+
+
+def explain(step: list[Any], old: Any, new: Any) -> str | None:
+    """Return why the answers to a step differ, or None where that is not known."""
+    for each in EXPLANATIONS:
+        if each.applies(step, old, new):
+            return each.why
+    return None
