@@ -512,10 +512,9 @@ def main() -> None:
     logging.getLogger("kvengine").setLevel(logging.CRITICAL)
     print(json.dumps([kvengine.__version__, str(kvengine.__file__)]), flush=True)
     for line in sys.stdin:
-        lines: list[str] = []
-        met = run(json.loads(line), lambda found, lines=lines: lines.append(json.dumps(found)))
-        lines.append(json.dumps([END, met]))
-        print("\n".join(lines), flush=True)
+        answers: list[Any] = []
+        met = run(json.loads(line), answers.append)
+        print("\n".join(map(json.dumps, [*answers, [END, met]])), flush=True)
 
 
 if __name__ == "__main__":

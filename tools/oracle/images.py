@@ -90,7 +90,7 @@ class Judge:
         if equal:
             return []
         only = [
-            [each for each in one["scan"] if each not in other["scan"]]
+            [each for each in one.get("scan", []) if each not in other.get("scan", [])]
             for one, other in ((old, new), (new, old))
         ]
         return [f"image {number}: {kind}, and the releases differ: {only[0]} and {only[1]}"]

@@ -6,8 +6,8 @@ import io
 import shutil
 import subprocess
 import sys
-import tarfile
 import venv
+import zipfile
 from pathlib import Path
 
 COMMIT = "10322776e06317d9bffa13e463102d720bc49baf"
@@ -39,10 +39,10 @@ def install() -> Path:
         raise NoRelease(f"commit {COMMIT[:12]} (release 0.1.0) is not in this clone: fetch it")
     venv.EnvBuilder(clear=True, with_pip=True).create(FOLDER)
     source = FOLDER / "source"
-    command = ["git", "-C", str(ROOT), "archive", "--format=tar", COMMIT]
+    command = ["git", "-C", str(ROOT), "archive", "--format=zip", COMMIT]
     archive = subprocess.run(command, capture_output=True, check=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(source, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        files.extractall(source)
     pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", str(source)]
     done = subprocess.run(pip, capture_output=True, text=True, check=False)
     if done.returncode:

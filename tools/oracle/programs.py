@@ -267,7 +267,8 @@ class Maker:
         retention = random.choice((None, None, None, 0, 5.0, 50.0))
         if retention is not None:
             self._expires(name)
-            steps += [["complete"]] * (random.random() < 0.5)
+            if random.random() < 0.5:
+                steps.append(["complete"])
         runner = "asyncio" if random.random() < 0.25 else "threads"
         return ["session", name, [runner, retention], named, steps, random.random() < 0.1]
 
@@ -306,7 +307,8 @@ class Maker:
         random = self.random
         if random.random() < 0.02:
             return random.randrange(3)
-        return random.choice(("db", "db", *self.snapshots))
+        sources: list[str | int] = ["db", "db", *sorted(self.snapshots)]
+        return random.choice(sources)
 
     def _reading(self, verb: str) -> Step:
         random, name, entry = self.random, self._name(), self.random.choice(STATE_KEYS)
@@ -512,6 +514,10 @@ def make_crashes(seed: int, steps: int, images: int) -> Program:
         elif name == "advance":
             made.append(maker._advance())
         else:
-            arguments = {"reopen": [0.0, []], "kill": [0.0, [], False], "compact": [None]}
+            arguments: dict[str, Step] = {
+                "reopen": [0.0, []],
+                "kill": [0.0, [], False],
+                "compact": [None],
+            }
             made.append(["settled", [name, *arguments.get(name, [])]])
     return {"options": maker.options, "steps": made}

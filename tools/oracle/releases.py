@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import selectors
 import subprocess
 import time
@@ -73,7 +74,7 @@ class Release:
             ):
                 if not selector.select(max(until - time.monotonic(), 0)):
                     raise TimeoutError
-                part = self._process.stdout.read1(1 << 20)
+                part = os.read(self._process.stdout.fileno(), 1 << 20)
                 if not part:
                     raise EOFError
                 taken += part
