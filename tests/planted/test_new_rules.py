@@ -269,13 +269,7 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
     ),
     "a folded state ends the chain": (
         CHAINS,
-        [
-            Change(
-                MEMTABLE,
-                "_folded((row, *current.rows)), 0, current)",
-                "_folded((row, *current.rows)), 0, None)",
-            )
-        ],
+        [Change(MEMTABLE, "State(stamp, found, 0, current)", "State(stamp, found, 0, None)")],
     ),
     "a chain is cut at the newest snapshot and not at the oldest": (
         CHAINS,
@@ -364,7 +358,13 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
     ),
     "a walk in reverse takes the living end into its span": (
         SPANS,
-        [Change(WALK, "start, stop = names.after(name), names", "start, stop = name, names")],
+        [
+            Change(
+                WALK,
+                "start, stop = names.after(name), self._first",
+                "start, stop = name, self._first",
+            )
+        ],
     ),
     "spans that join are of the earlier moment": (
         SPANS,
@@ -396,7 +396,9 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
         FRAMES_TESTS,
         [
             Change(
-                FRAMES, "while self.bytes > self.capacity:", "while self.bytes > self.capacity * 2:"
+                FRAMES,
+                "self.bytes += frame.size\n            while self.bytes > self.capacity:",
+                "self.bytes += frame.size\n            while self.bytes > self.capacity * 2:",
             )
         ],
     ),
