@@ -50,17 +50,17 @@ class Lane:
             self._woken.put(None)
 
     def _start(self) -> None:
-        if not self._starting.acquire(blocking=False):
-            return
-        try:
+        if self._starting.locked():
+            return  # another thread is at it; not `acquire` without waiting, which an interrupt leaks
+        with self._starting:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
-        except RuntimeError as error:
-            self._db.counters.note_error(error)
-        finally:
-            self._starting.release()
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    self._db.counters.note_error(error)
+                else:
+                    self._thread = thread
 
     def close(self) -> None:
         """Stop, abandoning a running job, and wait for the thread."""
