@@ -51,7 +51,7 @@ class Lane:
 
     def _start(self) -> None:
         if self._starting.locked():
-            return  # another thread is at it; not `acquire` without waiting, which an interrupt leaks
+            return  # another thread is at it; `acquire(blocking=False)` would leak at an interrupt
         with self._starting:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
