@@ -53,6 +53,7 @@ def _follow_wal(db: Database) -> bool:
             db.spans.clear()
             memtable.publish(states, db.snapshots.newest, db.snapshots.oldest)
             db.published = db.last_stamp = commit.stamp
+            db.memo.clear()  # again: a read that began since the first may still put what it found
     db.catalog.wal_ends[number] = end
     return True
 
