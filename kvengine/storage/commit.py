@@ -481,9 +481,9 @@ class Committer:
         while db.pending and db.pending[0].end <= wal.synced:
             if not db.pending[0].published:
                 self._publish(db.pending[0])
+            if len(db.pending) == 1:  # before it goes: an interrupt must not leave them behind
+                db.staged.clear()
             del db.pending[0]
-        if not db.pending:
-            db.staged.clear()
 
     def _give_up(self, error: OSError) -> None:
         """Stop writes after a failed sync: only a reopen can tell which commits are on disk."""
