@@ -78,17 +78,15 @@ class Frames:
         As in `add`: not if it is large, or another thread is just here.
         """
         size = _HEAD_CHUNK * len(head.chunks or ())
-        if size * 8 > self.capacity or not self._lock.acquire(blocking=False):
+        if size * 8 > self.capacity or self._lock.locked():
             return
-        try:
+        with self._lock:
             if frame.head is None and holder.frames.get(frame.offset) is frame:
                 frame.head = head
                 frame.size += size
                 self.bytes += size
                 while self.bytes > self.capacity:
                     self._let_one_go()
-        finally:
-            self._lock.release()
 
     def _let_one_go(self) -> None:
         holder, frame = self._queue.popleft()

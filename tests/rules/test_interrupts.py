@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
 
 import kvengine
+from kvengine.storage.frames import Frame, Frames
 from kvengine.storage.memtable import Memtable, State
-from kvengine.storage.row import pack_plain
+from kvengine.storage.row import Chunk, Row, pack_plain
 from kvengine.storage.snapshots import Snapshots
+from tests.durability.tripwire import Tripwire
 from tests.rules.place import pending
 
 STAMP = 1 << 40
@@ -85,3 +90,29 @@ def test_snapshots_counted_anew_show_no_bound_of_a_part_of_them() -> None:
     seen.clear()
     assert len(snapshots) == 3
     assert set(seen) == {7}
+
+
+class Holder:
+    """An open segment, as far as frames know one."""
+
+    def __init__(self) -> None:
+        self.frames: dict[int, Frame] = {}
+
+
+def test_an_interrupt_leaves_the_lock_of_the_frames_free() -> None:
+    """Keeping the head of a large row took the lock without waiting, outside of any `with`. A
+    signal right behind that left it taken: no frame was kept any more, and a compaction that let
+    the frames of its inputs go waited for ever.
+    """
+    head = Row(0, STAMP, None, {}, None, [Chunk("a", 0, 100, 1)])
+    for n in count(1):
+        frames, holder = Frames(1_000_000), Holder()
+        frame = Frame(0, b"block", 5)
+        frames.add(holder, frame)
+        wire = Tripwire(n, KeyboardInterrupt)
+        with suppress(KeyboardInterrupt):
+            wire.run(partial(frames.keep_head, holder, frame, head))
+        assert not frames._lock.locked(), f"at {wire.tripped}"
+        if not wire.tripped:
+            break
+    assert frame.head is head

@@ -50,17 +50,16 @@ class Lane:
             self._woken.put(None)
 
     def _start(self) -> None:
-        if not self._starting.acquire(blocking=False):
+        if self._starting.locked():  # `acquire` without waiting would stay taken at an interrupt
             return
-        try:
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
-        except RuntimeError as error:
-            self._db.counters.note_error(error)
-        finally:
-            self._starting.release()
+        with self._starting:
+            try:
+                if self._thread is None:
+                    thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                    thread.start()
+                    self._thread = thread
+            except RuntimeError as error:
+                self._db.counters.note_error(error)
 
     def close(self) -> None:
         """Stop, abandoning a running job, and wait for the thread."""
