@@ -97,25 +97,21 @@ class WalWriter:
         self._writing = None
         return end
 
-    def settle(self) -> bool:
-        """After an interrupt within `append`: finish a record that was begun.
+    def settle(self) -> None:
+        """Finish a record of which an interrupt within `append` has left a part, if there is one.
 
-        True where the record is now in the log in whole, False where none of it is.
-        The file's own position is the witness; it moves with the write. May itself
-        be interrupted, and called again.
+        `end` tells whether the record is in the log. The file's own position is the
+        witness; it moves with the write. May itself be interrupted, and called again.
         """
         if self._writing is None:
-            return False
+            return
         data = b"".join(self._writing)
         written = self._file.position() - self.end
-        if written <= 0:
-            self._writing = None
-            return False
-        if written < len(data):
+        if 0 < written < len(data):
             self._file.write(data[written:])
-        self.end += len(data)
+        if written > 0:
+            self.end += len(data)
         self._writing = None
-        return True
 
     def discard(self) -> None:
         """After an I/O error within `append`: cut what was written of the record, if possible."""
@@ -126,11 +122,6 @@ class WalWriter:
             self._allocated = self.end
         except OSError:
             pass
-
-    @property
-    def in_doubt(self) -> bool:
-        """Whether an `append` was left by an exception and not settled."""
-        return self._writing is not None
 
     def sync(self) -> None:
         """Make everything appended so far durable."""
