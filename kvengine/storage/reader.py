@@ -272,9 +272,12 @@ class LiveReader(Reader):
         states = view.active.states
         marks, state = states.get(TOMBSTONES), states.get(name)
         pieces = read.collect(view, name)
-        found = None if read.is_heavy(pieces) else read.resolved(pieces)
-        if found is None or len(found.entries) > MOST_ENTRIES:
+        is_heavy = read.is_heavy(pieces)
+        found = None if is_heavy else read.resolved(pieces)
+        if is_heavy or (found is not None and len(found.entries) > MOST_ENTRIES):
             db.memo.refuse(name)
+        elif found is None:
+            db.memo.count_anew(name)
         # Asked first: `acquire` without waiting would stay taken at an interrupt.
         elif not db.commit_lock.locked():
             with db.commit_lock:

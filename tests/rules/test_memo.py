@@ -274,3 +274,17 @@ def test_a_reader_that_begins_within_a_refresh_puts_nothing(
             is_over.set()
             late.join()
             assert reader.get_all(*NAME) == {"n": b"2"}
+
+
+def test_an_object_that_was_read_before_it_came_is_kept_once_it_is_there(
+    db: kvengine.Engine,
+) -> None:
+    """A caller looks for an object again and again until somebody writes it. Those reads found
+    nothing to keep, and the memo took that for a reason to refuse it: thousands of reads later it
+    was still worked out from the layers each time.
+    """
+    for _ in range(10):
+        assert db.get_all(*NAME) == {}
+        assert db.get(*NAME, "n") is None
+    db.set(*NAME, "n", b"1")
+    heat(db, NAME)
