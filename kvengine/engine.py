@@ -81,12 +81,12 @@ class Engine(LiveReader, ObjectVerbs, Closing):
 
     @property
     def path(self) -> str:
-        """The directory, absolute."""
+        """Return the absolute path of the directory."""
         return self._db.directory
 
     @property
     def options(self) -> Options:
-        """What it was opened with."""
+        """Return the options that the engine was opened with."""
         return self._db.options
 
     # --- writing
@@ -100,23 +100,30 @@ class Engine(LiveReader, ObjectVerbs, Closing):
         *,
         ttl: float | timedelta | None = None,
     ) -> int:
-        """Set an entry; ``ttl`` in seconds or a timedelta. Without one an old ttl ends."""
+        """Set an entry and return the stamp of the commit.
+
+        ``ttl``: seconds or a timedelta after which the entry expires. Without it, an
+        expiry that the entry had before is removed.
+        """
         return self._committer.set(service, key, state_key, value, ttl=ttl)
 
     def clear(self, service: str, key: str, state_key: str) -> int:
-        """Clear an entry."""
+        """Clear an entry and return the stamp of the commit."""
         return self._committer.commit((clear_operation(service, key, state_key),))[0]
 
     def clear_all(self, service: str, key: str) -> int:
-        """Clear every entry of an object, and its expiry, by one small write."""
+        """Clear every entry of an object, and its expiry, by one small write. Return the stamp."""
         return self._committer.commit((ClearAll(object_name(service, key)),))[0]
 
     def clear_service(self, service: str) -> int:
-        """Clear every object of a service by one small write."""
+        """Clear every object of a service by one small write. Return the stamp."""
         return self._committer.commit((clear_service_operation(service),))[0]
 
     def clear_range(self, service: str, start: str, stop: str | None) -> int:
-        """Clear the objects from key ``start`` to before ``stop`` (None: to the end)."""
+        """Clear the objects of a service from key ``start`` to before ``stop`` (None: to the end).
+
+        Return the stamp. Where ``start`` is not below ``stop``, nothing is cleared.
+        """
         return self._committer.commit((clear_range_operation(service, start, stop),))[0]
 
     def expire(
@@ -127,14 +134,15 @@ class Engine(LiveReader, ObjectVerbs, Closing):
         at: float | None = None,
         ttl: float | timedelta | None = None,
     ) -> bool:
-        """Let an object expire at a time (seconds since the epoch) or after one; neither: never.
+        """Give an object an expiry, or remove the one it has if neither argument is given.
 
-        Whether there was such an object; nothing is written where there was none.
+        ``at``: seconds since the epoch. ``ttl``: seconds or a timedelta from now. Return
+        whether the object exists; if it does not, nothing is written.
         """
         return self._committer.commit((expire_operation(service, key, at, ttl),))[1]
 
     def batch(self) -> Batch:
-        """Writes that commit as one when the ``with`` block ends."""
+        """Return a batch, whose writes are committed as one when its ``with`` block ends."""
         self._db.check_writable()
         return Batch(_commit=self.write, _limit=self._db.options.max_value_size)
 
@@ -145,40 +153,43 @@ class Engine(LiveReader, ObjectVerbs, Closing):
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
     ) -> int:
-        """Commit a batch; ``expect`` maps objects to the versions they must have.
+        """Commit a batch and return its stamp.
 
-        VersionConflict, and nothing written, where one differs (0: absent).
+        ``expect`` maps objects to the versions that they must have, 0 for an absent one.
+        If one has another version, VersionConflict is raised and nothing is written.
+        ``durability``: "sync" or "os", by default that of the engine.
         """
         return self._committer.write(batch, expect=expect, durability=durability)
 
     def may_wait(self, durability: Durability | None = None) -> bool:
-        """Whether a commit made now may wait: for a sync, for back-pressure, for work in place."""
+        """Return whether a commit made now may wait for a sync, back-pressure or work in place."""
         durable = (durability or self._db.options.durability) == "sync"
         return durable or bool(self._db.pending) or not self.may_begin()
 
     def may_begin(self) -> bool:
-        """Whether `begin_write` would return at once now."""
+        """Return whether `begin_write` would return at once now."""
         return not self._db.stalled and self._db.options.background != "none"
 
     def begin_write(
         self, batch: Batch, *, expect: Mapping[Name, int] | None = None
     ) -> Commit | None:
-        """`write` with durability "sync", all but the sync; None where there is nothing to write.
+        """Begin a commit with durability "sync"; return None if there is nothing to write.
 
-        For callers that must not wait. The commit has its place and its stamp; it
-        is durable and visible after `finish_write`, which some thread must call.
+        For callers that must not wait for the sync. The commit has its place in the log
+        and its stamp. It is durable and visible after `finish_write`, which some thread
+        must call.
         """
         return self._committer.begin(batch, expect)
 
     def finish_write(self, commit: Commit) -> int:
-        """Wait until a commit that was begun is durable and visible; its stamp."""
+        """Wait until a commit that was begun is durable and visible, and return its stamp."""
         self._committer.sync(commit)
         return commit.stamp
 
     # --- the whole
 
     def snapshot(self) -> Snapshot:
-        """All read verbs as of now."""
+        """Return a snapshot of the store as of now, which has all read verbs."""
         return Snapshot(hold(self._db), self.release_files)
 
     def flush(self) -> None:
@@ -187,7 +198,10 @@ class Engine(LiveReader, ObjectVerbs, Closing):
         self._scheduler.flush()
 
     def compact(self, service: str | None = None) -> None:
-        """Rewrite all segments (of a service) without what is dead; return when done."""
+        """Rewrite all segments, or those of a service, without what is dead.
+
+        Return when it is done.
+        """
         self._db.check_writable()
         start, stop = (
             (b"", END) if service is None else service_range(check_name("service", service))
@@ -195,34 +209,41 @@ class Engine(LiveReader, ObjectVerbs, Closing):
         self._scheduler.compact(start, stop)
 
     def checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """A copy of the database as of now at ``path``, by hard links; it opens by itself."""
+        """Copy the database as of now to ``path``, by hard links where the file system has them.
+
+        The copy is a database of its own. ``path`` must be absent or an empty directory.
+        """
         name = check_path("path", path)
         target = os.path.abspath(name) if self._db.fs.local else name
         self._db.check_writable()
         self._scheduler.checkpoint(self._committer, target)
 
     def verify(self) -> list[CorruptionError]:
-        """Read every byte on disk; the damage found, empty for none."""
+        """Read all segments, sealed WALs and the manifest, and return the damage found.
+
+        An empty list means that there is none. The WAL that commits go to is not read.
+        """
         return verify(self._db)
 
     def estimate(self, service: str, *, prefix: str = "") -> Estimate:
-        """About how many objects a service holds, and bytes, without reading them."""
+        """Estimate how many objects a service holds, and in how many bytes. Reads no block."""
         check_name("service", service)
         return estimate(self._db, prefix_range(service, check_name("prefix", prefix)))
 
     def segments(self) -> tuple[SegmentStats, ...]:
-        """The segments, newest layer first."""
+        """Return the segments, newest layer first."""
         return segments(self._db)
 
     def refresh(self) -> bool:
-        """Follow the owner: of a database opened with ``read_only=True``. Whether there was news.
+        """Show what the owner has committed since; return whether there was anything new.
 
-        Snapshots and iterators stay where they were. Nothing to do for the owner itself.
+        For a database opened with ``read_only=True``; the owner itself has nothing to do.
+        Snapshots and iterators stay where they were.
         """
         return self._db.lock is None and refresh(self._db)
 
     def stats(self) -> Stats:
-        """Figures of this moment."""
+        """Return the figures of this moment."""
         return statistics.collect(self._db, self._maintenance)
 
     def release_files(self) -> None:
@@ -264,7 +285,10 @@ class Engine(LiveReader, ObjectVerbs, Closing):
 def open_engine(
     path: str | os.PathLike[str], *, fs: FileSystem | None = None, **options: object
 ) -> Engine:
-    """An engine on ``path``; ``options`` as in `Options`; ``fs``: another than the disk."""
+    """Open an engine on ``path``.
+
+    ``fs``: a file system other than the disk. ``options`` are those of `Options`.
+    """
     try:
         checked = Options(**options)  # type: ignore[arg-type]
     except TypeError as error:

@@ -25,7 +25,7 @@ class Snapshot(MomentReader):
 
     @property
     def stamp(self) -> int:
-        """The stamp of the last commit that the snapshot sees."""
+        """Return the stamp of the last commit that the snapshot sees."""
         return self._held.stamp
 
     def close(self) -> None:

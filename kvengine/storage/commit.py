@@ -150,7 +150,9 @@ class Committer:
         except VersionConflict:
             self._show_pending()
             raise
-        except KVEngineError:
+        except KVEngineError as error:
+            if error.__class__ is KVEngineError:  # as in `_commit`
+                self._complete()
             raise
         except BaseException:
             self._complete()
@@ -212,8 +214,12 @@ class Committer:
         except VersionConflict:
             self._show_pending()
             raise
-        except KVEngineError:
-            raise  # nothing was begun, or writes have stopped for good
+        except KVEngineError as error:
+            # Of this commit's own errors each means that nothing was begun, or that writes have
+            # stopped for good. A plain one is a signal handler's, which may have interrupted it.
+            if error.__class__ is KVEngineError:
+                self._complete()
+            raise
         except BaseException:
             self._complete()
             raise
@@ -481,9 +487,9 @@ class Committer:
         while db.pending and db.pending[0].end <= wal.synced:
             if not db.pending[0].published:
                 self._publish(db.pending[0])
+            if len(db.pending) == 1:  # before it goes: an interrupt must not leave them behind
+                db.staged.clear()
             del db.pending[0]
-        if not db.pending:
-            db.staged.clear()
 
     def _give_up(self, error: OSError) -> None:
         """Stop writes after a failed sync: only a reopen can tell which commits are on disk."""

@@ -25,9 +25,9 @@ def estimate(db: Database, within: Range) -> Estimate:
     objects = [in_memory]
     for level in view.version.levels:
         rows = 0.0
-        for one in level:
-            share, taken = one.extent(max(start, one.start), min(stop, one.stop))
-            rows += share * one.properties.rows
+        for segment in level:
+            share, taken = segment.extent(max(start, segment.start), min(stop, segment.stop))
+            rows += share * segment.properties.rows
             size += taken
         objects.append(round(rows))
     return Estimate(max(objects), size)
@@ -37,17 +37,17 @@ def segments(db: Database) -> tuple[SegmentStats, ...]:
     """Every segment, newest layer first, each further level in order of its ranges."""
     return tuple(
         SegmentStats(
-            number=one.meta.number,
-            level=one.meta.level,
-            size=one.meta.size,
-            objects=one.properties.rows,
-            entries=one.properties.entries,
-            tombstones=one.properties.tombstones + one.properties.range_tombstones,
-            expiring=one.properties.expiring,
-            first_stamp=one.properties.first_stamp,
-            last_stamp=one.properties.last_stamp,
-            start=one.start,
-            stop=one.stop,
+            number=segment.meta.number,
+            level=segment.meta.level,
+            size=segment.meta.size,
+            objects=segment.properties.rows,
+            entries=segment.properties.entries,
+            tombstones=segment.properties.tombstones + segment.properties.range_tombstones,
+            expiring=segment.properties.expiring,
+            first_stamp=segment.properties.first_stamp,
+            last_stamp=segment.properties.last_stamp,
+            start=segment.start,
+            stop=segment.stop,
         )
-        for one in db.view.version
+        for segment in db.view.version
     )

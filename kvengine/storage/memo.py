@@ -69,8 +69,12 @@ class Memo:
         return total >= ADMISSION
 
     def refuse(self, name: Name) -> None:
-        """Note that an object is not for this memo: it is absent, or too large."""
+        """Note that an object is too large for this memo, so that it is not asked for soon."""
         self._tally[hash(name)] = -_TALLIES
+
+    def count_anew(self, name: Name) -> None:
+        """Forget the reads of an object that is absent: they say nothing of one that comes."""
+        self._tally.pop(hash(name), None)
 
     def put(self, name: Name, found: Resolved) -> None:
         """Keep an object. Under the commit lock."""

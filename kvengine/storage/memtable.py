@@ -289,7 +289,8 @@ class Memtable:
         """The ordered view with all new names. Commits append meanwhile: never swap the list."""
         count = len(self._fresh)
         if self._torn:  # an interrupt broke off an update: what the view holds is not known
-            self._ordered = SortedList(name for name in list(self.states) if name is not TOMBSTONES)
+            # New names too: a commit notes them before it publishes them.
+            self._ordered = SortedList({*self.states, *self._fresh[:count]} - {TOMBSTONES})
             self._torn = False
         elif count:
             self._torn = True

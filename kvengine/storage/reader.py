@@ -40,6 +40,11 @@ class Reader:
     _known: Mapping[Name, Resolved] = {}
     """Objects that are known in whole, to be read before any layer; time is not applied."""
 
+    _held: Moment | None = None
+    """The moment that is read, where it may be closed meanwhile. Looked at again behind a read:
+    from its close on commits unlink what it was about to find.
+    """
+
     _now: Callable[[], int]
     """The time to apply; asked for after the view."""
 
@@ -92,7 +97,10 @@ class Reader:
             live = found.at(self._now())
             return live.entries.get(state_key) if live is not None else None
         view, stamp = self._moment()
-        return read.get(view, name, state_key, stamp, self._now)
+        value = read.get(view, name, state_key, stamp, self._now)
+        if self._held is not None:
+            self._held.check_open()
+        return value
 
     def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
         """Return those of the entries that exist, in the order asked for."""
@@ -128,7 +136,10 @@ class Reader:
             found = self._in_use(name) or self._live(name)
             return None if found is None else stored(service, key, found)
         view, stamp = self._moment()
-        return _load_part(name, read.collect(view, name, stamp), max_bytes, self._now())
+        pieces = read.collect(view, name, stamp)
+        if self._held is not None:
+            self._held.check_open()
+        return _load_part(name, pieces, max_bytes, self._now())
 
     def state_keys(
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
@@ -178,6 +189,8 @@ class Reader:
         if found is None:
             view, stamp = self._moment()
             found = read.resolved(read.collect(view, name, stamp))
+            if self._held is not None:
+                self._held.check_open()
         if found is None or found.soonest is None:
             return found
         return found.at(self._now())
@@ -188,6 +201,8 @@ class Reader:
         if found is None:
             view, stamp = self._moment()
             pieces = read.collect(view, name, stamp)
+            if self._held is not None:
+                self._held.check_open()
             if read.is_heavy(pieces):
                 return None, pieces
             found = read.resolved(pieces)
@@ -198,7 +213,10 @@ class Reader:
         if known is not None:
             return known.at(self._now())
         view, stamp = self._moment()
-        return read.head(read.collect(view, name, stamp), self._now())
+        pieces = read.collect(view, name, stamp)
+        if self._held is not None:
+            self._held.check_open()
+        return read.head(pieces, self._now())
 
     # --- many objects
 
@@ -272,9 +290,12 @@ class LiveReader(Reader):
         states = view.active.states
         marks, state = states.get(TOMBSTONES), states.get(name)
         pieces = read.collect(view, name)
-        found = None if read.is_heavy(pieces) else read.resolved(pieces)
-        if found is None or len(found.entries) > MOST_ENTRIES:
+        is_heavy = read.is_heavy(pieces)
+        found = None if is_heavy else read.resolved(pieces)
+        if is_heavy or (found is not None and len(found.entries) > MOST_ENTRIES):
             db.memo.refuse(name)
+        elif found is None:
+            db.memo.count_anew(name)
         # Asked first: `acquire` without waiting would stay taken at an interrupt.
         elif not db.commit_lock.locked():
             with db.commit_lock:
@@ -294,7 +315,7 @@ class MomentReader(Reader):
 
     def __init__(self, moment: Moment) -> None:
         super().__init__(moment.db)
-        self._held = moment
+        self._held: Moment = moment
         self._now = lambda: moment.now
 
     def _moment(self) -> tuple[View, int | None]:

@@ -622,11 +622,6 @@ def is_sorted(entries: Iterable[str]) -> bool:
     return names == sorted(names)
 
 
-def in_strict_order(names: Iterable[bytes]) -> bool:
-    """Return whether each name is above the one before it."""
-    return all(one < other for one, other in pairwise(names))
-
-
 def _resolved(
     version: int, expires_at: int | None, values: dict[str, bytes], ttls: Mapping[str, int]
 ) -> Resolved | None:

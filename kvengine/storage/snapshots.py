@@ -59,6 +59,7 @@ class Snapshots:
             self._torn = True
             self._held[token] = (stamp, files)
             self._count(stamp, files)
+            self._note_bounds()
             self._torn = False
 
     def close(self, token: int) -> None:
@@ -104,9 +105,9 @@ class Snapshots:
     def _count(self, stamp: int, files: frozenset[int]) -> None:
         self._stamps[stamp] = self._stamps.get(stamp, 0) + 1
         self._files[files] = self._files.get(files, 0) + 1
-        self._note_bounds()
 
     def _note_bounds(self) -> None:
+        """Once all are counted: a commit reads the bounds at any time, without the lock."""
         self.newest = next(reversed(self._stamps), -1)
         self.oldest = next(iter(self._stamps), -1)
 

@@ -15,9 +15,12 @@ def collect(db: Database, maintenance: Maintenance) -> Stats:
         LevelStats(
             number,
             len(level),
-            sum(one.meta.size for one in level),
-            sum(one.properties.rows for one in level),
-            sum(one.properties.tombstones + one.properties.range_tombstones for one in level),
+            sum(segment.meta.size for segment in level),
+            sum(segment.properties.rows for segment in level),
+            sum(
+                segment.properties.tombstones + segment.properties.range_tombstones
+                for segment in level
+            ),
         )
         for number, level in enumerate(view.version.levels)
     )

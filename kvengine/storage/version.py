@@ -42,7 +42,7 @@ class Version:
 
     def holding(self, name: bytes) -> list[LiveSegment]:
         """Segments whose range holds an encoded object, newest first."""
-        found = [one for one in self.levels[0] if one.start <= name < one.stop]
+        found = [segment for segment in self.levels[0] if segment.start <= name < segment.stop]
         for starts, level in self._runs:
             at = bisect_right(starts, name) - 1
             if at >= 0 and name < level[at].stop:

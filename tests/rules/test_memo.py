@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import kvengine
 from kvengine.fs import MemoryFileSystem
 from kvengine.storage.clock import ManualClock
-from kvengine.storage.memtable import TOMBSTONES
+from kvengine.storage.memtable import TOMBSTONES, Memtable
 from kvengine.storage.names import END
 from tests.rules.place import Sly, heat, opened
 
@@ -234,3 +235,56 @@ def test_the_memo_forgets_with_a_compaction_of_everything(
     assert db.get_all(*NAME) == {"n": b"1"}
     db.clear_all(*NAME)
     assert db.get_all(*NAME) == {}
+
+
+def test_a_reader_that_begins_within_a_refresh_puts_nothing(
+    fs: MemoryFileSystem, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refresh has emptied the memo and is about to publish. A reader begins just then, reads what
+    was before, and is held up until the refresh is over and the commit lock is free again. No view
+    has changed and the memo was not emptied since, so it put what had been overtaken, for good.
+    """
+    with opened(fs, clock) as owner:
+        owner.set(*NAME, "n", b"1")
+        with opened(fs, clock, read_only=True) as reader:
+            for _ in range(3):
+                reader.get_all(*NAME)
+            reader._db.memo.clear()
+            table = reader._db.view.frozen[0]
+            states = table.states = Sly(table.states)
+            has_read, is_over = threading.Event(), threading.Event()
+
+            def wait() -> None:
+                has_read.set()
+                assert is_over.wait(10)
+
+            late = threading.Thread(target=reader.get_all, args=NAME)
+            publish = Memtable.publish
+
+            def publish_late(self: Memtable, *args: Any) -> None:
+                if self is table:
+                    states.asked, states.meanwhile = NAME, wait
+                    late.start()
+                    assert has_read.wait(10)
+                publish(self, *args)
+
+            monkeypatch.setattr(Memtable, "publish", publish_late)
+            owner.set(*NAME, "n", b"2")
+            assert reader.refresh()
+            is_over.set()
+            late.join()
+            assert reader.get_all(*NAME) == {"n": b"2"}
+
+
+def test_an_object_that_was_read_before_it_came_is_kept_once_it_is_there(
+    db: kvengine.Engine,
+) -> None:
+    """A caller looks for an object again and again until somebody writes it. Those reads found
+    nothing to keep, and the memo took that for a reason to refuse it: thousands of reads later it
+    was still worked out from the layers each time.
+    """
+    for _ in range(10):
+        assert db.get_all(*NAME) == {}
+        assert db.get(*NAME, "n") is None
+    db.set(*NAME, "n", b"1")
+    heat(db, NAME)

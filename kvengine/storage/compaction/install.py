@@ -29,7 +29,7 @@ def install_flush(db: Database, flushed: Sequence[Memtable], outputs: Sequence[O
         fresh = _adopt(db, outputs, 0)
         wals = [memtable.wal for memtable in flushed]
         version = Version([*fresh, *db.view.version], db.view.version.seed)
-        with _appended(db, db.edit(added=[one.meta for one in fresh], wals_removed=wals)):
+        with _appended(db, db.edit(added=[segment.meta for segment in fresh], wals_removed=wals)):
             with db.commit_lock:
                 view = db.view
                 frozen = tuple(table for table in view.frozen if table not in flushed)
@@ -38,7 +38,7 @@ def install_flush(db: Database, flushed: Sequence[Memtable], outputs: Sequence[O
             _unlink(db, filenames.wal(number))
         _renew_manifest(db)
         db.counters.flushes += 1
-        db.counters.flushed_bytes += sum(one.size for one in outputs)
+        db.counters.flushed_bytes += sum(output.size for output in outputs)
 
 
 def install_compaction(
@@ -49,7 +49,7 @@ def install_compaction(
         fresh = _adopt(db, outputs, level)
         _replace(db, inputs, fresh)
         db.counters.compactions += 1
-        db.counters.compacted_bytes += sum(one.size for one in outputs)
+        db.counters.compacted_bytes += sum(output.size for output in outputs)
 
 
 def install_move(db: Database, moved: SegmentMeta, level: int) -> None:
@@ -102,7 +102,7 @@ def _appended(db: Database, edit: VersionEdit) -> Iterator[None]:
 def _replace(db: Database, inputs: Sequence[SegmentMeta], fresh: Sequence[LiveSegment]) -> None:
     gone = {segment.number for segment in inputs}
     replaced = [segment for segment in db.view.version if segment.meta.number in gone]
-    with _appended(db, db.edit(added=[one.meta for one in fresh], removed=sorted(gone))):
+    with _appended(db, db.edit(added=[segment.meta for segment in fresh], removed=sorted(gone))):
         with db.commit_lock:
             view = db.view
             kept = [segment for segment in view.version if segment.meta.number not in gone]
@@ -110,7 +110,7 @@ def _replace(db: Database, inputs: Sequence[SegmentMeta], fresh: Sequence[LiveSe
             db.view = View(view.active, view.frozen, version)
     for segment in replaced:
         db.frames.forget(segment)
-    db.obsolete |= gone - {one.meta.number for one in fresh}
+    db.obsolete |= gone - {segment.meta.number for segment in fresh}
     sweep_obsolete(db)
     _renew_manifest(db)
 

@@ -88,7 +88,9 @@ class Maintenance:
         now = db.clock.now()
         if active.has_tombstones:
             marks = active.tombstones()
-            covered = sum(one.meta.size for one in db.view.version if _covers(marks, one))
+            covered = sum(
+                segment.meta.size for segment in db.view.version if _covers(marks, segment)
+            )
             if covered + wal.end >= _WORTH:
                 return True
         age = now - active.first_deletion
@@ -128,8 +130,8 @@ class Maintenance:
                 at = bisect_left(names, start)
                 return at < len(names) and names[at] < stop
 
-            def covered(one: SegmentMeta) -> int:
-                return _covered_bytes(view, one)
+            def covered(segment: SegmentMeta) -> int:
+                return _covered_bytes(view, segment)
 
             levels = _levels(view)
             found = picker.pick(levels, self.limits, self._db.clock.now(), horizon, held, covered)
@@ -167,7 +169,7 @@ class Maintenance:
         elif found.kind == "move":
             install.install_move(db, found.inputs[0], found.output)
         else:
-            inputs = {one.number for one in found.inputs}
+            inputs = {segment.number for segment in found.inputs}
             open_ones = {segment.meta.number: segment for segment in view.version}
             above = [
                 open_ones[m.number]
@@ -249,7 +251,7 @@ class Maintenance:
             return True
         return any(
             p.tombstone_time is not None or p.half_expiry is not None or p.last_expiry is not None
-            for p in (one.properties for one in view.version)
+            for p in (segment.properties for segment in view.version)
         )
 
     def _job(
@@ -299,17 +301,17 @@ def _encoded(found: set[Name]) -> list[bytes]:
     return sorted(encode_object(*name) for name in found)
 
 
-def _covers(marks: Tombstones, one: LiveSegment) -> bool:
-    return tombstones.cover_range(marks, one.start, one.stop)
+def _covers(marks: Tombstones, segment: LiveSegment) -> bool:
+    return tombstones.cover_range(marks, segment.start, segment.stop)
 
 
 def _covered_bytes(view: View, chosen: SegmentMeta) -> int:
     """Bytes of older segments that the tombstones of a segment cover whole."""
     order = list(view.version)
-    at = next(i for i, one in enumerate(order) if one.meta.number == chosen.number)
+    at = next(i for i, segment in enumerate(order) if segment.meta.number == chosen.number)
     marks = order[at].tombstones
-    return sum(one.meta.size for one in order[at + 1 :] if _covers(marks, one))
+    return sum(segment.meta.size for segment in order[at + 1 :] if _covers(marks, segment))
 
 
 def _levels(view: View) -> Levels:
-    return [[one.meta for one in level] for level in view.version.levels]
+    return [[segment.meta for segment in level] for level in view.version.levels]

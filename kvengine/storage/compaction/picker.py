@@ -56,7 +56,7 @@ class Pick:
 
     @property
     def inputs(self) -> tuple[SegmentMeta, ...]:
-        return tuple(one for layer in self.layers for one in layer)
+        return tuple(segment for layer in self.layers for segment in layer)
 
 
 def pick(
@@ -126,21 +126,21 @@ def pending_bytes(levels: Levels, limits: Limits) -> int:
 
 def _droppable(levels: Levels, horizon: int, held: Callable[[bytes, bytes], bool]) -> Pick | None:
     for at, level in enumerate(levels):
-        for index, one in enumerate(level):
-            p = one.properties
+        for index, segment in enumerate(level):
+            p = segment.properties
             if p.rows and p.last_expiry is None:
                 continue
             beneath = [*level[index + 1 :]] if at == 0 else []
             beneath += [m for deeper in levels[at + 1 :] for m in deeper]
-            if any(_meet(m, one.start, one.stop) for m in beneath):
+            if any(_meet(m, segment.start, segment.stop) for m in beneath):
                 continue
             above = [*level[:index]] if at == 0 else [m for up in levels[:at] for m in up]
-            extended = held(one.start, one.stop) or any(
-                m.properties.extends and _meet(m, one.start, one.stop) for m in above
+            extended = held(segment.start, segment.stop) or any(
+                m.properties.extends and _meet(m, segment.start, segment.stop) for m in above
             )
             last = p.last_expiry if p.rows else 0
             if segment_may_go(last, horizon, held=extended and p.rows > 0, bottom=True):
-                return Pick("drop", "expired as a whole", ((one,),))
+                return Pick("drop", "expired as a whole", ((segment,),))
     return None
 
 
@@ -161,9 +161,9 @@ def _cheapest(levels: Levels, at: int) -> SegmentMeta:
     """The segment of a level that drags along the least of the next."""
     deeper = levels[at + 1] if at + 1 < len(levels) else ()
 
-    def dragged(one: SegmentMeta) -> float:
-        below = sum(m.size for m in deeper if _meet(m, one.start, one.stop))
-        return below / max(one.size, 1)
+    def dragged(segment: SegmentMeta) -> float:
+        below = sum(m.size for m in deeper if _meet(m, segment.start, segment.stop))
+        return below / max(segment.size, 1)
 
     return min(levels[at], key=dragged)
 
@@ -171,43 +171,43 @@ def _cheapest(levels: Levels, at: int) -> SegmentMeta:
 def _heavy_tombstones(levels: Levels, covered: Callable[[SegmentMeta], int]) -> Pick | None:
     """Range tombstones that cover enough bytes beneath them."""
     for at, level in enumerate(levels):
-        for one in level:
-            if one.properties.range_tombstones and covered(one) >= _WORTH:
-                return _down(levels, at, [one], "range tombstones")
+        for segment in level:
+            if segment.properties.range_tombstones and covered(segment) >= _WORTH:
+                return _down(levels, at, [segment], "range tombstones")
     return None
 
 
 def _half_expired(levels: Levels, horizon: int) -> Pick | None:
     for at, level in enumerate(levels):
-        for one in level:
-            half = one.properties.half_expiry
+        for segment in level:
+            half = segment.properties.half_expiry
             if half is not None and half <= horizon:
-                return _rewrite(levels, at, one, "expired data")
+                return _rewrite(levels, at, segment, "expired data")
     return None
 
 
 def _old_deletions(levels: Levels, limits: Limits, now: int) -> Pick | None:
     for at, level in enumerate(levels):
-        for index, one in enumerate(level):
-            p = one.properties
+        for index, segment in enumerate(level):
+            p = segment.properties
             if p.tombstone_time is None or 0 <= now - p.tombstone_time < limits.tombstone_age:
                 continue  # one from a time that has not come is due: its clock was wrong
             beneath = [m for deeper in levels[at + 1 :] for m in deeper]
             if at == 0:
                 beneath += level[index + 1 :]
-            if any(_meet(m, one.start, one.stop) for m in beneath):
-                return _down(levels, at, [one], "old deletions")
+            if any(_meet(m, segment.start, segment.stop) for m in beneath):
+                return _down(levels, at, [segment], "old deletions")
             if p.tombstones * _DEAD_SHARE >= max(p.entries, 1) or not p.rows:
-                return _rewrite(levels, at, one, "old deletions")
+                return _rewrite(levels, at, segment, "old deletions")
     return None
 
 
-def _rewrite(levels: Levels, at: int, one: SegmentMeta, reason: str) -> Pick:
-    """``one`` in place where nothing lies beneath it, else down into what does."""
+def _rewrite(levels: Levels, at: int, segment: SegmentMeta, reason: str) -> Pick:
+    """``segment`` in place where nothing lies beneath it, else down into what does."""
     beneath = [m for deeper in levels[at + 1 :] for m in deeper]
-    if at > 0 and not any(_meet(m, one.start, one.stop) for m in beneath):
-        return Pick("merge", reason, ((one,),), at)
-    found = _down(levels, at, [one], reason)
+    if at > 0 and not any(_meet(m, segment.start, segment.stop) for m in beneath):
+        return Pick("merge", reason, ((segment,),), at)
+    found = _down(levels, at, [segment], reason)
     if found.kind == "move":
         return Pick("merge", reason, found.layers, found.output)
     return found
@@ -231,6 +231,6 @@ def _down(levels: Levels, at: int, chosen: Sequence[SegmentMeta], reason: str) -
     return Pick("merge", reason, (*upper, hit) if hit else upper, at + 1)
 
 
-def _meet(one: SegmentMeta, start: bytes, stop: bytes) -> bool:
+def _meet(segment: SegmentMeta, start: bytes, stop: bytes) -> bool:
     """Whether ranges overlap. Ranges count tombstones, not rows alone."""
-    return one.start < stop and start < one.stop
+    return segment.start < stop and start < segment.stop

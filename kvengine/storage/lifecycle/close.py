@@ -40,11 +40,11 @@ def _seal(db: Database, committer: Committer) -> None:
     """Steps 1 and 2, unless what the medium holds is not known."""
     if db.wal is None or db.manifest is None:
         return
-    if db.failed is not None and not isinstance(db.failed, OwnerLost):
-        return
     with db.install_lock, db.sync_lock, db.commit_lock:
         try:
             committer.settle()
+            if db.failed is not None and not isinstance(db.failed, OwnerLost):
+                return
             end = db.wal.seal()
             committer.publish_synced(db.wal)
             db.manifest.append(db.edit(wal_ends={db.wal.number: end}))

@@ -26,7 +26,7 @@ def refresh(db: Database) -> bool:
         life = stage_of_life(db.fs, db.directory)
         if life == db.life and _follow_wal(db):
             return db.published != before
-        known = {one.meta.number: one for one in db.view.version}
+        known = {segment.meta.number: segment for segment in db.view.version}
         _replace(db, recover_beside(db.fs, db.directory, db.frames, known))
         return db.published != before or life != db.life
 
@@ -53,6 +53,7 @@ def _follow_wal(db: Database) -> bool:
             db.spans.clear()
             memtable.publish(states, db.snapshots.newest, db.snapshots.oldest)
             db.published = db.last_stamp = commit.stamp
+            db.memo.clear()  # again: a read that began since the first may still put what it found
     db.catalog.wal_ends[number] = end
     return True
 
@@ -64,7 +65,8 @@ def _replace(db: Database, found: Recovery) -> None:
         db.view.check_open()
         db.memo.clear()
         db.spans.clear()
-        gone = [segment for segment in db.view.version if segment not in found.version]
+        kept = set(found.version)
+        gone = [segment for segment in db.view.version if segment not in kept]
         db.view = View(db.view.active, frozen, found.version)
         db.catalog = found.catalog
         db.published = db.last_stamp = max(db.published, found.last_stamp)

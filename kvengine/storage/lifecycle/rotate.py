@@ -47,6 +47,8 @@ def _swap(db: Database, committer: Committer, old: WalWriter, fresh: WalWriter) 
     committer.sync()  # most of it, before commits are held up
     with db.sync_lock, db.commit_lock:
         committer.settle()
+        if db.failed is not None:  # meanwhile: a sync that failed is never tried again
+            db.check_writable()
         try:
             end = old.seal()
             committer.publish_synced(old)

@@ -1,4 +1,4 @@
-"""Verify: read every byte that the database relies on, and say what does not hold."""
+"""Verify: read what the database relies on, but for the active WAL, and say what is damaged."""
 
 from __future__ import annotations
 

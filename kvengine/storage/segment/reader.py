@@ -105,9 +105,16 @@ class SegmentReader:
             raise CorruptionError(self.path, offset, str(error)) from None
 
     def has_frame(self, name: bytes) -> bool:
-        """Return whether the block that may hold an encoded object is in memory."""
+        """Return whether an encoded object is read without the file. A large one may not be."""
         at = self._block_of(name)
-        return at < 0 or self._index.offsets[at] in self.frames
+        if at < 0:
+            return True
+        frame = self.frames.get(self._index.offsets[at])
+        if frame is None:
+            return False
+        block: RowBlock = frame.block  # type: ignore[assignment]
+        row = block.find(name)
+        return row is None or not row[1] & LARGE
 
     def find_in(self, row: bytes, name: bytes, state_key: str) -> Entry | Missing:
         """Return what a row found here says of an entry, `MISSING` for nothing."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from kvengine.errors import CorruptionError
+from kvengine.errors import CorruptionError, is_io_error
 from kvengine.fs.base import FileSystem
 from kvengine.storage import filenames, record
 from kvengine.storage.checksum import salt
@@ -37,6 +38,7 @@ class WalWriter:
     __slots__ = (
         "_allocated",
         "_database_id",
+        "_failed",
         "_file",
         "_write",
         "_writing",
@@ -58,6 +60,7 @@ class WalWriter:
         self.salt = salt(database_id, number)
         self.mark = record.marker(self.salt)
         self._writing: tuple[bytes, ...] | None = None
+        self._failed: OSError | None = None
         self._file = fs.create(self.path)
         self._write = self._file.write
         try:
@@ -97,25 +100,21 @@ class WalWriter:
         self._writing = None
         return end
 
-    def settle(self) -> bool:
-        """After an interrupt within `append`: finish a record that was begun.
+    def settle(self) -> None:
+        """Finish a record of which an interrupt within `append` has left a part, if there is one.
 
-        True where the record is now in the log in whole, False where none of it is.
-        The file's own position is the witness; it moves with the write. May itself
-        be interrupted, and called again.
+        `end` tells whether the record is in the log. The file's own position is the
+        witness; it moves with the write. May itself be interrupted, and called again.
         """
         if self._writing is None:
-            return False
+            return
         data = b"".join(self._writing)
         written = self._file.position() - self.end
-        if written <= 0:
-            self._writing = None
-            return False
-        if written < len(data):
+        if 0 < written < len(data):
             self._file.write(data[written:])
-        self.end += len(data)
+        if written > 0:
+            self.end += len(data)
         self._writing = None
-        return True
 
     def discard(self) -> None:
         """After an I/O error within `append`: cut what was written of the record, if possible."""
@@ -127,23 +126,33 @@ class WalWriter:
         except OSError:
             pass
 
-    @property
-    def in_doubt(self) -> bool:
-        """Whether an `append` was left by an exception and not settled."""
-        return self._writing is not None
-
     def sync(self) -> None:
         """Make everything appended so far durable."""
         end = self.end
-        self._file.datasync()
+        self._sync(self._file.datasync)
         self.synced = max(self.synced, end)
 
     def seal(self) -> int:
         """Give back unused space, make the file durable, return its length. No appends after."""
         self._file.truncate(self.end)
-        self._file.sync()
+        self._sync(self._file.sync)
         self.synced = self.end
         return self.end
+
+    def _sync(self, sync: Callable[[], None]) -> None:
+        """Sync the file, unless that has failed before.
+
+        A second sync may succeed although pages were dropped. What failed is noted here at once: an
+        interrupt could keep the caller from it.
+        """
+        if self._failed is not None:
+            raise self._failed
+        try:
+            sync()
+        except OSError as error:
+            if is_io_error(error):
+                self._failed = error
+            raise
 
     def close(self) -> None:
         self._file.close()
