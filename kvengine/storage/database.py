@@ -214,15 +214,18 @@ class Database:
 
     def disappear(self, error: type[KVEngineError], reason: str) -> None:
         """From now on every use raises ``error``, and nothing here keeps the directory open."""
-        self.view = cast(View, _Gone(error, reason))
+        self.view = cast(View, Gone(error, reason))
         self.memo.clear()
         self.frames.clear()
-        self.fs = cast(FileSystem, _Gone(error, reason))
+        self.fs = cast(FileSystem, Gone(error, reason))
         self.gone = True
 
 
-class _Gone:
-    """Stands in for the view and the files of a database that may no longer be used."""
+class Gone:
+    """Stands in for the view and the files of a database that may no longer be used.
+
+    For the view of a closed moment too.
+    """
 
     def __init__(self, error: type[KVEngineError], reason: str) -> None:
         self.__error = error

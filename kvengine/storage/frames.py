@@ -3,6 +3,10 @@
 A frame is keyed by its open segment, never by a file number, so a number that is used again cannot
 bring back another file's bytes. Eviction is by second chance (the clock of Corbató, 1968, over a
 queue): a frame that was used since it was last looked at stays for another round.
+
+A frame does not keep its segment open. One that was replaced is still read by snapshots and walks
+that began before, which may add frames to it; it is closed with the last of them, and its frames
+count until their turn comes, or a further segment is replaced.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from typing import Protocol
+from weakref import ref
 
 from kvengine.storage.row import Row
 from kvengine.storage.segment.block import RowBlock
@@ -49,7 +54,7 @@ class Frames:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.bytes = 0
-        self._queue: deque[tuple[Holder, Frame]] = deque()
+        self._queue: deque[tuple[ref[Holder], Frame]] = deque()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -67,7 +72,7 @@ class Frames:
         with self._lock:
             if holder.frames.setdefault(frame.offset, frame) is not frame:
                 return
-            self._queue.append((holder, frame))
+            self._queue.append((ref(holder), frame))
             self.bytes += frame.size
             while self.bytes > self.capacity:
                 self._let_one_go()
@@ -89,25 +94,30 @@ class Frames:
                     self._let_one_go()
 
     def _let_one_go(self) -> None:
-        holder, frame = self._queue.popleft()
-        if frame.used:
+        of, frame = self._queue.popleft()
+        holder = of()
+        if frame.used and holder is not None:
             frame.used = False
-            self._queue.append((holder, frame))
+            self._queue.append((of, frame))
         else:
             self.bytes -= frame.size
-            holder.frames.pop(frame.offset, None)
+            if holder is not None:
+                holder.frames.pop(frame.offset, None)
 
     def forget(self, holder: Holder) -> None:
         """Let all frames of a segment go, which is no longer part of the database."""
         with self._lock:
-            kept = [each for each in self._queue if each[0] is not holder]
+            gone = (holder, None)
+            kept = [each for each in self._queue if each[0]() not in gone]
             self._queue = deque(kept)
             self.bytes = sum(frame.size for _, frame in kept)
             holder.frames.clear()
 
     def clear(self) -> None:
-        """Let all frames go, and with them the segments that they keep open. Waits for nobody."""
+        """Let all frames go. Waits for nobody."""
         queue, self._queue = self._queue, deque()
         self.bytes = 0
-        for holder, _ in list(queue):
-            holder.frames.clear()
+        for of, _ in list(queue):
+            holder = of()
+            if holder is not None:
+                holder.frames.clear()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final, cast
+
 from kvengine.errors import DatabaseClosed
-from kvengine.storage.database import Database
+from kvengine.storage.database import Database, Gone
 from kvengine.storage.version import View
+
+_CLOSED: Final = "this snapshot is closed"
+_NO_VIEW: Final = cast(View, Gone(DatabaseClosed, _CLOSED))
 
 
 class Moment:
@@ -27,14 +32,15 @@ class Moment:
         """DatabaseClosed (or ForkedError) where the moment may no longer be read."""
         self.db.view.check_open()
         if not self.token:
-            raise DatabaseClosed("this snapshot is closed")
+            raise DatabaseClosed(_CLOSED)
 
     def close(self) -> bool:
-        """Let go of states and files. False where it was closed before."""
+        """Let go of states and files, whoever keeps this. False where it was closed before."""
         token = self.token
         if token:
             self.db.snapshots.close(token)
             self.token = 0
+            self.view = _NO_VIEW
         return token != 0
 
     def __del__(self) -> None:

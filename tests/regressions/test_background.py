@@ -89,6 +89,30 @@ def test_a_closed_database_keeps_no_segment_open(tmp_path: Path) -> None:
     assert open_segments(tmp_path) == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_segment_that_a_snapshot_read_after_it_was_replaced(tmp_path: Path) -> None:
+    """A replaced segment is closed with the last snapshot that reads it.
+
+    The frames of a segment were dropped when it was replaced. What a snapshot read of it after
+    that made new ones, and these held the file open, and its space on the disk, until other reads
+    had filled the cache: a long-lived process that takes snapshots beside compactions collected
+    thousands of descriptors of files that were no longer there. So did one that kept snapshots
+    which it had closed.
+    """
+    closed = []
+    with kvengine.open(tmp_path / "db", durability="os") as db:
+        db.set("s", "k", "n", b"0")
+        db.flush()
+        for n in range(1, 11):
+            with db.snapshot() as snapshot:
+                db.set("s", "k", "n", b"%d" % n)
+                db.compact()
+                assert snapshot.get("s", "k", "n") == b"%d" % (n - 1)
+                assert snapshot.get("s", "k", "n") == b"%d" % (n - 1)
+            closed.append(snapshot)
+            assert len(open_segments(tmp_path)) == 1, n
+
+
 def open_segments(place: Path) -> list[str]:
     """The segments below ``place`` that this process has open."""
     held = (os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if alive(fd))

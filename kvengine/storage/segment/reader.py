@@ -35,6 +35,7 @@ class SegmentReader:
     """
 
     __slots__ = (
+        "__weakref__",
         "_file",
         "_filter",
         "_frames",
