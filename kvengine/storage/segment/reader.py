@@ -113,8 +113,8 @@ class SegmentReader:
         frame = self.frames.get(self._index.offsets[at])
         if frame is None:
             return False
-        block: RowBlock = frame.block  # type: ignore[assignment]
-        row = block.find(name)
+        kept: RowBlock = frame.block  # type: ignore[assignment]
+        row = kept.find(name)
         return row is None or not row[1] & LARGE
 
     def find_in(self, row: bytes, name: bytes, state_key: str) -> Entry | Missing:
