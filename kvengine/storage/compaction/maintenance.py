@@ -30,7 +30,6 @@ from kvengine.storage.version import View
 Executor = Callable[[Job], list[Output]]
 """Runs a job and returns its outputs."""
 
-_WORTH = 1024 * 1024
 _SMALL_WAL = 64 * 1024
 
 
@@ -91,7 +90,7 @@ class Maintenance:
             covered = sum(
                 segment.meta.size for segment in db.view.version if _covers(marks, segment)
             )
-            if covered + wal.end >= _WORTH:
+            if covered + wal.end >= picker.WORTH:
                 return True
         age = now - active.first_deletion
         if active.first_deletion and (age < 0 or age >= self.limits.tombstone_age):

@@ -20,8 +20,8 @@ from kvengine.storage.retention import segment_may_go
 Levels = Sequence[Sequence[SegmentMeta]]
 """Level 0 newest first; further levels in order of their ranges."""
 
-_WORTH = 1024 * 1024
-"""Bytes covered by range tombstones that are worth a compaction at once."""
+WORTH = 1024 * 1024
+"""Bytes covered by range tombstones that are worth a compaction, or a flush, at once."""
 
 _DEAD_SHARE = 4
 """Tombstones that are at least one in this many entries are worth a rewrite."""
@@ -172,7 +172,7 @@ def _heavy_tombstones(levels: Levels, covered: Callable[[SegmentMeta], int]) -> 
     """Range tombstones that cover enough bytes beneath them."""
     for at, level in enumerate(levels):
         for segment in level:
-            if segment.properties.range_tombstones and covered(segment) >= _WORTH:
+            if segment.properties.range_tombstones and covered(segment) >= WORTH:
                 return _down(levels, at, [segment], "range tombstones")
     return None
 

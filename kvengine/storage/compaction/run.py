@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from kvengine.fs.base import FileSystem
@@ -19,14 +19,12 @@ from kvengine.storage import filenames, names, range_tombstones
 from kvengine.storage.compaction.job import Job, Output
 from kvengine.storage.memtable import Memtable
 from kvengine.storage.merge import Block, Source, merge, segment_blocks
-from kvengine.storage.names import encode_object
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.read import Piece
 from kvengine.storage.retention import retain
-from kvengine.storage.row import Row, decode, fold, in_order, is_sorted, overlay, overlay_all
+from kvengine.storage.row import Row, fold, in_order, is_sorted, overlay_all
 from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.segment.writer import SegmentWriter
-from kvengine.storage.wal.format import Commit
 
 _CHECK_EVERY = 64
 _BLOCK = 256
@@ -58,25 +56,6 @@ def run(fs: FileSystem, job: Job, wanted: Callable[[], bool]) -> list[Output]:
     except BaseException:
         outputs.abandon()
         raise
-
-
-def layer_of(commits: Iterable[Commit]) -> tuple[Tombstones, dict[bytes, Row]]:
-    """Return the range tombstones and rows of the layer that a WAL's commits make, oldest first."""
-    rows: dict[bytes, Row] = {}
-    marks: Tombstones = ()
-    for commit in commits:
-        for start, stop in commit.tombstones:
-            marks = range_tombstones.add(marks, start, stop, commit.stamp)
-        for service, key, data in commit.rows:
-            name, row = encode_object(service, key), decode(data)
-            old = rows.get(name)
-            if old is None or old.version < range_tombstones.covering(marks, name):
-                rows[name] = row
-            else:
-                rows[name] = overlay(row, old)
-    if marks:
-        rows = {n: r for n, r in rows.items() if r.version >= range_tombstones.covering(marks, n)}
-    return marks, rows
 
 
 def _sources(job: Job) -> list[Source]:

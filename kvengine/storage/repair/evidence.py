@@ -13,13 +13,12 @@ from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
 from kvengine.storage import filenames
 from kvengine.storage import range_tombstones as tombstones
-from kvengine.storage.compaction.run import layer_of
 from kvengine.storage.manifest import file as manifest
 from kvengine.storage.manifest.file import Catalog
 from kvengine.storage.manifest.format import HEADER_SIZE, Shape, decode_header
-from kvengine.storage.names import Name, after, decode_object, is_object
+from kvengine.storage.names import Name, after, decode_object, encode_object, is_object
 from kvengine.storage.range_tombstones import Tombstones
-from kvengine.storage.row import Row, has_sound_numbers, make
+from kvengine.storage.row import Row, decode, has_sound_numbers, make, overlay
 from kvengine.storage.segment.salvage import SalvageReader
 from kvengine.storage.wal import format as wal_format
 from kvengine.storage.wal.salvage import Hole, WalSalvage, salvage
@@ -203,7 +202,7 @@ class _Search:
         if header is None and (found.commits or (end or 0) > wal_format.HEADER_SIZE):
             self.evidence.notes.append(f"{name}: header is damaged; its commits were found by scan")
         self._report_holes(name, found, len(data), end)
-        marks, rows = layer_of(found.commits)
+        marks, rows = _layer_of(found.commits)
         self.evidence.pieces.append(sorted(rows.items()))
         self._hide(marks)
         if found.commits:
@@ -311,6 +310,25 @@ class _Search:
         stop: bytes | None = None,
     ) -> None:
         self.evidence.lost.append(Loss(name, offset, reason, _name(start), _name(stop)))
+
+
+def _layer_of(commits: Iterable[wal_format.Commit]) -> tuple[Tombstones, dict[bytes, Row]]:
+    """The range tombstones and rows of the layer that a WAL's commits make, oldest first."""
+    rows: dict[bytes, Row] = {}
+    marks: Tombstones = ()
+    for commit in commits:
+        for start, stop in commit.tombstones:
+            marks = tombstones.add(marks, start, stop, commit.stamp)
+        for service, key, data in commit.rows:
+            name, row = encode_object(service, key), decode(data)
+            old = rows.get(name)
+            if old is None or old.version < tombstones.covering(marks, name):
+                rows[name] = row
+            else:
+                rows[name] = overlay(row, old)
+    if marks:
+        rows = {n: r for n, r in rows.items() if r.version >= tombstones.covering(marks, n)}
+    return marks, rows
 
 
 def _name(encoded: bytes | None) -> Name | None:
