@@ -74,7 +74,7 @@ class Frames:
                 return
             self._queue.append((ref(holder), frame))
             self.bytes += frame.size
-            while self.bytes > self.capacity:
+            while self.bytes > self.capacity and self._queue:
                 self._let_one_go()
 
     def keep_head(self, holder: Holder, frame: Frame, head: Row) -> None:
@@ -90,7 +90,7 @@ class Frames:
                 frame.head = head
                 frame.size += size
                 self.bytes += size
-                while self.bytes > self.capacity:
+                while self.bytes > self.capacity and self._queue:
                     self._let_one_go()
 
     def _let_one_go(self) -> None:

@@ -101,8 +101,8 @@ BUGS: dict[str, tuple[str, Change]] = {
         REFRESH,
         Change(
             "storage/lifecycle/refresh.py",
-            "        db.memo.clear()\n        db.spans.clear()\n        gone",
-            "        db.spans.clear()\n        gone",
+            "        db.memo.clear()\n        db.spans.clear()\n        kept",
+            "        db.spans.clear()\n        kept",
         ),
     ),
     "a refresh takes the past from open snapshots": (

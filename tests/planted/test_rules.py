@@ -63,7 +63,8 @@ BUGS: dict[str, list[Change]] = {
     "an expired segment is dropped above older data": [
         Change(
             PICKER,
-            "if any(_meet(m, one.start, one.stop) for m in beneath):\n                continue",
+            "if any(_meet(m, segment.start, segment.stop) for m in beneath):\n"
+            "                continue",
             "if not level:\n                continue",
         ),
     ],
@@ -103,7 +104,7 @@ BUGS: dict[str, list[Change]] = {
     "overlap is found without counting range tombstones": [
         Change(
             PICKER,
-            "return one.start < stop and start < one.stop",
+            "return segment.start < stop and start < segment.stop",
             "return one.properties.rows > 0 and one.start < stop and start < one.stop",
         ),
     ],
