@@ -10,7 +10,7 @@ from tests.planted.patched import Change, copy, must_find, run
 
 pytestmark = [pytest.mark.planted, pytest.mark.timeout(300)]
 
-JUDGES = ("rules",)
+JUDGES = ("rules", "durability")
 
 BARRIERS = "tests/rules/test_barriers.py"
 MEMO_TESTS = "tests/rules/test_memo.py"
