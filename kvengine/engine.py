@@ -69,7 +69,7 @@ class Engine(LiveReader, ObjectVerbs, Closing):
             self,
             serdes,
             max_value_size=options.max_value_size,
-            known=self._in_use,
+            known=self._for_session,
             commit_entries=self._committer.commit_entries,
         )
         _engines.add(self)

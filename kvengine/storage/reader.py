@@ -78,6 +78,15 @@ class Reader:
             return found.at(self._now())
         return found
 
+    def _for_session(self, name: Name, count: bool) -> Resolved | None:
+        """As `_in_use`. ``count``: what asks again and again for parts of an object learns all."""
+        found = self._known.get(name)
+        if found is None and count:
+            found = self._remember(name, WHOLE)
+        if found is None or found.soonest is None:
+            return found
+        return found.at(self._now())
+
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
         """Return the value of an entry; None where there is none. ``b""`` is a value."""
         name = (service, key)

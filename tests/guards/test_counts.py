@@ -316,7 +316,7 @@ def test_lazy_session(
 ) -> None:
     """A lazy session takes a moment, looks whether its object lives, and reads what is asked."""
     made = Operation(fill, fs, session_of(fill, False)).over(spread())
-    made.must_cost(Costs(122, SESSION_LOCKS, WRITE, 2 * ROW), monkeypatch)
+    made.must_cost(Costs(124, SESSION_LOCKS, WRITE, 2 * ROW), monkeypatch)
 
 
 def test_lazy_session_of_a_cold_object(
@@ -325,7 +325,7 @@ def test_lazy_session_of_a_cold_object(
     """It reads one block, once."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, False)).over(spread())
-    most = Costs(155, SESSION_LOCKS | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
+    most = Costs(157, SESSION_LOCKS | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
     made.must_cost(most, monkeypatch)
 
 

@@ -18,7 +18,7 @@ Returns the stamp. Names and values have been checked.
 """
 
 
-Known = Callable[[Name], Resolved | None]
+Known = Callable[[Name, bool], Resolved | None]
 """An object as it is now, where the store has it at hand in whole. Nobody changes it."""
 
 

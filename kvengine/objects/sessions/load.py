@@ -27,13 +27,14 @@ def load(
     shared with it, whatever is asked for: nothing is fetched or copied, and a
     `Working` never changes its base while that is complete.
     """
-    known = host.known(name) if host.known is not None else None
+    eager = settings.preload is True and settings.preload_limit is None
+    known = host.known(name, not eager) if host.known is not None else None
     if known is not None:
         at = known.expires_at
         entries = cast(_Known, known.entries)
         return Working(known.version, None if at is None else at / SECOND, entries, True), None
     store = host.store
-    if settings.preload is True and settings.preload_limit is None:
+    if eager:
         found = store.load(*name)
         if found is None:
             return Working(0, None, {}, True), None
