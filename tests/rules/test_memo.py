@@ -288,3 +288,17 @@ def test_an_object_that_was_read_before_it_came_is_kept_once_it_is_there(
         assert db.get(*NAME, "n") is None
     db.set(*NAME, "n", b"1")
     heat(db, NAME)
+
+
+def test_lazy_sessions_let_their_object_in(fs: MemoryFileSystem, clock: ManualClock) -> None:
+    """A lazy session reads a snapshot, which the memo does not count. An object that only lazy
+    sessions use never came in, and each of them went through all layers.
+    """
+    with opened(fs, clock) as db:
+        db.set(*NAME, "n", b"1")
+        handle = db.object(*NAME, serde="bytes")
+        for _ in range(2):
+            assert NAME not in db._db.memo.known
+            with handle.session(preload=False) as state:
+                assert state.get("n") == b"1"
+        assert NAME in db._db.memo.known

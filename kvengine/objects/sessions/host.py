@@ -19,7 +19,10 @@ Returns the stamp. Names and values have been checked.
 
 
 Known = Callable[[Name, bool], Resolved | None]
-"""An object as it is now, where the store has it at hand in whole. Nobody changes it."""
+"""An object as it is now, where the store has it at hand in whole. Nobody changes it.
+
+The flag says whether to count the question: a store may keep at hand what is asked for often.
+"""
 
 
 class Host:
