@@ -7,11 +7,18 @@ queue): a frame that was used since it was last looked at stays for another roun
 A frame does not keep its segment open. One that was replaced is still read by snapshots and walks
 that began before, which may add frames to it; it is closed with the last of them, and its frames
 count until their turn comes, or a further segment is replaced.
+
+A block becomes a frame when it is read again while its last read is remembered (the doorkeeper of
+TinyLFU; Einziger, Friedman and Manes, 2017). So a block that is read once, by a uniform load or a
+listing, neither displaces one that is in use nor takes memory that was never touched before: to
+read it again from the page cache costs less. The block that was read last is at hand in any case,
+for a session that loads its object and then commits.
 """
 
 from __future__ import annotations
 
 import threading
+from array import array
 from collections import deque
 from typing import Protocol
 from weakref import ref
@@ -21,6 +28,9 @@ from kvengine.storage.segment.block import RowBlock
 
 OVERHEAD = 560
 """Bytes that a frame costs beside those of its block, about: slots and objects."""
+
+_BLOCK = 8192
+"""Bytes of a block, about: so many fewer reads are remembered than the budget has bytes."""
 
 _HEAD_CHUNK = 240
 """Bytes of memory that a chunk costs in a decoded head, about."""
@@ -43,8 +53,9 @@ class Frame:
 
 
 class Holder(Protocol):
-    """An open segment: its frames by the offset of their block."""
+    """An open segment: its identity, and its frames by the offset of their block."""
 
+    file_id: int
     frames: dict[int, Frame]
 
 
@@ -56,9 +67,32 @@ class Frames:
         self.bytes = 0
         self._queue: deque[tuple[ref[Holder], Frame]] = deque()
         self._lock = threading.Lock()
+        self._reads = array("q", bytes(8 * (capacity // _BLOCK + 1)))
+        """Reads that are remembered, each in the slot that its file and offset lead to."""
+        self._last: tuple[int, int, RowBlock | bytes] = (0, 0, b"")
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def last(self, holder: Holder, offset: int) -> RowBlock | bytes | None:
+        """Return a block without a frame if it is the one that was read last."""
+        file_id, at, block = self._last
+        return block if at == offset and file_id == holder.file_id else None
+
+    def note(self, holder: Holder, offset: int, block: RowBlock | bytes, size: int) -> None:
+        """Make a block a frame if its last read is remembered, else remember this one.
+
+        Of two threads that are here at once, one may forget what the other remembers.
+        """
+        file_id = holder.file_id
+        trace = hash((file_id, offset))
+        slot = trace % len(self._reads)
+        if self._reads[slot] == trace:
+            self.add(holder, Frame(offset, block, size))
+        else:
+            self._reads[slot] = trace
+            if size * 8 <= self.capacity:
+                self._last = (file_id, offset, block)
 
     def add(self, holder: Holder, frame: Frame) -> None:
         """Keep a frame, and let others go until the budget holds.
@@ -112,9 +146,11 @@ class Frames:
             self._queue = deque(kept)
             self.bytes = sum(frame.size for _, frame in kept)
             holder.frames.clear()
+            self._last = (0, 0, b"")
 
     def clear(self) -> None:
         """Let all frames go. Waits for nobody."""
+        self._last = (0, 0, b"")
         queue, self._queue = self._queue, deque()
         self.bytes = 0
         for of, _ in list(queue):

@@ -106,8 +106,23 @@ def test_a_frame_in_use_outlives_a_walk_of_others(fs: MemoryFileSystem, clock: M
         db._db.memo.capacity = 0  # so that every read asks the frames
         segment = next(iter(db._db.view.version))
         db.get("s", "000", "n")
+        db.get("s", "000", "n")
         (first,) = segment.frames.values()
         for key in KEYS:
             db.get("s", key, "n")
+            db.get("s", key, "n")
             db.get("s", "000", "n")
             assert first in segment.frames.values()
+        assert 2 * len(segment.frames) < segment.block_count  # others went
+
+
+def test_a_block_that_is_read_once_becomes_no_frame(
+    fs: MemoryFileSystem, clock: ManualClock
+) -> None:
+    """A uniform load or a listing passes by: it displaces nothing, and takes no memory."""
+    with opened(fs, clock, block_size=512) as db:
+        fill(db, b"v" * 400)  # an object a block
+        db._db.memo.capacity = 0
+        assert [read(db), framed(db)] == [{b"v" * 400}, 0]
+        read(db)
+        assert framed(db) > 0

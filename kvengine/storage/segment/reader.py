@@ -170,11 +170,14 @@ class SegmentReader:
         if frame is not None:
             frame.used = True
             return frame.block  # type: ignore[return-value]
-        data = self._sealed(chunk.offset, chunk.length, block.CHUNK)
-        found = data[: len(data) - TRAILER_SIZE]
-        if self._frames is not None:
-            self._frames.add(self, Frame(chunk.offset, found, chunk.length))
-        return found
+        frames = self._frames
+        found = frames.last(self, chunk.offset) if frames is not None else None
+        if found is None:
+            data = self._sealed(chunk.offset, chunk.length, block.CHUNK)
+            found = data[: len(data) - TRAILER_SIZE]
+        if frames is not None:
+            frames.note(self, chunk.offset, found, chunk.length)
+        return found  # type: ignore[return-value]
 
     # --- blocks
 
@@ -248,10 +251,13 @@ class SegmentReader:
 
     def _read_rows(self, offset: int, length: int, *, keep: bool = True) -> RowBlock:
         """Read the block of rows at ``offset``; ``keep``: as a frame. ValueError if it is none."""
-        found = RowBlock(self._sealed(offset, length, block.ROWS))
-        if keep and self._frames is not None:
-            self._frames.add(self, Frame(offset, found, found.footprint))
-        return found
+        frames = self._frames if keep else None
+        found = frames.last(self, offset) if frames is not None else None
+        if found is None:
+            found = RowBlock(self._sealed(offset, length, block.ROWS))
+        if frames is not None:
+            frames.note(self, offset, found, found.footprint)  # type: ignore[union-attr]
+        return found  # type: ignore[return-value]
 
     def _items(self, row: bytes, name: bytes, start: str) -> Iterator[tuple[str, Entry]]:
         try:
