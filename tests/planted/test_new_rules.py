@@ -19,6 +19,7 @@ EXPIRY = "tests/rules/test_expiry.py"
 CHAINS = "tests/rules/test_chains.py"
 SPANS = "tests/rules/test_dead_spans.py"
 FRAMES_TESTS = "tests/rules/test_frames.py"
+HUGE_TESTS = "tests/rules/test_huge_values.py"
 JOBS = "tests/rules/test_jobs.py"
 
 READ = "storage/read.py"
@@ -33,6 +34,8 @@ REFRESH = "storage/lifecycle/refresh.py"
 WRITER = "storage/segment/writer.py"
 SEGMENT = "storage/segment/reader.py"
 INSTALL = "storage/compaction/install.py"
+APART = "storage/compaction/apart.py"
+RUN = "storage/compaction/run.py"
 MAINTENANCE = "storage/compaction/maintenance.py"
 
 BEGUN_UNDER_THE_LOCK = """\
@@ -423,6 +426,27 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
     "frames have no second chance": (
         FRAMES_TESTS,
         [Change(FRAMES, "if frame.used and", "if False and")],
+    ),
+    # Huge rows
+    "a tombstone above a huge row leaves it alone": (
+        HUGE_TESTS,
+        [Change(APART, "if range_tombstones.covering(other.tombstones, name):", "if False:")],
+    ),
+    "a newer row of a huge object leaves the old one alone": (
+        HUGE_TESTS,
+        [Change(APART, "return other.find(name) is not None", "return False")],
+    ),
+    "an expired huge row is left alone": (
+        HUGE_TESTS,
+        [Change(APART, "or p.tombstones or expired)", "or p.tombstones)")],
+    ),
+    "outputs reach over what was left alone": (
+        HUGE_TESTS,
+        [Change(RUN, "while self._apart and self._apart[0] < name:", "while False:")],
+    ),
+    "a huge row shares its segment": (
+        HUGE_TESTS,
+        [Change(RUN, "if is_huge(len(encoded), size) or (", "if (")],
     ),
     # Jobs
     "a compaction installs what it is given": (

@@ -42,21 +42,24 @@ def install_flush(db: Database, flushed: Sequence[Memtable], outputs: Sequence[O
 
 
 def install_compaction(
-    db: Database, inputs: Sequence[SegmentMeta], outputs: Sequence[Output], level: int
+    db: Database,
+    inputs: Sequence[SegmentMeta],
+    outputs: Sequence[Output],
+    moved: Sequence[SegmentMeta],
+    level: int,
 ) -> None:
-    """Segments are replaced by their overlay; no read changes."""
+    """Replace segments by their overlay; no read changes. Those in ``moved`` change their level."""
     with _installing(db):
         fresh = _adopt(db, outputs, level)
-        _replace(db, inputs, fresh)
+        _replace(db, [*inputs, *moved], [*fresh, *(_moved(db, meta, level) for meta in moved)])
         db.counters.compactions += 1
         db.counters.compacted_bytes += sum(output.size for output in outputs)
 
 
 def install_move(db: Database, moved: SegmentMeta, level: int) -> None:
-    """A segment changes its level; its file stays as it is."""
-    meta = SegmentMeta(moved.number, level, moved.file_id, moved.size, moved.properties)
+    """Let a segment change its level; its file stays as it is."""
     with _installing(db):
-        _replace(db, [moved], [_opened(db, meta)])
+        _replace(db, [moved], [_moved(db, moved, level)])
 
 
 def install_drop(db: Database, dropped: Sequence[SegmentMeta]) -> None:
@@ -137,6 +140,10 @@ def _adopt(db: Database, outputs: Sequence[Output], level: int) -> list[LiveSegm
                 _unlink(db, name)
         raise
     return fresh
+
+
+def _moved(db: Database, meta: SegmentMeta, level: int) -> LiveSegment:
+    return _opened(db, SegmentMeta(meta.number, level, meta.file_id, meta.size, meta.properties))
 
 
 def _opened(db: Database, meta: SegmentMeta) -> LiveSegment:

@@ -18,6 +18,8 @@ class Job:
     by then may be dropped. ``extended``: encoded objects whose expiry a newer memtable extends;
     ``newer``: newer segments that extend some expiry; ``older``: the ranges of what lies beneath.
     ``seed``: of the filters. ``segment_size``: where outputs are cut, 0 for not at all.
+    ``apart``: encoded objects, in order, whose segments the job leaves as they are: it has no row
+    of them, and an output ends before each.
     """
 
     directory: str
@@ -32,6 +34,7 @@ class Job:
     extended: frozenset[bytes] = frozenset()
     newer: list[LiveSegment] = field(default_factory=list)
     older: list[tuple[bytes, bytes]] = field(default_factory=list)
+    apart: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

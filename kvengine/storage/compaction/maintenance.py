@@ -16,6 +16,7 @@ from kvengine.storage import retention
 from kvengine.storage.clock import SECOND
 from kvengine.storage.commit import Committer
 from kvengine.storage.compaction import install, picker
+from kvengine.storage.compaction.apart import set_apart
 from kvengine.storage.compaction.job import Job, Output
 from kvengine.storage.compaction.picker import Levels, Limits, Pick
 from kvengine.storage.database import Database
@@ -177,18 +178,26 @@ class Maintenance:
                 if m.number not in inputs and m.properties.extends
             ]
             older = picker.older_than(levels, found.output, found.inputs)
+            layers, apart = set_apart(
+                [[open_ones[m.number] for m in layer] for layer in found.layers],
+                db.options.segment_size,
+                horizon,
+            )
             job = self._job(
-                layers=[[open_ones[m.number] for m in layer] for layer in found.layers],
+                layers=layers,
+                apart=sorted(segment.start for segment in apart),
                 horizon=horizon,
                 extended=extended,
                 newer=above,
                 older=[(m.start, m.stop) for m in older],
                 segment_size=db.options.segment_size,
             )
-            size = sum(meta.size for meta in found.inputs)
+            merged = [segment.meta for layer in layers for segment in layer]
+            moved = [each.meta for each in apart if each.meta.level != found.output]
+            size = sum(meta.size for meta in merged)
             with self._noted("compaction", sorted(inputs), size, found.output):
                 outputs = _checked(job, execute(job))
-                install.install_compaction(db, found.inputs, outputs, found.output)
+                install.install_compaction(db, merged, outputs, moved, found.output)
         self.note_stalls()
 
     # --- shared
@@ -262,6 +271,7 @@ class Maintenance:
         tables: list[Memtable] | None = None,
         layers: list[list[LiveSegment]] | None = None,
         newer: list[LiveSegment] | None = None,
+        apart: list[bytes] | None = None,
         segment_size: int = 0,
     ) -> Job:
         db = self._db
@@ -277,6 +287,7 @@ class Maintenance:
             extended=frozenset(extended),
             newer=newer or [],
             older=older,
+            apart=apart or [],
             segment_size=segment_size,
             block_size=db.catalog.shape.block_size,
             chunk_size=db.catalog.shape.chunk_size,

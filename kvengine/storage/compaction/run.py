@@ -2,8 +2,9 @@
 
 Steps: (1) take the inputs; segments that newer tombstones cover whole are not read. (2) Walk them
 in order, overlay the rows of each object, keep what retention lets stay. (3) Start a new segment
-where one is large enough, always between objects; tombstones are clipped to each segment's range,
-and go where nothing older lies beneath. Outputs have temporary names: a crash leaves files that the
+where one is large enough, always between objects, and around a row that fills one by itself
+(apart.py); tombstones are clipped to each segment's range, and go where nothing older lies beneath.
+Outputs have temporary names: a crash leaves files that the
 next open sweeps.
 """
 
@@ -11,18 +12,20 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from kvengine.fs.base import FileSystem
 from kvengine.storage import filenames, names, range_tombstones
+from kvengine.storage.compaction.apart import is_huge
 from kvengine.storage.compaction.job import Job, Output
 from kvengine.storage.memtable import Memtable
 from kvengine.storage.merge import Block, Source, merge, segment_blocks
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.read import Piece
 from kvengine.storage.retention import retain
-from kvengine.storage.row import Row, fold, in_order, is_sorted, overlay_all
+from kvengine.storage.row import Row, encode, fold, in_order, is_sorted, overlay_all
 from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.segment.writer import SegmentWriter
 
@@ -171,17 +174,26 @@ class _Outputs:
         self._marks, self._tombstone_time = marks, tombstone_time
         self._writer: SegmentWriter | None = None
         self._start = b""
+        self._apart = deque(job.apart)
         self._done: list[Output] = []
 
     def add(self, name: bytes, row: Row, encoded: bytes | None) -> None:
         size = self._job.segment_size
-        if self._writer is not None and size and self._writer.size >= size:
+        if encoded is None:
+            encoded = encode(row)
+        while self._apart and self._apart[0] < name:
+            self._end(self._apart.popleft())
+        if is_huge(len(encoded), size) or (
+            self._writer is not None and 0 < size <= self._writer.size
+        ):
             self._end(name)
         if self._writer is None:
             self._writer = self._new()
         self._writer.add(name, row, encoded)
 
     def finish(self) -> list[Output]:
+        for name in self._apart:
+            self._end(name)
         self._end(names.END)
         return self._done
 
