@@ -37,7 +37,7 @@ class BackPressure:
         self._maintain()
         if db.stalled.startswith("slow"):
             time.sleep(0.001)
-        while self._must_wait():
+        while self._writers_must_stop():
             if db.counters.background_errors > errors:
                 db.check_writable()
                 raise WriteFailed(f"{db.stalled}, which fails: {db.counters.last_background_error}")
@@ -47,7 +47,7 @@ class BackPressure:
                 self._maintain()
         db.counters.stall_seconds += time.monotonic() - started
 
-    def _must_wait(self) -> bool:
+    def _writers_must_stop(self) -> bool:
         """Whether writers stop. A memtable that was frozen meanwhile is no longer too full."""
         db = self._db
         db.view.check_open()

@@ -14,7 +14,7 @@ from kvengine.errors import KVEngineError, ValueTooLarge
 from kvengine.storage.clock import SECOND
 from kvengine.storage.names import (
     Name,
-    are_plain,
+    are_ascii_names,
     check_name,
     encode_object,
     key_range,
@@ -95,7 +95,7 @@ def set_operation(
     ttl: float | timedelta | None,
     limit: int | None,
 ) -> Set:
-    if not are_plain(service, key, state_key):
+    if not are_ascii_names(service, key, state_key):
         service, key = object_name(service, key)
         state_key = check_name("state_key", state_key)
     if value.__class__ is not bytes or limit is None or len(value) > limit:

@@ -45,7 +45,7 @@ from kvengine.storage.batch import (
 )
 from kvengine.storage.database import Commit, Database
 from kvengine.storage.memtable import TOMBSTONES
-from kvengine.storage.names import Name, are_plain, encode_object
+from kvengine.storage.names import Name, are_ascii_names, encode_object
 from kvengine.storage.resolve import NOTHING, Below, Resolution
 from kvengine.storage.row import (
     CLEARED,
@@ -55,13 +55,13 @@ from kvengine.storage.row import (
     entry_count,
     expires_at_of,
     extend,
-    pack_plain,
+    pack_entries,
 )
 from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.wal.file import WalWriter
 from kvengine.storage.wal.format import encode_commit
 
-Plain = dict[Name, dict[str, bytes | None]]
+Assignments = dict[Name, dict[str, bytes | None]]
 """What a commit sets and clears, None for cleared, where it does nothing else: no ttl, no range."""
 
 LEADER_POLL_SECONDS = 0.05
@@ -96,12 +96,12 @@ class Committer:
             ttl is None
             and value.__class__ is bytes
             and len(value) <= self._max_value
-            and are_plain(service, key, state_key)
+            and are_ascii_names(service, key, state_key)
         ):
             entries: dict[str, bytes | None] = {state_key: value}
-            return self._commit({(service, key): entries}, (), None, self._durability)[0]
+            return self._do_all_steps({(service, key): entries}, (), None, self._durability)[0]
         operation = set_operation(service, key, state_key, value, ttl, self._max_value)
-        return self.commit((operation,))[0]
+        return self.commit_operations((operation,))[0]
 
     def commit_entries(
         self,
@@ -115,7 +115,7 @@ class Committer:
         Return the stamp. For a session, which has checked names and values.
         """
         expect = {name: version}
-        return self._commit({name: entries}, (), expect, durability or self._durability)[0]
+        return self._do_all_steps({name: entries}, (), expect, durability or self._durability)[0]
 
     def write(
         self,
@@ -126,7 +126,7 @@ class Committer:
     ) -> int:
         """`Store.write`: one commit of a batch, which is then written."""
         self._check(batch, expect)
-        stamp, _ = self.commit(batch.operations, expect, durability)
+        stamp, _ = self.commit_operations(batch.operations, expect, durability)
         batch.close(stamp)
         return stamp
 
@@ -143,7 +143,7 @@ class Committer:
                 self._db.committing = get_ident()
                 try:
                     commit, _ = self._log(
-                        _plain(batch.operations), batch.operations, expect, "sync"
+                        _assignments_of(batch.operations), batch.operations, expect, "sync"
                     )
                 finally:
                     self._db.committing = 0
@@ -151,11 +151,11 @@ class Committer:
             self._show_pending()
             raise
         except KVEngineError as error:
-            if error.__class__ is KVEngineError:  # as in `_commit`
-                self._complete()
+            if error.__class__ is KVEngineError:  # as in `_do_all_steps`
+                self._finish_and_sync()
             raise
         except BaseException:
-            self._complete()
+            self._finish_and_sync()
             raise
         batch.close(commit.stamp if commit is not None else self._db.published)
         if commit is not None:
@@ -170,7 +170,7 @@ class Committer:
         batch.check_open()
         batch.check_values(self._db.options.max_value_size)
 
-    def commit(
+    def commit_operations(
         self,
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | None = None,
@@ -181,18 +181,18 @@ class Committer:
             durability = self._durability
         elif durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
-        return self._commit(_plain(operations), operations, expect, durability)
+        return self._do_all_steps(_assignments_of(operations), operations, expect, durability)
 
-    def _commit(
+    def _do_all_steps(
         self,
-        plain: Plain | None,
+        assignments: Assignments | None,
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | None,
         durability: Durability,
     ) -> tuple[int, bool]:
-        """Do all steps of a commit. ``operations`` count only where ``plain`` is None.
+        """Do all steps of a commit. ``operations`` count only where ``assignments`` is None.
 
-        Return as `commit` does.
+        Return as `commit_operations` does.
         """
         db = self._db
         me = get_ident()
@@ -204,7 +204,7 @@ class Committer:
             with db.commit_lock:
                 db.committing = me
                 try:
-                    commit, found = self._log(plain, operations, expect, durability)
+                    commit, found = self._log(assignments, operations, expect, durability)
                 finally:
                     db.committing = 0
             if commit is None:
@@ -218,10 +218,10 @@ class Committer:
             # Of this commit's own errors each means that nothing was begun, or that writes have
             # stopped for good. A plain one is a signal handler's, which may have interrupted it.
             if error.__class__ is KVEngineError:
-                self._complete()
+                self._finish_and_sync()
             raise
         except BaseException:
-            self._complete()
+            self._finish_and_sync()
             raise
         memtable = commit.memtable
         if commit.end >= self._memtable_size or memtable.timed:
@@ -254,7 +254,7 @@ class Committer:
 
     def _log(
         self,
-        plain: Plain | None,
+        assignments: Assignments | None,
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | None,
         durability: Durability,
@@ -262,7 +262,7 @@ class Committer:
         """Do steps 1 to 3, under the commit lock. Return None where there is nothing to write."""
         db = self._db
         if self._begun is not None:
-            self.settle()
+            self.finish_interrupted()
         wal = db.wal
         if db.failed is not None or wal is None:
             db.check_writable()
@@ -277,17 +277,17 @@ class Committer:
             stamp = LEAST_VERSION
         ranges: Sequence[tuple[bytes, bytes]] = ()
         found = False
-        if plain is not None and (
-            not (active.expiring or view.expiring) or not any(map(self._may_expire, plain))
+        if assignments is not None and (
+            not (active.expiring or view.expiring) or not any(map(self._may_expire, assignments))
         ):
             objects = []
-            for name, entries in plain.items():
-                objects.append((name, pack_plain(stamp, entries)))
+            for name, entries in assignments.items():
+                objects.append((name, pack_entries(stamp, entries)))
         else:
             resolution = Resolution(now, self._below, self._may_expire)
-            resolution.apply(operations if plain is None else _sets_and_clears(plain))
+            resolution.apply(operations if assignments is None else _operations_of(assignments))
             objects, ranges = resolution.objects(stamp), resolution.ranges()
-            found, plain = resolution.expired_object, None
+            found, assignments = resolution.expired_object, None
             if not objects and not ranges:
                 return None, found
         payload = encode_commit(stamp, objects, ranges, now if stamp > now else 0)
@@ -295,17 +295,17 @@ class Committer:
             raise ValueTooLarge(
                 f"commit is {len(payload):,} bytes, over max_commit_size {self._max_commit:,}"
             )
-        states = active.stage(db.staged, objects, ranges, stamp, now)
-        commit = Commit(stamp, now, plain, objects, states, active, wal.end)
+        states = active.prepare_states(db.unpublished, objects, ranges, stamp, now)
+        commit = Commit(stamp, now, assignments, objects, states, active, wal.end)
         if durability == "sync" or db.pending:
-            commit.must_wait()
+            commit.defer()
         if db.spans.watching:
             db.spans.touch([encode_object(*name) for name, row in objects if not _is_gone(row)])
         self._begun = commit
         try:
-            self._land(commit, wal.append(payload))
+            self._accept(commit, wal.append(payload))
         except BaseException as error:
-            self._broken_off(error, wal)
+            self._append_failed(error, wal)
         return commit, found
 
     def _may_expire(self, name: Name) -> bool:
@@ -324,13 +324,13 @@ class Committer:
         barrier = barrier_digest(object_digest(encoded, version.seed))
         return any(
             segment.properties.expiring and segment.may_hold(barrier)
-            for segment in version.holding(encoded)
+            for segment in version.segments_for(encoded)
         )
 
     def _below(self, name: Name) -> Below:
         """What every commit before this one states of an object."""
         db = self._db
-        pieces = read.collect(db.view, name, staged=db.staged)
+        pieces = read.collect(db.view, name, unpublished=db.unpublished)
         if not pieces:
             return NOTHING
         return Below(
@@ -345,62 +345,62 @@ class Committer:
         """
         db = self._db
         for name, version in expect.items():
-            found: read.Head | Resolved | None
-            known = db.memo.known.get(name) if not db.staged else None
+            found: read.Summary | Resolved | None
+            known = db.memo.known.get(name) if not db.unpublished else None
             if known is not None:
                 found = known if known.soonest is None else known.at(now)
             else:
-                pieces = read.collect(db.view, object_name(*name), staged=db.staged)
-                found = read.head(pieces, now)
+                pieces = read.collect(db.view, object_name(*name), unpublished=db.unpublished)
+                found = read.summary(pieces, now)
             actual = found.version if found is not None else 0
             if actual != version:
                 raise VersionConflict(*object_name(*name), version, actual)
 
     # --- steps 2 and 3, and what an interrupt leaves of them
 
-    def _broken_off(self, error: BaseException, wal: WalWriter) -> NoReturn:
+    def _append_failed(self, error: BaseException, wal: WalWriter) -> NoReturn:
         """Find out what an exception between append and publish has left, then let it go on."""
         if not is_io_error(error):
-            self.settle()
+            self.finish_interrupted()
             raise error
         self._begun = None
         wal.discard()
         self._db.fail(error)
         raise WriteFailed(f"writing {wal.path} failed: {error}") from error
 
-    def _land(self, commit: Commit, end: int) -> None:
+    def _accept(self, commit: Commit, end: int) -> None:
         """The record is in the log: stage its states, and publish them unless they must wait."""
         db = self._db
         commit.end = end
         db.last_stamp = commit.stamp
         if commit.waiter is not None:
-            db.staged.update(commit.states)
+            db.unpublished.update(commit.states)
             db.pending.append(commit)
         else:
             self._publish(commit)
         self._begun = None
 
-    def settle(self) -> None:
+    def finish_interrupted(self) -> None:
         """Finish or forget a commit that was interrupted in `_log`. Under the commit lock."""
         db = self._db
         if self._begun is None or db.wal is None:
             return
         commit = self._begun
         try:
-            db.wal.settle()
+            db.wal.finish_interrupted_append()
         except OSError as error:
             self._begun = None
             db.fail(error)
             return
         if db.wal.end > commit.start and not commit.published and commit not in db.pending:
             db.spans.clear()  # a walk that has begun since the interrupt was not told of it
-            self._land(commit, db.wal.end)
+            self._accept(commit, db.wal.end)
         self._begun = None
 
-    def _complete(self) -> None:
+    def _finish_and_sync(self) -> None:
         """After an interrupt, make what is in the log durable and visible."""
         with self._db.commit_lock:
-            self.settle()
+            self.finish_interrupted()
         if self._db.pending and self._db.failed is None:
             self.sync()
 
@@ -426,7 +426,7 @@ class Committer:
         for name, before, row in touched:
             # What had expired by then stays out: a compaction that drops it could let it come back.
             if before.soonest is None or before.soonest > commit.now:
-                entries = commit.plain[name] if commit.plain is not None else None
+                entries = commit.assignments[name] if commit.assignments is not None else None
                 if entries is not None and before.soonest is None and None not in entries.values():
                     memo.change(name, before, commit.stamp, entries)
                 else:
@@ -471,7 +471,7 @@ class Committer:
         except OSError as error:
             if not is_io_error(error):
                 raise
-            self._give_up(error)
+            self._sync_failed(error)
             raise WriteFailed(f"syncing {wal.path} failed: {error}") from error
         finally:
             db.syncing = 0
@@ -483,26 +483,26 @@ class Committer:
         """Publish pending commits below the synced end of the log. Under the commit lock."""
         db = self._db
         if self._begun is not None:
-            self.settle()
+            self.finish_interrupted()
         while db.pending and db.pending[0].end <= wal.synced:
             if not db.pending[0].published:
                 self._publish(db.pending[0])
             if len(db.pending) == 1:  # before it goes: an interrupt must not leave them behind
-                db.staged.clear()
+                db.unpublished.clear()
             del db.pending[0]
 
-    def _give_up(self, error: OSError) -> None:
+    def _sync_failed(self, error: OSError) -> None:
         """Stop writes after a failed sync: only a reopen can tell which commits are on disk."""
         db = self._db
         db.fail(error)
         with db.commit_lock:
             db.pending.clear()
-            db.staged.clear()
+            db.unpublished.clear()
 
 
-def _plain(operations: Sequence[Operation]) -> Plain | None:
+def _assignments_of(operations: Sequence[Operation]) -> Assignments | None:
     """Return the entries of a commit that only sets and clears, without ttl; None for any other."""
-    found: Plain = {}
+    found: Assignments = {}
     for operation in operations:
         value: bytes | None
         if operation.__class__ is Set and operation.ttl is None:
@@ -519,9 +519,9 @@ def _plain(operations: Sequence[Operation]) -> Plain | None:
     return found or None
 
 
-def _sets_and_clears(plain: Plain) -> Iterator[Operation]:
+def _operations_of(assignments: Assignments) -> Iterator[Operation]:
     """The operations that plain entries stand for."""
-    for name, entries in plain.items():
+    for name, entries in assignments.items():
         for state_key, value in entries.items():
             if value is None:
                 yield Clear(name, state_key)

@@ -33,7 +33,7 @@ from kvengine.store import Job
 class Commit(msgspec.Struct, eq=False):
     """A commit on its way from the log to its visibility. (That in a WAL file is `format.Commit`.)
 
-    ``now``: the time at which it was resolved. ``plain``: what it sets and clears, where it does
+    ``now``: the time at which it was resolved. ``assignments``: what it sets and clears if it does
     nothing else. ``objects``: the encoded row of each object. ``start`` and ``end`` of its record
     in the log. ``waiter``: the lock that its thread waits for, if it is published later, perhaps
     by another thread.
@@ -41,7 +41,7 @@ class Commit(msgspec.Struct, eq=False):
 
     stamp: int
     now: int
-    plain: Mapping[Name, dict[str, bytes | None]] | None
+    assignments: Mapping[Name, dict[str, bytes | None]] | None
     objects: Sequence[tuple[Name, bytes]]
     states: States
     memtable: Memtable
@@ -50,7 +50,7 @@ class Commit(msgspec.Struct, eq=False):
     published: bool = False
     waiter: LockType | None = None
 
-    def must_wait(self) -> None:
+    def defer(self) -> None:
         """Prepare for `wait`: this commit is published later."""
         self.waiter = allocate_lock()
         self.waiter.acquire()
@@ -107,7 +107,7 @@ class Database:
     ``committing`` and ``syncing``: the thread that holds the lock of that name.
 
     ``view`` is replaced, never changed; readers take it once. ``pending`` are
-    commits that are logged and not yet visible, in log order; ``staged`` their
+    commits that are logged and not yet visible, in log order; ``unpublished`` their
     newest states. ``published`` is the stamp of the last visible commit.
     """
 
@@ -129,7 +129,7 @@ class Database:
     sync_lock: threading.Lock = field(default_factory=threading.Lock)
     commit_lock: threading.Lock = field(default_factory=threading.Lock)
     pending: list[Commit] = field(default_factory=list)
-    staged: States = field(default_factory=dict)
+    unpublished: States = field(default_factory=dict)
     committing: int = 0
     syncing: int = 0
     last_stamp: int = 0

@@ -124,15 +124,17 @@ class Memtable:
 
     # --- writing
 
-    def stage(
+    def prepare_states(
         self,
-        staged: States,
+        unpublished: States,
         objects: Sequence[tuple[Name, bytes]],
         ranges: Sequence[tuple[bytes, bytes]],
         stamp: int,
         now: int,
     ) -> States:
-        """Return the states that a commit at ``now`` makes of the newest, published or ``staged``.
+        """Return the states that a commit at ``now`` makes of the newest ones.
+
+        ``unpublished``: the newest states of commits that are not visible yet.
 
         A range tombstone leaves states of smaller stamps as they are: they are covered by it, and
         what a later row is laid over is then nothing.
@@ -141,7 +143,7 @@ class Memtable:
         published = self.states
         marks: Tombstones = ()
         if self.has_tombstones or ranges:
-            before = staged.get(TOMBSTONES) or published.get(TOMBSTONES)
+            before = unpublished.get(TOMBSTONES) or published.get(TOMBSTONES)
             marks = before.tombstones if isinstance(before, TombstoneState) else ()
             if ranges:
                 for start, stop in ranges:
@@ -150,7 +152,7 @@ class Memtable:
                 self.timed = self.has_tombstones = True
                 states[TOMBSTONES] = TombstoneState(marks, stamp, before)
         for name, row in objects:
-            current = staged.get(name) or published.get(name)
+            current = unpublished.get(name) or published.get(name)
             flags = row[1]
             if flags:
                 self._note(name, row, now)
@@ -221,19 +223,19 @@ class Memtable:
         return cast(TombstoneState, state).tombstones if state is not None else ()
 
     def find(
-        self, name: Name, stamp: int | None = None, staged: States | None = None
+        self, name: Name, stamp: int | None = None, unpublished: States | None = None
     ) -> tuple[State | None, bool]:
         """Return an object's state as of ``stamp``, and whether it hides every older layer.
 
-        ``staged``: states of commits that are not visible yet, for a commit that follows them.
+        ``unpublished``: states of commits that are not visible yet, for a commit that follows them.
 
         A batch that clears a range and writes into it must not be seen by half: a state counts
         only with the tombstones that were in force when it was read.
         """
         states = self.states
-        if staged:
-            marks = staged.get(TOMBSTONES) or states.get(TOMBSTONES)
-            state = staged.get(name) or states.get(name)
+        if unpublished:
+            marks = unpublished.get(TOMBSTONES) or states.get(TOMBSTONES)
+            state = unpublished.get(name) or states.get(name)
         elif stamp is None:
             while True:
                 marks = states.get(TOMBSTONES)

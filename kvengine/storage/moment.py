@@ -49,7 +49,7 @@ class Moment:
             self.db.snapshots.close(token)
 
 
-def hold(db: Database) -> Moment:
+def open_moment(db: Database) -> Moment:
     """A moment to read, under the commit lock, so that no commit falls between its parts. O(1)."""
     db.refuse_nested()
     with db.commit_lock:

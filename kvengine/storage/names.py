@@ -55,7 +55,7 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
-def are_plain(one: str, two: str, three: str = "") -> bool:
+def are_ascii_names(one: str, two: str, three: str = "") -> bool:
     """Whether `check_name` has nothing to say of any of these: short plain ASCII. Costs little."""
     return (
         one.__class__ is str

@@ -77,7 +77,7 @@ class Piece(NamedTuple):
         return self.segment.items_of(self.row, self.name, start)
 
 
-class Head(NamedTuple):
+class Summary(NamedTuple):
     """Version and expiry of an object that exists."""
 
     version: int
@@ -91,28 +91,28 @@ def get(  # noqa: C901, PLR0912 - one way, read from top to bottom
     view: View, name: Name, state_key: str, stamp: int | None, now: Callable[[], int]
 ) -> bytes | None:
     """Return the value of one entry, None where there is none. ``stamp``: of a snapshot."""
-    head: bytes | None = None  # the newest row, which states the object's expiry
+    newest: bytes | None = None  # the newest row, which states the object's expiry
     for memtable in view.tables:
         if not memtable.states:
             continue
         state, hides = memtable.find(name, stamp)
         if state is not None:
-            head = head or state.rows[0]
+            newest = newest or state.rows[0]
             for data in state.rows:
                 entry = rows.find(data, state_key)
                 if entry is not MISSING:
-                    return _live(entry, head, now)
+                    return _live(entry, newest, now)
         if hides:
             return None
     version = view.version
     encoded = encode_object(*name)
-    holding = version.holding(encoded)
-    if not holding:
+    segments = version.segments_for(encoded)
+    if not segments:
         return None
     digest = object_digest(encoded, version.seed)
     wanted = entry_digest(state_key, digest)
     passed: list[SegmentReader] = []
-    for segment in holding:
+    for segment in segments:
         if segment.may_hold(wanted):
             row = segment.find(encoded)
             if row is not None:
@@ -121,8 +121,8 @@ def get(  # noqa: C901, PLR0912 - one way, read from top to bottom
                     for above in _barriers(passed, encoded, digest):
                         if above[1] & CLEARED:
                             return None
-                        head = head or above
-                    return _live(entry, head or row, now)
+                        newest = newest or above
+                    return _live(entry, newest or row, now)
                 if row[1] & CLEARED:
                     return None
         if segment.properties.barriers:
@@ -142,9 +142,9 @@ def _barriers(passed: Sequence[SegmentReader], name: bytes, digest: int) -> Iter
                 yield row
 
 
-def _live(entry: Entry | Missing, head: bytes, now: Callable[[], int]) -> bytes | None:
+def _live(entry: Entry | Missing, newest: bytes, now: Callable[[], int]) -> bytes | None:
     """The value of an entry that was found, unless it or its object has expired."""
-    expires_at = expires_at_of(head)
+    expires_at = expires_at_of(newest)
     if isinstance(entry, tuple):
         at, value = entry
         expires_at = at if expires_at is None else min(at, expires_at)
@@ -159,15 +159,15 @@ def _live(entry: Entry | Missing, head: bytes, now: Callable[[], int]) -> bytes 
 
 
 def collect(
-    view: View, name: Name, stamp: int | None = None, staged: States | None = None
+    view: View, name: Name, stamp: int | None = None, unpublished: States | None = None
 ) -> list[Piece]:
     """Return what each layer says of an object, newest first, down to where nothing older shows.
 
-    ``staged``: states of commits not yet visible, for a commit that follows them.
+    ``unpublished``: states of commits not yet visible, for a commit that follows them.
     """
     pieces: list[Piece] = []
     for memtable in view.tables:
-        ours = staged if memtable is view.active else None
+        ours = unpublished if memtable is view.active else None
         if not memtable.states and not ours:
             continue
         state, hides = memtable.find(name, stamp, ours)
@@ -177,11 +177,11 @@ def collect(
             return pieces
     version = view.version
     encoded = encode_object(*name)
-    holding = version.holding(encoded)
-    if not holding:
+    segments = version.segments_for(encoded)
+    if not segments:
         return pieces
     digest = object_digest(encoded, version.seed)
-    for segment in holding:
+    for segment in segments:
         if segment.may_hold(digest):
             row = segment.find(encoded)
             if row is not None:
@@ -250,7 +250,7 @@ def _ranked(piece: Piece, rank: int, start: str) -> Iterator[tuple[str, int, Ent
     return ((key, rank, entry) for key, entry in piece.items(start))
 
 
-def head(pieces: Sequence[Piece], now: int) -> Head | None:
+def summary(pieces: Sequence[Piece], now: int) -> Summary | None:
     """Return the version and expiry of an object, None where it is absent at ``now``.
 
     No more is decoded than shows that an entry lives.
@@ -262,7 +262,7 @@ def head(pieces: Sequence[Piece], now: int) -> Head | None:
     # What the newest row says of its entries holds, whatever lies below.
     lives = not flags & _MAY_BE_DEAD and (flags & LARGE != 0 or entry_count(newest) > 0)
     if lives or any(next(live_entries(part, "", now), None) for part in (pieces[:1], pieces)):
-        return Head(version_of(newest), expires_at_of(newest))
+        return Summary(version_of(newest), expires_at_of(newest))
     return None
 
 
@@ -282,8 +282,8 @@ def in_memory(view: View, name: Name, stamp: int | None) -> bool:
         if memtable.states and memtable.find(name, stamp)[1]:
             return True
     encoded = encode_object(*name)
-    holding = view.version.holding(encoded)
-    if not holding:
+    segments = view.version.segments_for(encoded)
+    if not segments:
         return True
     digest = object_digest(encoded, view.version.seed)
-    return all(segment.has_frame(encoded) for segment in holding if segment.may_hold(digest))
+    return all(segment.has_frame(encoded) for segment in segments if segment.may_hold(digest))

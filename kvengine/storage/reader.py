@@ -12,16 +12,16 @@ from kvengine.storage.clock import SECOND
 from kvengine.storage.database import Database
 from kvengine.storage.memo import ENTRY, MOST_ENTRIES, WHOLE
 from kvengine.storage.memtable import TOMBSTONES
-from kvengine.storage.moment import Moment, hold
+from kvengine.storage.moment import Moment, open_moment
 from kvengine.storage.names import (
     Name,
-    are_plain,
+    are_ascii_names,
     check_name,
     key_range,
     prefix_range,
     service_range,
 )
-from kvengine.storage.read import Head
+from kvengine.storage.read import Summary
 from kvengine.storage.row import Resolved, expires_at_of, version_of
 from kvengine.storage.version import View
 from kvengine.storage.walk import stored
@@ -40,7 +40,7 @@ class Reader:
     _known: Mapping[Name, Resolved] = {}
     """Objects that are known in whole, to be read before any layer; time is not applied."""
 
-    _held: Moment | None = None
+    _fixed_moment: Moment | None = None
     """The moment that is read, where it may be closed meanwhile. Looked at again behind a read:
     from its close on commits unlink what it was about to find.
     """
@@ -55,7 +55,7 @@ class Reader:
         """The view to read and the stamp to read it at; None for all that is published."""
         raise NotImplementedError
 
-    def _hold(self) -> tuple[Moment, bool]:
+    def _moment_to_walk(self) -> tuple[Moment, bool]:
         """A moment to walk, and whether it is to be closed after the walk."""
         raise NotImplementedError
 
@@ -98,7 +98,7 @@ class Reader:
                     return value
         except TypeError:  # unhashable: what follows says which name is no str
             pass
-        if not are_plain(service, key, state_key):
+        if not are_ascii_names(service, key, state_key):
             name = _checked(service, key)
             state_key = check_name("state_key", state_key)
         found = self._known.get(name) or self._remember(name, ENTRY)
@@ -107,8 +107,8 @@ class Reader:
             return live.entries.get(state_key) if live is not None else None
         view, stamp = self._moment()
         value = read.get(view, name, state_key, stamp, self._now)
-        if self._held is not None:
-            self._held.check_open()
+        if self._fixed_moment is not None:
+            self._fixed_moment.check_open()
         return value
 
     def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
@@ -146,8 +146,8 @@ class Reader:
             return None if found is None else stored(service, key, found)
         view, stamp = self._moment()
         pieces = read.collect(view, name, stamp)
-        if self._held is not None:
-            self._held.check_open()
+        if self._fixed_moment is not None:
+            self._fixed_moment.check_open()
         return _load_part(name, pieces, max_bytes, self._now())
 
     def state_keys(
@@ -175,13 +175,13 @@ class Reader:
 
     def expires_at(self, service: str, key: str) -> float | None:
         """Return when an object expires, in seconds since the epoch; None for never or absent."""
-        found = self._head(_checked(service, key))
+        found = self._summary(_checked(service, key))
         at = found.expires_at if found is not None else None
         return None if at is None else at / SECOND
 
     def version(self, service: str, key: str) -> int:
         """Return the stamp of the last commit that touched an object; 0 where it is absent."""
-        found = self._head(_checked(service, key))
+        found = self._summary(_checked(service, key))
         return found.version if found is not None else 0
 
     def in_memory(self, service: str, key: str) -> bool:
@@ -198,8 +198,8 @@ class Reader:
         if found is None:
             view, stamp = self._moment()
             found = read.resolved(read.collect(view, name, stamp))
-            if self._held is not None:
-                self._held.check_open()
+            if self._fixed_moment is not None:
+                self._fixed_moment.check_open()
         if found is None or found.soonest is None:
             return found
         return found.at(self._now())
@@ -210,22 +210,22 @@ class Reader:
         if found is None:
             view, stamp = self._moment()
             pieces = read.collect(view, name, stamp)
-            if self._held is not None:
-                self._held.check_open()
+            if self._fixed_moment is not None:
+                self._fixed_moment.check_open()
             if read.is_heavy(pieces):
                 return None, pieces
             found = read.resolved(pieces)
         return (found.at(self._now()) if found is not None else None), []
 
-    def _head(self, name: Name) -> Head | Resolved | None:
+    def _summary(self, name: Name) -> Summary | Resolved | None:
         known = self._known.get(name)
         if known is not None:
             return known.at(self._now())
         view, stamp = self._moment()
         pieces = read.collect(view, name, stamp)
-        if self._held is not None:
-            self._held.check_open()
-        return read.head(pieces, self._now())
+        if self._fixed_moment is not None:
+            self._fixed_moment.check_open()
+        return read.summary(pieces, self._now())
 
     # --- many objects
 
@@ -233,7 +233,7 @@ class Reader:
         """Return the services that hold an object, in order, from ``start`` on."""
         low = service_range(check_name("start", start))[0]
         check_limit(limit)
-        moment, ours = self._hold()
+        moment, ours = self._moment_to_walk()
         try:
             return list(islice(walk.services(moment, low), limit))
         finally:
@@ -260,10 +260,10 @@ class Reader:
         if start is not None:
             edge = key_range(service, check_name("start", start), None)[0]
             low, high = (low, min(high, edge + b"\0")) if reverse else (max(low, edge), high)
-        moment, ours = self._hold()
+        moment, ours = self._moment_to_walk()
         names = walk.live_names(moment, (low, high), reverse=reverse, expected=limit)
         cut = len(service_range(service)[0])
-        return islice(_held(moment, ours, (name[cut:].decode() for name in names)), limit)
+        return islice(_closing(moment, ours, (name[cut:].decode() for name in names)), limit)
 
     def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
         """Yield every object of one moment, in order; ``prefix`` of the key needs a service."""
@@ -273,8 +273,8 @@ class Reader:
         within = walk.EVERYTHING
         if service is not None:
             within = prefix_range(check_name("service", service), prefix)
-        moment, ours = self._hold()
-        return _held(moment, ours, chain.from_iterable(walk.scan(moment, within)))
+        moment, ours = self._moment_to_walk()
+        return _closing(moment, ours, chain.from_iterable(walk.scan(moment, within)))
 
 
 class LiveReader(Reader):
@@ -288,8 +288,8 @@ class LiveReader(Reader):
     def _moment(self) -> tuple[View, int | None]:
         return self._db.view, None
 
-    def _hold(self) -> tuple[Moment, bool]:
-        return hold(self._db), True
+    def _moment_to_walk(self) -> tuple[Moment, bool]:
+        return open_moment(self._db), True
 
     def _remember(self, name: Name, points: int) -> Resolved | None:
         db = self._db
@@ -324,16 +324,16 @@ class MomentReader(Reader):
 
     def __init__(self, moment: Moment) -> None:
         super().__init__(moment.db)
-        self._held: Moment = moment
+        self._fixed_moment: Moment = moment
         self._now = lambda: moment.now
 
     def _moment(self) -> tuple[View, int | None]:
-        self._held.check_open()
-        return self._held.view, self._held.stamp
+        self._fixed_moment.check_open()
+        return self._fixed_moment.view, self._fixed_moment.stamp
 
-    def _hold(self) -> tuple[Moment, bool]:
-        self._held.check_open()
-        return self._held, False
+    def _moment_to_walk(self) -> tuple[Moment, bool]:
+        self._fixed_moment.check_open()
+        return self._fixed_moment, False
 
 
 def _load_part(
@@ -360,7 +360,7 @@ def _load_part(
 
 
 def _checked(service: str, key: str) -> Name:
-    if are_plain(service, key):
+    if are_ascii_names(service, key):
         return service, key
     return check_name("service", service), check_name("key", key)
 
@@ -373,7 +373,7 @@ def _with_prefix(names: Iterable[str], prefix: str) -> Iterator[str]:
         yield name
 
 
-def _held(moment: Moment, ours: bool, found: Iterator[_T]) -> Iterator[_T]:
+def _closing(moment: Moment, ours: bool, found: Iterator[_T]) -> Iterator[_T]:
     """Yield what a walk finds, and close the moment after it where it is ``ours``."""
     db = moment.db
     try:

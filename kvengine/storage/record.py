@@ -54,8 +54,8 @@ def marker(salt: int) -> int:
     return crc32c(b"record", salt) or 1
 
 
-def head_of(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
-    """Return the head of a record. ``mark`` is ``marker(salt)``, computed once by the caller."""
+def header_of(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
+    """Return the header of a record. ``mark`` is ``marker(salt)``, computed once by the caller."""
     length = len(payload)
     crc = crc32c(payload, crc32c(_COVERED.pack(length, synced), salt))
     return _HEADER.pack(mark, crc, length, synced)
@@ -63,7 +63,7 @@ def head_of(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
 
 def encode(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
     """Return one record."""
-    return head_of(payload, salt, mark, synced) + payload
+    return header_of(payload, salt, mark, synced) + payload
 
 
 def decode_at(

@@ -49,7 +49,7 @@ NOTHING = Below(None, lambda _: iter(()))
 class _Delta:
     """What a commit has said of an object so far."""
 
-    __slots__ = ("below", "cleared", "entries", "expires_at", "extends", "holds")
+    __slots__ = ("below", "cleared", "entries", "entry_flags", "expires_at", "extends")
 
     def __init__(self, below: Below, *, cleared: bool = False) -> None:
         self.below = below
@@ -57,7 +57,7 @@ class _Delta:
         self.extends = False
         self.expires_at = None if cleared else below.expires_at
         self.entries: dict[str, Entry] = {}
-        self.holds = 0
+        self.entry_flags = 0
         """Flags that the entries need."""
 
     def write(self, state_key: str, entry: Entry, now: int) -> None:
@@ -68,13 +68,13 @@ class _Delta:
             self.entries = {}
         self.entries[state_key] = entry
         if entry is None:
-            self.holds |= TOMBSTONES
+            self.entry_flags |= TOMBSTONES
         elif isinstance(entry, tuple):
-            self.holds |= ENTRY_TTLS
+            self.entry_flags |= ENTRY_TTLS
 
     def row(self, stamp: int) -> bytes:
         """Return the encoded row."""
-        flags = self.holds | CLEARED * self.cleared | EXTENDS * self.extends
+        flags = self.entry_flags | CLEARED * self.cleared | EXTENDS * self.extends
         if self.expires_at is not None:
             flags |= EXPIRES
         return pack(flags, stamp, self.expires_at, self.entries)

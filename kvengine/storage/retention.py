@@ -6,7 +6,7 @@ some plausible shortcut breaks:
 
 1.  An expired *entry* is final: in any layer it may become a tombstone.
 2.  An expired *row* may become a tombstone only if no newer layer extends that
-    object's expiry ("held"): a newer row may state a later expiry and rely on
+    object's expiry ("extended"): a newer row may state a later expiry and rely on
     the entries here. The caller looks after it has taken ``horizon`` and behind
     every commit already begun; later commits see the row as expired and clear it.
 3.  Tombstones go only at the bottom: where nothing older lies beneath.
@@ -18,19 +18,19 @@ some plausible shortcut breaks:
 
 from __future__ import annotations
 
-from kvengine.storage.row import CLEARED, ENTRY_TTLS, EXTENDS, PLAIN, Row, make
+from kvengine.storage.row import CLEARED, ENTRY_TTLS, EXTENDS, VALUES_ONLY, Row, make
 
 
-def retain(row: Row, horizon: int, *, held: bool, bottom: bool) -> Row | None:
+def retain(row: Row, horizon: int, *, extended: bool, bottom: bool) -> Row | None:
     """What is left of ``row`` in a rewritten layer; None for nothing.
 
-    ``horizon``: what expired by this time (microseconds) may go. ``held``: a
+    ``horizon``: what expired by this time (microseconds) may go. ``extended``: a
     newer layer extends the object's expiry. ``bottom``: nothing older lies
     beneath the object. ``row`` holds its entries (is no head of chunks).
     """
-    if row.expires_at is not None and row.expires_at <= horizon and not held:
+    if row.expires_at is not None and row.expires_at <= horizon and not extended:
         return None if bottom else Row(CLEARED | row.flags & EXTENDS, row.version, None, {})
-    if row.flags in PLAIN and row.entries and not (bottom and row.cleared):
+    if row.flags in VALUES_ONLY and row.entries and not (bottom and row.cleared):
         return row
     entries = row.entries
     if row.flags & ENTRY_TTLS:
@@ -52,14 +52,14 @@ def retain(row: Row, horizon: int, *, held: bool, bottom: bool) -> Row | None:
     )
 
 
-def segment_may_go(last_expiry: int | None, horizon: int, *, held: bool, bottom: bool) -> bool:
+def segment_may_go(last_expiry: int | None, horizon: int, *, extended: bool, bottom: bool) -> bool:
     """Whether a whole segment may go without being read (rule 5), its range tombstones included.
 
     ``last_expiry``: when the last of its rows expires, None where some row
-    never does. ``held``: a newer layer may extend some object in its range.
+    never does. ``extended``: a newer layer may extend some object in its range.
     ``bottom``: nothing older overlaps its range, so its tombstones hide nothing.
     """
-    return last_expiry is not None and last_expiry <= horizon and bottom and not held
+    return last_expiry is not None and last_expiry <= horizon and bottom and not extended
 
 
 def drop_horizon(now: int, *, grace: int, in_doubt: bool, last_trusted: int) -> int:

@@ -56,7 +56,7 @@ BARRIER: Final = CLEARED | EXPIRES | EXTENDS
 _INHERITED: Final = CLEARED | EXTENDS | ENTRY_TTLS | TOMBSTONES
 """Flags that a row keeps when a newer one is laid over it."""
 
-PLAIN: Final = (0, CLEARED)
+VALUES_ONLY: Final = (0, CLEARED)
 """The flags of a row that holds values and nothing else."""
 
 TABLE_ENTRIES: Final = 32
@@ -169,7 +169,7 @@ def make(
     return Row(flags, version, expires_at, in_order(entries), completed_at)
 
 
-def pack_plain(version: int, entries: Mapping[str, bytes | None]) -> bytes:
+def pack_entries(version: int, entries: Mapping[str, bytes | None]) -> bytes:
     """Return the bytes of a row of values and tombstones, and nothing else."""
     flags = TOMBSTONES if None in entries.values() else 0
     if len(entries) > TABLE_ENTRIES:
@@ -190,13 +190,13 @@ def pack(
     if completed_at is None:
         if expires_at is None:
             return _encode((flags, version, None, entries))
-        head = _WITH_EXPIRY.pack(_ARRAY_OF_4, flags, _U64, version, _U64, expires_at)
-        return head + _encode(entries)
-    head = _head(5, flags, version, expires_at)
-    return b"".join((head, _encode(entries), _encode(completed_at)))
+        prefix = _WITH_EXPIRY.pack(_ARRAY_OF_4, flags, _U64, version, _U64, expires_at)
+        return prefix + _encode(entries)
+    prefix = _prefix(5, flags, version, expires_at)
+    return b"".join((prefix, _encode(entries), _encode(completed_at)))
 
 
-def _head(size: int, flags: int, version: int, expires_at: int | None) -> bytes:
+def _prefix(size: int, flags: int, version: int, expires_at: int | None) -> bytes:
     if expires_at is None:
         return _NO_EXPIRY.pack(0x90 | size, flags, _U64, version, _NIL)
     return _WITH_EXPIRY.pack(0x90 | size, flags, _U64, version, _U64, expires_at)
@@ -209,13 +209,13 @@ def _pack_with_table(
     entries: Mapping[str, Entry],
     completed_at: int | None,
 ) -> bytes:
-    head = _head(7, flags, version, expires_at)
+    prefix = _prefix(7, flags, version, expires_at)
     count = len(entries)
     size = (
         b"\xde" + count.to_bytes(2, "big") if count < 65536 else b"\xdf" + count.to_bytes(4, "big")
     )
-    parts = [head, size]
-    offsets, at = [], len(head) + len(size)
+    parts = [prefix, size]
+    offsets, at = [], len(prefix) + len(size)
     for name in sorted(entries):
         key, value = _encode(name), _encode(entries[name])
         offsets.append(at)
@@ -232,8 +232,8 @@ def encode(row: Row) -> bytes:
 
 def encode_head(row: Row, chunks: Sequence[Chunk]) -> bytes:
     """Return the bytes of the head of a large row, whose entries lie in ``chunks``."""
-    head = _head(6, row.flags | LARGE, row.version, row.expires_at)
-    return b"".join((head, b"\x80", _encode(row.completed_at), _encode(chunks)))
+    prefix = _prefix(6, row.flags | LARGE, row.version, row.expires_at)
+    return b"".join((prefix, b"\x80", _encode(row.completed_at), _encode(chunks)))
 
 
 def decode(data: bytes | memoryview) -> Row:
@@ -307,7 +307,7 @@ def _flags_cover(row: Row) -> bool:
 # --- parts of a row, without decoding the rest
 
 
-def check_head(data: bytes, start: int, stop: int) -> None:
+def check_prefix(data: bytes, start: int, stop: int) -> None:
     """Raise ValueError unless the fixed fields of a row stand in ``data[start:stop]``.
 
     The functions below rely on it.
@@ -320,23 +320,23 @@ def check_head(data: bytes, start: int, stop: int) -> None:
     raise ValueError("not a row: its fixed fields are not in their places")
 
 
-def check_heads(data: bytes, bounds: Sequence[int]) -> set[int]:
-    """Return the flags of rows that lie one behind the other; ValueError as in `check_head`.
+def check_prefixes(data: bytes, bounds: Sequence[int]) -> set[int]:
+    """Return the flags of rows that lie one behind the other; ValueError as in `check_prefix`.
 
     ``bounds``: where each starts, and where the last one ends. Costs a third of one by one: the
     fixed fields are put together, twelve bytes a row, and each is looked at for all rows at once.
     """
     starts = bounds[:-1]
     if min(map(sub, bounds[1:], starts)) > 12:
-        heads = b"".join([data[start : start + 12] for start in starts])
-        expiries = heads[11::12]
+        prefixes = b"".join([data[start : start + 12] for start in starts])
+        expiries = prefixes[11::12]
         placed = expiries.count(_NIL) == len(starts) or (
             not expiries.strip(b"\xc0\xcf")
             and all(stop - at > 20 or data[at + 11] == _NIL for at, stop in pairwise(bounds))
         )
-        wide = heads[2::12].count(_U64) == len(starts)
-        if placed and wide and not heads[::12].strip(b"\x94\x95\x96\x97"):
-            return set(heads[1::12])
+        wide = prefixes[2::12].count(_U64) == len(starts)
+        if placed and wide and not prefixes[::12].strip(b"\x94\x95\x96\x97"):
+            return set(prefixes[1::12])
     raise ValueError("not a row: its fixed fields are not in their places")
 
 
@@ -364,7 +364,7 @@ def has_values(data: bytes) -> bool:
 
     False means that somebody must look closer.
     """
-    return data[1] in PLAIN and data[12] != 0x80
+    return data[1] in VALUES_ONLY and data[12] != 0x80
 
 
 def find(data: bytes, state_key: str) -> Entry | Missing:
@@ -408,7 +408,7 @@ class _Table:
     __slots__ = ("_data", "_end", "_offsets")
 
     def __init__(self, data: bytes) -> None:
-        check_head(data, 0, len(data))
+        check_prefix(data, 0, len(data))
         size = 4 * entry_count(data)
         width = 4 if size > 65535 else 2 if size > 255 else 1
         table = len(data) - size
@@ -583,7 +583,7 @@ def resolve(rows: Sequence[Row]) -> Resolved | None:
     entries = row.entries
     if not is_sorted(entries):
         entries = in_order(entries)
-    if row.flags in PLAIN:
+    if row.flags in VALUES_ONLY:
         values = cast("dict[str, bytes]", entries)
         return Resolved(row.version, None, values, None, None) if values else None
     ttls: dict[str, int] = {}

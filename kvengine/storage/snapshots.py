@@ -14,16 +14,16 @@ class Snapshots:
 
     Stamps only grow, so the last opened is the newest, and `newest` costs the
     same for one open snapshot as for ten thousand. Snapshots of one version of
-    the files share one set. ``_held`` is the truth; the counts follow from it,
+    the files share one set. ``_registered`` is the truth; the counts follow from it,
     and are made anew where an interrupt broke off a change of both.
     """
 
     __slots__ = (
         "_files",
         "_forgotten",
-        "_held",
         "_lock",
         "_next",
+        "_registered",
         "_stamps",
         "_torn",
         "newest",
@@ -35,7 +35,7 @@ class Snapshots:
         """The largest stamp of an open snapshot, -1 where none is open."""
         self.oldest = -1
         """The smallest, -1 where none is open."""
-        self._held: dict[int, tuple[int, frozenset[int]]] = {}
+        self._registered: dict[int, tuple[int, frozenset[int]]] = {}
         self._stamps: dict[int, int] = {}
         self._files: dict[frozenset[int], int] = {}
         self._torn = False
@@ -57,7 +57,7 @@ class Snapshots:
         with self._lock:
             self._sweep()
             self._torn = True
-            self._held[token] = (stamp, files)
+            self._registered[token] = (stamp, files)
             self._count(stamp, files)
             self._note_bounds()
             self._torn = False
@@ -82,18 +82,18 @@ class Snapshots:
     def __len__(self) -> int:
         with self._lock:
             self._sweep()
-            return len(self._held)
+            return len(self._registered)
 
     def _sweep(self) -> None:
         if self._torn:
             self._stamps, self._files = {}, {}
-            for stamp, files in self._held.values():
+            for stamp, files in self._registered.values():
                 self._count(stamp, files)
             self._note_bounds()
             self._torn = False
         while self._forgotten:
             self._torn = True
-            found = self._held.pop(self._forgotten[0], None)
+            found = self._registered.pop(self._forgotten[0], None)
             if found is not None:
                 stamp, files = found
                 _release(self._stamps, stamp)

@@ -40,7 +40,7 @@ class Version:
         for level in self.levels:
             yield from level
 
-    def holding(self, name: bytes) -> list[LiveSegment]:
+    def segments_for(self, name: bytes) -> list[LiveSegment]:
         """Segments whose range holds an encoded object, newest first."""
         found = [segment for segment in self.levels[0] if segment.start <= name < segment.stop]
         for starts, level in self._runs:

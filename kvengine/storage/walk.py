@@ -28,7 +28,7 @@ from kvengine.storage.names import Range, decode_object, service_range
 from kvengine.storage.read import Piece
 from kvengine.storage.row import (
     LARGE,
-    PLAIN,
+    VALUES_ONLY,
     Resolved,
     Row,
     decode_many,
@@ -322,7 +322,7 @@ def _objects(window: Window) -> Iterator[tuple[bytes, list[Piece]]]:
 
 
 def _is_live(pieces: list[Piece], now: int) -> bool:
-    return has_values(pieces[0].row) or read.head(pieces, now) is not None
+    return has_values(pieces[0].row) or read.summary(pieces, now) is not None
 
 
 class _Form:
@@ -370,7 +370,7 @@ class _Form:
         out: list[StoredObject] = []
         of_segment = block.segment is not None
         for at, (name, found) in enumerate(zip(block.names, block.decode(), strict=True)):
-            if found.flags in PLAIN:
+            if found.flags in VALUES_ONLY:
                 if found.entries:
                     if not name.startswith(self._prefix):
                         self._look(name)

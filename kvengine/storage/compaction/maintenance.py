@@ -126,7 +126,7 @@ class Maintenance:
                 install.sweep_obsolete(self._db)
             view, horizon, names = self._meet()
 
-            def held(start: bytes, stop: bytes) -> bool:
+            def extends(start: bytes, stop: bytes) -> bool:
                 at = bisect_left(names, start)
                 return at < len(names) and names[at] < stop
 
@@ -134,7 +134,9 @@ class Maintenance:
                 return _covered_bytes(view, segment)
 
             levels = _levels(view)
-            found = picker.pick(levels, self.limits, self._db.clock.now(), horizon, held, covered)
+            found = picker.pick(
+                levels, self.limits, self._db.clock.now(), horizon, extends, covered
+            )
             if found is None:
                 return False
             self._do(found, view, horizon, names, execute)

@@ -64,17 +64,17 @@ def pick(
     limits: Limits,
     now: int,
     horizon: int,
-    held: Callable[[bytes, bytes], bool],
+    extends: Callable[[bytes, bytes], bool],
     covered: Callable[[SegmentMeta], int],
 ) -> Pick | None:
     """The most urgent work, or None.
 
-    ``horizon``: what expired by then may go. ``held(start, stop)``: whether a
+    ``horizon``: what expired by then may go. ``extends(start, stop)``: whether a
     memtable extends the expiry of an object in the range. ``covered(segment)``: the
     bytes of older segments that its range tombstones cover whole.
     """
     return (
-        _droppable(levels, horizon, held)
+        _droppable(levels, horizon, extends)
         or _full_level_zero(levels, limits)
         or _heavy_tombstones(levels, covered)
         or _full_level(levels, limits)
@@ -87,7 +87,7 @@ def pick_all(levels: Levels, limits: Limits, start: bytes, stop: bytes) -> Pick 
     """A merge of everything that holds ``[start, stop)`` into one level, for `compact`."""
     chosen: list[SegmentMeta] = []
     while True:
-        found = [m for level in levels for m in level if _meet(m, start, stop)]
+        found = [m for level in levels for m in level if _overlaps(m, start, stop)]
         if len(found) == len(chosen):
             break
         chosen = found
@@ -124,7 +124,9 @@ def pending_bytes(levels: Levels, limits: Limits) -> int:
     return total
 
 
-def _droppable(levels: Levels, horizon: int, held: Callable[[bytes, bytes], bool]) -> Pick | None:
+def _droppable(
+    levels: Levels, horizon: int, extends: Callable[[bytes, bytes], bool]
+) -> Pick | None:
     for at, level in enumerate(levels):
         for index, segment in enumerate(level):
             p = segment.properties
@@ -132,14 +134,14 @@ def _droppable(levels: Levels, horizon: int, held: Callable[[bytes, bytes], bool
                 continue
             beneath = [*level[index + 1 :]] if at == 0 else []
             beneath += [m for deeper in levels[at + 1 :] for m in deeper]
-            if any(_meet(m, segment.start, segment.stop) for m in beneath):
+            if any(_overlaps(m, segment.start, segment.stop) for m in beneath):
                 continue
             above = [*level[:index]] if at == 0 else [m for up in levels[:at] for m in up]
-            extended = held(segment.start, segment.stop) or any(
-                m.properties.extends and _meet(m, segment.start, segment.stop) for m in above
+            extended = extends(segment.start, segment.stop) or any(
+                m.properties.extends and _overlaps(m, segment.start, segment.stop) for m in above
             )
             last = p.last_expiry if p.rows else 0
-            if segment_may_go(last, horizon, held=extended and p.rows > 0, bottom=True):
+            if segment_may_go(last, horizon, extended=extended and p.rows > 0, bottom=True):
                 return Pick("drop", "expired as a whole", ((segment,),))
     return None
 
@@ -162,7 +164,7 @@ def _cheapest(levels: Levels, at: int) -> SegmentMeta:
     deeper = levels[at + 1] if at + 1 < len(levels) else ()
 
     def dragged(segment: SegmentMeta) -> float:
-        below = sum(m.size for m in deeper if _meet(m, segment.start, segment.stop))
+        below = sum(m.size for m in deeper if _overlaps(m, segment.start, segment.stop))
         return below / max(segment.size, 1)
 
     return min(levels[at], key=dragged)
@@ -195,7 +197,7 @@ def _old_deletions(levels: Levels, limits: Limits, now: int) -> Pick | None:
             beneath = [m for deeper in levels[at + 1 :] for m in deeper]
             if at == 0:
                 beneath += level[index + 1 :]
-            if any(_meet(m, segment.start, segment.stop) for m in beneath):
+            if any(_overlaps(m, segment.start, segment.stop) for m in beneath):
                 return _down(levels, at, [segment], "old deletions")
             if p.tombstones * _DEAD_SHARE >= max(p.entries, 1) or not p.rows:
                 return _rewrite(levels, at, segment, "old deletions")
@@ -205,7 +207,7 @@ def _old_deletions(levels: Levels, limits: Limits, now: int) -> Pick | None:
 def _rewrite(levels: Levels, at: int, segment: SegmentMeta, reason: str) -> Pick:
     """``segment`` in place where nothing lies beneath it, else down into what does."""
     beneath = [m for deeper in levels[at + 1 :] for m in deeper]
-    if at > 0 and not any(_meet(m, segment.start, segment.stop) for m in beneath):
+    if at > 0 and not any(_overlaps(m, segment.start, segment.stop) for m in beneath):
         return Pick("merge", reason, ((segment,),), at)
     found = _down(levels, at, [segment], reason)
     if found.kind == "move":
@@ -224,13 +226,13 @@ def _down(levels: Levels, at: int, chosen: Sequence[SegmentMeta], reason: str) -
         chosen = [m for m in levels[0] if m.number <= newest]
     start, stop = min(m.start for m in chosen), max(m.stop for m in chosen)
     deeper = levels[at + 1] if at + 1 < len(levels) else ()
-    hit = tuple(m for m in deeper if _meet(m, start, stop))
+    hit = tuple(m for m in deeper if _overlaps(m, start, stop))
     upper = tuple((m,) for m in chosen) if at == 0 else (tuple(chosen),)
     if len(chosen) == 1 and not hit:
         return Pick("move", reason, upper, at + 1)
     return Pick("merge", reason, (*upper, hit) if hit else upper, at + 1)
 
 
-def _meet(segment: SegmentMeta, start: bytes, stop: bytes) -> bool:
+def _overlaps(segment: SegmentMeta, start: bytes, stop: bytes) -> bool:
     """Whether ranges overlap. Ranges count tombstones, not rows alone."""
     return segment.start < stop and start < segment.stop

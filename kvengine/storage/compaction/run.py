@@ -124,13 +124,13 @@ class _Policy:
             row, encoded = _in_order(row), None
         if row.chunks is None and newest.row[1] != row.flags:
             encoded = None
-        held = False
+        extended = False
         if row.expires_at is not None and row.expires_at <= self._job.horizon:
-            held = self._held(name)
-        kept = retain(row, self._job.horizon, held=held, bottom=not self._older(name))
+            extended = self._is_extended(name)
+        kept = retain(row, self._job.horizon, extended=extended, bottom=not self._older(name))
         return kept, encoded if kept is row else None
 
-    def _held(self, name: bytes) -> bool:
+    def _is_extended(self, name: bytes) -> bool:
         """Whether a newer layer extends the object's expiry."""
         job = self._job
         if name in job.extended:

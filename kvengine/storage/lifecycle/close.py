@@ -42,7 +42,7 @@ def _seal(db: Database, committer: Committer) -> None:
         return
     with db.install_lock, db.sync_lock, db.commit_lock:
         try:
-            committer.settle()
+            committer.finish_interrupted()
             if db.failed is not None and not isinstance(db.failed, OwnerLost):
                 return
             end = db.wal.seal()

@@ -63,13 +63,13 @@ def open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
         on_error.callback(home.close)  # the error may be kept, and with it all that it met
         _check_place(home, directory, options)  # again: a link may have moved in between
         _check_format(home, directory)
-        held = lock.acquire(home, directory)
-        on_error.callback(held.release)
+        ownership = lock.acquire(home, directory)
+        on_error.callback(ownership.release)
         if not home.exists(filenames.join(directory, filenames.CURRENT)):
             _create(home, directory, options)
         recovered = Recovery(home, directory, frames_for(options))
         db = recovered.database(options)
-        db.lock = held
+        db.lock = ownership
         _take_over(db, recovered)
         on_error.pop_all()
         return db
@@ -299,15 +299,15 @@ def rebuilt(number: int, commits: list[Commit]) -> Memtable:
     """The memtable that the commits of a WAL file make."""
     memtable = Memtable(number)
     for commit in commits:
-        memtable.publish(staged(memtable, commit))
+        memtable.publish(states_of(memtable, commit))
     return memtable
 
 
-def staged(memtable: Memtable, commit: Commit) -> States:
+def states_of(memtable: Memtable, commit: Commit) -> States:
     """What a commit read from a log makes visible."""
     objects = [((service, key), row) for service, key, row in commit.rows]
     now = commit.now or commit.stamp
-    return memtable.stage({}, objects, commit.tombstones, commit.stamp, now)
+    return memtable.prepare_states({}, objects, commit.tombstones, commit.stamp, now)
 
 
 def _take_over(db: Database, recovered: Recovery) -> None:

@@ -46,7 +46,7 @@ def rotate(db: Database, committer: Committer) -> bool:
 def _swap(db: Database, committer: Committer, old: WalWriter, fresh: WalWriter) -> None:
     committer.sync()  # most of it, before commits are held up
     with db.sync_lock, db.commit_lock:
-        committer.settle()
+        committer.finish_interrupted()
         if db.failed is not None:  # meanwhile: a sync that failed is never tried again
             db.check_writable()
         try:

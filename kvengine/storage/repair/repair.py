@@ -91,14 +91,14 @@ def _keep_out(fs: FileSystem, directory: str) -> Iterator[None]:
             if not fs.exists(at):
                 continue
             try:
-                held = take(at)
+                taken = take(at)
             except OSError as error:
                 if error.errno != errno.EROFS:
                     raise
                 continue
-            if held is None:
+            if taken is None:
                 raise DatabaseLocked(directory, holder(fs, path))
-            locks.callback(held.release)
+            locks.callback(taken.release)
         yield
 
 
@@ -109,7 +109,7 @@ def merged(pieces: Iterable[Iterable[NamedRow]], marks: Tombstones) -> Iterator[
         cover = tombstones.covering(marks, name)
         rows = [row for _, row in group if row.version >= cover]
         if rows:
-            row = retain(overlay_all(rows), 0, held=True, bottom=True)
+            row = retain(overlay_all(rows), 0, extended=True, bottom=True)
             if row is not None:
                 yield name, msgspec.structs.replace(row, entries=in_order(row.entries))
 

@@ -8,7 +8,7 @@ from kvengine.errors import CorruptionError
 from kvengine.storage.database import Database
 from kvengine.storage.frames import Frames
 from kvengine.storage.manifest import file as manifest
-from kvengine.storage.moment import hold
+from kvengine.storage.moment import open_moment
 from kvengine.storage.repair.verify_segment import verify_segment
 from kvengine.storage.segment.filter import seed_of
 from kvengine.storage.segment.reader import LiveSegment
@@ -22,7 +22,7 @@ def verify(db: Database) -> list[CorruptionError]:
     manifest: every record. Writes may go on meanwhile.
     """
     with db.install_lock:
-        moment = hold(db)
+        moment = open_moment(db)
         sealed = dict(db.catalog.wal_ends)
     try:
         found: list[CorruptionError] = []

@@ -28,7 +28,7 @@ from typing import Final
 
 from kvengine.storage.checksum import TRAILER_SIZE
 from kvengine.storage.names import are_objects
-from kvengine.storage.row import LARGE, Row, check_head, check_heads, decode_array
+from kvengine.storage.row import LARGE, Row, check_prefix, check_prefixes, decode_array
 
 _ARRAY = struct.Struct(">BI")
 _COUNT = struct.Struct("<I")
@@ -43,7 +43,7 @@ INDEX: Final = 5
 PROPERTIES: Final = 6
 
 # Codecs, frozen. Compression gets numbers of its own when it comes.
-PLAIN: Final = 0
+UNCOMPRESSED: Final = 0
 
 
 def encode_rows(names: Sequence[bytes], rows: Sequence[bytes]) -> bytes:
@@ -132,7 +132,7 @@ class RowBlock:
         return [data[low:high] for low, high in pairwise(self.slots[: self.count + 1])]
 
     def _check_rows(self) -> None:
-        flags = check_heads(self.data, self.slots[: self.count + 1])
+        flags = check_prefixes(self.data, self.slots[: self.count + 1])
         if self.count > 1 and any(each & LARGE for each in flags):
             raise ValueError("the head of a large row is not alone in its block")
 
@@ -143,7 +143,7 @@ class RowBlock:
     def row(self, at: int) -> bytes:
         """Return row number ``at``; ValueError where it does not begin as one."""
         data, low, high = self.data, self.slots[at], self.slots[at + 1]
-        check_head(data, low, high)
+        check_prefix(data, low, high)
         if data[low + 1] & LARGE and self.count > 1:
             raise ValueError("the head of a large row is not alone in its block")
         return data[low:high]

@@ -63,8 +63,8 @@ class SegmentReader:
         tail = self._file.pread(segment.FOOTER_SIZE, tail_at)
         self.footer = self._checked(tail_at, lambda: segment.decode_footer(tail, self.size))
         self.file_id = self.footer.file_id
-        head = self._file.pread(segment.HEADER_SIZE, 0)
-        if self._checked(0, lambda: segment.decode_header(head)) != self.file_id:
+        header = self._file.pread(segment.HEADER_SIZE, 0)
+        if self._checked(0, lambda: segment.decode_header(header)) != self.file_id:
             raise CorruptionError(path, 0, "header and footer are of different files")
         self._filter = self._part(self.footer.filter, block.FILTER, filter.decode)
         self.tombstones = self._part(
@@ -332,7 +332,7 @@ class SegmentReader:
         data = self._file.pread(length, offset)
         try:
             _, codec = unseal(data, kind, place_seed(self.file_id, offset))
-            if codec != block.PLAIN:
+            if codec != block.UNCOMPRESSED:
                 raise ValueError(f"block has unknown codec {codec}")
         except ValueError as error:
             raise CorruptionError(self.path, offset, str(error)) from None

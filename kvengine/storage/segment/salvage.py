@@ -64,12 +64,12 @@ class SalvageReader(SegmentReader):
         self.size = self._file.size()
         tail_at = max(0, self.size - segment.FOOTER_SIZE)
         tail = self._file.pread(segment.FOOTER_SIZE, tail_at)
-        head = self._file.pread(segment.HEADER_SIZE, 0)
+        header = self._file.pread(segment.HEADER_SIZE, 0)
         footer = self._try(
             "footer",
             lambda: self._checked(tail_at, lambda: segment.decode_footer(tail, self.size)),
         )
-        own = self._try("header", lambda: self._checked(0, lambda: segment.decode_header(head)))
+        own = self._try("header", lambda: self._checked(0, lambda: segment.decode_header(header)))
         if footer is not None and own is not None and own != footer.file_id:
             reason = "header and footer are of different files"
             self.damage.append(CorruptionError(path, 0, reason))

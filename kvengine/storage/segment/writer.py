@@ -131,7 +131,7 @@ class SegmentWriter:
 
     def _put(self, body: bytes, kind: int) -> Handle:
         offset = self._flushed + len(self._buffer)
-        trailer = trailer_of(body, kind, block.PLAIN, place_seed(self.file_id, offset))
+        trailer = trailer_of(body, kind, block.UNCOMPRESSED, place_seed(self.file_id, offset))
         if len(body) < _BUFFER:
             self._buffer += body
             self._buffer += trailer

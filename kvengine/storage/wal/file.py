@@ -19,7 +19,7 @@ from kvengine.storage.wal.format import (
     is_unfinished,
 )
 
-_head_of = record.head_of
+_record_header = record.header_of
 _FIRST_STEP = 64 * 1024
 _LAST_STEP = 256 * 1024
 _LARGE = 64 * 1024
@@ -82,25 +82,25 @@ class WalWriter:
     def append(self, payload: bytes) -> int:
         """Append a record of this payload; return the new end.
 
-        After an exception call `settle` or `discard`.
+        After an exception call `finish_interrupted_append` or `discard`.
         """
-        head = _head_of(payload, self.salt, self.mark, self.synced)
-        end = self.end + len(head) + len(payload)
+        header = _record_header(payload, self.salt, self.mark, self.synced)
+        end = self.end + len(header) + len(payload)
         if end > self._allocated:
             self._reserve(end)
         if len(payload) > _LARGE:
-            self._writing = (head, payload)
-            self._write(head)
+            self._writing = (header, payload)
+            self._write(header)
             self._write(payload)
         else:
-            data = head + payload
+            data = header + payload
             self._writing = (data,)
             self._write(data)
         self.end = end
         self._writing = None
         return end
 
-    def settle(self) -> None:
+    def finish_interrupted_append(self) -> None:
         """Finish a record of which an interrupt within `append` has left a part, if there is one.
 
         `end` tells whether the record is in the log. The file's own position is the
