@@ -1,4 +1,4 @@
-"""The read verbs: of what is published now, or of one moment that somebody holds."""
+"""The read verbs: of what is published now, or of one open moment."""
 
 from __future__ import annotations
 
@@ -34,52 +34,56 @@ class Reader:
     """The read verbs of `Store` and `Snapshot`, over what a subclass chooses to read.
 
     Every verb raises TypeError for names that are not ``str``, ValueError for names without UTF-8,
-    DatabaseClosed after close, CorruptionError where the bytes needed are damaged.
+    DatabaseClosed after close, CorruptionError if the bytes needed are damaged.
     """
 
     _known: Mapping[Name, Resolved] = {}
-    """Objects that are known in whole, to be read before any layer; time is not applied."""
+    """Objects that are known in whole, to be read before any layer. Time is not applied to them."""
 
     _fixed_moment: Moment | None = None
-    """The moment that is read, where it may be closed meanwhile. Looked at again behind a read:
-    from its close on commits unlink what it was about to find.
+    """The moment that is read, None for reads of now. It may be closed during a read, and from
+    then on commits unlink what the read is about to find: so it is checked again after each read.
     """
 
     _now: Callable[[], int]
-    """The time to apply; asked for after the view."""
+    """The time to apply. It must be called after the view was taken."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     def _moment(self) -> tuple[View, int | None]:
-        """The view to read and the stamp to read it at; None for all that is published."""
+        """Return the view to read, and the stamp to read it at: None for all that is published."""
         raise NotImplementedError
 
     def _moment_to_walk(self) -> tuple[Moment, bool]:
-        """A moment to walk, and whether it is to be closed after the walk."""
+        """Return a moment to walk, and whether it must be closed after the walk."""
         raise NotImplementedError
 
     def _remember(self, name: Name, points: int) -> Resolved | None:  # noqa: ARG002
         """Count a read of an object that the memo does not have, by `ENTRY` or `WHOLE` points.
 
-        Return the object if the read was worth working it out, else None: read on as usual.
+        Return the object if it was resolved for this, else None: then read as usual.
         """
         return None
 
     # --- one object
 
     def _in_use(self, name: Name) -> Resolved | None:
-        """An object as it is now, if it is known in whole without a look at any layer."""
+        """Return an object as of now if it is known in whole without reading a layer, else None."""
         try:
             found = self._known.get(name)
-        except TypeError:  # unhashable: the long way says which name is no str
+        except TypeError:  # unhashable: the checks of the caller say which name is no str
             return None
         if found is not None and found.soonest is not None:
             return found.at(self._now())
         return found
 
     def _for_session(self, name: Name, count: bool) -> Resolved | None:
-        """As `_in_use`. ``count``: what asks again and again for parts of an object learns all."""
+        """Return an object as `_in_use` does.
+
+        ``count``: count this as a read, so that an object of which parts are asked for again and
+        again becomes known in whole.
+        """
         found = self._known.get(name)
         if found is None and count:
             found = self._remember(name, WHOLE)
@@ -88,7 +92,7 @@ class Reader:
         return found.at(self._now())
 
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
-        """Return the value of an entry; None where there is none. ``b""`` is a value."""
+        """Return the value of an entry, None if there is none. ``b""`` is a value."""
         name = (service, key)
         try:
             found = self._known.get(name)
@@ -96,7 +100,7 @@ class Reader:
                 value = found.entries.get(state_key)
                 if value is not None:
                     return value
-        except TypeError:  # unhashable: what follows says which name is no str
+        except TypeError:  # unhashable: the checks below say which name is no str
             pass
         if not are_ascii_names(service, key, state_key):
             name = _checked(service, key)
@@ -112,7 +116,7 @@ class Reader:
         return value
 
     def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
-        """Return those of the entries that exist, in the order asked for."""
+        """Return the entries that exist among those asked for, in the order of ``state_keys``."""
         if isinstance(state_keys, str):
             raise TypeError("state_keys must be an iterable of str, not one str")
         wanted = [check_name("state_key", name) for name in state_keys]
@@ -130,14 +134,15 @@ class Reader:
         return out
 
     def get_all(self, service: str, key: str) -> dict[str, bytes]:
-        """Return all entries of an object, in key order; an empty dict where it is absent."""
+        """Return all entries of an object in key order, an empty dict if it is absent."""
         found = self._in_use((service, key)) or self._live(_checked(service, key))
         return found.entries.copy() if found is not None else {}
 
     def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
-        """Return an object as of one moment; None where it is absent.
+        """Return a consistent copy of an object, None if it is absent.
 
-        ``max_bytes`` of names and values at most: the first entries in key order that fit.
+        ``max_bytes``: of names and values. If given, only the first entries in key order that fit
+        are returned.
         """
         check_limit(max_bytes, "max_bytes")
         name = _checked(service, key)
@@ -154,7 +159,7 @@ class Reader:
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
         """Return state keys of an object in byte order, from ``start`` on."""
-        if prefix == "" and start == "" and limit is None:  # None or 0 must not pass for ""
+        if prefix == "" and start == "" and limit is None:  # None or 0 must not count as ""
             known = self._in_use((service, key))
             if known is not None:
                 return list(known.entries)
@@ -165,7 +170,8 @@ class Reader:
         found, pieces = self._look(name)
         if pieces:
             first = max(prefix, start)
-            keys = (found[0] for found in read.live_entries(pieces, first, self._now()))
+            live = read.live_entries(pieces, first, self._now())
+            keys = (state_key for state_key, _, _ in live)
             return list(islice(_with_prefix(keys, prefix), limit))
         if found is None:
             return []
@@ -174,13 +180,13 @@ class Reader:
         return [k for k in found.entries if k >= start and k.startswith(prefix)][:limit]
 
     def expires_at(self, service: str, key: str) -> float | None:
-        """Return when an object expires, in seconds since the epoch; None for never or absent."""
+        """Return when an object expires, in seconds since the epoch; None if never or absent."""
         found = self._summary(_checked(service, key))
         at = found.expires_at if found is not None else None
         return None if at is None else at / SECOND
 
     def version(self, service: str, key: str) -> int:
-        """Return the stamp of the last commit that touched an object; 0 where it is absent."""
+        """Return the stamp of the last commit that touched an object, 0 if it is absent."""
         found = self._summary(_checked(service, key))
         return found.version if found is not None else 0
 
@@ -193,7 +199,7 @@ class Reader:
         return read.in_memory(view, name, stamp)
 
     def _live(self, name: Name) -> Resolved | None:
-        """The object as of now, in whole."""
+        """Return the whole object as of now, None if it is absent."""
         found = self._known.get(name) or self._remember(name, WHOLE)
         if found is None:
             view, stamp = self._moment()
@@ -205,7 +211,7 @@ class Reader:
         return found.at(self._now())
 
     def _look(self, name: Name) -> tuple[Resolved | None, list[read.Piece]]:
-        """The object as of now; or its pieces, where it is too large to be decoded for a part."""
+        """Return the object as of now, or its pieces if it is too large to decode for a part."""
         found = self._known.get(name) or self._remember(name, WHOLE)
         if found is None:
             view, stamp = self._moment()
@@ -249,7 +255,7 @@ class Reader:
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[str]:
-        """Yield keys of the objects of a service in order, all of one moment.
+        """Yield keys of the objects of a service in order, as of one moment.
 
         ``start`` is the first key to return, in the direction of the walk.
         """
@@ -266,10 +272,10 @@ class Reader:
         return islice(_closing(moment, ours, (name[cut:].decode() for name in names)), limit)
 
     def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
-        """Yield every object of one moment, in order; ``prefix`` of the key needs a service."""
+        """Yield every object in order, as of one moment. ``prefix``, of keys, needs a service."""
         check_name("prefix", prefix)
         if service is None and prefix:
-            raise ValueError("prefix is of the object key: name a service too")
+            raise ValueError("prefix is for object keys: name a service too")
         within = walk.EVERYTHING
         if service is not None:
             within = prefix_range(check_name("service", service), prefix)
@@ -278,7 +284,7 @@ class Reader:
 
 
 class LiveReader(Reader):
-    """Reads what is published now. Objects in use are answered by the memo."""
+    """Reads what is published now. The memo answers for objects in use."""
 
     def __init__(self, db: Database) -> None:
         super().__init__(db)
@@ -305,10 +311,11 @@ class LiveReader(Reader):
             db.memo.refuse(name)
         elif found is None:
             db.memo.count_anew(name)
-        # Asked first: `acquire` without waiting would stay taken at an interrupt.
+        # `locked` is asked first: a lock taken by `acquire(blocking=False)` would stay taken if an
+        # interrupt came right after it.
         elif not db.commit_lock.locked():
             with db.commit_lock:
-                # What has been overtaken by a commit, a rotation or a flush is not kept.
+                # What was found is not kept if a commit, a rotation or a flush came meanwhile.
                 if (
                     db.view is view
                     and db.memo.era == era
@@ -320,7 +327,7 @@ class LiveReader(Reader):
 
 
 class MomentReader(Reader):
-    """Reads one moment that somebody holds."""
+    """Reads one open moment."""
 
     def __init__(self, moment: Moment) -> None:
         super().__init__(moment.db)
@@ -339,7 +346,7 @@ class MomentReader(Reader):
 def _load_part(
     name: Name, pieces: list[read.Piece], max_bytes: int, now: int
 ) -> StoredObject | None:
-    """An object with its first entries, as many as fit into ``max_bytes``; None if it is absent."""
+    """Return an object with as many first entries as fit into ``max_bytes``; None if absent."""
     entries: dict[str, bytes] = {}
     ttls: dict[str, int] = {}
     size, complete, lives = 0, True, False
@@ -366,7 +373,7 @@ def _checked(service: str, key: str) -> Name:
 
 
 def _with_prefix(names: Iterable[str], prefix: str) -> Iterator[str]:
-    """Those of ordered names, from the prefix on, that start with it."""
+    """Yield ordered names, which begin at the prefix, as long as they start with it."""
     for name in names:
         if not name.startswith(prefix):
             return
@@ -374,7 +381,7 @@ def _with_prefix(names: Iterable[str], prefix: str) -> Iterator[str]:
 
 
 def _closing(moment: Moment, ours: bool, found: Iterator[_T]) -> Iterator[_T]:
-    """Yield what a walk finds, and close the moment after it where it is ``ours``."""
+    """Yield what a walk finds, and close the moment after it if it is ``ours``."""
     db = moment.db
     try:
         for item in found:
