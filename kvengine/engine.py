@@ -38,7 +38,7 @@ from kvengine.storage.estimate import estimate, segments
 from kvengine.storage.lifecycle.close import close, forked
 from kvengine.storage.lifecycle.recover import open_owned, open_read_only
 from kvengine.storage.lifecycle.refresh import refresh
-from kvengine.storage.moment import hold
+from kvengine.storage.moment import open_moment
 from kvengine.storage.names import END, Name, check_name, prefix_range, service_range
 from kvengine.storage.reader import LiveReader
 from kvengine.storage.repair.verify import verify
@@ -109,22 +109,22 @@ class Engine(LiveReader, ObjectVerbs, Closing):
 
     def clear(self, service: str, key: str, state_key: str) -> int:
         """Clear an entry and return the stamp of the commit."""
-        return self._committer.commit((clear_operation(service, key, state_key),))[0]
+        return self._committer.commit_operations((clear_operation(service, key, state_key),))[0]
 
     def clear_all(self, service: str, key: str) -> int:
         """Clear every entry of an object, and its expiry, by one small write. Return the stamp."""
-        return self._committer.commit((ClearAll(object_name(service, key)),))[0]
+        return self._committer.commit_operations((ClearAll(object_name(service, key)),))[0]
 
     def clear_service(self, service: str) -> int:
         """Clear every object of a service by one small write. Return the stamp."""
-        return self._committer.commit((clear_service_operation(service),))[0]
+        return self._committer.commit_operations((clear_service_operation(service),))[0]
 
     def clear_range(self, service: str, start: str, stop: str | None) -> int:
         """Clear the objects of a service from key ``start`` to before ``stop`` (None: to the end).
 
         Return the stamp. Where ``start`` is not below ``stop``, nothing is cleared.
         """
-        return self._committer.commit((clear_range_operation(service, start, stop),))[0]
+        return self._committer.commit_operations((clear_range_operation(service, start, stop),))[0]
 
     def expire(
         self,
@@ -139,7 +139,7 @@ class Engine(LiveReader, ObjectVerbs, Closing):
         ``at``: seconds since the epoch. ``ttl``: seconds or a timedelta from now. Return
         whether the object exists; if it does not, nothing is written.
         """
-        return self._committer.commit((expire_operation(service, key, at, ttl),))[1]
+        return self._committer.commit_operations((expire_operation(service, key, at, ttl),))[1]
 
     def batch(self) -> Batch:
         """Return a batch, whose writes are committed as one when its ``with`` block ends."""
@@ -190,7 +190,7 @@ class Engine(LiveReader, ObjectVerbs, Closing):
 
     def snapshot(self) -> Snapshot:
         """Return a snapshot of the store as of now, which has all read verbs."""
-        return Snapshot(hold(self._db), self.release_files)
+        return Snapshot(open_moment(self._db), self.release_files)
 
     def flush(self) -> None:
         """Write the memtable to a segment; return when it is on disk."""

@@ -26,15 +26,15 @@ class Snapshot(MomentReader):
     @property
     def stamp(self) -> int:
         """Return the stamp of the last commit that the snapshot sees."""
-        return self._held.stamp
+        return self._fixed_moment.stamp
 
     def close(self) -> None:
         """Let go of what the snapshot holds. May be called again."""
-        if self._held.close():
+        if self._fixed_moment.close():
             self._closed()
 
     def __enter__(self) -> Self:
-        self._held.check_open()
+        self._fixed_moment.check_open()
         return self
 
     def __exit__(
@@ -46,6 +46,6 @@ class Snapshot(MomentReader):
         self.close()
 
     def __del__(self) -> None:
-        moment = getattr(self, "_held", None)
+        moment = getattr(self, "_fixed_moment", None)
         if moment is not None and moment.token:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)

@@ -11,7 +11,7 @@ from kvengine.objects.workflow import DAY, Workflow
 from kvengine.serdes.codec import Codec
 from kvengine.serdes.registry import SerdeChoice, find
 from kvengine.storage.batch import object_name
-from kvengine.storage.names import are_plain
+from kvengine.storage.names import are_ascii_names
 
 
 class ObjectVerbs:
@@ -38,7 +38,7 @@ class ObjectVerbs:
         return Workflow(self._host, self._codec(service, key, serde), check_retention(retention))
 
     def _codec(self, service: str, key: str, serde: SerdeChoice | None) -> Codec:
-        if not are_plain(service, key):
+        if not are_ascii_names(service, key):
             service, key = object_name(service, key)
         return Codec(
             (service, key), self._host.serdes.of(service) if serde is None else find(serde)

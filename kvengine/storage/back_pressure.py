@@ -9,7 +9,7 @@ from kvengine.errors import WriteFailed
 from kvengine.storage.database import Database
 
 OVERFULL = "stop: the memtable awaits its turn to be frozen"
-"""Writers outran the thread that freezes memtables by as much as may be frozen at all."""
+"""The active memtable has grown as large as all that may be frozen, before it was frozen."""
 
 
 class BackPressure:
@@ -21,14 +21,15 @@ class BackPressure:
         self._overfull = db.options.memtable_size * db.options.frozen_stop
 
     def note(self, wal_end: int) -> None:
-        """Stop writers where the active memtable has outgrown all bounds."""
+        """Stop writers if the active memtable is larger than all that may be frozen."""
         if wal_end >= self._overfull and not self._db.stalled:
             self._db.stalled = OVERFULL
 
     def wait(self) -> None:
-        """Back-pressure: give flush and compaction time; `stats` says why.
+        """Wait until flush and compaction have caught up; `stats` says why.
 
-        WriteFailed or OwnerLost, and nothing written, where what we wait for fails meanwhile.
+        Raise WriteFailed or OwnerLost if the work that is waited for fails meanwhile. Then
+        nothing is written.
         """
         db = self._db
         started, errors = time.monotonic(), db.counters.background_errors
@@ -37,7 +38,7 @@ class BackPressure:
         self._maintain()
         if db.stalled.startswith("slow"):
             time.sleep(0.001)
-        while self._must_wait():
+        while self._writers_must_stop():
             if db.counters.background_errors > errors:
                 db.check_writable()
                 raise WriteFailed(f"{db.stalled}, which fails: {db.counters.last_background_error}")
@@ -47,8 +48,8 @@ class BackPressure:
                 self._maintain()
         db.counters.stall_seconds += time.monotonic() - started
 
-    def _must_wait(self) -> bool:
-        """Whether writers stop. A memtable that was frozen meanwhile is no longer too full."""
+    def _writers_must_stop(self) -> bool:
+        """Return whether writers must stop. A memtable that is frozen by now is not too full."""
         db = self._db
         db.view.check_open()
         if db.stalled == OVERFULL and (db.wal is None or db.wal.end < self._overfull):

@@ -14,7 +14,7 @@ from kvengine.errors import KVEngineError, ValueTooLarge
 from kvengine.storage.clock import SECOND
 from kvengine.storage.names import (
     Name,
-    are_plain,
+    are_ascii_names,
     check_name,
     encode_object,
     key_range,
@@ -26,7 +26,7 @@ MAX_TIME = 253_402_300_799 * SECOND
 
 
 class Set(msgspec.Struct, frozen=True, gc=False):
-    """Set an entry; ``ttl`` in microseconds from the commit, None for none."""
+    """Set an entry; ``ttl`` is in microseconds from the commit, None for no expiry."""
 
     name: Name
     state_key: str
@@ -66,7 +66,10 @@ Operation = Set | Clear | ClearAll | ClearRange | Expire
 
 
 def check_value(value: bytes, limit: int | None = None) -> bytes:
-    """``value`` as ``bytes``; TypeError for anything that is not bytes-like."""
+    """Return ``value`` as ``bytes``.
+
+    Raise TypeError if it is not bytes-like, ValueTooLarge if it is longer than ``limit``.
+    """
     if value.__class__ is not bytes:
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise TypeError(f"value must be bytes, not {type(value).__name__}")
@@ -77,7 +80,10 @@ def check_value(value: bytes, limit: int | None = None) -> bytes:
 
 
 def duration(what: str, value: float | timedelta) -> int:
-    """Microseconds of a ttl in seconds or a timedelta; it must be above zero and finite."""
+    """Return a ttl, given in seconds or as a timedelta, in microseconds.
+
+    Raise TypeError or ValueError unless it is above zero and finite.
+    """
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -95,7 +101,7 @@ def set_operation(
     ttl: float | timedelta | None,
     limit: int | None,
 ) -> Set:
-    if not are_plain(service, key, state_key):
+    if not are_ascii_names(service, key, state_key):
         service, key = object_name(service, key)
         state_key = check_name("state_key", state_key)
     if value.__class__ is not bytes or limit is None or len(value) > limit:
@@ -137,7 +143,7 @@ def expire_operation(
 
 
 def check_expect(expect: Mapping[Name, int]) -> None:
-    """TypeError for anything but a mapping of objects to versions."""
+    """Raise TypeError unless ``expect`` is a mapping of objects to versions."""
     if expect.__class__ is dict or isinstance(expect, Mapping):
         for name, version in expect.items():
             if not isinstance(name, tuple) or len(name) != 2 or version.__class__ is not int:
@@ -148,17 +154,17 @@ def check_expect(expect: Mapping[Name, int]) -> None:
 
 
 def object_name(service: str, key: str) -> Name:
-    """The checked name of an object."""
+    """Return the checked name of an object."""
     return check_name("service", service), check_name("key", key)
 
 
 class Batch:
     """Write verbs in order, committed as one: all or nothing, across objects too.
 
-    From ``db.batch()`` as a context manager it commits when the block ends and
-    writes nothing when the block raises; made by itself it goes to
+    ``with db.batch() as batch`` commits it when the block ends, and writes
+    nothing if the block raises. A ``Batch()`` made by itself is passed to
     ``db.write(batch)``. A batch is written once. The verbs are the Store's and
-    return None; errors in arguments show at once.
+    return None; a wrong argument raises at once.
     """
 
     __slots__ = ("_commit", "_limit", "_state", "operations", "stamp")
@@ -213,19 +219,19 @@ class Batch:
         self.operations.append(operation)
 
     def check_open(self) -> None:
-        """Refuse a batch that was written or abandoned."""
+        """Raise KVEngineError if this batch was written or abandoned."""
         if self._state != "open":
             raise KVEngineError(f"this batch was {self._state}; make a new one")
 
     def check_values(self, limit: int) -> None:
-        """ValueTooLarge for a value over ``limit``, where the batch knew no limit of its own."""
+        """Raise ValueTooLarge for a value over ``limit``, if the batch had no limit of its own."""
         if self._limit is None:
             for operation in self.operations:
                 if isinstance(operation, Set):
                     check_value(operation.value, limit)
 
     def close(self, stamp: int) -> None:
-        """Mark as written with ``stamp``. Called by the store."""
+        """Mark this batch as written with ``stamp``. The store calls this."""
         self.stamp = stamp
         self._state = "written"
 
@@ -251,5 +257,5 @@ class Batch:
 
 
 def covers(operation: ClearRange, name: Name) -> bool:
-    """Whether the range holds the object."""
+    """Return whether the object lies in the range."""
     return operation.start <= encode_object(*name) < operation.stop

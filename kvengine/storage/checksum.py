@@ -15,18 +15,18 @@ from crc32c import crc32c
 _PLACE = struct.Struct("<QQ")
 _TRAILER = struct.Struct("<BBI")
 TRAILER_SIZE = _TRAILER.size
-"""Bytes behind a block's body: kind u8, codec u8, CRC-32C u32."""
+"""Length of the trailer behind a block's body: kind u8, codec u8, CRC-32C u32."""
 
 Buffer = bytes | bytearray | memoryview
 
 
 def place_seed(file_id: int, offset: int) -> int:
-    """The CRC seed of a block at ``offset`` of the file with identity ``file_id``."""
+    """Return the CRC seed of a block at ``offset`` of the file with identity ``file_id``."""
     return crc32c(_PLACE.pack(file_id, offset))
 
 
 def salt(database_id: bytes, number: int) -> int:
-    """The CRC seed of the records of log file ``number`` of a database.
+    """Return the CRC seed of the records of log file ``number`` of a database.
 
     It does not depend on the file's own header, so that records can be told
     from garbage where the header is damaged, and nobody who only chooses
@@ -36,7 +36,7 @@ def salt(database_id: bytes, number: int) -> int:
 
 
 def seal(body: bytes, kind: int, codec: int, seed: int) -> bytes:
-    """``body`` with its trailer."""
+    """Return ``body`` with its trailer."""
     return body + trailer_of(body, kind, codec, seed)
 
 
@@ -47,9 +47,9 @@ def trailer_of(body: bytes, kind: int, codec: int, seed: int) -> bytes:
 
 
 def unseal(data: bytes, kind: int, seed: int) -> tuple[memoryview, int]:
-    """The body and codec of a sealed block; ValueError says what does not hold.
+    """Return the body and codec of a sealed block. Raise ValueError if it is not valid.
 
-    Valid: (1) it has room for a trailer, (2) the CRC of body, kind and codec
+    It is valid if (1) it has room for a trailer, (2) the CRC of body, kind and codec
     under the seed of its place matches, (3) it is of the kind asked for.
     """
     if len(data) < TRAILER_SIZE:

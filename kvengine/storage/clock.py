@@ -12,7 +12,7 @@ Sources of time are a seam (`Clock`); `SystemClock` is the machine's,
   is behind that by at most ``max_clock_step``; one far ahead of the wall clock
   does not drag ``now`` along, or one wrong reading of years ago would freeze
   retention for years. The last time is that of the last commit or of the last
-  version edit, not the largest ever: after a wrong reading the right ones count.
+  version edit, not the largest ever, so that right readings count after a wrong one.
 
 Stamps are a different thing: they only ever grow (see commit.py).
 All times here are integers of microseconds since the epoch.
@@ -25,29 +25,34 @@ import time
 from typing import Protocol
 
 SECOND = 1_000_000
-"""Microseconds."""
+"""A second in microseconds."""
 
 _MONOTONIC: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 _TRUSTED = 20_000
-"""A wall clock this little past a believed reading is taken without asking the monotonic one."""
+"""Microseconds. A wall clock that is less than this past a believed reading is taken as it is,
+without asking the monotonic one.
+"""
 
 
 class Clock(Protocol):
     """A source of time."""
 
     def wall(self) -> int:
-        """Microseconds since the epoch; may step."""
+        """Return microseconds since the epoch; may step."""
         ...
 
     def monotonic(self) -> int:
-        """Microseconds since any fixed instant; never steps, counts suspended time if it can."""
+        """Return microseconds since some fixed instant.
+
+        Never steps, and counts the time during which the machine slept if it can.
+        """
         ...
 
 
 class SystemClock:
-    """The machine's clocks. The monotonic one counts time asleep where the system offers that."""
+    """The machine's clocks. The monotonic one counts time asleep if the system offers that."""
 
     def wall(self) -> int:
         return time.time_ns() // 1000
@@ -57,7 +62,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that a test moves. ``now`` in seconds since the epoch."""
+    """A clock that a test moves. ``now`` is in seconds since the epoch."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self._wall = int(now * SECOND)
@@ -104,7 +109,7 @@ class EngineClock:
         """
         self._source = source
         self._max_step = max_step
-        # Every commit reads the machine's clock: without a frame in between.
+        # Every commit reads the machine's clock, so no Python frame lies in between.
         of_machine = source.__class__ is SystemClock
         self._read, self._unit = (time.time_ns, 1000) if of_machine else (source.wall, 1)
         self._lock = threading.Lock()
@@ -118,12 +123,12 @@ class EngineClock:
         self.last_trusted = trusted or self._last
 
     def now(self) -> int:
-        """Microseconds since the epoch; never less than any earlier answer.
+        """Return microseconds since the epoch, never less than any earlier answer.
 
-        Where the wall clock has just been believed and goes forward, its reading is
-        the answer, and no lock is taken: CPython switches threads behind a call or
-        a jump backward and nowhere else, so none comes between the comparison with
-        the last answer and the new last answer.
+        If the wall clock has just been believed and goes forward, its reading is
+        the answer, and no lock is taken: CPython switches threads only after a call
+        or a jump backward, so no other thread runs between the comparison with the
+        last answer and the assignment of the new one.
         """
         wall = self._read() // self._unit
         if self._last <= wall < self._until:
@@ -132,7 +137,7 @@ class EngineClock:
         return self._judged()
 
     def _judged(self) -> int:
-        """`now` where the monotonic clock must be asked, or the wall clock is waited for."""
+        """Return `now` if the monotonic clock must be asked, or the wall clock is behind."""
         with self._lock:
             wall = self._source.wall()
             if not 0 <= wall - self._believed < _TRUSTED:
@@ -148,14 +153,14 @@ class EngineClock:
             return self._last
 
     def in_doubt(self, grace: int) -> bool:
-        """Whether the clock read at open may be wrong, and nobody had time to notice yet.
+        """Return whether the clock read at open may be wrong, and nobody had time to notice.
 
-        It is in doubt where it was far ahead of the last trusted time, until the
+        It is in doubt if it was far ahead of the last trusted time, until the
         engine has been open for ``grace`` (microseconds). A time in doubt is not
-        stated as trusted, so several short lives under a wrong clock are all in doubt.
+        recorded as trusted, so several short lives under a wrong clock are all in doubt.
         """
         return self.opened - self.last_trusted > self._max_step and self.uptime() < grace
 
     def uptime(self) -> int:
-        """Microseconds since the engine was opened."""
+        """Return microseconds since the engine was opened."""
         return self._source.monotonic() - self._started_at

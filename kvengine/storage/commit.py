@@ -6,14 +6,14 @@ Steps, and what a crash or an interrupt after each leaves:
    ever grow); check what the caller expects; resolve the verbs to rows against every commit before
    this one, visible or not; encode the record. Nothing has happened.
 2. Append the record to the WAL by one write. The file's position says whether it is there; if it
-   is, the commit will become visible, whatever interrupts this thread.
+   is, the commit will become visible, even if this thread is interrupted.
 3. Publish. A commit with durability "os", with none pending before it, becomes visible here by one
    dict update. Any other waits among the pending ones.
 4. "sync": a leader syncs the log once for all that wait, then publishes them in log order. A failed
    sync is never retried: writes are refused until reopen.
 
-What makes a commit cheap is a branch of step 1: where no layer may state an expiry of its objects,
-sets and clears are its rows, and nothing is looked up. The memo is kept up to date in step 3.
+What makes a commit cheap is a branch of step 1: if no layer may state an expiry of its objects,
+the rows are made of its sets and clears, and nothing is looked up. Step 3 updates the memo.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from kvengine.storage.batch import (
 )
 from kvengine.storage.database import Commit, Database
 from kvengine.storage.memtable import TOMBSTONES
-from kvengine.storage.names import Name, are_plain, encode_object
+from kvengine.storage.names import Name, are_ascii_names, encode_object
 from kvengine.storage.resolve import NOTHING, Below, Resolution
 from kvengine.storage.row import (
     CLEARED,
@@ -55,17 +55,17 @@ from kvengine.storage.row import (
     entry_count,
     expires_at_of,
     extend,
-    pack_plain,
+    pack_entries,
 )
 from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.wal.file import WalWriter
 from kvengine.storage.wal.format import encode_commit
 
-Plain = dict[Name, dict[str, bytes | None]]
-"""What a commit sets and clears, None for cleared, where it does nothing else: no ttl, no range."""
+Assignments = dict[Name, dict[str, bytes | None]]
+"""What a commit sets, and clears (None), if it does nothing else: it has no ttl and no range."""
 
 LEADER_POLL_SECONDS = 0.05
-"""How long a commit waits at most without looking whether there is still somebody who syncs."""
+"""How long a commit waits at most before it checks whether some thread still syncs."""
 
 
 class Committer:
@@ -91,17 +91,17 @@ class Committer:
         *,
         ttl: float | timedelta | None = None,
     ) -> int:
-        """`Store.set`: a commit of one entry."""
+        """Commit one entry, as `Store.set`. Return the stamp."""
         if (
             ttl is None
             and value.__class__ is bytes
             and len(value) <= self._max_value
-            and are_plain(service, key, state_key)
+            and are_ascii_names(service, key, state_key)
         ):
             entries: dict[str, bytes | None] = {state_key: value}
-            return self._commit({(service, key): entries}, (), None, self._durability)[0]
+            return self._do_all_steps({(service, key): entries}, (), None, self._durability)[0]
         operation = set_operation(service, key, state_key, value, ttl, self._max_value)
-        return self.commit((operation,))[0]
+        return self.commit_operations((operation,))[0]
 
     def commit_entries(
         self,
@@ -112,10 +112,10 @@ class Committer:
     ) -> int:
         """Commit new values of one object, None for a cleared entry, if it has ``version``.
 
-        Return the stamp. For a session, which has checked names and values.
+        Return the stamp. Only sessions call this; they have checked names and values.
         """
         expect = {name: version}
-        return self._commit({name: entries}, (), expect, durability or self._durability)[0]
+        return self._do_all_steps({name: entries}, (), expect, durability or self._durability)[0]
 
     def write(
         self,
@@ -124,17 +124,18 @@ class Committer:
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
     ) -> int:
-        """`Store.write`: one commit of a batch, which is then written."""
+        """Commit a batch, as `Store.write`, and mark it as written. Return the stamp."""
         self._check(batch, expect)
-        stamp, _ = self.commit(batch.operations, expect, durability)
+        stamp, _ = self.commit_operations(batch.operations, expect, durability)
         batch.close(stamp)
         return stamp
 
     def begin(self, batch: Batch, expect: Mapping[Name, int] | None) -> Commit | None:
-        """Log a batch, as "sync", without waiting for the sync; None: there is nothing to write.
+        """Log a batch with durability "sync", and return its commit without waiting for the sync.
 
-        Its place in the order of commits is settled. It becomes durable and visible by `sync`. The
-        caller must see to it that some thread calls that: commits behind this one wait for it.
+        Return None if there is nothing to write. The place of the commit in the order of commits
+        is fixed. It becomes durable and visible by `sync`. The caller must make sure that some
+        thread calls `sync`: the commits that follow wait for this one.
         """
         self._check(batch, expect)
         self._db.refuse_nested()
@@ -143,7 +144,7 @@ class Committer:
                 self._db.committing = get_ident()
                 try:
                     commit, _ = self._log(
-                        _plain(batch.operations), batch.operations, expect, "sync"
+                        _assignments_of(batch.operations), batch.operations, expect, "sync"
                     )
                 finally:
                     self._db.committing = 0
@@ -151,11 +152,11 @@ class Committer:
             self._show_pending()
             raise
         except KVEngineError as error:
-            if error.__class__ is KVEngineError:  # as in `_commit`
-                self._complete()
+            if error.__class__ is KVEngineError:  # as in `_do_all_steps`
+                self._finish_and_sync()
             raise
         except BaseException:
-            self._complete()
+            self._finish_and_sync()
             raise
         batch.close(commit.stamp if commit is not None else self._db.published)
         if commit is not None:
@@ -170,29 +171,29 @@ class Committer:
         batch.check_open()
         batch.check_values(self._db.options.max_value_size)
 
-    def commit(
+    def commit_operations(
         self,
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
     ) -> tuple[int, bool]:
-        """Return the stamp, and whether the last `expire` among the operations found its object."""
+        """Commit operations. Return the stamp, and whether the last `expire` found its object."""
         if durability is None:
             durability = self._durability
         elif durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
-        return self._commit(_plain(operations), operations, expect, durability)
+        return self._do_all_steps(_assignments_of(operations), operations, expect, durability)
 
-    def _commit(
+    def _do_all_steps(
         self,
-        plain: Plain | None,
+        assignments: Assignments | None,
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | None,
         durability: Durability,
     ) -> tuple[int, bool]:
-        """Do all steps of a commit. ``operations`` count only where ``plain`` is None.
+        """Do all steps of a commit, and return what `commit_operations` does.
 
-        Return as `commit` does.
+        ``operations`` count only if ``assignments`` is None.
         """
         db = self._db
         me = get_ident()
@@ -204,7 +205,7 @@ class Committer:
             with db.commit_lock:
                 db.committing = me
                 try:
-                    commit, found = self._log(plain, operations, expect, durability)
+                    commit, found = self._log(assignments, operations, expect, durability)
                 finally:
                     db.committing = 0
             if commit is None:
@@ -215,13 +216,13 @@ class Committer:
             self._show_pending()
             raise
         except KVEngineError as error:
-            # Of this commit's own errors each means that nothing was begun, or that writes have
-            # stopped for good. A plain one is a signal handler's, which may have interrupted it.
+            # A subclass is this commit's own error: nothing was begun, or writes have stopped for
+            # good. KVEngineError itself comes from a signal handler that interrupted the commit.
             if error.__class__ is KVEngineError:
-                self._complete()
+                self._finish_and_sync()
             raise
         except BaseException:
-            self._complete()
+            self._finish_and_sync()
             raise
         memtable = commit.memtable
         if commit.end >= self._memtable_size or memtable.timed:
@@ -229,17 +230,17 @@ class Committer:
         return commit.stamp, found
 
     def _show_pending(self) -> None:
-        """Sync after a conflict, which may be with a commit that nobody sees yet and nobody syncs.
+        """Sync after a conflict, in case it is with a commit that is not visible and nobody syncs.
 
-        A caller that reads again and retries must find that commit. If somebody is syncing just
-        now, it becomes visible soon, and the conflict need not wait for it.
+        A caller that reads again and retries must find that commit. If another thread is syncing
+        just now, the commit becomes visible soon, and this thread need not wait for it.
         """
         db = self._db
         if db.pending and db.failed is None and not db.sync_lock.locked():
             self.sync()
 
     def _follow(self, commit: Commit) -> None:
-        """See to the work that a commit makes due."""
+        """Start the background work that a commit makes due."""
         memtable = commit.memtable
         if (
             commit.end >= self._memtable_size
@@ -254,15 +255,19 @@ class Committer:
 
     def _log(
         self,
-        plain: Plain | None,
+        assignments: Assignments | None,
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | None,
         durability: Durability,
     ) -> tuple[Commit | None, bool]:
-        """Do steps 1 to 3, under the commit lock. Return None where there is nothing to write."""
+        """Do steps 1 to 3, under the commit lock.
+
+        Return the commit, None if there is nothing to write, and whether the last `expire` among
+        the operations found its object.
+        """
         db = self._db
         if self._begun is not None:
-            self.settle()
+            self.finish_interrupted()
         wal = db.wal
         if db.failed is not None or wal is None:
             db.check_writable()
@@ -277,17 +282,17 @@ class Committer:
             stamp = LEAST_VERSION
         ranges: Sequence[tuple[bytes, bytes]] = ()
         found = False
-        if plain is not None and (
-            not (active.expiring or view.expiring) or not any(map(self._may_expire, plain))
+        if assignments is not None and (
+            not (active.expiring or view.expiring) or not any(map(self._may_expire, assignments))
         ):
             objects = []
-            for name, entries in plain.items():
-                objects.append((name, pack_plain(stamp, entries)))
+            for name, entries in assignments.items():
+                objects.append((name, pack_entries(stamp, entries)))
         else:
             resolution = Resolution(now, self._below, self._may_expire)
-            resolution.apply(operations if plain is None else _sets_and_clears(plain))
+            resolution.apply(operations if assignments is None else _operations_of(assignments))
             objects, ranges = resolution.objects(stamp), resolution.ranges()
-            found, plain = resolution.expired_object, None
+            found, assignments = resolution.expired_object, None
             if not objects and not ranges:
                 return None, found
         payload = encode_commit(stamp, objects, ranges, now if stamp > now else 0)
@@ -295,21 +300,21 @@ class Committer:
             raise ValueTooLarge(
                 f"commit is {len(payload):,} bytes, over max_commit_size {self._max_commit:,}"
             )
-        states = active.stage(db.staged, objects, ranges, stamp, now)
-        commit = Commit(stamp, now, plain, objects, states, active, wal.end)
+        states = active.prepare_states(db.unpublished, objects, ranges, stamp, now)
+        commit = Commit(stamp, now, assignments, objects, states, active, wal.end)
         if durability == "sync" or db.pending:
-            commit.must_wait()
+            commit.defer()
         if db.spans.watching:
             db.spans.touch([encode_object(*name) for name, row in objects if not _is_gone(row)])
         self._begun = commit
         try:
-            self._land(commit, wal.append(payload))
+            self._accept(commit, wal.append(payload))
         except BaseException as error:
-            self._broken_off(error, wal)
+            self._append_failed(error, wal)
         return commit, found
 
     def _may_expire(self, name: Name) -> bool:
-        """Whether some layer may state an expiry of an object, commits not yet visible included."""
+        """Return whether a layer, or a commit not yet visible, may state an expiry of an object."""
         view = self._db.view
         if name in view.active.expiring:
             return True
@@ -324,88 +329,95 @@ class Committer:
         barrier = barrier_digest(object_digest(encoded, version.seed))
         return any(
             segment.properties.expiring and segment.may_hold(barrier)
-            for segment in version.holding(encoded)
+            for segment in version.segments_for(encoded)
         )
 
     def _below(self, name: Name) -> Below:
-        """What every commit before this one states of an object."""
+        """Return what all commits before this one together state of an object."""
         db = self._db
-        pieces = read.collect(db.view, name, staged=db.staged)
+        pieces = read.collect(db.view, name, unpublished=db.unpublished)
         if not pieces:
             return NOTHING
         return Below(
             expires_at_of(pieces[0].row),
-            lambda now: (found[0] for found in read.live_entries(pieces, "", now)),
+            lambda now: (state_key for state_key, _, _ in read.live_entries(pieces, "", now)),
         )
 
     def _check_expected(self, expect: Mapping[Name, int], now: int) -> None:
-        """Raise VersionConflict where an object is not at the version expected of it.
+        """Raise VersionConflict if an object does not have the version expected of it.
 
-        All commits before this one count, those that are logged and not yet visible too.
+        All commits before this one count, also those that are logged and not yet visible.
         """
         db = self._db
         for name, version in expect.items():
-            found: read.Head | Resolved | None
-            known = db.memo.known.get(name) if not db.staged else None
+            found: read.Summary | Resolved | None
+            known = db.memo.known.get(name) if not db.unpublished else None
             if known is not None:
                 found = known if known.soonest is None else known.at(now)
             else:
-                pieces = read.collect(db.view, object_name(*name), staged=db.staged)
-                found = read.head(pieces, now)
+                pieces = read.collect(db.view, object_name(*name), unpublished=db.unpublished)
+                found = read.summary(pieces, now)
             actual = found.version if found is not None else 0
             if actual != version:
                 raise VersionConflict(*object_name(*name), version, actual)
 
-    # --- steps 2 and 3, and what an interrupt leaves of them
+    # --- steps 2 and 3, and what happens if they are interrupted
 
-    def _broken_off(self, error: BaseException, wal: WalWriter) -> NoReturn:
-        """Find out what an exception between append and publish has left, then let it go on."""
+    def _append_failed(self, error: BaseException, wal: WalWriter) -> NoReturn:
+        """Clean up after an exception between append and publish, and raise it again.
+
+        An I/O error becomes WriteFailed and stops writes. After any other, the commit is finished
+        or forgotten.
+        """
         if not is_io_error(error):
-            self.settle()
+            self.finish_interrupted()
             raise error
         self._begun = None
         wal.discard()
         self._db.fail(error)
         raise WriteFailed(f"writing {wal.path} failed: {error}") from error
 
-    def _land(self, commit: Commit, end: int) -> None:
-        """The record is in the log: stage its states, and publish them unless they must wait."""
+    def _accept(self, commit: Commit, end: int) -> None:
+        """Give a commit whose record is in the log its place in the order of commits.
+
+        Publish it, or add it to the pending ones if it must wait.
+        """
         db = self._db
         commit.end = end
         db.last_stamp = commit.stamp
         if commit.waiter is not None:
-            db.staged.update(commit.states)
+            db.unpublished.update(commit.states)
             db.pending.append(commit)
         else:
             self._publish(commit)
         self._begun = None
 
-    def settle(self) -> None:
-        """Finish or forget a commit that was interrupted in `_log`. Under the commit lock."""
+    def finish_interrupted(self) -> None:
+        """Finish or forget a commit that was interrupted in `_log`. Call under the commit lock."""
         db = self._db
         if self._begun is None or db.wal is None:
             return
         commit = self._begun
         try:
-            db.wal.settle()
+            db.wal.finish_interrupted_append()
         except OSError as error:
             self._begun = None
             db.fail(error)
             return
         if db.wal.end > commit.start and not commit.published and commit not in db.pending:
-            db.spans.clear()  # a walk that has begun since the interrupt was not told of it
-            self._land(commit, db.wal.end)
+            db.spans.clear()  # a walk that began after the interrupt was not told of the commit
+            self._accept(commit, db.wal.end)
         self._begun = None
 
-    def _complete(self) -> None:
-        """After an interrupt, make what is in the log durable and visible."""
+    def _finish_and_sync(self) -> None:
+        """Make what is in the log durable and visible, after an interrupt."""
         with self._db.commit_lock:
-            self.settle()
+            self.finish_interrupted()
         if self._db.pending and self._db.failed is None:
             self.sync()
 
     def _publish(self, commit: Commit) -> None:
-        """Make a commit visible. Under the commit lock."""
+        """Make a commit visible. Call under the commit lock."""
         db = self._db
         memo = db.memo
         touched: list[tuple[Name, Resolved, bytes]] = []
@@ -424,9 +436,9 @@ class Committer:
             commit.wake()
         db.counters.commits += 1
         for name, before, row in touched:
-            # What had expired by then stays out: a compaction that drops it could let it come back.
+            # What has expired by then stays out: it could come back once a compaction dropped it.
             if before.soonest is None or before.soonest > commit.now:
-                entries = commit.plain[name] if commit.plain is not None else None
+                entries = commit.assignments[name] if commit.assignments is not None else None
                 if entries is not None and before.soonest is None and None not in entries.values():
                     memo.change(name, before, commit.stamp, entries)
                 else:
@@ -437,12 +449,12 @@ class Committer:
     # --- step 4
 
     def sync(self, commit: Commit | None = None) -> None:
-        """Sync the log and publish all that waited for it (or until ``commit`` is).
+        """Sync the log and publish all commits that waited for it, or only until ``commit`` is.
 
-        One thread leads and syncs for all that came before; the others wait for
-        their own commit, not for the lock: those that a sync has published do not
-        queue behind the next one. A leader that is interrupted wakes nobody, so
-        nobody waits for longer than a moment without looking again.
+        One thread leads and syncs for all commits logged before. The others wait for
+        their own commit, not for the lock, so that those that a sync has published do
+        not queue behind the next one. A leader that is interrupted wakes nobody, so
+        nobody waits longer than `LEADER_POLL_SECONDS` without looking again.
         """
         db = self._db
         while commit is not None and not commit.published and db.sync_lock.locked():
@@ -458,7 +470,7 @@ class Committer:
             db.pending[0].wake()  # the next to lead
 
     def _lead(self) -> None:
-        """Sync once, and publish what that made durable. Under the sync lock."""
+        """Sync once, and publish what that made durable. Call under the sync lock."""
         db = self._db
         if db.failed is not None:
             db.check_writable()
@@ -471,7 +483,7 @@ class Committer:
         except OSError as error:
             if not is_io_error(error):
                 raise
-            self._give_up(error)
+            self._sync_failed(error)
             raise WriteFailed(f"syncing {wal.path} failed: {error}") from error
         finally:
             db.syncing = 0
@@ -480,29 +492,29 @@ class Committer:
             self.publish_synced(wal)
 
     def publish_synced(self, wal: WalWriter) -> None:
-        """Publish pending commits below the synced end of the log. Under the commit lock."""
+        """Publish pending commits below the synced end of the log. Call under the commit lock."""
         db = self._db
         if self._begun is not None:
-            self.settle()
+            self.finish_interrupted()
         while db.pending and db.pending[0].end <= wal.synced:
             if not db.pending[0].published:
                 self._publish(db.pending[0])
-            if len(db.pending) == 1:  # before it goes: an interrupt must not leave them behind
-                db.staged.clear()
+            if len(db.pending) == 1:  # before the commit is removed, in case of an interrupt
+                db.unpublished.clear()
             del db.pending[0]
 
-    def _give_up(self, error: OSError) -> None:
+    def _sync_failed(self, error: OSError) -> None:
         """Stop writes after a failed sync: only a reopen can tell which commits are on disk."""
         db = self._db
         db.fail(error)
         with db.commit_lock:
             db.pending.clear()
-            db.staged.clear()
+            db.unpublished.clear()
 
 
-def _plain(operations: Sequence[Operation]) -> Plain | None:
-    """Return the entries of a commit that only sets and clears, without ttl; None for any other."""
-    found: Plain = {}
+def _assignments_of(operations: Sequence[Operation]) -> Assignments | None:
+    """Return what a commit sets and clears, None if it does anything else or has a ttl."""
+    found: Assignments = {}
     for operation in operations:
         value: bytes | None
         if operation.__class__ is Set and operation.ttl is None:
@@ -519,9 +531,9 @@ def _plain(operations: Sequence[Operation]) -> Plain | None:
     return found or None
 
 
-def _sets_and_clears(plain: Plain) -> Iterator[Operation]:
-    """The operations that plain entries stand for."""
-    for name, entries in plain.items():
+def _operations_of(assignments: Assignments) -> Iterator[Operation]:
+    """Yield the operations that assignments stand for."""
+    for name, entries in assignments.items():
         for state_key, value in entries.items():
             if value is None:
                 yield Clear(name, state_key)
@@ -530,5 +542,5 @@ def _sets_and_clears(plain: Plain) -> Iterator[Operation]:
 
 
 def _is_gone(row: bytes) -> bool:
-    """Whether a row only clears its object, so that nothing comes to life."""
+    """Return whether a row only clears its object, so that nothing comes to life."""
     return row[1] == CLEARED and not entry_count(row)

@@ -31,17 +31,17 @@ from kvengine.store import Job
 
 
 class Commit(msgspec.Struct, eq=False):
-    """A commit on its way from the log to its visibility. (That in a WAL file is `format.Commit`.)
+    """A commit on its way from the log to its visibility. `format.Commit` is one in a WAL file.
 
-    ``now``: the time at which it was resolved. ``plain``: what it sets and clears, where it does
-    nothing else. ``objects``: the encoded row of each object. ``start`` and ``end`` of its record
-    in the log. ``waiter``: the lock that its thread waits for, if it is published later, perhaps
+    ``now``: the time at which it was resolved. ``assignments``: what it sets and clears if it does
+    nothing else. ``objects``: the encoded row of each object. ``start`` and ``end``: of its record
+    in the log. ``waiter``: the lock that its thread waits for if it is published later, perhaps
     by another thread.
     """
 
     stamp: int
     now: int
-    plain: Mapping[Name, dict[str, bytes | None]] | None
+    assignments: Mapping[Name, dict[str, bytes | None]] | None
     objects: Sequence[tuple[Name, bytes]]
     states: States
     memtable: Memtable
@@ -50,13 +50,13 @@ class Commit(msgspec.Struct, eq=False):
     published: bool = False
     waiter: LockType | None = None
 
-    def must_wait(self) -> None:
-        """Prepare for `wait`: this commit is published later."""
+    def defer(self) -> None:
+        """Prepare this commit to be published later, so that its thread can `wait` for that."""
         self.waiter = allocate_lock()
         self.waiter.acquire()
 
     def wait(self, seconds: float) -> None:
-        """Until somebody calls `wake`, or for so long."""
+        """Wait until somebody calls `wake`, at most ``seconds``."""
         if self.waiter is not None:
             self.waiter.acquire(timeout=seconds)
 
@@ -85,7 +85,7 @@ class Counters:
     last_background_error: str = ""
 
     def note_error(self, error: BaseException) -> None:
-        """A step of background work failed; it will be tried again."""
+        """Count an error of a step of background work. The step will be tried again."""
         self.last_background_error = f"{type(error).__name__}: {error}"
         self.background_errors += 1
 
@@ -95,7 +95,7 @@ class Database:
     """One open database.
 
     ``fs`` of an owner is bound to its directory: paths below ``directory`` lead into the one
-    that was opened, whatever becomes of its path. It goes with the database (`disappear`).
+    that was opened, even if its path leads elsewhere later. `disappear` lets go of it.
 
     Locks, in the order in which they may be taken:
 
@@ -107,7 +107,7 @@ class Database:
     ``committing`` and ``syncing``: the thread that holds the lock of that name.
 
     ``view`` is replaced, never changed; readers take it once. ``pending`` are
-    commits that are logged and not yet visible, in log order; ``staged`` their
+    commits that are logged and not yet visible, in log order; ``unpublished`` their
     newest states. ``published`` is the stamp of the last visible commit.
     """
 
@@ -129,7 +129,7 @@ class Database:
     sync_lock: threading.Lock = field(default_factory=threading.Lock)
     commit_lock: threading.Lock = field(default_factory=threading.Lock)
     pending: list[Commit] = field(default_factory=list)
-    staged: States = field(default_factory=dict)
+    unpublished: States = field(default_factory=dict)
     committing: int = 0
     syncing: int = 0
     last_stamp: int = 0
@@ -141,18 +141,21 @@ class Database:
     recovery: tuple[str, ...] = ()
     live_access: str = "off"
     running: list[Job] = field(default_factory=list)
-    """Background work of this moment. Appending and removing are one step each."""
+    """Background work that is being done. Appending and removing are one step each."""
     life: tuple[int, int] = (0, 0)
-    """Of a reader beside the owner: the manifest in force, and its length, that it has read."""
+    """The manifest in force and its length, as a reader beside the owner has read them."""
 
     def allocate_number(self) -> int:
-        """The next file number. Numbers only grow, across reopens too."""
+        """Return the next file number. Numbers only grow, across reopens too."""
         number = self.catalog.next_number
         self.catalog.next_number = number + 1
         return number
 
     def refuse_nested(self) -> None:
-        """Raise where this thread is inside a commit: a signal handler or finalizer calls."""
+        """Raise KVEngineError if this thread is inside a commit.
+
+        A signal handler or a finalizer may call a verb there.
+        """
         me = get_ident()
         if me in (self.committing, self.syncing):
             raise KVEngineError("called inside a commit, by a signal handler or a finalizer")
@@ -166,7 +169,7 @@ class Database:
         wals_removed: Sequence[int] = (),
         wal_ends: Mapping[int, int] | None = None,
     ) -> VersionEdit:
-        """A version edit that also states the counters and times as they are."""
+        """Return a version edit that also states the counters and times as they are."""
         now = self.clock.now()
         grace = int(self.options.expiry_grace * SECOND)
         return VersionEdit(
@@ -184,15 +187,16 @@ class Database:
     def fail(self, error: BaseException) -> None:
         """Refuse writes until reopen: what the medium holds is no longer known.
 
-        That counts for more than the loss of the directory, after which it is still known.
+        This replaces an `OwnerLost`, after which it would still be known.
         """
         if self.failed is None or isinstance(self.failed, OwnerLost):
             self.failed = error
 
     def check_owner(self) -> None:
-        """Raise OwnerLost, and refuse writes, where the directory is no longer this owner's.
+        """Raise OwnerLost, and refuse writes, if the directory is no longer this owner's.
 
-        Asked before each change of the set of files: it costs a few system calls.
+        It is called before each change of the set of files, not at commits: it costs a few system
+        calls.
         """
         reason = self.lock.lost() if self.lock is not None else ""
         if reason:
@@ -201,7 +205,7 @@ class Database:
             raise OwnerLost(self.directory, reason)
 
     def check_writable(self) -> None:
-        """Raise where the database is closed, read-only, not ours any more, or has failed."""
+        """Raise if the database is closed, read-only, no longer ours, or has failed."""
         self.view.check_open()
         if isinstance(self.failed, OwnerLost):
             raise OwnerLost(*self.failed.args) from self.failed
@@ -213,7 +217,7 @@ class Database:
             raise ReadOnly(f"{self.directory} was opened with read_only=True")
 
     def disappear(self, error: type[KVEngineError], reason: str) -> None:
-        """From now on every use raises ``error``, and nothing here keeps the directory open."""
+        """Let every use from now on raise ``error``, and release the directory."""
         self.view = cast(View, Gone(error, reason))
         self.memo.clear()
         self.frames.clear()
@@ -224,7 +228,7 @@ class Database:
 class Gone:
     """Stands in for the view and the files of a database that may no longer be used.
 
-    For the view of a closed moment too.
+    It also stands in for the view of a closed moment.
     """
 
     def __init__(self, error: type[KVEngineError], reason: str) -> None:

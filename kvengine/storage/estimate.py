@@ -8,7 +8,7 @@ from kvengine.store import Estimate, SegmentStats
 
 
 def estimate(db: Database, within: Range) -> Estimate:
-    """About how many objects lie in a range and how many bytes they take, dead data included."""
+    """Return about how many objects lie in a range, and in how many bytes, the dead included."""
     view = db.view
     start, stop = within
     first, end = least_name(start), least_name(stop)
@@ -34,7 +34,7 @@ def estimate(db: Database, within: Range) -> Estimate:
 
 
 def segments(db: Database) -> tuple[SegmentStats, ...]:
-    """Every segment, newest layer first, each further level in order of its ranges."""
+    """Return every segment, newest layer first, each further level in order of its ranges."""
     return tuple(
         SegmentStats(
             number=segment.meta.number,

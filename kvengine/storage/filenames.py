@@ -1,7 +1,7 @@
 """Names of the files in a database directory. Numbers come from one counter.
 
 CURRENT            the name of the manifest in force
-LOCK               held by the owner; holds its pid
+LOCK               locked by the owner; contains its pid
 LIVE               the owner's socket (kvengine/share); nothing of the database
 000007.wal         a WAL file
 000008.segment     a segment
@@ -42,21 +42,21 @@ def manifest(number: int) -> str:
 
 
 def temporary(number: int, pid: int, part: int = 0) -> str:
-    """A name for a file being made: unique to a process, swept at the next open."""
+    """Return a name for a file being made: unique to a process, swept at the next open."""
     return f"{number:06}-{pid}-{part}.tmp"
 
 
 def parse(name: str) -> Numbered | None:
-    """None for a name that is no numbered file of a database."""
+    """Return a file name taken apart, None if it is no numbered file of a database."""
     found = _NUMBERED.fullmatch(name)
     return Numbered(int(found[1]), found[2]) if found else None
 
 
 def is_ours(name: str) -> bool:
-    """Whether a database may have made a file of this name: what an open may sweep.
+    """Return whether a database may have made a file of this name, so that an open may sweep it.
 
-    No database comes to 10**12 files: a higher number is somebody else's, and must
-    not drive the counter.
+    No database ever has 10**12 files: a higher number is somebody else's, and must
+    not raise the counter.
     """
     found = parse(name)
     return is_temporary(name) or (found is not None and found.number < 10**12)

@@ -27,19 +27,19 @@ from kvengine.storage.row import Row
 from kvengine.storage.segment.block import RowBlock
 
 OVERHEAD = 560
-"""Bytes that a frame costs beside those of its block, about: slots and objects."""
+"""About how many bytes a frame costs beside those of its block: slots and objects."""
 
 _BLOCK = 8192
-"""Bytes of a block, about: so many fewer reads are remembered than the budget has bytes."""
+"""About how many bytes a block has. One read is remembered for so many bytes of the budget."""
 
 _HEAD_CHUNK = 240
-"""Bytes of memory that a chunk costs in a decoded head, about."""
+"""About how many bytes of memory a chunk costs in a decoded head."""
 
 
 class Frame:
-    """A block in memory: of rows, or a chunk as the row that it is.
+    """A block in memory: a block of rows, or a chunk as its encoded row.
 
-    ``head``: of a block that holds the head of a large row, that head, decoded.
+    ``head``: the decoded head of a large row, if the block holds one and it was decoded.
     """
 
     __slots__ = ("block", "head", "offset", "size", "used")
@@ -52,7 +52,7 @@ class Frame:
         self.head: Row | None = None
 
 
-class Holder(Protocol):
+class OpenSegment(Protocol):
     """An open segment: its identity, and its frames by the offset of their block."""
 
     file_id: int
@@ -65,95 +65,95 @@ class Frames:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.bytes = 0
-        self._queue: deque[tuple[ref[Holder], Frame]] = deque()
+        self._queue: deque[tuple[ref[OpenSegment], Frame]] = deque()
         self._lock = threading.Lock()
         self._reads = array("q", bytes(8 * (capacity // _BLOCK + 1)))
-        """Reads that are remembered, each in the slot that its file and offset lead to."""
+        """Reads that are remembered, each in the slot that its file and offset hash to."""
         self._last: tuple[int, int, RowBlock | bytes] = (0, 0, b"")
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def last(self, holder: Holder, offset: int) -> RowBlock | bytes | None:
+    def last(self, segment: OpenSegment, offset: int) -> RowBlock | bytes | None:
         """Return a block without a frame if it is the one that was read last."""
         file_id, at, block = self._last
-        return block if at == offset and file_id == holder.file_id else None
+        return block if at == offset and file_id == segment.file_id else None
 
-    def note(self, holder: Holder, offset: int, block: RowBlock | bytes, size: int) -> None:
-        """Make a block a frame if its last read is remembered, else remember this one.
+    def note(self, segment: OpenSegment, offset: int, block: RowBlock | bytes, size: int) -> None:
+        """Make a block a frame if an earlier read of it is remembered, else remember this read.
 
-        Of two threads that are here at once, one may forget what the other remembers.
+        If two threads call this at once, one may forget what the other remembers.
         """
-        file_id = holder.file_id
+        file_id = segment.file_id
         trace = hash((file_id, offset))
         slot = trace % len(self._reads)
         if self._reads[slot] == trace:
-            self.add(holder, Frame(offset, block, size))
+            self.add(segment, Frame(offset, block, size))
         else:
             self._reads[slot] = trace
             if size * 8 <= self.capacity:
                 self._last = (file_id, offset, block)
 
-    def add(self, holder: Holder, frame: Frame) -> None:
-        """Keep a frame, and let others go until the budget holds.
+    def add(self, segment: OpenSegment, frame: Frame) -> None:
+        """Keep a frame, and evict others until the budget holds.
 
-        A block of more than an eighth of the budget is not kept. Nor is one that comes while
+        A block of more than an eighth of the budget is not kept. Nor is one that is added while
         another thread adds a frame: a reader does not wait.
         """
         # `acquire` without waiting would stay taken at an interrupt.
         if frame.size * 8 > self.capacity or self._lock.locked():
             return
         with self._lock:
-            if holder.frames.setdefault(frame.offset, frame) is not frame:
+            if segment.frames.setdefault(frame.offset, frame) is not frame:
                 return
-            self._queue.append((ref(holder), frame))
+            self._queue.append((ref(segment), frame))
             self.bytes += frame.size
             while self.bytes > self.capacity and self._queue:
-                self._let_one_go()
+                self._evict_one()
 
-    def keep_head(self, holder: Holder, frame: Frame, head: Row) -> None:
+    def keep_head(self, segment: OpenSegment, frame: Frame, head: Row) -> None:
         """Keep the head of a large row with its block, so that it is decoded once.
 
-        As in `add`: not if it is large, or another thread is just here.
+        As in `add`, it is not kept if it is large, or if another thread adds a frame just now.
         """
         size = _HEAD_CHUNK * len(head.chunks or ())
         if size * 8 > self.capacity or self._lock.locked():
             return
         with self._lock:
-            if frame.head is None and holder.frames.get(frame.offset) is frame:
+            if frame.head is None and segment.frames.get(frame.offset) is frame:
                 frame.head = head
                 frame.size += size
                 self.bytes += size
                 while self.bytes > self.capacity and self._queue:
-                    self._let_one_go()
+                    self._evict_one()
 
-    def _let_one_go(self) -> None:
-        of, frame = self._queue.popleft()
-        holder = of()
-        if frame.used and holder is not None:
+    def _evict_one(self) -> None:
+        reference, frame = self._queue.popleft()
+        segment = reference()
+        if frame.used and segment is not None:
             frame.used = False
-            self._queue.append((of, frame))
+            self._queue.append((reference, frame))
         else:
             self.bytes -= frame.size
-            if holder is not None:
-                holder.frames.pop(frame.offset, None)
+            if segment is not None:
+                segment.frames.pop(frame.offset, None)
 
-    def forget(self, holder: Holder) -> None:
-        """Let all frames of a segment go, which is no longer part of the database."""
+    def forget(self, segment: OpenSegment) -> None:
+        """Drop all frames of a segment that is no longer part of the database."""
         with self._lock:
-            gone = (holder, None)
-            kept = [each for each in self._queue if each[0]() not in gone]
+            gone = (segment, None)
+            kept = [queued for queued in self._queue if queued[0]() not in gone]
             self._queue = deque(kept)
             self.bytes = sum(frame.size for _, frame in kept)
-            holder.frames.clear()
+            segment.frames.clear()
             self._last = (0, 0, b"")
 
     def clear(self) -> None:
-        """Let all frames go. Waits for nobody."""
+        """Drop all frames. Never waits for a lock."""
         self._last = (0, 0, b"")
         queue, self._queue = self._queue, deque()
         self.bytes = 0
-        for of, _ in list(queue):
-            holder = of()
-            if holder is not None:
-                holder.frames.clear()
+        for reference, _ in list(queue):
+            segment = reference()
+            if segment is not None:
+                segment.frames.clear()

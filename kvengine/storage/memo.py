@@ -1,15 +1,15 @@
 """The memo: decoded objects that are read again and again, at the speed of a dict.
 
-It is the one place that answers "is this object known in whole?". It speaks for reads of now: an
-entry is the object as everything that is published states it, with every expiry kept, so time is
-still to be applied. What keeps it true:
+It is the one place that answers "is this object known in whole?". It serves reads of now: an entry
+is the object as everything that is published states it. It keeps every expiry, so that the reader
+applies the time. What keeps it true:
 
 - It is changed under the commit lock only. A reader puts what it found if view, state and
-  tombstones are still those that it read; a commit, a rotation or a flush that came between makes
-  its answer worth nothing, and it is not put.
+  tombstones are still those that it read. If a commit, a rotation or a flush came in between, what
+  it found may be out of date and is not put.
 - A commit takes the objects that it touches out before it is published, and puts them back with
-  its changes after: what was expired by then stays out, or a later compaction, which drops the
-  rows below, could let it revive the dead. A range tombstone takes everything out.
+  its changes after. What was expired by then stays out: it could come back once a compaction has
+  dropped the rows below. A range tombstone takes everything out.
 - Objects of many entries are not kept: a commit would copy them.
 
 An object is let in after `ADMISSION` points: a read of one entry is one point, a read of the whole
@@ -24,18 +24,18 @@ from kvengine.storage.names import Name
 from kvengine.storage.row import Resolved, in_order
 
 ADMISSION: Final = 4
-"""Points after which an object is kept: the second read of all of it, the fourth of an entry."""
+"""Points at which an object is kept: at the second read of all of it, the fourth of an entry."""
 ENTRY, WHOLE = 1, 2
 """Points of a read of one entry, and of the whole object."""
 MOST_ENTRIES: Final = 64
 """Objects with more entries are not kept."""
 
 _OVERHEAD = 120
-"""Bytes of memory that an entry costs beside its value, about."""
+"""About how many bytes of memory an entry costs beside its value."""
 _OBJECT = 500
-"""Bytes of memory that an object costs beside its entries, about."""
+"""About how many bytes of memory an object costs beside its entries."""
 _TALLIES = 8192
-"""Objects whose reads are counted before counting begins anew."""
+"""How many objects have their reads counted before counting starts again."""
 
 
 class Memo:
@@ -51,16 +51,16 @@ class Memo:
         self.known: dict[Name, Resolved] = {}
         self.bytes = 0
         self.era = 0
-        """Grows when everything is taken out: a read that began before puts nothing in."""
+        """Grows when everything is taken out, so that a read that began before puts nothing in."""
         self._sizes: dict[Name, int] = {}
         self._tally: dict[int, int] = {}
-        """Points by the hash of a name: names themselves may be long, and are not kept."""
+        """Points by the hash of a name. Names are not kept, since they may be long."""
 
     def __len__(self) -> int:
         return len(self.known)
 
     def wants(self, name: Name, points: int) -> bool:
-        """Count a read of an object that is not here; return whether to put what it finds."""
+        """Count a read of an object that is not here. Return whether to put what it finds."""
         tally, spot = self._tally, hash(name)
         total = tally.get(spot, 0) + points
         if len(tally) >= _TALLIES:
@@ -69,15 +69,15 @@ class Memo:
         return total >= ADMISSION
 
     def refuse(self, name: Name) -> None:
-        """Note that an object is too large for this memo, so that it is not asked for soon."""
+        """Note that an object is too large for this memo, so that `wants` is False for a while."""
         self._tally[hash(name)] = -_TALLIES
 
     def count_anew(self, name: Name) -> None:
-        """Forget the reads of an object that is absent: they say nothing of one that comes."""
+        """Forget the reads of an absent object: they do not count for one that is made later."""
         self._tally.pop(hash(name), None)
 
     def put(self, name: Name, found: Resolved) -> None:
-        """Keep an object. Under the commit lock."""
+        """Keep an object. Call under the commit lock."""
         self.take(name)
         size = footprint(found)
         if len(found.entries) > MOST_ENTRIES or size * 8 > self.capacity:
@@ -92,9 +92,9 @@ class Memo:
     def change(
         self, name: Name, before: Resolved, version: int, changes: dict[str, bytes | None]
     ) -> None:
-        """Put an object of which nothing expires back, with values that a commit has set.
+        """Put back an object of which nothing expires, with values that a commit has set.
 
-        It was popped from ``known``. Under the commit lock.
+        It was popped from ``known``. Call under the commit lock.
         """
         old = before.entries
         entries = old | changes
@@ -117,20 +117,20 @@ class Memo:
         self.known[name] = found
 
     def replace(self, name: Name, found: Resolved | None) -> None:
-        """Put what a commit has made of an object that was popped. Under the commit lock."""
+        """Put what a commit has made of an object that was popped. Call under the commit lock."""
         if found is None:
             self.take(name)
         else:
             self.put(name, found)
 
     def take(self, name: Name) -> Resolved | None:
-        """Take an object out and return it, None where it is not here. Under the commit lock."""
+        """Take an object out and return it, None if it is not here. Call under the commit lock."""
         found = self.known.pop(name, None)
         self.bytes -= self._sizes.pop(name, 0)
         return found
 
     def clear(self) -> None:
-        """Take everything out. Under the commit lock."""
+        """Take everything out. Call under the commit lock."""
         self.era += 1
         self.known.clear()
         self._sizes.clear()

@@ -1,12 +1,12 @@
 """The memtable: the newest layer, written by commits and read without a lock.
 
-A commit stages new immutable states and publishes them by one ``dict.update``, so a batch appears
+A commit prepares new immutable states and publishes them by one ``dict.update``, so a batch appears
 at once to readers in other threads. A state holds the rows that the memtable has of an object, as
 the bytes that were logged, and links to the state before it while an open snapshot can see that
 one. Range tombstones live in the same dict (under `TOMBSTONES`), so they too appear with their
 batch; they carry their stamp and reach states of smaller stamps, and every older layer.
 
-Writing and reading sort nothing. The ordered view takes in new names when a walk asks for it.
+Writing and reading sort nothing. New names enter the ordered view when a walk asks for it.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from kvengine.storage.row import (
 FRESH_ROWS: Final = 8
 """Rows of single commits that a state keeps as they are before they are folded into one."""
 _FOLD_RATIO = 4
-"""A row is folded into the older one behind it up to so many times its entries."""
+"""A row is folded into the older one behind it if that has at most so many times its entries."""
 
 _LARGE_COMMIT = 1024
-"""Entries of a commit past which its row is no row of a single commit, but one that is folded."""
+"""A row of a commit with more entries than this is folded at once."""
 
 TOMBSTONES: Final = None
-"""The key of the range tombstones among the states: no object's name. (`row.TOMBSTONES`, the flag
-of a row, is `HAS_TOMBSTONES` here.)"""
+"""The key of the range tombstones among the states; no object has this name. (`row.TOMBSTONES`,
+the flag of a row, is `HAS_TOMBSTONES` here.)"""
 
 
 class State:
     """What this memtable says of an object as of one commit. Immutable but for ``prev``.
 
-    ``rows``: encoded, newest first; nothing behind one that is cleared. ``fresh``: how many in
-    front have not been folded. ``stamp``: of the newest commit. ``prev``: the state before, while
+    ``rows``: encoded, newest first; none follows one that is cleared. ``fresh``: how many of the
+    first have not been folded. ``stamp``: of the newest commit. ``prev``: the state before, while
     an open snapshot can see it. Each state is complete: reads of now never follow ``prev``.
     """
 
@@ -81,11 +81,12 @@ States = dict[Name | None, State]
 class Memtable:
     """One layer in memory, backed by one WAL file. Only the committer writes, under its lock.
 
-    ``expiring`` and ``extended`` name the objects whose expiry some row here states, or extends.
-    ``has_tombstones``: set before the first range tombstone is published. ``first_deletion``: when
-    the first row, range or entry was cleared, 0 for none; ``first_expiry``: when the first of
-    anything here expires; ``timed``: there is either, so time alone may bring work (``announced``:
-    the background knows). All are kept before a commit is visible, and never taken back.
+    ``expiring``: the objects whose expiry some row here states. ``extended``: those whose expiry
+    some row here extends. ``has_tombstones``: set before the first range tombstone is published.
+    ``first_deletion``: when the first row, range or entry was cleared, 0 for none.
+    ``first_expiry``: when the first row or entry expires. ``timed``: something here was cleared or
+    may expire, so that work may become due as time passes. ``announced``: background work knows
+    of that. All are set before a commit is visible, and never taken back.
     """
 
     __slots__ = (
@@ -124,24 +125,25 @@ class Memtable:
 
     # --- writing
 
-    def stage(
+    def prepare_states(
         self,
-        staged: States,
+        unpublished: States,
         objects: Sequence[tuple[Name, bytes]],
         ranges: Sequence[tuple[bytes, bytes]],
         stamp: int,
         now: int,
     ) -> States:
-        """Return the states that a commit at ``now`` makes of the newest, published or ``staged``.
+        """Return the states that a commit at ``now`` makes of the newest ones.
 
-        A range tombstone leaves states of smaller stamps as they are: they are covered by it, and
-        what a later row is laid over is then nothing.
+        ``unpublished``: the newest states of commits that are not visible yet. A range tombstone
+        leaves states of smaller stamps as they are: it covers them, and a later row is laid over
+        nothing.
         """
         states: States = {}
         published = self.states
         marks: Tombstones = ()
         if self.has_tombstones or ranges:
-            before = staged.get(TOMBSTONES) or published.get(TOMBSTONES)
+            before = unpublished.get(TOMBSTONES) or published.get(TOMBSTONES)
             marks = before.tombstones if isinstance(before, TombstoneState) else ()
             if ranges:
                 for start, stop in ranges:
@@ -150,7 +152,7 @@ class Memtable:
                 self.timed = self.has_tombstones = True
                 states[TOMBSTONES] = TombstoneState(marks, stamp, before)
         for name, row in objects:
-            current = staged.get(name) or published.get(name)
+            current = unpublished.get(name) or published.get(name)
             flags = row[1]
             if flags:
                 self._note(name, row, now)
@@ -172,11 +174,12 @@ class Memtable:
         return states
 
     def publish(self, states: States, newest_snapshot: int = -1, oldest_snapshot: int = -1) -> None:
-        """Make staged states visible at once; stamps of open snapshots, -1 for none open.
+        """Make the states of a commit visible, all at once.
 
+        ``newest_snapshot``, ``oldest_snapshot``: stamps of the open ones, -1 if none is open.
         States that no open snapshot can see are unlinked. New names are noted first: a walk that
-        finds a name without a visible state passes it over. May be repeated after an interrupt (a
-        name noted twice lists once).
+        finds a name without a visible state skips it. May be repeated after an interrupt: a name
+        noted twice is listed once.
         """
         mine = self.states
         for name, state in states.items():
@@ -193,7 +196,7 @@ class Memtable:
         mine.update(states)
 
     def _note(self, name: Name, row: bytes, now: int) -> None:
-        """Keep what a row states of expiry and deletion, before it is published."""
+        """Note what a row states of expiry and deletion, before it is published."""
         flags = row[1]
         self.timed = True
         if flags & EXPIRES:
@@ -221,19 +224,19 @@ class Memtable:
         return cast(TombstoneState, state).tombstones if state is not None else ()
 
     def find(
-        self, name: Name, stamp: int | None = None, staged: States | None = None
+        self, name: Name, stamp: int | None = None, unpublished: States | None = None
     ) -> tuple[State | None, bool]:
-        """Return an object's state as of ``stamp``, and whether it hides every older layer.
+        """Return an object's state as of ``stamp``, and whether this layer hides every older one.
 
-        ``staged``: states of commits that are not visible yet, for a commit that follows them.
+        ``unpublished``: states of commits that are not visible yet, for a commit that follows them.
 
-        A batch that clears a range and writes into it must not be seen by half: a state counts
-        only with the tombstones that were in force when it was read.
+        No reader may see half of a batch that clears a range and writes into it. So a state counts
+        only together with the tombstones that were in force when it was read.
         """
         states = self.states
-        if staged:
-            marks = staged.get(TOMBSTONES) or states.get(TOMBSTONES)
-            state = staged.get(name) or states.get(name)
+        if unpublished:
+            marks = unpublished.get(TOMBSTONES) or states.get(TOMBSTONES)
+            state = unpublished.get(name) or states.get(name)
         elif stamp is None:
             while True:
                 marks = states.get(TOMBSTONES)
@@ -255,7 +258,7 @@ class Memtable:
         return state, cover > 0 or state.rows[-1][1] & CLEARED != 0
 
     def rows(self) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
-        """Yield encoded objects and their rows, in order. For a memtable that is frozen."""
+        """Yield encoded objects and their rows, in order. The memtable must be frozen."""
         with self._order_lock:
             names = list(dict.fromkeys(self._take_in()))
         for name in names:
@@ -286,9 +289,12 @@ class Memtable:
             return max(0, end - int(ordered.bisect_left(start)))
 
     def _take_in(self) -> SortedList:
-        """The ordered view with all new names. Commits append meanwhile: never swap the list."""
+        """Return the ordered view, with all new names in it.
+
+        Commits append to ``_fresh`` meanwhile, so that list must never be replaced.
+        """
         count = len(self._fresh)
-        if self._torn:  # an interrupt broke off an update: what the view holds is not known
+        if self._torn:  # an interrupt broke off an update: what the view contains is not known
             # New names too: a commit notes them before it publishes them.
             self._ordered = SortedList({*self.states, *self._fresh[:count]} - {TOMBSTONES})
             self._torn = False
@@ -301,14 +307,14 @@ class Memtable:
 
 
 def _is_large(row: bytes) -> bool:
-    """Whether a commit's row is folded at once: small commits after it must not wait for that."""
+    """Return whether a commit's row is folded at once, so that no small commit must do it later."""
     return entry_count(row) > _LARGE_COMMIT
 
 
 def _folded(rows: Sequence[bytes], end: int) -> tuple[bytes, ...]:
-    """The rows of a state with the first ``end``, those of single commits, folded into one.
+    """Return the rows of a state, the first ``end`` of which, of single commits, folded into one.
 
-    It goes on into older rows while these are not much larger, so a commit to an object of n
+    Older rows are folded in too while they are not much larger. So a commit to an object of n
     entries costs O(log n) on average (the logarithmic method of Bentley and Saxe, 1980).
     """
     count = sum(map(entry_count, rows[:end]))

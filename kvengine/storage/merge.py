@@ -1,7 +1,7 @@
 """Walking several layers at once, in the order of objects, a block at a time.
 
 Each source gives blocks of (names, rows). The merge takes from every source all rows up to a bound
-that no block reaches beyond, so most of the work is slicing lists and one sort of runs that are
+that no block exceeds, so most of the work is slicing lists and one sort of runs that are
 sorted already, at C speed. What newer tombstones cover is left out: a layer's tombstones reach
 strictly older layers. Listings, scans and compactions all walk with it.
 """
@@ -31,7 +31,7 @@ _LARGEST_WINDOW = 256
 class Block:
     """Encoded objects in order, their encoded rows, and the segment they came from, if any.
 
-    The rows of a whole block of a segment are taken apart when they are asked for: a scan decodes
+    The rows of a whole block of a segment are split only if they are asked for: a scan decodes
     them all in one call instead.
     """
 
@@ -58,7 +58,7 @@ class Block:
         return self._made
 
     def decode(self) -> list[Row]:
-        """Return the rows decoded; CorruptionError where a segment's are damaged."""
+        """Return the decoded rows; CorruptionError if those of a segment are damaged."""
         found = self._rows
         if isinstance(found, RowBlock):
             return self._checked(found.decode)
@@ -90,7 +90,7 @@ class Source(NamedTuple):
 
 
 Window = Block | list[tuple[bytes, list[Piece]]]
-"""A part of a walk: a block where only one layer has anything to say, else objects and pieces."""
+"""A part of a walk: a block if only one layer has anything there, else objects with pieces."""
 
 
 def segment_blocks(
@@ -103,7 +103,7 @@ def segment_blocks(
 ) -> Iterator[Block]:
     """Yield blocks of disjoint segments, in order, that may hold objects in ``[start, stop)``.
 
-    ``keep``: those that are read for it stay in memory.
+    ``keep``: blocks that are read for it stay in memory.
     """
     for segment in reversed(segments) if reverse else segments:
         found = (
@@ -126,7 +126,7 @@ def memtable_blocks(
     reverse: bool = False,
     window: int = _LARGEST_WINDOW,
 ) -> Iterator[Block]:
-    """Yield rows of a memtable as of a stamp, ``window`` names at first, then more at a time."""
+    """Yield blocks of a memtable as of a stamp, of ``window`` names at first, then of more."""
     low = least_name(start)
     edge = least_name(stop)
     while low is not None:
@@ -176,7 +176,7 @@ def merge(
 ) -> Iterator[tuple[bytes, list[Piece]]]:
     """Yield objects in ``[start, stop)`` in order, each with its pieces, newest first.
 
-    ``sources`` newest first. No piece stands behind one that is cleared.
+    ``sources``: newest first. No piece follows one that is cleared.
     """
     for window in windows(sources, start, stop, reverse=reverse):
         if isinstance(window, Block):
@@ -189,7 +189,7 @@ def merge(
 def windows(
     sources: Sequence[Source], start: bytes, stop: bytes, *, reverse: bool = False
 ) -> Iterator[Window]:
-    """Yield the same as `merge` by the window."""
+    """Yield what `merge` yields, a window at a time."""
     cursors = [_Cursor(source.blocks, start, stop, reverse) for source in sources]
     hidden: list[Tombstones] = []
     above: Tombstones = ()
@@ -219,7 +219,7 @@ def windows(
 
 
 class _Cursor:
-    """A source's current block and what of it is still to come."""
+    """The current block of a source, and the part of it that is still to come."""
 
     def __init__(self, blocks: Iterator[Block], start: bytes, stop: bytes, reverse: bool) -> None:
         self._blocks = blocks
@@ -228,7 +228,7 @@ class _Cursor:
         self._low = self._high = 0
 
     def fill(self) -> bool:
-        """Return whether there is anything to come; take the next block where this is used up."""
+        """Return whether there is more to come. Take the next block if this one is used up."""
         while self._low >= self._high:
             block = next(self._blocks, None)
             if block is None:

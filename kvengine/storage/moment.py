@@ -1,4 +1,4 @@
-"""One moment to read, held open: layers, stamp and now."""
+"""A moment: layers, stamp and now, for reads that must agree with each other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Moment:
     """The layers, the last published stamp and now, taken in this order.
 
     While it is open, commits keep the states that it sees linked, and the files
-    that its version names live. One that is forgotten is closed when collected.
+    that its version names are kept. A moment that nobody closes is closed when it is
+    collected.
     """
 
     def __init__(self, db: Database, view: View, stamp: int, now: int) -> None:
@@ -29,13 +30,13 @@ class Moment:
         db.snapshots.open(self.token, stamp, view.version.files)
 
     def check_open(self) -> None:
-        """DatabaseClosed (or ForkedError) where the moment may no longer be read."""
+        """Raise DatabaseClosed (or ForkedError) if the moment may no longer be read."""
         self.db.view.check_open()
         if not self.token:
             raise DatabaseClosed(_CLOSED)
 
     def close(self) -> bool:
-        """Let go of states and files, whoever keeps this. False where it was closed before."""
+        """Release states and files. Return False if the moment was closed before."""
         token = self.token
         if token:
             self.db.snapshots.close(token)
@@ -49,8 +50,11 @@ class Moment:
             self.db.snapshots.close(token)
 
 
-def hold(db: Database) -> Moment:
-    """A moment to read, under the commit lock, so that no commit falls between its parts. O(1)."""
+def open_moment(db: Database) -> Moment:
+    """Return a moment to read. Costs O(1).
+
+    It is taken under the commit lock, so that no commit comes between its parts.
+    """
     db.refuse_nested()
     with db.commit_lock:
         view = db.view

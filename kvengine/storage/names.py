@@ -32,17 +32,17 @@ Name = tuple[str, str]
 """An object: (service, key)."""
 
 Range = tuple[bytes, bytes]
-"""Encoded objects from the first, included, to the second, excluded."""
+"""Encoded objects, from the first (included) to the second (excluded)."""
 
 END = b"\xff"
 """Sorts above every encoded object."""
 
 
 def check_name(what: str, name: str) -> str:
-    """``name`` as a plain ``str``, or TypeError, ValueError, ValueTooLarge.
+    """Return ``name`` as a ``str``. Raise TypeError, ValueError or ValueTooLarge if it is no name.
 
     A lone surrogate has no UTF-8 and is refused with UnicodeEncodeError, which
-    is a ValueError. Subclasses of ``str`` (enums) become plain strings.
+    is a ValueError. Instances of subclasses of ``str`` (enums) become ``str``.
     """
     if name.__class__ is not str:
         if not isinstance(name, str):
@@ -55,24 +55,27 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
-def are_plain(one: str, two: str, three: str = "") -> bool:
-    """Whether `check_name` has nothing to say of any of these: short plain ASCII. Costs little."""
+def are_ascii_names(first: str, second: str, third: str = "") -> bool:
+    """Return whether all are short ``str`` of ASCII, which `check_name` returns as they are.
+
+    This costs less than `check_name`, which must be asked if it is False.
+    """
     return (
-        one.__class__ is str
-        and two.__class__ is str
-        and three.__class__ is str
-        and len(joined := one + two + three) <= MAX_NAME
+        first.__class__ is str
+        and second.__class__ is str
+        and third.__class__ is str
+        and len(joined := first + second + third) <= MAX_NAME
         and joined.isascii()
     )
 
 
 def encode_object(service: str, key: str) -> bytes:
-    """The order-preserving bytes of an object."""
+    """Return the order-preserving bytes of an object."""
     return service.encode().replace(b"\0", b"\0\xff") + TERMINATOR + key.encode()
 
 
 def decode_object(data: bytes) -> Name:
-    """Inverse of `encode_object`; ValueError where the bytes are not an object."""
+    """Return the object that `encode_object` made these bytes of; ValueError if they are none."""
     service, found, key = data.partition(TERMINATOR)
     if not found:
         raise ValueError("encoded object without terminator")
@@ -88,10 +91,11 @@ def is_object(data: bytes) -> bool:
 
 
 def are_objects(names: Sequence[bytes], joined: bytes) -> bool:
-    """Return whether each of some names, in order, is an object. ``joined``: one behind the other.
+    """Return whether each of these names, which are in order, is an object.
 
-    Costs little where all are of one service and hold no zero but in their terminator: what stands
-    between two names with one prefix has that prefix too, and each begins where a character does.
+    ``joined``: the names one behind the other. Costs little if all are of one service and contain
+    no zero but in their terminator: a name that sorts between two with one prefix has that prefix
+    too, and each begins where a character does.
     """
     prefix = names[0][: names[0].find(TERMINATOR) + len(TERMINATOR)]
     one_service = len(prefix) > 1 and names[-1].startswith(prefix)
@@ -103,19 +107,19 @@ def are_objects(names: Sequence[bytes], joined: bytes) -> bool:
 
 
 def service_range(service: str) -> Range:
-    """All objects of a service."""
+    """Return the range of all objects of a service."""
     escaped = service.encode().replace(b"\0", b"\0\xff")
     return escaped + TERMINATOR, escaped + _AFTER_TERMINATOR
 
 
 def key_range(service: str, start: str, stop: str | None) -> Range:
-    """Objects of a service from key ``start`` to before ``stop`` (None: to the end)."""
+    """Return the range of a service from key ``start`` to before ``stop`` (None: to the end)."""
     first, end = service_range(service)
     return first + start.encode(), end if stop is None else first + stop.encode()
 
 
 def prefix_range(service: str, prefix: str) -> Range:
-    """Objects of a service whose key starts with ``prefix``."""
+    """Return the range of the objects of a service whose key starts with ``prefix``."""
     first, end = service_range(service)
     if not prefix:
         return first, end
@@ -124,7 +128,7 @@ def prefix_range(service: str, prefix: str) -> Range:
 
 
 def least_name(encoded: bytes) -> Name | None:
-    """The first name whose encoding is at or above ``encoded``; None where there is none.
+    """Return the first name whose encoding is at or above ``encoded``, None if there is none.
 
     ``encoded`` is an object or a bound of a range made here, which need not be an object.
     """
@@ -135,18 +139,18 @@ def least_name(encoded: bytes) -> Name | None:
         ends = service.endswith(_AFTER_TERMINATOR)
         escaped = service.removesuffix(_AFTER_TERMINATOR)
         return escaped.replace(b"\0\xff", b"\0").decode() + "\0" * ends, ""
-    plain = service.replace(b"\0\xff", b"\0").decode()
+    decoded = service.replace(b"\0\xff", b"\0").decode()
     try:
-        return plain, key.decode()
+        return decoded, key.decode()
     except UnicodeDecodeError:
         # The end of a prefix whose last byte is the largest of its kind.
         prefix = (key[:-1] + bytes([key[-1] - 1])).decode().rstrip("\U0010ffff")
     if not prefix:
-        return plain + "\0", ""
+        return decoded + "\0", ""
     following = ord(prefix[-1]) + 1
-    return plain, prefix[:-1] + chr(0xE000 if following == 0xD800 else following)
+    return decoded, prefix[:-1] + chr(0xE000 if following == 0xD800 else following)
 
 
 def after(encoded: bytes) -> bytes:
-    """The smallest byte string above ``encoded``."""
+    """Return the smallest byte string above ``encoded``."""
     return encoded + b"\0"

@@ -2,7 +2,7 @@
 
 A fragment ``(start, stop, stamp)`` says: every object in ``[start, stop)`` of
 an older layer is gone since ``stamp``. Where two overlap the larger stamp
-holds, so a set of tombstones has one form, whatever the order it grew in.
+counts, so a set of tombstones has one form, in whatever order they were added.
 Fragmenting is how RocksDB and Pebble keep reads from walking overlaps.
 """
 
@@ -21,7 +21,7 @@ def _start(fragment: Fragment) -> bytes:
 
 
 def covering(tombstones: Tombstones, name: bytes) -> int:
-    """The stamp of the tombstone over an encoded object, 0 where there is none."""
+    """Return the stamp of the tombstone over an encoded object, 0 if there is none."""
     at = bisect_right(tombstones, name, key=_start) - 1
     if at >= 0 and name < tombstones[at][1]:
         return tombstones[at][2]
@@ -29,7 +29,7 @@ def covering(tombstones: Tombstones, name: bytes) -> int:
 
 
 def add(tombstones: Tombstones, start: bytes, stop: bytes, stamp: int) -> Tombstones:
-    """With one more tombstone, whose stamp is at least all others'. Empty ranges add nothing."""
+    """Return the tombstones with one more, whose stamp no other exceeds. Empty ranges add none."""
     if start >= stop:
         return tombstones
     low = bisect_right(tombstones, start, key=_start)
@@ -44,7 +44,7 @@ def add(tombstones: Tombstones, start: bytes, stop: bytes, stamp: int) -> Tombst
 
 
 def union(one: Tombstones, other: Tombstones) -> Tombstones:
-    """What either covers; the larger stamp where both do."""
+    """Return what either covers, with the larger stamp where both do."""
     if not one or not other:
         return one or other
     points = sorted({point for fragment in one + other for point in fragment[:2]})
@@ -56,14 +56,14 @@ def union(one: Tombstones, other: Tombstones) -> Tombstones:
 
 
 def clip(tombstones: Tombstones, start: bytes, stop: bytes) -> Tombstones:
-    """The parts inside ``[start, stop)``."""
+    """Return the parts inside ``[start, stop)``."""
     return tuple(
         (max(a, start), min(b, stop), s) for a, b, s in tombstones if a < stop and start < b
     )
 
 
 def cover_range(tombstones: Tombstones, start: bytes, stop: bytes) -> bool:
-    """Whether every object in ``[start, stop)`` is covered."""
+    """Return whether every object in ``[start, stop)`` is covered."""
     at = max(0, bisect_right(tombstones, start, key=_start) - 1)
     for low, high, _ in tombstones[at:]:
         if low > start:

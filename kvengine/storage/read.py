@@ -3,13 +3,13 @@
 How a get travels:
 
 1. The active memtable, then the frozen ones: states, found by a dict look-up.
-2. The segments whose range holds the object, newest first. The filter says which of them name the
-   entry; the others are passed over, and remembered.
+2. The segments whose range includes the object, newest first. The filter says which of them may
+   name the entry; the others are passed over, and remembered.
 3. In a segment that may name it: index, frame (or one pread), bisection in the block.
 4. Once an entry is found, the segments that were passed over are asked for a barrier; where one
    answers its row is read, since it may hide what was found, or state another expiry.
-5. The clock is read last. Had it been read before the layers, a compaction in between could have
-   dropped what was still alive at that time.
+5. The clock is read last. If it were read before the layers, a compaction in between could drop
+   what was still alive at that time.
 
 It stops at a row that is cleared, or below a layer whose tombstone covers the object. Rows are
 searched as bytes; only what was asked for is decoded.
@@ -45,10 +45,10 @@ from kvengine.storage.segment.reader import SegmentReader
 from kvengine.storage.version import View
 
 _MAY_BE_DEAD = ENTRY_TTLS | TOMBSTONES
-"""The flags of a row of which some entry may not live."""
+"""Flags of a row that may have an entry without a live value."""
 
 HEAVY = 1024
-"""Entries past which an object is not resolved as a whole to read a part of it."""
+"""An object with more entries than this is not resolved as a whole to read a part of it."""
 
 
 class Piece(NamedTuple):
@@ -77,8 +77,8 @@ class Piece(NamedTuple):
         return self.segment.items_of(self.row, self.name, start)
 
 
-class Head(NamedTuple):
-    """Version and expiry of an object that exists."""
+class Summary(NamedTuple):
+    """The version and expiry of an object that exists."""
 
     version: int
     expires_at: int | None
@@ -87,32 +87,32 @@ class Head(NamedTuple):
 # --- one entry
 
 
-def get(  # noqa: C901, PLR0912 - one way, read from top to bottom
+def get(  # noqa: C901, PLR0912 - one path, to be read from top to bottom
     view: View, name: Name, state_key: str, stamp: int | None, now: Callable[[], int]
 ) -> bytes | None:
-    """Return the value of one entry, None where there is none. ``stamp``: of a snapshot."""
-    head: bytes | None = None  # the newest row, which states the object's expiry
+    """Return the value of one entry, None if there is none. ``stamp``: of a snapshot, or None."""
+    newest: bytes | None = None  # the newest row, which states the object's expiry
     for memtable in view.tables:
         if not memtable.states:
             continue
         state, hides = memtable.find(name, stamp)
         if state is not None:
-            head = head or state.rows[0]
+            newest = newest or state.rows[0]
             for data in state.rows:
                 entry = rows.find(data, state_key)
                 if entry is not MISSING:
-                    return _live(entry, head, now)
+                    return _live(entry, newest, now)
         if hides:
             return None
     version = view.version
     encoded = encode_object(*name)
-    holding = version.holding(encoded)
-    if not holding:
+    segments = version.segments_for(encoded)
+    if not segments:
         return None
     digest = object_digest(encoded, version.seed)
     wanted = entry_digest(state_key, digest)
     passed: list[SegmentReader] = []
-    for segment in holding:
+    for segment in segments:
         if segment.may_hold(wanted):
             row = segment.find(encoded)
             if row is not None:
@@ -121,8 +121,8 @@ def get(  # noqa: C901, PLR0912 - one way, read from top to bottom
                     for above in _barriers(passed, encoded, digest):
                         if above[1] & CLEARED:
                             return None
-                        head = head or above
-                    return _live(entry, head or row, now)
+                        newest = newest or above
+                    return _live(entry, newest or row, now)
                 if row[1] & CLEARED:
                     return None
         if segment.properties.barriers:
@@ -142,9 +142,12 @@ def _barriers(passed: Sequence[SegmentReader], name: bytes, digest: int) -> Iter
                 yield row
 
 
-def _live(entry: Entry | Missing, head: bytes, now: Callable[[], int]) -> bytes | None:
-    """The value of an entry that was found, unless it or its object has expired."""
-    expires_at = expires_at_of(head)
+def _live(entry: Entry | Missing, newest: bytes, now: Callable[[], int]) -> bytes | None:
+    """Return the value of an entry that was found, None if it or its object has expired.
+
+    ``newest``: the newest row of the object.
+    """
+    expires_at = expires_at_of(newest)
     if isinstance(entry, tuple):
         at, value = entry
         expires_at = at if expires_at is None else min(at, expires_at)
@@ -159,15 +162,15 @@ def _live(entry: Entry | Missing, head: bytes, now: Callable[[], int]) -> bytes 
 
 
 def collect(
-    view: View, name: Name, stamp: int | None = None, staged: States | None = None
+    view: View, name: Name, stamp: int | None = None, unpublished: States | None = None
 ) -> list[Piece]:
-    """Return what each layer says of an object, newest first, down to where nothing older shows.
+    """Return what each layer says of an object, newest first, until nothing older shows through.
 
-    ``staged``: states of commits not yet visible, for a commit that follows them.
+    ``unpublished``: states of commits not yet visible, for a commit that follows them.
     """
     pieces: list[Piece] = []
     for memtable in view.tables:
-        ours = staged if memtable is view.active else None
+        ours = unpublished if memtable is view.active else None
         if not memtable.states and not ours:
             continue
         state, hides = memtable.find(name, stamp, ours)
@@ -177,11 +180,11 @@ def collect(
             return pieces
     version = view.version
     encoded = encode_object(*name)
-    holding = version.holding(encoded)
-    if not holding:
+    segments = version.segments_for(encoded)
+    if not segments:
         return pieces
     digest = object_digest(encoded, version.seed)
-    for segment in holding:
+    for segment in segments:
         if segment.may_hold(digest):
             row = segment.find(encoded)
             if row is not None:
@@ -209,7 +212,7 @@ def resolved(pieces: Sequence[Piece]) -> Resolved | None:
 
 
 def entry_of(pieces: Sequence[Piece], state_key: str, now: int) -> bytes | None:
-    """Return the value of one entry of an object that was collected, None where there is none."""
+    """Return the value of one entry of an object that was collected, None if there is none."""
     for piece in pieces:
         entry = piece.find(state_key)
         if entry is not MISSING:
@@ -222,7 +225,7 @@ def live_entries(
 ) -> Iterator[tuple[str, bytes, int | None]]:
     """Yield the live entries of an object in key order, from state key ``start`` on.
 
-    Each is (state_key, value, expires_at). Costs what is taken: no row is decoded beyond it.
+    Each is (state_key, value, expires_at). Nothing is decoded beyond the entries that are taken.
     """
     if not pieces or _has_expired(pieces, now):
         return
@@ -240,7 +243,7 @@ def live_entries(
 
 
 def _overlaid(pieces: Sequence[Piece], start: str) -> Iterator[tuple[str, int, Entry]]:
-    """Entries by state key, of equal ones the newest first."""
+    """Yield (state key, rank, entry) in key order; for one state key the newest comes first."""
     if len(pieces) == 1:
         return ((key, 0, entry) for key, entry in pieces[0].items(start))
     return merge(*(_ranked(piece, rank, start) for rank, piece in enumerate(pieces)))
@@ -250,19 +253,19 @@ def _ranked(piece: Piece, rank: int, start: str) -> Iterator[tuple[str, int, Ent
     return ((key, rank, entry) for key, entry in piece.items(start))
 
 
-def head(pieces: Sequence[Piece], now: int) -> Head | None:
-    """Return the version and expiry of an object, None where it is absent at ``now``.
+def summary(pieces: Sequence[Piece], now: int) -> Summary | None:
+    """Return the version and expiry of an object, None if it is absent at ``now``.
 
-    No more is decoded than shows that an entry lives.
+    Only so much is decoded as shows that an entry lives.
     """
     if not pieces or _has_expired(pieces, now):
         return None
     newest = pieces[0].row
     flags = newest[1]
-    # What the newest row says of its entries holds, whatever lies below.
+    # What the newest row says of its own entries is final: no older row changes it.
     lives = not flags & _MAY_BE_DEAD and (flags & LARGE != 0 or entry_count(newest) > 0)
     if lives or any(next(live_entries(part, "", now), None) for part in (pieces[:1], pieces)):
-        return Head(version_of(newest), expires_at_of(newest))
+        return Summary(version_of(newest), expires_at_of(newest))
     return None
 
 
@@ -272,18 +275,18 @@ def _has_expired(pieces: Sequence[Piece], now: int) -> bool:
 
 
 def in_memory(view: View, name: Name, stamp: int | None) -> bool:
-    """Return whether one object can be read without a file being touched.
+    """Return whether one object can be read without touching a file.
 
-    It can where a memtable hides all that is older, or where no segment's range and filter let the
-    object through, or only such as keep its block as a frame. A compaction between this answer and
-    the read may make it wrong, which costs a wait and nothing else.
+    It can if a memtable hides all that is older, or if each segment whose range and filter let the
+    object through has its block as a frame. A compaction between this answer and the read may make
+    it wrong, which costs a wait and nothing else.
     """
     for memtable in view.tables:
         if memtable.states and memtable.find(name, stamp)[1]:
             return True
     encoded = encode_object(*name)
-    holding = view.version.holding(encoded)
-    if not holding:
+    segments = view.version.segments_for(encoded)
+    if not segments:
         return True
     digest = object_digest(encoded, view.version.seed)
-    return all(segment.has_frame(encoded) for segment in holding if segment.may_hold(digest))
+    return all(segment.has_frame(encoded) for segment in segments if segment.may_hold(digest))

@@ -1,4 +1,4 @@
-"""The read verbs: of what is published now, or of one moment that somebody holds."""
+"""The read verbs: of what is published now, or of one open moment."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from kvengine.storage.clock import SECOND
 from kvengine.storage.database import Database
 from kvengine.storage.memo import ENTRY, MOST_ENTRIES, WHOLE
 from kvengine.storage.memtable import TOMBSTONES
-from kvengine.storage.moment import Moment, hold
+from kvengine.storage.moment import Moment, open_moment
 from kvengine.storage.names import (
     Name,
-    are_plain,
+    are_ascii_names,
     check_name,
     key_range,
     prefix_range,
     service_range,
 )
-from kvengine.storage.read import Head
+from kvengine.storage.read import Summary
 from kvengine.storage.row import Resolved, expires_at_of, version_of
 from kvengine.storage.version import View
 from kvengine.storage.walk import stored
@@ -34,52 +34,56 @@ class Reader:
     """The read verbs of `Store` and `Snapshot`, over what a subclass chooses to read.
 
     Every verb raises TypeError for names that are not ``str``, ValueError for names without UTF-8,
-    DatabaseClosed after close, CorruptionError where the bytes needed are damaged.
+    DatabaseClosed after close, CorruptionError if the bytes needed are damaged.
     """
 
     _known: Mapping[Name, Resolved] = {}
-    """Objects that are known in whole, to be read before any layer; time is not applied."""
+    """Objects that are known in whole, to be read before any layer. Time is not applied to them."""
 
-    _held: Moment | None = None
-    """The moment that is read, where it may be closed meanwhile. Looked at again behind a read:
-    from its close on commits unlink what it was about to find.
+    _fixed_moment: Moment | None = None
+    """The moment that is read, None for reads of now. It may be closed during a read, and from
+    then on commits unlink what the read is about to find: so it is checked again after each read.
     """
 
     _now: Callable[[], int]
-    """The time to apply; asked for after the view."""
+    """The time to apply. It must be called after the view was taken."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     def _moment(self) -> tuple[View, int | None]:
-        """The view to read and the stamp to read it at; None for all that is published."""
+        """Return the view to read, and the stamp to read it at: None for all that is published."""
         raise NotImplementedError
 
-    def _hold(self) -> tuple[Moment, bool]:
-        """A moment to walk, and whether it is to be closed after the walk."""
+    def _moment_to_walk(self) -> tuple[Moment, bool]:
+        """Return a moment to walk, and whether it must be closed after the walk."""
         raise NotImplementedError
 
     def _remember(self, name: Name, points: int) -> Resolved | None:  # noqa: ARG002
         """Count a read of an object that the memo does not have, by `ENTRY` or `WHOLE` points.
 
-        Return the object if the read was worth working it out, else None: read on as usual.
+        Return the object if it was resolved for this, else None: then read as usual.
         """
         return None
 
     # --- one object
 
     def _in_use(self, name: Name) -> Resolved | None:
-        """An object as it is now, if it is known in whole without a look at any layer."""
+        """Return an object as of now if it is known in whole without reading a layer, else None."""
         try:
             found = self._known.get(name)
-        except TypeError:  # unhashable: the long way says which name is no str
+        except TypeError:  # unhashable: the checks of the caller say which name is no str
             return None
         if found is not None and found.soonest is not None:
             return found.at(self._now())
         return found
 
     def _for_session(self, name: Name, count: bool) -> Resolved | None:
-        """As `_in_use`. ``count``: what asks again and again for parts of an object learns all."""
+        """Return an object as `_in_use` does.
+
+        ``count``: count this as a read, so that an object of which parts are asked for again and
+        again becomes known in whole.
+        """
         found = self._known.get(name)
         if found is None and count:
             found = self._remember(name, WHOLE)
@@ -88,7 +92,7 @@ class Reader:
         return found.at(self._now())
 
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
-        """Return the value of an entry; None where there is none. ``b""`` is a value."""
+        """Return the value of an entry, None if there is none. ``b""`` is a value."""
         name = (service, key)
         try:
             found = self._known.get(name)
@@ -96,9 +100,9 @@ class Reader:
                 value = found.entries.get(state_key)
                 if value is not None:
                     return value
-        except TypeError:  # unhashable: what follows says which name is no str
+        except TypeError:  # unhashable: the checks below say which name is no str
             pass
-        if not are_plain(service, key, state_key):
+        if not are_ascii_names(service, key, state_key):
             name = _checked(service, key)
             state_key = check_name("state_key", state_key)
         found = self._known.get(name) or self._remember(name, ENTRY)
@@ -107,12 +111,12 @@ class Reader:
             return live.entries.get(state_key) if live is not None else None
         view, stamp = self._moment()
         value = read.get(view, name, state_key, stamp, self._now)
-        if self._held is not None:
-            self._held.check_open()
+        if self._fixed_moment is not None:
+            self._fixed_moment.check_open()
         return value
 
     def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
-        """Return those of the entries that exist, in the order asked for."""
+        """Return the entries that exist among those asked for, in the order of ``state_keys``."""
         if isinstance(state_keys, str):
             raise TypeError("state_keys must be an iterable of str, not one str")
         wanted = [check_name("state_key", name) for name in state_keys]
@@ -130,14 +134,15 @@ class Reader:
         return out
 
     def get_all(self, service: str, key: str) -> dict[str, bytes]:
-        """Return all entries of an object, in key order; an empty dict where it is absent."""
+        """Return all entries of an object in key order, an empty dict if it is absent."""
         found = self._in_use((service, key)) or self._live(_checked(service, key))
         return found.entries.copy() if found is not None else {}
 
     def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
-        """Return an object as of one moment; None where it is absent.
+        """Return a consistent copy of an object, None if it is absent.
 
-        ``max_bytes`` of names and values at most: the first entries in key order that fit.
+        ``max_bytes``: of names and values. If given, only the first entries in key order that fit
+        are returned.
         """
         check_limit(max_bytes, "max_bytes")
         name = _checked(service, key)
@@ -146,15 +151,15 @@ class Reader:
             return None if found is None else stored(service, key, found)
         view, stamp = self._moment()
         pieces = read.collect(view, name, stamp)
-        if self._held is not None:
-            self._held.check_open()
+        if self._fixed_moment is not None:
+            self._fixed_moment.check_open()
         return _load_part(name, pieces, max_bytes, self._now())
 
     def state_keys(
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
         """Return state keys of an object in byte order, from ``start`` on."""
-        if prefix == "" and start == "" and limit is None:  # None or 0 must not pass for ""
+        if prefix == "" and start == "" and limit is None:  # None or 0 must not count as ""
             known = self._in_use((service, key))
             if known is not None:
                 return list(known.entries)
@@ -165,7 +170,8 @@ class Reader:
         found, pieces = self._look(name)
         if pieces:
             first = max(prefix, start)
-            keys = (found[0] for found in read.live_entries(pieces, first, self._now()))
+            live = read.live_entries(pieces, first, self._now())
+            keys = (state_key for state_key, _, _ in live)
             return list(islice(_with_prefix(keys, prefix), limit))
         if found is None:
             return []
@@ -174,14 +180,14 @@ class Reader:
         return [k for k in found.entries if k >= start and k.startswith(prefix)][:limit]
 
     def expires_at(self, service: str, key: str) -> float | None:
-        """Return when an object expires, in seconds since the epoch; None for never or absent."""
-        found = self._head(_checked(service, key))
+        """Return when an object expires, in seconds since the epoch; None if never or absent."""
+        found = self._summary(_checked(service, key))
         at = found.expires_at if found is not None else None
         return None if at is None else at / SECOND
 
     def version(self, service: str, key: str) -> int:
-        """Return the stamp of the last commit that touched an object; 0 where it is absent."""
-        found = self._head(_checked(service, key))
+        """Return the stamp of the last commit that touched an object, 0 if it is absent."""
+        found = self._summary(_checked(service, key))
         return found.version if found is not None else 0
 
     def in_memory(self, service: str, key: str) -> bool:
@@ -193,39 +199,39 @@ class Reader:
         return read.in_memory(view, name, stamp)
 
     def _live(self, name: Name) -> Resolved | None:
-        """The object as of now, in whole."""
+        """Return the whole object as of now, None if it is absent."""
         found = self._known.get(name) or self._remember(name, WHOLE)
         if found is None:
             view, stamp = self._moment()
             found = read.resolved(read.collect(view, name, stamp))
-            if self._held is not None:
-                self._held.check_open()
+            if self._fixed_moment is not None:
+                self._fixed_moment.check_open()
         if found is None or found.soonest is None:
             return found
         return found.at(self._now())
 
     def _look(self, name: Name) -> tuple[Resolved | None, list[read.Piece]]:
-        """The object as of now; or its pieces, where it is too large to be decoded for a part."""
+        """Return the object as of now, or its pieces if it is too large to decode for a part."""
         found = self._known.get(name) or self._remember(name, WHOLE)
         if found is None:
             view, stamp = self._moment()
             pieces = read.collect(view, name, stamp)
-            if self._held is not None:
-                self._held.check_open()
+            if self._fixed_moment is not None:
+                self._fixed_moment.check_open()
             if read.is_heavy(pieces):
                 return None, pieces
             found = read.resolved(pieces)
         return (found.at(self._now()) if found is not None else None), []
 
-    def _head(self, name: Name) -> Head | Resolved | None:
+    def _summary(self, name: Name) -> Summary | Resolved | None:
         known = self._known.get(name)
         if known is not None:
             return known.at(self._now())
         view, stamp = self._moment()
         pieces = read.collect(view, name, stamp)
-        if self._held is not None:
-            self._held.check_open()
-        return read.head(pieces, self._now())
+        if self._fixed_moment is not None:
+            self._fixed_moment.check_open()
+        return read.summary(pieces, self._now())
 
     # --- many objects
 
@@ -233,7 +239,7 @@ class Reader:
         """Return the services that hold an object, in order, from ``start`` on."""
         low = service_range(check_name("start", start))[0]
         check_limit(limit)
-        moment, ours = self._hold()
+        moment, ours = self._moment_to_walk()
         try:
             return list(islice(walk.services(moment, low), limit))
         finally:
@@ -249,7 +255,7 @@ class Reader:
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[str]:
-        """Yield keys of the objects of a service in order, all of one moment.
+        """Yield keys of the objects of a service in order, as of one moment.
 
         ``start`` is the first key to return, in the direction of the walk.
         """
@@ -260,25 +266,25 @@ class Reader:
         if start is not None:
             edge = key_range(service, check_name("start", start), None)[0]
             low, high = (low, min(high, edge + b"\0")) if reverse else (max(low, edge), high)
-        moment, ours = self._hold()
+        moment, ours = self._moment_to_walk()
         names = walk.live_names(moment, (low, high), reverse=reverse, expected=limit)
         cut = len(service_range(service)[0])
-        return islice(_held(moment, ours, (name[cut:].decode() for name in names)), limit)
+        return islice(_closing(moment, ours, (name[cut:].decode() for name in names)), limit)
 
     def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
-        """Yield every object of one moment, in order; ``prefix`` of the key needs a service."""
+        """Yield every object in order, as of one moment. ``prefix``, of keys, needs a service."""
         check_name("prefix", prefix)
         if service is None and prefix:
-            raise ValueError("prefix is of the object key: name a service too")
+            raise ValueError("prefix is for object keys: name a service too")
         within = walk.EVERYTHING
         if service is not None:
             within = prefix_range(check_name("service", service), prefix)
-        moment, ours = self._hold()
-        return _held(moment, ours, chain.from_iterable(walk.scan(moment, within)))
+        moment, ours = self._moment_to_walk()
+        return _closing(moment, ours, chain.from_iterable(walk.scan(moment, within)))
 
 
 class LiveReader(Reader):
-    """Reads what is published now. Objects in use are answered by the memo."""
+    """Reads what is published now. The memo answers for objects in use."""
 
     def __init__(self, db: Database) -> None:
         super().__init__(db)
@@ -288,8 +294,8 @@ class LiveReader(Reader):
     def _moment(self) -> tuple[View, int | None]:
         return self._db.view, None
 
-    def _hold(self) -> tuple[Moment, bool]:
-        return hold(self._db), True
+    def _moment_to_walk(self) -> tuple[Moment, bool]:
+        return open_moment(self._db), True
 
     def _remember(self, name: Name, points: int) -> Resolved | None:
         db = self._db
@@ -305,10 +311,11 @@ class LiveReader(Reader):
             db.memo.refuse(name)
         elif found is None:
             db.memo.count_anew(name)
-        # Asked first: `acquire` without waiting would stay taken at an interrupt.
+        # `locked` is asked first: a lock taken by `acquire(blocking=False)` would stay taken if an
+        # interrupt came right after it.
         elif not db.commit_lock.locked():
             with db.commit_lock:
-                # What has been overtaken by a commit, a rotation or a flush is not kept.
+                # What was found is not kept if a commit, a rotation or a flush came meanwhile.
                 if (
                     db.view is view
                     and db.memo.era == era
@@ -320,26 +327,26 @@ class LiveReader(Reader):
 
 
 class MomentReader(Reader):
-    """Reads one moment that somebody holds."""
+    """Reads one open moment."""
 
     def __init__(self, moment: Moment) -> None:
         super().__init__(moment.db)
-        self._held: Moment = moment
+        self._fixed_moment: Moment = moment
         self._now = lambda: moment.now
 
     def _moment(self) -> tuple[View, int | None]:
-        self._held.check_open()
-        return self._held.view, self._held.stamp
+        self._fixed_moment.check_open()
+        return self._fixed_moment.view, self._fixed_moment.stamp
 
-    def _hold(self) -> tuple[Moment, bool]:
-        self._held.check_open()
-        return self._held, False
+    def _moment_to_walk(self) -> tuple[Moment, bool]:
+        self._fixed_moment.check_open()
+        return self._fixed_moment, False
 
 
 def _load_part(
     name: Name, pieces: list[read.Piece], max_bytes: int, now: int
 ) -> StoredObject | None:
-    """An object with its first entries, as many as fit into ``max_bytes``; None if it is absent."""
+    """Return an object with as many first entries as fit into ``max_bytes``; None if absent."""
     entries: dict[str, bytes] = {}
     ttls: dict[str, int] = {}
     size, complete, lives = 0, True, False
@@ -360,21 +367,21 @@ def _load_part(
 
 
 def _checked(service: str, key: str) -> Name:
-    if are_plain(service, key):
+    if are_ascii_names(service, key):
         return service, key
     return check_name("service", service), check_name("key", key)
 
 
 def _with_prefix(names: Iterable[str], prefix: str) -> Iterator[str]:
-    """Those of ordered names, from the prefix on, that start with it."""
+    """Yield ordered names, which begin at the prefix, as long as they start with it."""
     for name in names:
         if not name.startswith(prefix):
             return
         yield name
 
 
-def _held(moment: Moment, ours: bool, found: Iterator[_T]) -> Iterator[_T]:
-    """Yield what a walk finds, and close the moment after it where it is ``ours``."""
+def _closing(moment: Moment, ours: bool, found: Iterator[_T]) -> Iterator[_T]:
+    """Yield what a walk finds, and close the moment after it if it is ``ours``."""
     db = moment.db
     try:
         for item in found:

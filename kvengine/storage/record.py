@@ -41,7 +41,7 @@ assert HEADER_SIZE == _CHECKED.size + _COVERED.size == 20
 
 
 class Record(NamedTuple):
-    """A valid record: where it lies, what it proves, what it holds."""
+    """A valid record: where it lies, what it proves to be synced, and its payload."""
 
     offset: int
     end: int
@@ -50,12 +50,12 @@ class Record(NamedTuple):
 
 
 def marker(salt: int) -> int:
-    """The marker of all records under ``salt``; never zero, which is unwritten space."""
+    """Return the marker of all records under ``salt``. It is never zero, as unwritten space is."""
     return crc32c(b"record", salt) or 1
 
 
-def head_of(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
-    """Return the head of a record. ``mark`` is ``marker(salt)``, computed once by the caller."""
+def header_of(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
+    """Return the header of a record. ``mark`` is ``marker(salt)``, computed once by the caller."""
     length = len(payload)
     crc = crc32c(payload, crc32c(_COVERED.pack(length, synced), salt))
     return _HEADER.pack(mark, crc, length, synced)
@@ -63,15 +63,15 @@ def head_of(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
 
 def encode(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
     """Return one record."""
-    return head_of(payload, salt, mark, synced) + payload
+    return header_of(payload, salt, mark, synced) + payload
 
 
 def decode_at(
     data: memoryview, offset: int, salt: int, mark: int, *, shifted: bool = False
 ) -> Record | None:
-    """The valid record at ``offset``, or None.
+    """Return the valid record at ``offset``, or None.
 
-    ``shifted``: where bytes before it may be missing, so that rule 4 says nothing.
+    ``shifted``: bytes before it may be missing, so rule 4 is not checked.
     """
     start = offset + HEADER_SIZE
     if start > len(data):
@@ -86,7 +86,7 @@ def decode_at(
 
 
 def records(data: Buffer, start: int, salt: int) -> Iterator[Record]:
-    """The valid records from ``start`` on, up to the first bytes that are none."""
+    """Yield the valid records from ``start`` on, up to the first bytes that are none."""
     view, mark = memoryview(data), marker(salt)
     while (record := decode_at(view, start, salt, mark)) is not None:
         yield record
@@ -94,11 +94,11 @@ def records(data: Buffer, start: int, salt: int) -> Iterator[Record]:
 
 
 def proven_beyond(data: Buffer, offset: int, salt: int) -> int:
-    """The largest synced of any record from ``offset`` on; 0 where there is none.
+    """Return the largest ``synced`` of any record from ``offset`` on, 0 if there is none.
 
     Called where a log ends in bytes that are no valid record, to tell damage from a
-    torn tail. One right there that breaks rule 4 alone has come closer to the start:
-    what it proves is missing before it.
+    torn tail. A record right there that breaks only rule 4 was moved towards the start
+    of the file: synced bytes are missing before it.
     """
     mark = marker(salt)
     needle, view, raw = mark.to_bytes(4, "little"), memoryview(data), bytes(data)
@@ -113,6 +113,6 @@ def proven_beyond(data: Buffer, offset: int, salt: int) -> int:
 
 
 def is_blank(data: Buffer, offset: int) -> bool:
-    """Whether everything from ``offset`` on is unwritten space (zeros)."""
+    """Return whether everything from ``offset`` on is unwritten space (zeros)."""
     tail = memoryview(data)[offset:]
     return not any(tail[i : i + 65536].tobytes().strip(b"\0") for i in range(0, len(tail), 65536))

@@ -1,8 +1,9 @@
-"""Write verbs to rows: what a commit says, in full, at the moment it is made.
+"""Turn write verbs into rows, which state in full what a commit says.
 
 A row states its object's expiry in full, resolved against the commits before it; a write to an
-expired object is ``cleared`` first. What comes out is what the WAL holds and replay applies without
-deciding anything. Pure, but for the look-up of an object that a layer below may give an expiry.
+expired object is ``cleared`` first. The WAL contains these rows, and replay applies them without
+deciding anything. Pure, apart from the look-up of an object to which a layer below may give an
+expiry.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from kvengine.storage.row import (
 class Below(NamedTuple):
     """What the layers below a commit state of an object.
 
-    ``expires_at`` holds even where no entry is live; ``live_keys(now)`` yields the state keys of
+    ``expires_at`` counts even if no entry is live; ``live_keys(now)`` yields the state keys of
     the entries that live at a time, as the layers hold them.
     """
 
@@ -47,9 +48,9 @@ NOTHING = Below(None, lambda _: iter(()))
 
 
 class _Delta:
-    """What a commit has said of an object so far."""
+    """What the operations of a commit so far say of an object."""
 
-    __slots__ = ("below", "cleared", "entries", "expires_at", "extends", "holds")
+    __slots__ = ("below", "cleared", "entries", "entry_flags", "expires_at", "extends")
 
     def __init__(self, below: Below, *, cleared: bool = False) -> None:
         self.below = below
@@ -57,8 +58,8 @@ class _Delta:
         self.extends = False
         self.expires_at = None if cleared else below.expires_at
         self.entries: dict[str, Entry] = {}
-        self.holds = 0
-        """Flags that the entries need."""
+        self.entry_flags = 0
+        """The flags of a row that follow from its entries."""
 
     def write(self, state_key: str, entry: Entry, now: int) -> None:
         """Set or clear an entry. A write to an expired object starts a new, empty one."""
@@ -68,19 +69,19 @@ class _Delta:
             self.entries = {}
         self.entries[state_key] = entry
         if entry is None:
-            self.holds |= TOMBSTONES
+            self.entry_flags |= TOMBSTONES
         elif isinstance(entry, tuple):
-            self.holds |= ENTRY_TTLS
+            self.entry_flags |= ENTRY_TTLS
 
     def row(self, stamp: int) -> bytes:
         """Return the encoded row."""
-        flags = self.holds | CLEARED * self.cleared | EXTENDS * self.extends
+        flags = self.entry_flags | CLEARED * self.cleared | EXTENDS * self.extends
         if self.expires_at is not None:
             flags |= EXPIRES
         return pack(flags, stamp, self.expires_at, self.entries)
 
     def exists(self, now: int) -> bool:
-        """Return whether an entry lives, its own or one below."""
+        """Return whether an entry lives, either one set here or one below."""
         for entry in self.entries.values():
             if entry is not None and (not isinstance(entry, tuple) or entry[0] > now):
                 return True
@@ -89,7 +90,7 @@ class _Delta:
         return any(state_key not in self.entries for state_key in self.below.live_keys(now))
 
     def expire(self, at: int | None, now: int) -> bool:
-        """Give a live object an expiry; False, and nothing said, where it is absent."""
+        """Give a live object an expiry. Return False, and change nothing, if it is absent."""
         before = self.expires_at
         if (before is not None and before <= now) or not self.exists(now):
             return False
@@ -99,7 +100,10 @@ class _Delta:
 
 
 class Resolution:
-    """The rows and range tombstones of one commit; whether its last `expire` found an object."""
+    """The rows and range tombstones of one commit.
+
+    ``expired_object``: whether the last `expire` among the operations found its object.
+    """
 
     def __init__(
         self, now: int, look_up: Callable[[Name], Below], may_expire: Callable[[Name], bool]
@@ -113,7 +117,7 @@ class Resolution:
         self.expired_object = False
 
     def apply(self, operations: Iterable[Operation]) -> None:
-        """Take in operations, in their order."""
+        """Apply operations in their order."""
         now = self._now
         for operation in operations:
             if isinstance(operation, Set):
@@ -136,10 +140,13 @@ class Resolution:
 
     def ranges(self) -> list[tuple[bytes, bytes]]:
         """Return the range tombstones."""
-        return [(each.start, each.stop) for each in self._ranges]
+        return [(cleared.start, cleared.stop) for cleared in self._ranges]
 
     def _delta(self, name: Name, *, look: bool = False) -> _Delta:
-        """The delta of an object; ``look``: what lies below matters even where nothing expires."""
+        """Return the delta of an object.
+
+        ``look``: what lies below is needed even if nothing expires.
+        """
         delta = self._deltas.get(name)
         if delta is None:
             below = NOTHING
@@ -151,7 +158,7 @@ class Resolution:
         return delta
 
     def _below(self, name: Name) -> Below:
-        if any(covers(each, name) for each in self._ranges):
+        if any(covers(cleared, name) for cleared in self._ranges):
             return NOTHING
         return self._look_up(name)
 

@@ -1,4 +1,4 @@
-"""Rows: what one layer says of one object, as bytes, and the law by which rows lie over each other.
+"""Rows: what one layer says of one object, as bytes, and the law by which rows are overlaid.
 
 A row is MessagePack. It is encoded once, by the commit that makes it, and the same bytes lie in
 the WAL, in the memtable and in a segment::
@@ -11,12 +11,12 @@ the WAL, in the memtable and in a segment::
 The numbers in front have a fixed width: ``flags`` is the byte at offset 1, ``version`` the eight
 bytes from 3 on, ``expires_at`` starts at 11. An entry is a value (bin), a tombstone (nil), or
 ``[expires_at, value]`` where it has an expiry of its own. ``offsets`` holds a u32 (little endian)
-for each entry, in the order of the state keys: where it starts in the row. By it one entry of many
-is found without decoding the others.
+for each entry, in the order of the state keys: where it starts in the row. With it one entry
+of many is found without decoding the others.
 
-``overlay(new, old)`` is the row that says what both say: where new is cleared, new; else new's
-entries over old's, with the expiry and the version of new. It is pure, knows no time, and is
-associative, so neighbours may be replaced by their overlay and no read changes.
+``overlay(new, old)`` is the row that says what both say. If new is cleared, it is new. Otherwise it
+has new's entries over old's, and the expiry and the version of new. It is pure, knows no time, and
+is associative, so neighbours may be replaced by their overlay and no read changes.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ BARRIER: Final = CLEARED | EXPIRES | EXTENDS
 _INHERITED: Final = CLEARED | EXTENDS | ENTRY_TTLS | TOMBSTONES
 """Flags that a row keeps when a newer one is laid over it."""
 
-PLAIN: Final = (0, CLEARED)
-"""The flags of a row that holds values and nothing else."""
+VALUES_ONLY: Final = (0, CLEARED)
+"""The possible flags of a row whose entries are all values, without any expiry."""
 
 TABLE_ENTRIES: Final = 32
 """A row with more entries carries a table of their offsets."""
 
 _SEARCHED: Final = 4096
-"""A row of up to so many bytes is searched for a state key before it is decoded."""
+"""A row of at most so many bytes is searched for the bytes of a state key before it is decoded."""
 
 LEAST_VERSION: Final = 1 << 32
-"""Versions are at least this, so that MessagePack writes each in eight bytes."""
+"""Versions are at least this, so that MessagePack encodes each in eight bytes."""
 
 _NUMBERS_END: Final = 1 << 63
 """Versions and times are below this, so that there is room for the versions that follow."""
@@ -169,8 +169,8 @@ def make(
     return Row(flags, version, expires_at, in_order(entries), completed_at)
 
 
-def pack_plain(version: int, entries: Mapping[str, bytes | None]) -> bytes:
-    """Return the bytes of a row of values and tombstones, and nothing else."""
+def pack_entries(version: int, entries: Mapping[str, bytes | None]) -> bytes:
+    """Return the bytes of a row that has only values and tombstones, and states no expiry."""
     flags = TOMBSTONES if None in entries.values() else 0
     if len(entries) > TABLE_ENTRIES:
         return _pack_with_table(flags, version, None, entries, None)
@@ -190,13 +190,13 @@ def pack(
     if completed_at is None:
         if expires_at is None:
             return _encode((flags, version, None, entries))
-        head = _WITH_EXPIRY.pack(_ARRAY_OF_4, flags, _U64, version, _U64, expires_at)
-        return head + _encode(entries)
-    head = _head(5, flags, version, expires_at)
-    return b"".join((head, _encode(entries), _encode(completed_at)))
+        prefix = _WITH_EXPIRY.pack(_ARRAY_OF_4, flags, _U64, version, _U64, expires_at)
+        return prefix + _encode(entries)
+    prefix = _prefix(5, flags, version, expires_at)
+    return b"".join((prefix, _encode(entries), _encode(completed_at)))
 
 
-def _head(size: int, flags: int, version: int, expires_at: int | None) -> bytes:
+def _prefix(size: int, flags: int, version: int, expires_at: int | None) -> bytes:
     if expires_at is None:
         return _NO_EXPIRY.pack(0x90 | size, flags, _U64, version, _NIL)
     return _WITH_EXPIRY.pack(0x90 | size, flags, _U64, version, _U64, expires_at)
@@ -209,13 +209,13 @@ def _pack_with_table(
     entries: Mapping[str, Entry],
     completed_at: int | None,
 ) -> bytes:
-    head = _head(7, flags, version, expires_at)
+    prefix = _prefix(7, flags, version, expires_at)
     count = len(entries)
     size = (
         b"\xde" + count.to_bytes(2, "big") if count < 65536 else b"\xdf" + count.to_bytes(4, "big")
     )
-    parts = [head, size]
-    offsets, at = [], len(head) + len(size)
+    parts = [prefix, size]
+    offsets, at = [], len(prefix) + len(size)
     for name in sorted(entries):
         key, value = _encode(name), _encode(entries[name])
         offsets.append(at)
@@ -226,18 +226,18 @@ def _pack_with_table(
 
 
 def encode(row: Row) -> bytes:
-    """Return the bytes of a decoded row that is no head of chunks."""
+    """Return the bytes of a decoded row that is not the head of a large one."""
     return pack(row.flags, row.version, row.expires_at, row.entries, row.completed_at)
 
 
 def encode_head(row: Row, chunks: Sequence[Chunk]) -> bytes:
     """Return the bytes of the head of a large row, whose entries lie in ``chunks``."""
-    head = _head(6, row.flags | LARGE, row.version, row.expires_at)
-    return b"".join((head, b"\x80", _encode(row.completed_at), _encode(chunks)))
+    prefix = _prefix(6, row.flags | LARGE, row.version, row.expires_at)
+    return b"".join((prefix, b"\x80", _encode(row.completed_at), _encode(chunks)))
 
 
 def decode(data: bytes | memoryview) -> Row:
-    """Return the row that these bytes are; ValueError where they are none."""
+    """Return the row that these bytes are; ValueError if they are none."""
     try:
         return _decode(data)
     except _BAD as error:
@@ -245,7 +245,7 @@ def decode(data: bytes | memoryview) -> Row:
 
 
 def decode_array(data: bytes | memoryview) -> list[Row]:
-    """Return the rows of a MessagePack array, decoded in one call; ValueError where it is none."""
+    """Return the rows of a MessagePack array, decoded in one call; ValueError if it is none."""
     try:
         return _decode_array(data)
     except _BAD as error:
@@ -253,7 +253,7 @@ def decode_array(data: bytes | memoryview) -> list[Row]:
 
 
 def decode_many(rows: Sequence[bytes]) -> list[Row]:
-    """Return the rows that these bytes are; ValueError where one is none."""
+    """Return the rows that these bytes are; ValueError if one is none."""
     return decode_array(b"".join((b"\xdd", len(rows).to_bytes(4, "big"), *rows)))
 
 
@@ -262,9 +262,9 @@ def check(data: bytes) -> Row:
 
     A row is valid if and only if (1) its fields have the right types and its numbers are in range,
     (2) its flags are known, state an expiry if and only if there is one, and a tombstone and an
-    entry's expiry where there are any, (3) it names chunks if and only if its flags say so, and
+    entry's expiry if there are any, (3) it names chunks if and only if its flags say so, and
     then holds no entries, (4) encoding it again gives the same bytes: so the numbers in front have
-    their fixed width, each state key stands once, and a table is there if it must be, and right.
+    their fixed width, each state key stands once, and a table is there if needed, and is right.
     """
     row = decode(data)
     flags, chunks = row.flags, row.chunks
@@ -285,7 +285,7 @@ def check(data: bytes) -> Row:
 
 
 def has_sound_numbers(row: Row) -> bool:
-    """Return whether version and times are such as a commit can have made."""
+    """Return whether version and times are in the range that a commit can write."""
     if not LEAST_VERSION <= row.version < _NUMBERS_END:
         return False
     if row.flags & ENTRY_TTLS:
@@ -297,7 +297,7 @@ def has_sound_numbers(row: Row) -> bool:
 
 
 def _flags_cover(row: Row) -> bool:
-    """Whether the flags tell of each kind of entry that the row holds; they may tell of more."""
+    """Return whether the flags state each kind of entry that the row holds; they may state more."""
     values = row.entries.values()
     return (row.flags & TOMBSTONES != 0 or None not in values) and (
         row.flags & ENTRY_TTLS != 0 or tuple not in map(type, values)
@@ -307,10 +307,10 @@ def _flags_cover(row: Row) -> bool:
 # --- parts of a row, without decoding the rest
 
 
-def check_head(data: bytes, start: int, stop: int) -> None:
+def check_prefix(data: bytes, start: int, stop: int) -> None:
     """Raise ValueError unless the fixed fields of a row stand in ``data[start:stop]``.
 
-    The functions below rely on it.
+    The functions below rely on this.
     """
     size = stop - start
     if size > 12 and data[start] in _ARRAYS and data[start + 2] == _U64:
@@ -320,23 +320,24 @@ def check_head(data: bytes, start: int, stop: int) -> None:
     raise ValueError("not a row: its fixed fields are not in their places")
 
 
-def check_heads(data: bytes, bounds: Sequence[int]) -> set[int]:
-    """Return the flags of rows that lie one behind the other; ValueError as in `check_head`.
+def check_prefixes(data: bytes, bounds: Sequence[int]) -> set[int]:
+    """Return the flags of rows that lie one behind the other; ValueError as in `check_prefix`.
 
-    ``bounds``: where each starts, and where the last one ends. Costs a third of one by one: the
-    fixed fields are put together, twelve bytes a row, and each is looked at for all rows at once.
+    ``bounds``: where each starts, and where the last one ends. The prefixes of all rows, twelve
+    bytes each, are joined, and each field is checked for all rows at once. That costs a third of
+    checking row by row.
     """
     starts = bounds[:-1]
     if min(map(sub, bounds[1:], starts)) > 12:
-        heads = b"".join([data[start : start + 12] for start in starts])
-        expiries = heads[11::12]
+        prefixes = b"".join([data[start : start + 12] for start in starts])
+        expiries = prefixes[11::12]
         placed = expiries.count(_NIL) == len(starts) or (
             not expiries.strip(b"\xc0\xcf")
             and all(stop - at > 20 or data[at + 11] == _NIL for at, stop in pairwise(bounds))
         )
-        wide = heads[2::12].count(_U64) == len(starts)
-        if placed and wide and not heads[::12].strip(b"\x94\x95\x96\x97"):
-            return set(heads[1::12])
+        wide = prefixes[2::12].count(_U64) == len(starts)
+        if placed and wide and not prefixes[::12].strip(b"\x94\x95\x96\x97"):
+            return set(prefixes[1::12])
     raise ValueError("not a row: its fixed fields are not in their places")
 
 
@@ -351,7 +352,7 @@ def expires_at_of(data: bytes) -> int | None:
 
 
 def entry_count(data: bytes) -> int:
-    """Return how many entries an encoded row names, tombstones included; 0 for a head of chunks."""
+    """Return how many entries an encoded row names, tombstones included; 0 for a large one."""
     at = 12 if data[11] == _NIL else 20
     kind = data[at]
     if kind < 0x90:
@@ -360,19 +361,19 @@ def entry_count(data: bytes) -> int:
 
 
 def has_values(data: bytes) -> bool:
-    """Return whether an encoded row holds an entry with a value, as far as its head tells for sure.
+    """Return whether the fixed fields alone show that an encoded row has an entry with a value.
 
-    False means that somebody must look closer.
+    If it is False, the row may still have one: it must be decoded to know.
     """
-    return data[1] in PLAIN and data[12] != 0x80
+    return data[1] in VALUES_ONLY and data[12] != 0x80
 
 
 def find(data: bytes, state_key: str) -> Entry | Missing:
     """Return what an encoded row says of one entry, `MISSING` for nothing.
 
-    ValueError where the row is damaged so that this cannot be told. Of a row without a table:
-    most rows of a state say nothing of an entry, and a look for the name's bytes shows that without
-    decoding; of a large one only the value asked for is copied.
+    ValueError if the row is so damaged that this cannot be known. Most rows of a state say nothing
+    of an entry: in a short row without a table, a search for the bytes of the state key shows that
+    without decoding. From a longer one only the value asked for is copied.
     """
     if data[:1] == b"\x97":
         return _Table(data).find(state_key)
@@ -403,12 +404,12 @@ def items(data: bytes, start: str = "") -> Iterator[tuple[str, Entry]]:
 
 
 class _Table:
-    """The entries of a row with a table, found by bisection. ValueError where it is damaged."""
+    """The entries of a row with a table, found by bisection. Raises ValueError if it is damaged."""
 
     __slots__ = ("_data", "_end", "_offsets")
 
     def __init__(self, data: bytes) -> None:
-        check_head(data, 0, len(data))
+        check_prefix(data, 0, len(data))
         size = 4 * entry_count(data)
         width = 4 if size > 65535 else 2 if size > 255 else 1
         table = len(data) - size
@@ -456,7 +457,7 @@ class _Table:
         return low
 
     def _key(self, at: int) -> tuple[bytes, int]:
-        """The state key of entry number ``at``, in UTF-8, and where its value starts."""
+        """Return the state key of entry number ``at``, in UTF-8, and where its value starts."""
         data = self._data
         start = self._offsets[at]
         if start >= self._end:
@@ -505,7 +506,10 @@ class _Table:
 
 
 def overlay(new: Row, old: Row) -> Row:
-    """Return the row that says what ``new`` over ``old`` says. Neither may be a head of chunks."""
+    """Return the row that says what ``new`` over ``old`` says.
+
+    Neither may be the head of a large row.
+    """
     if new.flags & CLEARED:
         return new
     return Row(
@@ -520,7 +524,7 @@ def overlay(new: Row, old: Row) -> Row:
 def overlay_all(rows: Sequence[Row]) -> Row:
     """Return the overlay of one object's rows, newest first; at least one.
 
-    The same as `overlay` over and over, in one go.
+    The result is that of repeated `overlay`, made in one pass.
     """
     newest = rows[0]
     if len(rows) == 1 or newest.flags & CLEARED:
@@ -551,9 +555,9 @@ def fold(rows: Sequence[bytes]) -> bytes:
 class Resolved(msgspec.Struct, frozen=True, gc=False):
     """An object as all layers together state it, before time is applied.
 
-    ``entries`` are values in key order, without tombstones; ``ttls`` the expiry of those that have
-    their own; ``soonest`` is the first instant at which anything of it expires, None where nothing
-    does. Never empty. Shared between readers: nobody changes it.
+    ``entries`` are values in key order, without tombstones. ``ttls`` is the expiry of those that
+    have their own. ``soonest`` is the first instant at which any part of it expires, None if
+    nothing does. It is never empty. Readers share it, so nobody may change it.
     """
 
     version: int
@@ -563,7 +567,7 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
     soonest: int | None
 
     def at(self, now: int) -> Resolved | None:
-        """Return what is live at ``now``; None where the object does not exist then."""
+        """Return what is live at ``now``, None if the object does not exist then."""
         if self.soonest is None or self.soonest > now:
             return self
         if self.expires_at is not None and self.expires_at <= now:
@@ -576,14 +580,14 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
 
 
 def resolve(rows: Sequence[Row]) -> Resolved | None:
-    """Return one object from its rows, newest first; None where no entry has a value."""
+    """Return one object from its rows, newest first; None if no entry has a value."""
     if not rows:
         return None
     row = rows[0] if len(rows) == 1 else overlay_all(rows)
     entries = row.entries
     if not is_sorted(entries):
         entries = in_order(entries)
-    if row.flags in PLAIN:
+    if row.flags in VALUES_ONLY:
         values = cast("dict[str, bytes]", entries)
         return Resolved(row.version, None, values, None, None) if values else None
     ttls: dict[str, int] = {}
@@ -597,7 +601,7 @@ def resolve(rows: Sequence[Row]) -> Resolved | None:
 
 
 def extend(base: Resolved | None, row: Row) -> Resolved | None:
-    """Return ``row``, a newer commit, over a resolved object."""
+    """Return ``row``, of a newer commit, laid over a resolved object."""
     if base is None or row.flags & CLEARED:
         return resolve((row,))
     if base.ttls is None and row.flags == 0 and base.expires_at is None:

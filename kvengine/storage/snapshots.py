@@ -14,16 +14,16 @@ class Snapshots:
 
     Stamps only grow, so the last opened is the newest, and `newest` costs the
     same for one open snapshot as for ten thousand. Snapshots of one version of
-    the files share one set. ``_held`` is the truth; the counts follow from it,
-    and are made anew where an interrupt broke off a change of both.
+    the files share one set. ``_registered`` is the truth. The counts follow from it,
+    and are made again if an interrupt broke off a change of both.
     """
 
     __slots__ = (
         "_files",
         "_forgotten",
-        "_held",
         "_lock",
         "_next",
+        "_registered",
         "_stamps",
         "_torn",
         "newest",
@@ -32,10 +32,10 @@ class Snapshots:
 
     def __init__(self) -> None:
         self.newest = -1
-        """The largest stamp of an open snapshot, -1 where none is open."""
+        """The largest stamp of an open snapshot, -1 if none is open."""
         self.oldest = -1
-        """The smallest, -1 where none is open."""
-        self._held: dict[int, tuple[int, frozenset[int]]] = {}
+        """The smallest stamp of an open snapshot, -1 if none is open."""
+        self._registered: dict[int, tuple[int, frozenset[int]]] = {}
         self._stamps: dict[int, int] = {}
         self._files: dict[frozenset[int], int] = {}
         self._torn = False
@@ -44,7 +44,7 @@ class Snapshots:
         self._lock = threading.Lock()
 
     def token(self) -> int:
-        """What a snapshot is to be opened and closed by, noted before it is opened. Never zero.
+        """Return a token to open and close a snapshot by. It is noted before the open; never zero.
 
         The caller holds the commit lock here and for `open`, so that no commit
         unlinks a state between the stamp being read and being registered.
@@ -57,16 +57,16 @@ class Snapshots:
         with self._lock:
             self._sweep()
             self._torn = True
-            self._held[token] = (stamp, files)
+            self._registered[token] = (stamp, files)
             self._count(stamp, files)
             self._note_bounds()
             self._torn = False
 
     def close(self, token: int) -> None:
-        """Forget a snapshot, soon. May be called again, and for one that was never opened.
+        """Forget a snapshot, now or soon. May be called again, and for one that was never opened.
 
-        Finalizers call this too, from inside any method here: it never waits
-        for a lock that this thread holds.
+        Finalizers call this too, from inside any method here. So it never waits
+        for the lock, which this thread may have taken.
         """
         self._forgotten.append(token)
         if not self._lock.locked():
@@ -74,7 +74,7 @@ class Snapshots:
                 self._sweep()
 
     def names(self, number: int) -> bool:
-        """Whether an open snapshot names a segment file."""
+        """Return whether an open snapshot names a segment file."""
         with self._lock:
             self._sweep()
             return any(number in files for files in self._files)
@@ -82,18 +82,18 @@ class Snapshots:
     def __len__(self) -> int:
         with self._lock:
             self._sweep()
-            return len(self._held)
+            return len(self._registered)
 
     def _sweep(self) -> None:
         if self._torn:
             self._stamps, self._files = {}, {}
-            for stamp, files in self._held.values():
+            for stamp, files in self._registered.values():
                 self._count(stamp, files)
             self._note_bounds()
             self._torn = False
         while self._forgotten:
             self._torn = True
-            found = self._held.pop(self._forgotten[0], None)
+            found = self._registered.pop(self._forgotten[0], None)
             if found is not None:
                 stamp, files = found
                 _release(self._stamps, stamp)
@@ -107,7 +107,10 @@ class Snapshots:
         self._files[files] = self._files.get(files, 0) + 1
 
     def _note_bounds(self) -> None:
-        """Once all are counted: a commit reads the bounds at any time, without the lock."""
+        """Set `newest` and `oldest`, once all are counted.
+
+        A commit reads them at any time, without the lock.
+        """
         self.newest = next(reversed(self._stamps), -1)
         self.oldest = next(iter(self._stamps), -1)
 

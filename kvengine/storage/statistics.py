@@ -9,7 +9,7 @@ from kvengine.store import LevelStats, Stats
 
 
 def collect(db: Database, maintenance: Maintenance) -> Stats:
-    """The figures of this moment."""
+    """Return the figures of an open database as of now."""
     view, counters = db.view, db.counters
     levels = tuple(
         LevelStats(
@@ -65,7 +65,7 @@ def collect(db: Database, maintenance: Maintenance) -> Stats:
 
 
 def _bytes_on_disk(db: Database) -> int:
-    """Sizes of all files in the directory; files that go meanwhile count nothing."""
+    """Return the sum of the sizes of all files in the directory, but for any that go meanwhile."""
     total = 0
     for name in db.fs.listdir(db.directory):
         try:

@@ -12,10 +12,10 @@ from kvengine.storage.segment.reader import LiveSegment
 class Version:
     """The live segments, by level. Immutable.
 
-    Level 0 holds flushed memtables, newest first, whose ranges may overlap.
-    Each further level is segments in order whose ranges do not.
-    ``files`` are the numbers of all; ``expiring``: some row states an expiry; ``seed``: of the
-    filters of all segments.
+    Level 0 has the segments of flushed memtables, newest first, whose ranges may overlap.
+    Each further level has segments in order whose ranges do not overlap.
+    ``files``: the numbers of all segments. ``expiring``: whether some row states an expiry.
+    ``seed``: of the filters of all segments.
     """
 
     __slots__ = ("_runs", "expiring", "files", "levels", "seed")
@@ -36,12 +36,12 @@ class Version:
         self.expiring = any(s.properties.expiring for s in found)
 
     def __iter__(self) -> Iterator[LiveSegment]:
-        """All segments, newest layer first."""
+        """Yield all segments, newest layer first."""
         for level in self.levels:
             yield from level
 
-    def holding(self, name: bytes) -> list[LiveSegment]:
-        """Segments whose range holds an encoded object, newest first."""
+    def segments_for(self, name: bytes) -> list[LiveSegment]:
+        """Return the segments whose range includes an encoded object, newest first."""
         found = [segment for segment in self.levels[0] if segment.start <= name < segment.stop]
         for starts, level in self._runs:
             at = bisect_right(starts, name) - 1
@@ -53,8 +53,8 @@ class Version:
 class View:
     """What a read looks at: the active memtable, frozen ones (newest first), the segments.
 
-    Immutable. ``tables``: all memtables, newest first. ``expiring``: a frozen memtable or a segment
-    states an expiry.
+    Immutable. ``tables``: all memtables, newest first. ``expiring``: whether a frozen memtable or a
+    segment states an expiry.
     """
 
     __slots__ = ("active", "expiring", "frozen", "tables", "version")
@@ -67,4 +67,4 @@ class View:
         self.expiring = version.expiring or any(table.expiring for table in frozen)
 
     def check_open(self) -> None:
-        """Raise where the database may no longer be used (see `Database.disappear`)."""
+        """Raise if the database may no longer be used (see `Database.disappear`)."""

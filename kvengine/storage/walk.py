@@ -1,8 +1,9 @@
 """Listings and scans: walking live objects in order, as of one moment.
 
-A walk costs what it returns and the dead that nobody has passed yet. A run of dead objects that a
-walk has crossed is remembered as a *span* (`DeadSpans`), and the next walk does not enter it: a
-queue that is worked off at its head stays cheap, whether its dead lie in memory or in segments.
+The cost of a walk is that of the objects that it returns and of the dead ones that no walk has
+passed before. A run of dead objects that a walk has crossed is remembered as a *span*
+(`DeadSpans`), and the next walk does not enter it. So a queue whose objects are taken from the
+front stays cheap, whether the dead ones lie in memory or in segments.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from kvengine.storage.names import Range, decode_object, service_range
 from kvengine.storage.read import Piece
 from kvengine.storage.row import (
     LARGE,
-    PLAIN,
+    VALUES_ONLY,
     Resolved,
     Row,
     decode_many,
@@ -45,18 +46,18 @@ if TYPE_CHECKING:
 EVERYTHING: Range = (b"", names.END)
 
 _NOTABLE = 32
-"""Dead objects in a row that make a span worth remembering."""
+"""A run of at least so many dead objects is remembered as a span."""
 _MORE = 8
-"""Dead objects beside a span that make it worth growing."""
+"""At least so many dead objects beside a span make it grow."""
 _MOST_SPANS = 128
 _MOST_COMMITS = 4096
-"""Objects committed during a walk, past which its spans are no longer worth checking."""
+"""A walk during which more objects than this are committed remembers nothing."""
 
 
 def scan(moment: Moment, within: Range) -> Iterator[Sequence[StoredObject]]:
     """Yield live objects in a range, in order, with all of their entries, a window at a time.
 
-    Dead spans are not used here: only listings jump over them.
+    A scan uses no dead spans: only listings jump over them.
     """
     now, form = moment.now, _Form()
     for window in _windows(moment, within, FIRST_WINDOW):
@@ -90,7 +91,7 @@ def live_names(
 
 
 def services(moment: Moment, start: bytes = b"") -> Iterator[str]:
-    """Yield services with a live object, from an encoded object on: a seek for each."""
+    """Yield services with a live object, from an encoded object on. Each costs one seek."""
     while (name := next(live_names(moment, (start, names.END), expected=1), None)) is not None:
         service = decode_object(name)[0]
         yield service
@@ -107,7 +108,7 @@ def stored(service: str, key: str, found: Resolved, complete: bool = True) -> St
 
 
 class Span(NamedTuple):
-    """Nothing in ``[start, stop)`` is live, as of a stamp and a time and later."""
+    """A range ``[start, stop)`` in which nothing is live as of a stamp and a time, or later."""
 
     start: bytes
     stop: bytes
@@ -116,40 +117,41 @@ class Span(NamedTuple):
 
 
 class DeadSpans:
-    """Ranges of encoded objects that a walk found to hold nothing that lives.
+    """Ranges of encoded objects in which a walk found nothing live.
 
-    What is dead stays dead but for a commit: cleared objects are gone, and one that expired reads
-    as absent for good. So a span holds until a commit writes into it, which splits it. It says
-    nothing to a snapshot of an earlier stamp or time. Changed under the commit lock.
+    Dead objects stay dead until a commit writes to them: cleared ones are gone, and one that
+    expired reads as absent for good. So a span is valid until a commit writes into it, which
+    splits it. It does not count for a snapshot of an earlier stamp or time. Spans are changed
+    under the commit lock.
     """
 
     __slots__ = ("_spans", "_walks", "watching")
 
     def __init__(self) -> None:
         self._spans: list[Span] = []
-        # Weakly: one that an interrupt left behind must not keep its snapshot, and files, for good.
+        # Weak references, so that a walk left behind by an interrupt does not keep its snapshot.
         self._walks: dict[int, ref[Crossing]] = {}
         self.watching = False
-        """Whether commits must tell `touch` what they write: there are walks, or spans."""
+        """Whether commits must tell `touch` what they write, because there are walks or spans."""
 
     def begin(self, walk: Crossing) -> None:
-        """Let a walk be told of commits. Under the commit lock.
+        """Tell a walk of commits from now on. Call under the commit lock.
 
-        Without it a commit could ask whether anybody watches just before, and be written after.
+        Without the lock a commit could look at `watching` just before, and be written after.
         """
         walks, key = self._walks, id(walk)
         self.watching = True
         walks[key] = ref(walk, lambda _: walks.pop(key, None))
 
     def end(self, walk: Crossing) -> None:
-        """The walk is over."""
+        """Tell a walk of no more commits: it is over."""
         self._walks.pop(id(walk), None)
 
     def _each_walk(self) -> Iterator[Crossing]:
         return filter(None, [walk() for walk in list(self._walks.values())])
 
     def around(self, within: Range, moment: Moment) -> list[Range]:
-        """Return the parts of a range that hold what may live at a moment, in order."""
+        """Return the parts of a range in which objects may live at a moment, in order."""
         start, stop = within
         parts: list[Range] = []
         for span in self._spans:
@@ -165,7 +167,7 @@ class DeadSpans:
         return parts
 
     def touch(self, written: Sequence[bytes]) -> None:
-        """Take objects that a commit writes out of all spans. Before the commit is visible."""
+        """Take objects that a commit writes out of all spans, before the commit is visible."""
         if not self._walks and not self._spans:
             self.watching = False
             return
@@ -182,7 +184,7 @@ class DeadSpans:
             self._spans = spans
 
     def add(self, start: bytes, stop: bytes, stamp: int, now: int) -> None:
-        """Remember a span; it takes in those that it touches."""
+        """Remember a span, joined with the spans that it touches."""
         kept: list[Span] = []
         for span in self._spans:
             if span.stop < start or stop < span.start:
@@ -195,7 +197,7 @@ class DeadSpans:
         self._spans = sorted([*kept, Span(start, stop, stamp, now)])
 
     def clear(self) -> None:
-        """Forget everything, and let walks remember nothing: what was written is not known."""
+        """Forget all spans, and let walks remember none, since it is not known what was written."""
         self._spans = []
         for walk in self._each_walk():
             walk.forget()
@@ -204,10 +206,10 @@ class DeadSpans:
 class Crossing:
     """The runs of dead objects that a walk crosses, each remembered as a span when it ends.
 
-    A run goes on across spans that are known, and joins them: else each object that came to life
-    in a span and died again would leave it in two for good. Not if a commit came into it
-    meanwhile: from its start to its end a walk is told what is written. One that was not told from
-    its moment on remembers nothing.
+    A run goes on across known spans, and joins them: otherwise an object that came to life in a
+    span and died again would leave the span split for good. A run into which a commit wrote
+    meanwhile is not remembered: from its start to its end a walk is told what is written. A walk
+    that was not told of every commit since its moment remembers nothing.
     """
 
     __slots__ = (
@@ -231,7 +233,7 @@ class Crossing:
 
     def __enter__(self) -> Self:
         db = self._moment.db
-        if not db.commit_lock.locked():  # asked first: a walk may begin within a commit
+        if not db.commit_lock.locked():  # checked first, since a walk may begin within a commit
             with db.commit_lock:
                 if db.last_stamp == self._moment.stamp:
                     self._touched = []
@@ -242,7 +244,7 @@ class Crossing:
         self._spans.end(self)
 
     def touch(self, written: Sequence[bytes]) -> None:
-        """Be told of objects that a commit writes."""
+        """Note objects that a commit writes."""
         if self._touched is not None:
             self._touched += written
             if len(self._touched) > _MOST_COMMITS:
@@ -253,19 +255,19 @@ class Crossing:
         self._touched = None
 
     def dead(self, name: bytes) -> None:
-        """Tell of an object that does not live."""
+        """Note an object that does not live."""
         if not self._count and not self._joined:
             self._first = names.after(name) if self._reverse else name
         self._count += 1
 
     def span(self, edge: bytes) -> None:
-        """Tell of a span that is passed over, from ``edge`` on."""
+        """Note a span that is jumped over, from ``edge`` on."""
         if not self._count and not self._joined:
             self._first = edge
         self._joined += 1
 
     def end(self, name: bytes) -> None:
-        """Tell of one that lives, or of the end of the range: the run is over."""
+        """End the run of dead objects, at a live object ``name`` or at the end of the range."""
         if not self._count and not self._joined:
             return
         notable = self._joined > 1 or self._count >= (_MORE if self._joined else _NOTABLE)
@@ -293,10 +295,11 @@ def _start(span: Span) -> bytes:
 def _windows(
     moment: Moment, within: Range, first: int, *, reverse: bool = False, keep: bool = False
 ) -> Iterator[Window]:
-    """The windows of a walk. ``first``: names that are taken from a memtable at first.
+    """Return the windows of a walk.
 
-    ``keep``: blocks stay in memory, as those of a get do: the walk is a look at one place, which
-    may come again, and not a walk over all that would drive out everything else.
+    ``first``: how many names are taken from a memtable at first. ``keep``: blocks stay in memory,
+    as those of a get do. That is for a short walk, which may come again, and not for one over
+    everything, which would evict all other blocks.
     """
     start, stop = within
     view, stamp = moment.view, moment.stamp
@@ -322,11 +325,11 @@ def _objects(window: Window) -> Iterator[tuple[bytes, list[Piece]]]:
 
 
 def _is_live(pieces: list[Piece], now: int) -> bool:
-    return has_values(pieces[0].row) or read.head(pieces, now) is not None
+    return has_values(pieces[0].row) or read.summary(pieces, now) is not None
 
 
 class _Form:
-    """The public form of live objects, which come service by service."""
+    """Makes the public form of live objects, which come service by service."""
 
     def __init__(self) -> None:
         self._service = ""
@@ -342,7 +345,7 @@ class _Form:
             try:
                 decoded = iter(decode_many(rows))
             except ValueError:
-                together = False  # one by one, so that the error says where
+                together = False  # decode one by one, so that the error says where
         out: list[StoredObject] = []
         for name, pieces in window:
             if together:
@@ -353,7 +356,7 @@ class _Form:
         return out
 
     def _add(self, out: list[StoredObject], name: bytes, found: Resolved | None, now: int) -> None:
-        """Append an object that was resolved for this walk alone, if it lives."""
+        """Append an object, if it lives, to ``out``. It was resolved for this walk alone."""
         if found is not None and found.soonest is not None:
             live = found.at(now)
             if live is not None:
@@ -370,7 +373,7 @@ class _Form:
         out: list[StoredObject] = []
         of_segment = block.segment is not None
         for at, (name, found) in enumerate(zip(block.names, block.decode(), strict=True)):
-            if found.flags in PLAIN:
+            if found.flags in VALUES_ONLY:
                 if found.entries:
                     if not name.startswith(self._prefix):
                         self._look(name)

@@ -150,14 +150,14 @@ class Bench:
         """
         first, second = Tripwire(n, KeyboardInterrupt), Tripwire(m, KeyboardInterrupt)
         committer = self.db._committer
-        for name in ("settle", "_complete"):
+        for name in ("finish_interrupted", "_finish_and_sync"):
             work = getattr(Committer, name)
             again = partial(second.run, partial(work, committer))
             setattr(committer, name, again)
         self.before = state(self.db)
         with suppress(KeyboardInterrupt):
             first.run(lambda: self._write(value))
-        for name in ("settle", "_complete"):
+        for name in ("finish_interrupted", "_finish_and_sync"):
             delattr(committer, name)
         where = f"at {first.tripped}, then {second.tripped}"
         self._others_commit(value, where)

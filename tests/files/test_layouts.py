@@ -167,7 +167,7 @@ def test_numbers_that_the_document_names() -> None:
     for one in kinds.split(", "):
         number, name = one.split()
         assert getattr(block, name.upper()) == int(number)
-    assert block.PLAIN == 0 and "0: plain" in section("### Sealed blocks")
+    assert block.UNCOMPRESSED == 0 and "0: uncompressed" in section("### Sealed blocks")
     assert rows.TABLE_ENTRIES == 32 and "more than 32 entries" in section("## Rows")
     assert rows.LEAST_VERSION == 1 << 32 and "at least 2^32" in section("### The fixed front")
     assert f"{filter._BARRIER:X}" in section("### Filter")

@@ -92,7 +92,7 @@ def test_a_row_comes_out_as_it_went_in(row: Row) -> None:
     assert rows.entry_count(data) == len(row.entries)
     values = [entry for entry in row.entries.values() if entry is not None]
     assert not rows.has_values(data) or values
-    rows.check_head(data, 0, len(data))
+    rows.check_prefix(data, 0, len(data))
 
 
 @given(made_rows())
@@ -199,7 +199,7 @@ def test_a_mutated_row_gives_a_value_error_or_what_it_says(size: int, seed: int)
         found = [outcome(rows.find, data, name) for name in names]
         entries = outcome(listed, data)
         outcome(listed, data, names[0])
-        outcome(rows.check_head, data, 0, len(data))
+        outcome(rows.check_prefix, data, 0, len(data))
         checked = outcome(rows.check, data)
         if checked is ValueError:
             continue
@@ -355,7 +355,7 @@ def test_a_mutated_block_gives_a_value_error_or_what_it_holds(count: int, seed: 
         for name in [*held, b"", b"\xff"]:
             row = outcome(found.find, name)
             if row is not ValueError and row is not None:
-                rows.check_head(row, 0, len(row))
+                rows.check_prefix(row, 0, len(row))
                 outcome(rows.find, row, "1")
                 outcome(listed, row)
                 assert rows.entry_count(row) >= 0

@@ -137,7 +137,7 @@ class Forgery:
             nonlocal data
             data += bytes(self.gaps.get(len(handles), 0))
             at = len(data)
-            data += seal(body, kind, block.PLAIN, place_seed(self.file_id, at))
+            data += seal(body, kind, block.UNCOMPRESSED, place_seed(self.file_id, at))
             handles.append(Handle(at, len(data) - at))
             return handles[-1]
 

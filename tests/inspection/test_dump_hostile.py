@@ -154,7 +154,7 @@ def written(blocks: list[tuple[bytes, int]], index: Index) -> bytes:
     ]
     for body, kind in [*blocks, *tail]:
         at = len(data)
-        data += seal(body, kind, block.PLAIN, place_seed(9, at))
+        data += seal(body, kind, block.UNCOMPRESSED, place_seed(9, at))
         handles.append(Handle(at, len(data) - at))
     return data + segment.encode_footer(Footer(*handles[-4:], 9))
 

@@ -53,7 +53,7 @@ def forge_block(fs: MemoryFileSystem, subject: Subject, rng: random.Random) -> N
     low, high = starts[at], starts[at + 1]
     kind, end = data[high - TRAILER_SIZE], high - TRAILER_SIZE
     seed = place_seed(SegmentReader(fs, path).file_id, low)
-    data[low:high] = seal(mutated(bytes(data[low:end]), rng), kind, block.PLAIN, seed)
+    data[low:high] = seal(mutated(bytes(data[low:end]), rng), kind, block.UNCOMPRESSED, seed)
     put(fs, path, bytes(data))
 
 

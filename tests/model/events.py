@@ -43,12 +43,12 @@ def watch(patch: pytest.MonkeyPatch) -> None:
     """Count what compaction decides of rows, from now on."""
     retain = compaction.retain
 
-    def watched(row: Row, horizon: int, *, held: bool, bottom: bool) -> Row | None:
-        left = retain(row, horizon, held=held, bottom=bottom)
+    def watched(row: Row, horizon: int, *, extended: bool, bottom: bool) -> Row | None:
+        left = retain(row, horizon, extended=extended, bottom=bottom)
         expired = row.expires_at is not None and row.expires_at <= horizon
-        if expired and held and left is not None and row.entries:
+        if expired and extended and left is not None and row.entries:
             EVENTS["expiry extended over a flushed row, compacted after the old expiry"] += 1
-        if expired and not held and not bottom:
+        if expired and not extended and not bottom:
             EVENTS["expired row became a tombstone above older data"] += 1
         if left is not None and bottom and not left.entries:
             EVENTS["row without live entries kept for its expiry"] += 1

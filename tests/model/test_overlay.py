@@ -155,10 +155,10 @@ def test_retain_changes_no_read_between_newer_and_older_layers() -> None:
         high = random.randrange(low, len(told.layers)) + 1
         newer, older = told.layers[:low], told.layers[high:]
         row = overlay_all(told.layers[low:high])
-        held = any(one.extends for one in newer)
-        left = retain(row, horizon, held=held, bottom=not older)
+        extended = any(one.extends for one in newer)
+        left = retain(row, horizon, extended=extended, bottom=not older)
         dropped += left != row
-        kept_for_newer += held and row.expires_at is not None and row.expires_at <= horizon
+        kept_for_newer += extended and row.expires_at is not None and row.expires_at <= horizon
         rewritten = [*newer, *([left] if left is not None else []), *older]
         for now in range(told.now, told.now + 7):
             assert at(rewritten, now) == at(told.layers, now), (seed, now, row, left)
@@ -170,15 +170,18 @@ def test_retain_changes_no_read_between_newer_and_older_layers() -> None:
     assert kept_for_newer > 500
 
 
-@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("extended", [False, True])
 @pytest.mark.parametrize("bottom", [False, True])
 @pytest.mark.parametrize("last", [None, 4, 5, 6])
 def test_a_segment_goes_unread_only_where_its_rows_would(
-    last: int | None, bottom: bool, held: bool
+    last: int | None, bottom: bool, extended: bool
 ) -> None:
     """All its rows expired, nothing newer that extends one, nothing older that they hide."""
-    may = segment_may_go(last, 5, held=held, bottom=bottom)
-    assert may == (last in (4, 5) and bottom and not held)
+    may = segment_may_go(last, 5, extended=extended, bottom=bottom)
+    assert may == (last in (4, 5) and bottom and not extended)
     if may:
         assert last is not None
-        assert retain(make(1, {"n": b""}, expires_at=last), 5, held=held, bottom=bottom) is None
+        assert (
+            retain(make(1, {"n": b""}, expires_at=last), 5, extended=extended, bottom=bottom)
+            is None
+        )

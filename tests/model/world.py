@@ -82,7 +82,7 @@ class World:
         if self.db.stats().dropped_segments > dropped:
             EVENTS["whole segment dropped"] += 1
             gone = self.seen.keys() - after.keys()
-            if any(one.reader._held.view.version.files & gone for one in self.snapshots):
+            if any(one.reader._fixed_moment.view.version.files & gone for one in self.snapshots):
                 EVENTS["snapshot held over a drop"] += 1
         look(self.seen, after)
         self.seen = after

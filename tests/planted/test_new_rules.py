@@ -56,10 +56,10 @@ SHOWN_AFTER_A_FAILED_SYNC = """\
             for commit in db.pending:
                 self._publish(commit)
             db.pending.clear()
-            db.staged.clear()
+            db.unpublished.clear()
 
 
-def _plain("""
+def _assignments_of("""
 
 NOTED_WHEN_PUBLISHED = """\
         mine.update(states)
@@ -102,7 +102,7 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
     ),
     "the oldest barrier states the expiry": (
         BARRIERS,
-        [Change(READ, "head = head or above", "head = above")],
+        [Change(READ, "newest = newest or above", "newest = above")],
     ),
     # The memo
     "a put does not look for a rotation": (
@@ -189,7 +189,8 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
         [
             Change(
                 COMMIT,
-                "            db.pending.clear()\n            db.staged.clear()\n\n\ndef _plain(",
+                "            db.pending.clear()\n            db.unpublished.clear()\n\n\n"
+                "def _assignments_of(",
                 SHOWN_AFTER_A_FAILED_SYNC,
             )
         ],

@@ -52,7 +52,7 @@ CUT_INSIDE = """half = len(row.entries) // 2
 
 BUGS: dict[str, list[Change]] = {
     "an expired row becomes a tombstone without asking newer layers": [
-        Change(RUN, "held = self._held(name)", "held = False"),
+        Change(RUN, "extended = self._is_extended(name)", "extended = False"),
     ],
     "newer memtables are asked, newer segments are not": [
         Change(RUN, "segment.decode(row, name).extends:", "not name:"),
@@ -63,13 +63,13 @@ BUGS: dict[str, list[Change]] = {
     "an expired segment is dropped above older data": [
         Change(
             PICKER,
-            "if any(_meet(m, segment.start, segment.stop) for m in beneath):\n"
+            "if any(_overlaps(m, segment.start, segment.stop) for m in beneath):\n"
             "                continue",
             "if not level:\n                continue",
         ),
     ],
     "an expired segment is dropped although a newer row extends it": [
-        Change(PICKER, "held=extended and p.rows > 0", "held=False"),
+        Change(PICKER, "extended=extended and p.rows > 0", "extended=False"),
     ],
     "a row without live entries is dropped before its expiry": [
         Change(

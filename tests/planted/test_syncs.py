@@ -22,7 +22,7 @@ NOT_FOR_DURABILITY = {
     "storage/lifecycle/rotate.py _swap committer.sync()": (
         "spreads the work; `seal` syncs again, under the locks and with little left to do"
     ),
-    "storage/commit.py Committer._complete self.sync()": (
+    "storage/commit.py Committer._finish_and_sync self.sync()": (
         "an interrupted commit did not return; tests/durability holds that it becomes visible"
     ),
 }

@@ -10,7 +10,7 @@ import pytest
 
 import kvengine
 from kvengine.fs.memory import MemoryFileSystem
-from kvengine.storage.moment import hold
+from kvengine.storage.moment import open_moment
 from kvengine.storage.walk import Crossing
 from tests.durability.tripwire import Tripwire
 
@@ -19,7 +19,7 @@ def walk(db: kvengine.Engine) -> None:
     """Cross so many dead objects that they are remembered as a span."""
     spans = db._db.spans
     spans.clear()
-    moment = hold(db._db)
+    moment = open_moment(db._db)
     try:
         with Crossing(spans, moment, False) as crossing:
             crossing._first, crossing._count = b"a", 1000

@@ -61,18 +61,18 @@ def test_an_interrupt_right_behind_a_failed_sync(monkeypatch: pytest.MonkeyPatch
                 calls.append("datasync")
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-            give_up = Committer._give_up
+            sync_failed = Committer._sync_failed
 
             def interrupted(self: Committer, error: OSError) -> None:
                 if not calls[1:] and not interrupts:
                     interrupts.append("once")
                     raise KeyboardInterrupt
-                give_up(self, error)
+                sync_failed(self, error)
 
             interrupts: list[str] = []
             with monkeypatch.context() as patch:
                 patch.setattr(type(wal._file), "datasync", lambda _: fail())
-                patch.setattr(Committer, "_give_up", interrupted)
+                patch.setattr(Committer, "_sync_failed", interrupted)
                 with pytest.raises((KeyboardInterrupt, kvengine.WriteFailed)):
                     db.set("s", "k", "n", b"2")
             assert calls == ["datasync"]

@@ -142,26 +142,27 @@ def test_a_walk_that_begins_between_two_interrupts_is_told(
     """
     fill(db, live=("000", "099"))
     going = db.object_keys("s", reverse=reverse)
-    append, settle, complete = WalWriter.append, WalWriter.settle, Committer._complete
+    append, finish = WalWriter.append, WalWriter.finish_interrupted_append
+    finish_and_sync = Committer._finish_and_sync
 
     def interrupted_append(wal: WalWriter, payload: bytes) -> int:
         append(wal, payload)
         raise KeyboardInterrupt
 
-    def interrupted_settle(wal: WalWriter) -> bool:
-        monkeypatch.setattr(WalWriter, "settle", settle)
+    def interrupted_finish(wal: WalWriter) -> bool:
+        monkeypatch.setattr(WalWriter, "finish_interrupted_append", finish)
         raise KeyboardInterrupt
 
-    def complete_later(committer: Committer) -> None:
+    def finish_later(committer: Committer) -> None:
         next(going)
-        complete(committer)
+        finish_and_sync(committer)
 
     monkeypatch.setattr(WalWriter, "append", interrupted_append)
-    monkeypatch.setattr(WalWriter, "settle", interrupted_settle)
-    monkeypatch.setattr(Committer, "_complete", complete_later)
+    monkeypatch.setattr(WalWriter, "finish_interrupted_append", interrupted_finish)
+    monkeypatch.setattr(Committer, "_finish_and_sync", finish_later)
     with pytest.raises(KeyboardInterrupt):
         db.set("s", "050", "n", b"2")
-    assert WalWriter.settle is settle
+    assert WalWriter.finish_interrupted_append is finish
     assert list(going) == ["000" if reverse else "099"]
     check_both_ways(db, ["000", "050", "099"])
 

@@ -12,7 +12,7 @@ import pytest
 import kvengine
 from kvengine.storage.frames import Frame, Frames
 from kvengine.storage.memtable import Memtable, State
-from kvengine.storage.row import Chunk, Row, pack_plain
+from kvengine.storage.row import Chunk, Row, pack_entries
 from kvengine.storage.snapshots import Snapshots
 from tests.durability.tripwire import Tripwire
 from tests.rules.place import pending
@@ -32,10 +32,10 @@ class Interrupting(list[Any]):
             raise KeyboardInterrupt
 
 
-def test_the_last_pending_commit_leaves_no_staged_states(db: kvengine.Engine) -> None:
-    """A sync publishes the last pending commit, and an interrupt comes before what was staged is
-    forgotten. Commits that follow were laid over what was staged: the second of them over the
-    first one's past, so that the first was gone.
+def test_the_last_pending_commit_leaves_no_unpublished_states(db: kvengine.Engine) -> None:
+    """A sync publishes the last pending commit, and an interrupt comes before the
+    unpublished states are forgotten. Commits that follow were laid over these: the second of them
+    over the first one's past, so that the first was gone.
     """
     with pytest.raises(KeyboardInterrupt):
         with pending(db, lambda batch: batch.set("s", "k", "a", b"1")):
@@ -51,7 +51,7 @@ def test_an_order_made_anew_knows_names_that_are_about_to_be_published() -> None
     found that object any more.
     """
     memtable = Memtable(1)
-    row = pack_plain(STAMP, {"n": b"1"})
+    row = pack_entries(STAMP, {"n": b"1"})
     memtable.publish({("s", "a"): State(STAMP, (row,), 1, None)})
     memtable._torn = True
 
@@ -92,7 +92,7 @@ def test_snapshots_counted_anew_show_no_bound_of_a_part_of_them() -> None:
     assert set(seen) == {7}
 
 
-class Holder:
+class Segment:
     """An open segment, as far as frames know one."""
 
     def __init__(self) -> None:
@@ -106,12 +106,12 @@ def test_an_interrupt_leaves_the_lock_of_the_frames_free() -> None:
     """
     head = Row(0, STAMP, None, {}, None, [Chunk("a", 0, 100, 1)])
     for n in count(1):
-        frames, holder = Frames(1_000_000), Holder()
+        frames, segment = Frames(1_000_000), Segment()
         frame = Frame(0, b"block", 5)
-        frames.add(holder, frame)
+        frames.add(segment, frame)
         wire = Tripwire(n, KeyboardInterrupt)
         with suppress(KeyboardInterrupt):
-            wire.run(partial(frames.keep_head, holder, frame, head))
+            wire.run(partial(frames.keep_head, segment, frame, head))
         assert not frames._lock.locked(), f"at {wire.tripped}"
         if not wire.tripped:
             break

@@ -33,7 +33,7 @@ def command(
     DST is made if need be. The modes are those of import.
     """
     if prefix and service is None:
-        raise click.UsageError("--prefix is of the object key: give --service too")
+        raise click.UsageError("--prefix is for object keys: give --service too")
     from kvengine.engine import open_engine
     from kvengine.inspection.access import Access
     from kvengine.inspection.transfer.copy import copy

@@ -27,7 +27,7 @@ def command(tool: Tool, file: str, service: str | None, prefix: str, resume: boo
     The last line counts the lines before it, so that a cut file is noticed.
     """
     if prefix and service is None:
-        raise click.UsageError("--prefix is of the object key: give --service too")
+        raise click.UsageError("--prefix is for object keys: give --service too")
     if resume and file == "-":
         raise Exit(USAGE, "--resume needs a file: of a pipe nobody knows what arrived")
     only = None if service is None else tool.name("--service", service)

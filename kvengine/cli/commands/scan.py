@@ -23,7 +23,7 @@ def command(
 ) -> None:
     """Show every object, in order and all of one moment."""
     if prefix and service is None:
-        raise click.UsageError("--prefix is of the object key: name a SERVICE too")
+        raise click.UsageError("--prefix is for object keys: name a SERVICE too")
     name = None if service is None else tool.name("SERVICE", service)
     with tool.open() as access:
         walk = access.store.scan(name, prefix=tool.name("--prefix", prefix))

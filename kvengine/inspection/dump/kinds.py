@@ -49,13 +49,13 @@ def kind_of(path: str, fs: FileSystem | None = None) -> str | None:
     file = seam.open(path)
     try:
         size = file.size()
-        head = file.pread(8, 0)
+        header = file.pread(8, 0)
         tail = file.pread(8, max(0, size - 8))
         line = file.pread(64, 0) if size < 64 else b""
     finally:
         file.close()
-    if head in _MAGICS:
-        return _MAGICS[head]
+    if header in _MAGICS:
+        return _MAGICS[header]
     if _POINTER.fullmatch(line):
         return CURRENT
     if tail == segment.MAGIC:
@@ -74,15 +74,15 @@ def check_format(path: str, fs: FileSystem | None = None) -> None:
     """
     file = (fs if fs is not None else DiskFileSystem()).open(path)
     try:
-        head = file.pread(max(_HEADER_SIZES.values()), 0)
+        header = file.pread(max(_HEADER_SIZES.values()), 0)
     finally:
         file.close()
-    size = _HEADER_SIZES.get(head[:8], 0)
-    if not size or len(head) < size:
+    size = _HEADER_SIZES.get(header[:8], 0)
+    if not size or len(header) < size:
         return
-    crc = int.from_bytes(head[size - 4 : size], "little")
-    if crc32c(head[: size - 4]) == crc:
-        manifest.check_version(int.from_bytes(head[8:12], "little"))
+    crc = int.from_bytes(header[size - 4 : size], "little")
+    if crc32c(header[: size - 4]) == crc:
+        manifest.check_version(int.from_bytes(header[8:12], "little"))
 
 
 def check_database(directory: str, fs: FileSystem | None = None) -> None:

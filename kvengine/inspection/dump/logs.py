@@ -133,10 +133,10 @@ class LogFile:
         """The valid record at a place (storage/record.py), or None."""
         if self.salt is None or self.limit - offset < record.HEADER_SIZE:
             return None
-        head = self.read(record.HEADER_SIZE, offset)
-        if int.from_bytes(head[:4], "little") != self._mark:
+        header = self.read(record.HEADER_SIZE, offset)
+        if int.from_bytes(header[:4], "little") != self._mark:
             return None
-        size = record.HEADER_SIZE + int.from_bytes(head[8:12], "little")
+        size = record.HEADER_SIZE + int.from_bytes(header[8:12], "little")
         if size > self.limit - offset:
             self._credit -= _LEAST_COST
             return None

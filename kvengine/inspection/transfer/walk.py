@@ -76,7 +76,7 @@ def walk(
     ``after`` need not exist. ``prefix``: of the object key; needs a service.
     """
     if prefix and service is None:
-        raise ValueError("prefix is of the object key: name a service too")
+        raise ValueError("prefix is for object keys: name a service too")
     if after is None:
         yield from reads.scan(service, prefix=prefix)
     elif service is None:

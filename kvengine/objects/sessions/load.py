@@ -62,10 +62,10 @@ def _part(moment: Snapshot, name: Name, settings: Settings) -> Working:
             return Working(0, None, {}, True)
         entries = cast(_Known, found.entries)
         return Working(found.version, found.expires_at, entries, found.complete)
-    head = moment.load(*name, max_bytes=0)
-    if head is None:
+    found = moment.load(*name, max_bytes=0)
+    if found is None:
         return Working(0, None, {}, True)
-    working = Working(head.version, head.expires_at, {}, False)
+    working = Working(found.version, found.expires_at, {}, False)
     if settings.preload:
         working.learn(moment.get_many(*name, settings.preload), settings.preload)
     return working

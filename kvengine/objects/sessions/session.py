@@ -292,7 +292,7 @@ class Session(SessionVerbs):
         """Commit; VersionConflict where the object is no longer as the session began."""
         host, name, working = self._host, self._codec.name, self._working
         durability = self._settings.durability
-        if host.commit_entries is not None and working.is_plain:
+        if host.commit_entries is not None and working.only_assigns:
             return host.commit_entries(name, working.changes, working.version, durability)
         expect = {name: working.version}
         return host.store.write(self._batch(), expect=expect, durability=durability)

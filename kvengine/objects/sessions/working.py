@@ -148,7 +148,7 @@ class Working(msgspec.Struct, eq=False):
         return True if self.changes else self.cleared or self._expire is not None
 
     @property
-    def is_plain(self) -> bool:
+    def only_assigns(self) -> bool:
         """Whether the changes are entries set and cleared, and nothing else."""
         return not (self.cleared or self.ttls) and self._expire is None
 

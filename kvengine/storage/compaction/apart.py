@@ -37,12 +37,12 @@ def set_apart(
         and _is_one_live_row(segment, horizon)
         and not any(_touches(other, segment) for other in inputs if other is not segment)
     }
-    rest = [[each for each in layer if each.meta.number not in apart] for layer in layers]
+    rest = [[kept for kept in layer if kept.meta.number not in apart] for layer in layers]
     return [layer for layer in rest if layer], list(apart.values())
 
 
 def _is_one_live_row(segment: LiveSegment, horizon: int) -> bool:
-    """Return whether there is nothing in a segment but a row of which all is still wanted."""
+    """Return whether a segment has one row and nothing else, and all of it is to be kept."""
     p = segment.properties
     expired = p.half_expiry is not None and p.half_expiry <= horizon
     return p.rows == 1 and not (p.range_tombstones or p.tombstones or expired)

@@ -1,9 +1,10 @@
 """Installing new segments: durable first, published second.
 
 Steps, and what a crash after each leaves: (1) rename the outputs to their
-numbers and sync the directory: unknown segments, swept at open; (2) append the
-version edit: the new set of files in force, the old ones unknown; (3) replace
-the view; (4) remove what neither the version nor an open snapshot names.
+numbers and sync the directory: unknown segments, which the next open removes;
+(2) append the version edit: the new set of files in force, the old ones unknown;
+(3) replace the view; (4) remove what neither the version nor an open snapshot
+names.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MANIFEST_LIMIT = 1024 * 1024
 
 
 def install_flush(db: Database, flushed: Sequence[Memtable], outputs: Sequence[Output]) -> None:
-    """Frozen memtables, the oldest ones, become segments of level 0."""
+    """Replace frozen memtables, the oldest ones, by segments of level 0."""
     with _installing(db):
         fresh = _adopt(db, outputs, 0)
         wals = [memtable.wal for memtable in flushed]
@@ -48,7 +49,7 @@ def install_compaction(
     moved: Sequence[SegmentMeta],
     level: int,
 ) -> None:
-    """Replace segments by their overlay; no read changes. Those in ``moved`` change their level."""
+    """Replace segments by their overlay. No read changes. Those in ``moved`` change their level."""
     with _installing(db):
         fresh = _adopt(db, outputs, level)
         _replace(db, [*inputs, *moved], [*fresh, *(_moved(db, meta, level) for meta in moved)])
@@ -57,13 +58,13 @@ def install_compaction(
 
 
 def install_move(db: Database, moved: SegmentMeta, level: int) -> None:
-    """Let a segment change its level; its file stays as it is."""
+    """Move a segment to another level. Its file stays as it is."""
     with _installing(db):
         _replace(db, [moved], [_moved(db, moved, level)])
 
 
 def install_drop(db: Database, dropped: Sequence[SegmentMeta]) -> None:
-    """Segments that are expired as a whole go unread."""
+    """Drop segments that are expired as a whole, without reading them."""
     with _installing(db):
         _replace(db, dropped, [])
         db.counters.dropped_segments += len(dropped)
@@ -80,7 +81,7 @@ def sweep_obsolete(db: Database) -> None:
 
 @contextmanager
 def _installing(db: Database) -> Iterator[None]:
-    """Under the install lock, and only while what the manifest holds is known and ours."""
+    """Take the install lock. Raise if writes have stopped or the directory is no longer ours."""
     with db.install_lock:
         db.check_writable()
         db.check_owner()
@@ -89,7 +90,7 @@ def _installing(db: Database) -> Iterator[None]:
 
 @contextmanager
 def _appended(db: Database, edit: VersionEdit) -> Iterator[None]:
-    """Make an edit durable, then let the view follow. Whatever breaks off stops writes."""
+    """Make an edit durable, then run the block, which replaces the view. Any error stops writes."""
     if db.manifest is None:
         raise OSError("the database has no manifest to write to")
     db.catalog.check(edit)
@@ -119,7 +120,7 @@ def _replace(db: Database, inputs: Sequence[SegmentMeta], fresh: Sequence[LiveSe
 
 
 def _adopt(db: Database, outputs: Sequence[Output], level: int) -> list[LiveSegment]:
-    """Give outputs their numbers and open them. Level 0 keeps the order of numbers."""
+    """Give outputs their numbers, and return them open. Level 0 is ordered by numbers."""
     fresh: list[LiveSegment] = []
     names = [output.name for output in outputs]
     try:
@@ -151,7 +152,10 @@ def _opened(db: Database, meta: SegmentMeta) -> LiveSegment:
 
 
 def _renew_manifest(db: Database) -> None:
-    """Start a new manifest where the old one is long. An error leaves open which is in force."""
+    """Start a new manifest if the old one is long.
+
+    An error stops writes, since it is not known then which of the two is in force.
+    """
     old = db.manifest
     if old is None or old.size <= _MANIFEST_LIMIT + 512 * len(db.catalog.segments):
         return

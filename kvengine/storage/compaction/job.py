@@ -15,9 +15,9 @@ class Job:
 
     ``tables``: frozen memtables, newest first. ``layers``: segments, newest layer first, each layer
     a list of disjoint segments. ``number``: names the temporary outputs. ``horizon``: what expired
-    by then may be dropped. ``extended``: encoded objects whose expiry a newer memtable extends;
-    ``newer``: newer segments that extend some expiry; ``older``: the ranges of what lies beneath.
-    ``seed``: of the filters. ``segment_size``: where outputs are cut, 0 for not at all.
+    by then may be dropped. ``extended``: encoded objects whose expiry a newer memtable extends.
+    ``newer``: newer segments that extend some expiry. ``older``: the ranges of what lies beneath.
+    ``seed``: of the filters. ``segment_size``: bytes at which an output is cut, 0 for never.
     ``apart``: encoded objects, in order, whose segments the job leaves as they are: it has no row
     of them, and an output ends before each.
     """

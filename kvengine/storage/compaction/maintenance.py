@@ -54,10 +54,10 @@ class Maintenance:
     # --- flush
 
     def rotate_step(self, *, force: bool = False) -> bool:
-        """Freeze the active memtable if that is due; whether it was.
+        """Freeze the active memtable if that is due. Return whether it was frozen.
 
-        ``force``: whatever it holds. Never waits for a flush, so that a memtable
-        does not outgrow its size while the one before is being flushed.
+        ``force``: freeze it even if it is not due. Never waits for a flush, so that a
+        memtable does not outgrow its size while the one before is being flushed.
         """
         if self._stopped():
             return False
@@ -66,7 +66,7 @@ class Maintenance:
         return done
 
     def flush_step(self, execute: Executor) -> bool:
-        """Flush what is frozen; whether there was anything."""
+        """Flush the frozen memtables. Return whether there were any."""
         with self._flushing:
             db = self._db
             if self._stopped() or not db.view.frozen:
@@ -100,7 +100,10 @@ class Maintenance:
         return first is not None and first <= self.horizon() and wal.end > _SMALL_WAL
 
     def _flush_job(self, frozen: tuple[Memtable, ...]) -> tuple[Job, int]:
-        """``frozen`` newest first, all that there are."""
+        """Return the job that flushes ``frozen``, and the bytes of its inputs.
+
+        ``frozen``: all frozen memtables, newest first.
+        """
         db = self._db
         ends = db.catalog.wal_ends
         with db.commit_lock:
@@ -118,15 +121,15 @@ class Maintenance:
     # --- compaction
 
     def compact_step(self, execute: Executor) -> bool:
-        """Do the most urgent compaction; whether there was one."""
+        """Do the most urgent compaction. Return whether there was one."""
         with self._compacting:
             if self._stopped():
                 return False
             if self._db.obsolete:
                 install.sweep_obsolete(self._db)
-            view, horizon, names = self._meet()
+            view, horizon, names = self._view_and_horizon()
 
-            def held(start: bytes, stop: bytes) -> bool:
+            def extends(start: bytes, stop: bytes) -> bool:
                 at = bisect_left(names, start)
                 return at < len(names) and names[at] < stop
 
@@ -134,25 +137,28 @@ class Maintenance:
                 return _covered_bytes(view, segment)
 
             levels = _levels(view)
-            found = picker.pick(levels, self.limits, self._db.clock.now(), horizon, held, covered)
+            found = picker.pick(
+                levels, self.limits, self._db.clock.now(), horizon, extends, covered
+            )
             if found is None:
                 return False
             self._do(found, view, horizon, names, execute)
             return True
 
     def compact_all(self, execute: Executor, start: bytes, stop: bytes) -> None:
-        """Merge everything that holds ``[start, stop)`` into one level."""
+        """Compact everything that overlaps ``[start, stop)`` into one level."""
         with self._compacting:
-            view, horizon, names = self._meet()
+            view, horizon, names = self._view_and_horizon()
             levels = _levels(view)
             found = picker.pick_all(levels, self.limits, start, stop)
             if found is not None:
                 self._do(found, view, horizon, names, execute)
 
-    def _meet(self) -> tuple[View, int, list[bytes]]:
-        """The view, then what may be dropped, and what newer memtables extend, in order.
+    def _view_and_horizon(self) -> tuple[View, int, list[bytes]]:
+        """Return the view, the horizon of a compaction, and the objects that memtables extend.
 
-        Under the commit lock: behind every commit that began before the horizon.
+        The objects are encoded and in order. All is taken under the commit lock, so after every
+        commit that began before the horizon.
         """
         with self._db.commit_lock:
             view = self._db.view
@@ -193,7 +199,7 @@ class Maintenance:
                 segment_size=db.options.segment_size,
             )
             merged = [segment.meta for layer in layers for segment in layer]
-            moved = [each.meta for each in apart if each.meta.level != found.output]
+            moved = [segment.meta for segment in apart if segment.meta.level != found.output]
             size = sum(meta.size for meta in merged)
             with self._noted("compaction", sorted(inputs), size, found.output):
                 outputs = _checked(job, execute(job))
@@ -204,7 +210,7 @@ class Maintenance:
 
     @contextmanager
     def _noted(self, kind: str, inputs: Iterable[int], size: int, level: int) -> Iterator[None]:
-        """Let `stats` tell of a job while it is done."""
+        """Let `stats` report a job while it runs."""
         job = store.Job(kind, tuple(inputs), size, level)
         self._db.running.append(job)
         try:
@@ -213,11 +219,11 @@ class Maintenance:
             self._db.running.remove(job)
 
     def _stopped(self) -> bool:
-        """Whether nothing may be written any more: what the medium holds is not known."""
+        """Return whether nothing may be written any more, after an error or a close."""
         return self._db.failed is not None or self._db.gone
 
     def horizon(self) -> int:
-        """Up to which expiry data may be dropped now (see retention.py)."""
+        """Return up to which expiry data may be dropped now (see retention.py)."""
         clock, grace = self._db.clock, int(self._db.options.expiry_grace * SECOND)
         return retention.drop_horizon(
             clock.now(),
@@ -227,7 +233,7 @@ class Maintenance:
         )
 
     def note_stalls(self) -> None:
-        """Say whether writers must wait, and why."""
+        """Set whether writers must wait, and why."""
         with self._noting:
             self._note_stalls()
 
@@ -245,13 +251,13 @@ class Maintenance:
             db.stalled = ""
 
     def pending_bytes(self) -> int:
-        """Bytes that flush and compaction have still to rewrite, about."""
+        """Return about how many bytes flush and compaction have still to rewrite."""
         db = self._db
         frozen = sum(db.catalog.wal_ends.get(m.wal, 0) for m in db.view.frozen)
         return frozen + picker.pending_bytes(_levels(db.view), self.limits)
 
     def has_timed_work(self) -> bool:
-        """Whether time alone may bring work: deletions or expiries lie somewhere."""
+        """Return whether work may become due as time passes: there are deletions or expiries."""
         view = self._db.view
         if self._db.obsolete:
             return True
@@ -295,7 +301,7 @@ class Maintenance:
 
 
 def _checked(job: Job, outputs: list[Output]) -> list[Output]:
-    """The outputs of a job, if they are its own: what another left must never be installed."""
+    """Return the outputs of a job. Raise OSError if they are of another, which must not be used."""
     for output in outputs:
         if output.number != job.number:
             raise OSError(f"output {output.name} is of job {output.number}, not {job.number}")
@@ -303,7 +309,10 @@ def _checked(job: Job, outputs: list[Output]) -> list[Output]:
 
 
 def _extended(memtables: Iterable[Memtable]) -> set[Name]:
-    """Objects whose expiry a memtable extends. Under the commit lock, so it does no more."""
+    """Return the objects whose expiry a memtable extends.
+
+    It does no more, since it is called under the commit lock.
+    """
     return set[Name]().union(*(memtable.extended for memtable in memtables))
 
 
@@ -316,7 +325,7 @@ def _covers(marks: Tombstones, segment: LiveSegment) -> bool:
 
 
 def _covered_bytes(view: View, chosen: SegmentMeta) -> int:
-    """Bytes of older segments that the tombstones of a segment cover whole."""
+    """Return the bytes of the older segments that the tombstones of a segment cover in whole."""
     order = list(view.version)
     at = next(i for i, segment in enumerate(order) if segment.meta.number == chosen.number)
     marks = order[at].tombstones

@@ -1,11 +1,11 @@
-"""What to rewrite next. Pure: from what the manifest knows of segments to a pick.
+"""What to rewrite next. Pure: it picks by what the manifest states of segments.
 
 Leveled, after LevelDB: level 0 holds flushed memtables, each further level is
-disjoint and aims at ``level_ratio`` times the size of the one before. Beside
-size, deletions and expiry ask for work, so that space comes back by itself:
-range tombstones by the bytes that they cover, any deletion by its age,
-expired data once it is half of a segment, and a segment that is expired as a
-whole goes unread where retention allows.
+disjoint and aims at ``level_ratio`` times the size of the one before. Besides
+size, deletions and expiry cause work, so that their space is freed in time:
+range tombstones by the bytes that they cover, any deletion by its age, and
+expired data once it is half of a segment. A segment that is expired as a whole
+is dropped without being read, if retention allows it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Levels = Sequence[Sequence[SegmentMeta]]
 """Level 0 newest first; further levels in order of their ranges."""
 
 WORTH = 1024 * 1024
-"""Bytes covered by range tombstones that are worth a compaction, or a flush, at once."""
+"""Range tombstones that cover at least so many bytes are compacted, or flushed, at once."""
 
 _DEAD_SHARE = 4
-"""Tombstones that are at least one in this many entries are worth a rewrite."""
+"""A segment is rewritten if at least one in so many of its entries is a tombstone."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The options that a pick depends on. Bytes; times in microseconds."""
+    """The options that a pick depends on. Sizes are in bytes, times in microseconds."""
 
     l0_compact: int
     level_base: int
@@ -37,7 +37,7 @@ class Limits:
     tombstone_age: int
 
     def target(self, level: int) -> int:
-        """The size that a level aims at."""
+        """Return the size that a level aims at."""
         return int(self.level_base * self.level_ratio ** (level - 1))
 
 
@@ -45,8 +45,9 @@ class Limits:
 class Pick:
     """Work to do.
 
-    ``drop``: ``inputs`` go unread. ``move``: they change to level ``output``
-    unread. ``merge``: ``layers`` (newest first) become their overlay at level ``output``.
+    ``drop``: remove ``inputs`` without reading them. ``move``: move them to level ``output``
+    without reading them. ``merge``: replace ``layers`` (newest first) by their overlay at
+    level ``output``.
     """
 
     kind: Literal["drop", "move", "merge"]
@@ -64,17 +65,17 @@ def pick(
     limits: Limits,
     now: int,
     horizon: int,
-    held: Callable[[bytes, bytes], bool],
+    extends: Callable[[bytes, bytes], bool],
     covered: Callable[[SegmentMeta], int],
 ) -> Pick | None:
-    """The most urgent work, or None.
+    """Return the most urgent work, or None.
 
-    ``horizon``: what expired by then may go. ``held(start, stop)``: whether a
+    ``horizon``: what expired by then may go. ``extends(start, stop)``: whether a
     memtable extends the expiry of an object in the range. ``covered(segment)``: the
     bytes of older segments that its range tombstones cover whole.
     """
     return (
-        _droppable(levels, horizon, held)
+        _droppable(levels, horizon, extends)
         or _full_level_zero(levels, limits)
         or _heavy_tombstones(levels, covered)
         or _full_level(levels, limits)
@@ -84,10 +85,10 @@ def pick(
 
 
 def pick_all(levels: Levels, limits: Limits, start: bytes, stop: bytes) -> Pick | None:
-    """A merge of everything that holds ``[start, stop)`` into one level, for `compact`."""
+    """Return a merge of all that overlaps ``[start, stop)`` into one level, for `compact`."""
     chosen: list[SegmentMeta] = []
     while True:
-        found = [m for level in levels for m in level if _meet(m, start, stop)]
+        found = [m for level in levels for m in level if _overlaps(m, start, stop)]
         if len(found) == len(chosen):
             break
         chosen = found
@@ -106,7 +107,7 @@ def pick_all(levels: Levels, limits: Limits, start: bytes, stop: bytes) -> Pick 
 
 
 def older_than(levels: Levels, level: int, inputs: Sequence[SegmentMeta]) -> list[SegmentMeta]:
-    """Segments that may hold something older than a layer written to ``level``."""
+    """Return the segments that may hold something older than a layer written to ``level``."""
     numbers = {m.number for m in inputs}
     below = [m for deeper in levels[max(level + 1, 1) :] for m in deeper]
     if level == 0:
@@ -115,7 +116,7 @@ def older_than(levels: Levels, level: int, inputs: Sequence[SegmentMeta]) -> lis
 
 
 def pending_bytes(levels: Levels, limits: Limits) -> int:
-    """An estimate of the bytes that compaction has still to rewrite."""
+    """Return an estimate of the bytes that compaction has still to rewrite."""
     total = 0
     if len(levels[0]) >= limits.l0_compact:
         total += sum(m.size for m in levels[0])
@@ -124,7 +125,9 @@ def pending_bytes(levels: Levels, limits: Limits) -> int:
     return total
 
 
-def _droppable(levels: Levels, horizon: int, held: Callable[[bytes, bytes], bool]) -> Pick | None:
+def _droppable(
+    levels: Levels, horizon: int, extends: Callable[[bytes, bytes], bool]
+) -> Pick | None:
     for at, level in enumerate(levels):
         for index, segment in enumerate(level):
             p = segment.properties
@@ -132,14 +135,14 @@ def _droppable(levels: Levels, horizon: int, held: Callable[[bytes, bytes], bool
                 continue
             beneath = [*level[index + 1 :]] if at == 0 else []
             beneath += [m for deeper in levels[at + 1 :] for m in deeper]
-            if any(_meet(m, segment.start, segment.stop) for m in beneath):
+            if any(_overlaps(m, segment.start, segment.stop) for m in beneath):
                 continue
             above = [*level[:index]] if at == 0 else [m for up in levels[:at] for m in up]
-            extended = held(segment.start, segment.stop) or any(
-                m.properties.extends and _meet(m, segment.start, segment.stop) for m in above
+            extended = extends(segment.start, segment.stop) or any(
+                m.properties.extends and _overlaps(m, segment.start, segment.stop) for m in above
             )
             last = p.last_expiry if p.rows else 0
-            if segment_may_go(last, horizon, held=extended and p.rows > 0, bottom=True):
+            if segment_may_go(last, horizon, extended=extended and p.rows > 0, bottom=True):
                 return Pick("drop", "expired as a whole", ((segment,),))
     return None
 
@@ -158,18 +161,18 @@ def _full_level(levels: Levels, limits: Limits) -> Pick | None:
 
 
 def _cheapest(levels: Levels, at: int) -> SegmentMeta:
-    """The segment of a level that drags along the least of the next."""
+    """Return the segment of a level that overlaps the least of the next level for its size."""
     deeper = levels[at + 1] if at + 1 < len(levels) else ()
 
     def dragged(segment: SegmentMeta) -> float:
-        below = sum(m.size for m in deeper if _meet(m, segment.start, segment.stop))
+        below = sum(m.size for m in deeper if _overlaps(m, segment.start, segment.stop))
         return below / max(segment.size, 1)
 
     return min(levels[at], key=dragged)
 
 
 def _heavy_tombstones(levels: Levels, covered: Callable[[SegmentMeta], int]) -> Pick | None:
-    """Range tombstones that cover enough bytes beneath them."""
+    """Return work for range tombstones that cover enough bytes beneath them, or None."""
     for at, level in enumerate(levels):
         for segment in level:
             if segment.properties.range_tombstones and covered(segment) >= WORTH:
@@ -191,11 +194,11 @@ def _old_deletions(levels: Levels, limits: Limits, now: int) -> Pick | None:
         for index, segment in enumerate(level):
             p = segment.properties
             if p.tombstone_time is None or 0 <= now - p.tombstone_time < limits.tombstone_age:
-                continue  # one from a time that has not come is due: its clock was wrong
+                continue  # one from the future is due: it was written under a wrong clock
             beneath = [m for deeper in levels[at + 1 :] for m in deeper]
             if at == 0:
                 beneath += level[index + 1 :]
-            if any(_meet(m, segment.start, segment.stop) for m in beneath):
+            if any(_overlaps(m, segment.start, segment.stop) for m in beneath):
                 return _down(levels, at, [segment], "old deletions")
             if p.tombstones * _DEAD_SHARE >= max(p.entries, 1) or not p.rows:
                 return _rewrite(levels, at, segment, "old deletions")
@@ -203,9 +206,9 @@ def _old_deletions(levels: Levels, limits: Limits, now: int) -> Pick | None:
 
 
 def _rewrite(levels: Levels, at: int, segment: SegmentMeta, reason: str) -> Pick:
-    """``segment`` in place where nothing lies beneath it, else down into what does."""
+    """Return the rewrite of a segment: in place if nothing lies beneath it, else one level down."""
     beneath = [m for deeper in levels[at + 1 :] for m in deeper]
-    if at > 0 and not any(_meet(m, segment.start, segment.stop) for m in beneath):
+    if at > 0 and not any(_overlaps(m, segment.start, segment.stop) for m in beneath):
         return Pick("merge", reason, ((segment,),), at)
     found = _down(levels, at, [segment], reason)
     if found.kind == "move":
@@ -214,23 +217,23 @@ def _rewrite(levels: Levels, at: int, segment: SegmentMeta, reason: str) -> Pick
 
 
 def _down(levels: Levels, at: int, chosen: Sequence[SegmentMeta], reason: str) -> Pick:
-    """``chosen`` of level ``at`` into the next level.
+    """Return the merge or the move of ``chosen``, of level ``at``, into the next level.
 
-    From level 0 everything older than the newest chosen goes along, since its
-    segments overlap: by rows or by range tombstones.
+    From level 0 everything older than the newest chosen goes along, since the segments
+    of level 0 overlap each other, by rows or by range tombstones.
     """
     if at == 0:
         newest = max(m.number for m in chosen)
         chosen = [m for m in levels[0] if m.number <= newest]
     start, stop = min(m.start for m in chosen), max(m.stop for m in chosen)
     deeper = levels[at + 1] if at + 1 < len(levels) else ()
-    hit = tuple(m for m in deeper if _meet(m, start, stop))
+    hit = tuple(m for m in deeper if _overlaps(m, start, stop))
     upper = tuple((m,) for m in chosen) if at == 0 else (tuple(chosen),)
     if len(chosen) == 1 and not hit:
         return Pick("move", reason, upper, at + 1)
     return Pick("merge", reason, (*upper, hit) if hit else upper, at + 1)
 
 
-def _meet(segment: SegmentMeta, start: bytes, stop: bytes) -> bool:
-    """Whether ranges overlap. Ranges count tombstones, not rows alone."""
+def _overlaps(segment: SegmentMeta, start: bytes, stop: bytes) -> bool:
+    """Return whether a segment overlaps a range. Its tombstones count as well as its rows."""
     return segment.start < stop and start < segment.stop

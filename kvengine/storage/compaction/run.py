@@ -1,11 +1,10 @@
-"""Running a job: from immutable layers to segment files. Pure but for the files it writes.
+"""Running a job: from immutable layers to segment files. Pure, apart from the files it writes.
 
 Steps: (1) take the inputs; segments that newer tombstones cover whole are not read. (2) Walk them
 in order, overlay the rows of each object, keep what retention lets stay. (3) Start a new segment
 where one is large enough, always between objects, and around a row that fills one by itself
-(apart.py); tombstones are clipped to each segment's range, and go where nothing older lies beneath.
-Outputs have temporary names: a crash leaves files that the
-next open sweeps.
+(apart.py). Tombstones are clipped to each segment's range, and dropped if nothing older lies
+beneath. Outputs have temporary names: a crash leaves files that the next open removes.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ _BLOCK = 256
 
 
 class Abandoned(Exception):
-    """The job's owner is gone or closing; nothing was kept."""
+    """The job was stopped because its owner is gone or closes. Nothing was kept."""
 
 
 def run(fs: FileSystem, job: Job, wanted: Callable[[], bool]) -> list[Output]:
     """Return the outputs of a job, possibly none.
 
-    ``wanted`` is asked now and then whether to go on; `Abandoned` where it says no.
+    ``wanted`` is asked now and then whether to go on. If it says no, `Abandoned` is raised.
     """
     sources = _sources(job)
     marks: Tombstones = ()
@@ -62,7 +61,7 @@ def run(fs: FileSystem, job: Job, wanted: Callable[[], bool]) -> list[Output]:
 
 
 def _sources(job: Job) -> list[Source]:
-    """The layers to overlay, newest first."""
+    """Return the layers to overlay, newest first."""
     sources = [Source(_memtable_blocks(table), table.tombstones()) for table in job.tables]
     above: Tombstones = ()
     for segments in job.layers:
@@ -91,7 +90,7 @@ def _memtable_blocks(table: Memtable) -> Iterator[Block]:
 
 
 def _tombstone_time(job: Job) -> int | None:
-    """When the oldest deletion in the inputs was written, None where there is none."""
+    """Return when the oldest deletion in the inputs was written, None if there is none."""
     times = [table.first_deletion for table in job.tables if table.first_deletion]
     for segments in job.layers:
         times += [t for s in segments if (t := s.properties.tombstone_time) is not None]
@@ -99,14 +98,14 @@ def _tombstone_time(job: Job) -> int | None:
 
 
 def _above(marks: Tombstones, older: list[tuple[bytes, bytes]]) -> Tombstones:
-    """The tombstones that still have something older to hide."""
+    """Return the tombstones that still have something older to hide."""
     return tuple(
         mark for mark in marks if any(start < mark[1] and mark[0] < stop for start, stop in older)
     )
 
 
 class _Policy:
-    """What stays of each object: `retain`, told what lies above and beneath."""
+    """Decides what stays of each object: it tells `retain` what lies above and beneath."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -114,7 +113,7 @@ class _Policy:
         self._starts = [start for start, _ in self._beneath]
 
     def retained(self, name: bytes, pieces: Sequence[Piece]) -> tuple[Row | None, bytes | None]:
-        """Return what is left of an object, and its bytes where they are as they were."""
+        """Return what is left of an object, and its bytes if they have not changed, else None."""
         newest = pieces[0]
         row = newest.load()
         encoded: bytes | None = newest.row
@@ -124,14 +123,14 @@ class _Policy:
             row, encoded = _in_order(row), None
         if row.chunks is None and newest.row[1] != row.flags:
             encoded = None
-        held = False
+        extended = False
         if row.expires_at is not None and row.expires_at <= self._job.horizon:
-            held = self._held(name)
-        kept = retain(row, self._job.horizon, held=held, bottom=not self._older(name))
+            extended = self._is_extended(name)
+        kept = retain(row, self._job.horizon, extended=extended, bottom=not self._older(name))
         return kept, encoded if kept is row else None
 
-    def _held(self, name: bytes) -> bool:
-        """Whether a newer layer extends the object's expiry."""
+    def _is_extended(self, name: bytes) -> bool:
+        """Return whether a newer layer extends the object's expiry."""
         job = self._job
         if name in job.extended:
             return True
@@ -149,7 +148,7 @@ class _Policy:
 
 
 def _in_order(row: Row) -> Row:
-    """``row`` with its entries in key order, as segments hold them."""
+    """Return ``row`` with its entries in key order, as in segments."""
     entries = in_order(row.entries)
     return Row(row.flags, row.version, row.expires_at, entries, row.completed_at)
 
@@ -165,7 +164,7 @@ def _joined(ranges: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 
 class _Outputs:
-    """The segments being written: cut by size, between objects."""
+    """The segments being written. They are cut by size, between objects."""
 
     def __init__(
         self, fs: FileSystem, job: Job, marks: Tombstones, tombstone_time: int | None
@@ -212,7 +211,7 @@ class _Outputs:
         return SegmentWriter(self._fs, path, job.block_size, job.chunk_size, job.seed, job.horizon)
 
     def _end(self, stop: bytes) -> None:
-        """Finish the segment that covers up to ``stop``, if it holds anything."""
+        """Finish the segment that covers the range up to ``stop``, if it is not empty."""
         marks = range_tombstones.clip(self._marks, self._start, stop)
         if self._writer is None and marks:
             self._writer = self._new()

@@ -1,4 +1,4 @@
-"""When background work runs, and on what: in lanes, so that none delays a more urgent one."""
+"""When background work runs, and on which thread: in lanes, so that none delays another."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _BACKOFF_SECONDS = (0.05, 0.2, 1.0, 5.0, 30.0)
 class Lane:
     """A thread that repeats a step whenever it is woken, and now and then for work due by time.
 
-    A step that fails is reported in `stats` and tried again later, ever more rarely. Waking is one
-    call in C: a signal in the midst of an `Event.set` would leave the event's lock held for good.
+    A step that fails is reported in `stats` and tried again, after longer and longer pauses. Waking
+    is one call in C: a signal inside `Event.set` would leave the event's lock locked for good.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Lane:
     def wake(self) -> None:
         """Let the thread look for work, and start it if it does not run yet.
 
-        Where the system has no thread to give, `stats` says so, and the next call tries again.
+        If the system cannot start a thread, `stats` says so, and the next call tries again.
         """
         if self._thread is None and not self._closing:
             self._start()
@@ -51,7 +51,7 @@ class Lane:
 
     def _start(self) -> None:
         if self._starting.locked():
-            return  # another thread is at it; `acquire(blocking=False)` would leak at an interrupt
+            return  # another thread does it; `acquire(blocking=False)` would leak at an interrupt
         with self._starting:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -70,7 +70,7 @@ class Lane:
             self._thread.join()
 
     def execute(self, job: Job) -> list[Output]:
-        """Run a job, until the lane is closed."""
+        """Run a job and return its outputs. Raise `Abandoned` if the lane is closed meanwhile."""
         return run(self._db.fs, job, lambda: not self._closing)
 
     def _is_closing(self) -> bool:
@@ -98,7 +98,7 @@ class Lane:
             self._rest(pause)
 
     def _rest(self, seconds: float | None) -> None:
-        """Wait until woken, or for so long."""
+        """Wait until woken, at most ``seconds``."""
         try:
             self._woken.get(timeout=seconds)
             while True:
@@ -108,9 +108,9 @@ class Lane:
 
 
 class Scheduler:
-    """Background work of one open database: three lanes, or none and the caller does it.
+    """Background work of one open database, in three lanes; without them the caller does it.
 
-    Rotation, which commits wait for, waits for no flush; a flush for no compaction.
+    Rotation, which commits wait for, never waits for a flush, and a flush never for a compaction.
     """
 
     def __init__(self, db: Database, maintenance: Maintenance) -> None:
@@ -127,43 +127,43 @@ class Scheduler:
             self._lanes = (flush, compact, rotate)
 
     def wake(self) -> None:
-        """A memtable is full, or something may be due: see to it, now if nobody else does.
+        """Start the work that may be due, or do it here if there are no lanes.
 
-        What fails is reported in `stats`: the commit that woke us is done.
+        A failure is reported in `stats`, and not raised, since the commit that woke us is done.
         """
         if self._lanes:
-            # A writer that waits is worth another try of what failed before.
+            # While a writer waits, all lanes are woken, so that failed work is tried again.
             for lane in self._lanes if self._db.stalled else self._lanes[-1:]:
                 lane.wake()
         elif not self._closing:
             try:
                 self._run_apart(self._reported_steps)
-            except Exception as error:  # no thread to be had: the next commit tries again
+            except Exception as error:  # no thread could be started: the next commit tries again
                 self._db.counters.note_error(error)
 
     def flush(self) -> None:
-        """Flush everything committed so far, and return when it is done."""
+        """Flush everything committed so far. Return when it is done."""
         self._run_apart(self._flush_all)
         self.wake_lanes()
 
     def checkpoint(self, committer: Committer, path: str) -> None:
-        """Copy the database as of now to ``path``; return when it is done."""
+        """Copy the database as of now to ``path``. Return when it is done."""
         self._run_apart(lambda: checkpoint(self._db, committer, path))
         self.wake_lanes()
 
     def compact(self, start: bytes, stop: bytes) -> None:
-        """Flush, then merge all that holds ``[start, stop)``; return when it is done."""
+        """Flush, then compact all that overlaps ``[start, stop)``. Return when it is done."""
         self.flush()
         self._run_apart(lambda: self._maintenance.compact_all(self._execute, start, stop))
         self.wake_lanes()
 
     def wake_lanes(self) -> None:
-        """Let every lane look for work; the first call starts them."""
+        """Let every lane look for work. The first call starts them."""
         for lane in self._lanes:
             lane.wake()
 
     def close(self) -> None:
-        """Stop all work, that which callers wait for too; none is left when this returns."""
+        """Stop all work, also that which callers wait for. None is left when this returns."""
         self._closing = True
         for lane in self._lanes:
             lane.close()
@@ -191,11 +191,11 @@ class Scheduler:
             self._db.counters.note_error(error)
 
     def _run_apart(self, work: Callable[[], object]) -> None:
-        """Run ``work`` on a thread of its own and wait.
+        """Run ``work`` on a thread of its own, and wait for it.
 
-        Signals interrupt the waiting caller, never the work: a change of the set of files is never
-        left half done. Nor do they find a lock to leave held, as in the midst of
-        `threading.Thread.start` they would.
+        Signals interrupt the waiting caller, never the work, so that a change of the set of files
+        is never left half done. They cannot leave a lock locked here, as they could inside
+        `threading.Thread.start`.
         """
         outcome: SimpleQueue[BaseException | None] = SimpleQueue()
 

@@ -1,9 +1,9 @@
 """Checkpoint: a consistent copy that opens as a database, taken while writes go on.
 
-Steps, all into a directory aside: (1) rotate, so that every commit returned so
-far lies in sealed files; (2) under the install lock, so that no file goes
-meanwhile, link (or copy, across file systems) segments and sealed WALs;
-(3) write a manifest and CURRENT; (4) sync and rename the directory to its name.
+Steps, all into a temporary directory: (1) rotate, so that every commit returned
+so far lies in sealed files; (2) under the install lock, so that no file is removed
+meanwhile, link (or copy, across file systems) segments and sealed WALs; (3) write
+a manifest and CURRENT; (4) sync the directory and rename it to its final name.
 A crash before (4) leaves a directory that is no checkpoint and can be removed;
 an error removes it.
 """
@@ -28,8 +28,8 @@ _PIECE = 1024 * 1024
 def checkpoint(db: Database, committer: Committer, path: str) -> None:
     """Copy the database as of now to ``path``, which must be absent or an empty directory.
 
-    Rotates, so it is never run where a signal may interrupt it. OwnerLost where the
-    directory is no longer ours.
+    It rotates, so it must never run where a signal may interrupt it. Raise KVEngineError if
+    ``path`` exists otherwise, OwnerLost if the directory is no longer ours.
     """
     fs = db.fs
     if fs.exists(path) and (not fs.isdir(path) or fs.listdir(path)):
@@ -51,7 +51,7 @@ def checkpoint(db: Database, committer: Committer, path: str) -> None:
 
 
 def _fill(db: Database, committer: Committer, aside: str) -> None:
-    """Steps 1 to 3, and the sync of 4."""
+    """Do steps 1 to 3, and the sync of step 4."""
     fs = db.fs
     with db.install_lock:
         rotate(db, committer)
@@ -76,7 +76,7 @@ def _fill(db: Database, committer: Committer, aside: str) -> None:
 
 
 def _remove(fs: FileSystem, aside: str) -> None:
-    """What an earlier checkpoint, that a crash or an error broke off, left behind."""
+    """Remove what an unfinished checkpoint has left behind."""
     if fs.isdir(aside):
         for name in fs.listdir(aside):
             fs.unlink(filenames.join(aside, name))
@@ -84,7 +84,7 @@ def _remove(fs: FileSystem, aside: str) -> None:
 
 
 def _link(fs: FileSystem, source: str, target: str) -> None:
-    """A hard link, or a copy where the file systems differ or links are not to be had."""
+    """Make a hard link, or a copy if the file systems differ or do not support links."""
     try:
         fs.link(source, target)
     except OSError as error:
@@ -94,7 +94,7 @@ def _link(fs: FileSystem, source: str, target: str) -> None:
 
 
 def copy(fs: FileSystem, source: str, target: str) -> None:
-    """A synced copy of a file."""
+    """Copy a file, and sync the copy."""
     original, fresh = fs.open(source), fs.create(target)
     try:
         at = 0

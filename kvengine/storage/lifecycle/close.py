@@ -18,9 +18,10 @@ def close(db: Database, committer: Committer) -> None:
     manifest: after that no byte of it can pass for a torn tail; (3) close the
     files; (4) release the locks, last. A crash before (2) leaves what kill -9 would.
 
-    OSError where the log cannot be synced; the files are closed all the same. OwnerLost
-    where the directory is no longer ours, after all of these steps: (1) and (2) go to files
-    that are open, of which a successor in the same directory reads no more than it found.
+    Raise OSError if the log cannot be synced; the files are closed all the same. Raise
+    OwnerLost, after all of these steps, if the directory is no longer ours: steps (1) and (2)
+    write to open files, of which a successor in the same directory reads only what it found
+    at its open.
     """
     try:
         if not db.gone:
@@ -37,12 +38,12 @@ def close(db: Database, committer: Committer) -> None:
 
 
 def _seal(db: Database, committer: Committer) -> None:
-    """Steps 1 and 2, unless what the medium holds is not known."""
+    """Do steps 1 and 2, unless writes have stopped after an I/O error."""
     if db.wal is None or db.manifest is None:
         return
     with db.install_lock, db.sync_lock, db.commit_lock:
         try:
-            committer.settle()
+            committer.finish_interrupted()
             if db.failed is not None and not isinstance(db.failed, OwnerLost):
                 return
             end = db.wal.seal()
@@ -52,15 +53,16 @@ def _seal(db: Database, committer: Committer) -> None:
             db.fail(error)
             raise
         finally:
-            # Before the locks go: no commit comes behind the end, or syncs what is lost.
+            # Before the locks are released, so that no commit is appended behind the end, or
+            # syncs what is lost.
             db.disappear(DatabaseClosed, f"{db.directory} is closed")
 
 
 def forked(db: Database) -> None:
-    """In a forked child: refuse every use, and harm nothing of the parent's.
+    """Let a forked child refuse every use, and leave all that is the parent's alone.
 
-    Locks that the parent's other threads held at the fork are held here for
-    ever: the child gets its own, so that it is refused instead of waiting.
+    Locks that other threads of the parent had taken at the fork stay locked here for
+    ever. So the child gets locks of its own, and raises an error instead of waiting.
     """
     db.disappear(
         ForkedError,

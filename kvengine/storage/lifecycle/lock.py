@@ -1,12 +1,12 @@
-"""One owner per directory: it holds the directory itself, and the LOCK file in it.
+"""One owner per directory: it locks the directory itself, and the LOCK file in it.
 
-The lock on the directory keeps out whoever comes by another path (a bind mount), or after a cleaner
-has removed LOCK. LOCK holds the owner's pid, and keeps out releases that know only LOCK; it is all
-there is on file systems that cannot lock directories.
+The lock on the directory keeps out a second owner that comes by another path (a bind mount), or
+after somebody has removed LOCK. LOCK contains the owner's pid, and keeps out releases that know
+only LOCK. On file systems that cannot lock directories it is the only lock.
 
-An owner that is out of its place finds out where it would change the set of files (rotation,
-installing, checkpoint, close), never at a commit. It works through a descriptor of its directory
-(`FileSystem.open_dir`), so that until then it has harmed nobody.
+An owner that has lost its directory finds that out when it is about to change the set of files
+(rotation, installing, checkpoint, close), never at a commit. It works through a descriptor of its
+directory (`FileSystem.open_dir`), so that it has harmed nobody until then.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Ownership:
         self._file = file
 
     def lost(self) -> str:
-        """Return what tells that the directory is no longer ours, or "" where all is in place."""
+        """Return why the directory is no longer ours, "" if it still is."""
         if not self._directory.in_place():
             return "its path leads to another directory, or to none"
         if not self._file.in_place():
@@ -35,13 +35,15 @@ class Ownership:
         return ""
 
     def release(self) -> None:
-        """Give both locks up and leave the LOCK file in place. Idempotent."""
+        """Release both locks, and leave the LOCK file in place. May be called again."""
         self._file.release()
         self._directory.release()
 
 
 def acquire(fs: FileSystem, directory: str) -> Ownership:
-    """Own the directory and write this process's pid into LOCK, or raise DatabaseLocked.
+    """Lock the directory, write this process's pid into LOCK, and return the two locks.
+
+    Raise DatabaseLocked if another owner has it.
 
     The locks belong to the open files, not to the process: a forked child that closes its
     copies releases nothing, and the system releases them when the owner dies.
@@ -62,7 +64,7 @@ def acquire(fs: FileSystem, directory: str) -> Ownership:
 
 
 def holder(fs: FileSystem, path: str) -> int | None:
-    """The pid that a LOCK file names; None where it names none."""
+    """Return the pid that a LOCK file names, None if it names none."""
     try:
         return int(fs.read_bytes(path)[:32])
     except (OSError, ValueError):

@@ -6,7 +6,7 @@ in an order in which a crash at any point leaves a directory that opens:
 
 1. sync the last WAL with commits, whose recovered part becomes final here;
 2. make a new WAL, whose header proves the length of the last;
-3. write a new manifest that states all of it, and rename CURRENT to it: from
+3. write a new manifest that states all of it, and let CURRENT name it: from
    here the new state is in force;
 4. remove what is not part of it: temporary files, files of edits that were
    never in force or no longer are. Unknown names are left alone and reported.
@@ -49,10 +49,10 @@ _OTHERS = (filenames.CURRENT, filenames.LOCK, filenames.LIVE)
 
 
 def open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
-    """Own the directory and recover it, or create it.
+    """Lock the directory, recover or create the database in it, and return that.
 
     The database works through a descriptor of the directory, so that it never touches another
-    one that comes to its path. DatabaseLocked, NotADatabase, UnsupportedFormat,
+    one that takes its path. Raises DatabaseLocked, NotADatabase, UnsupportedFormat,
     CorruptionError, OSError.
     """
     _check_place(fs, directory, options)
@@ -60,23 +60,23 @@ def open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
     fs.makedirs(directory)
     with ExitStack() as on_error:
         home = fs.open_dir(directory)
-        on_error.callback(home.close)  # the error may be kept, and with it all that it met
-        _check_place(home, directory, options)  # again: a link may have moved in between
+        on_error.callback(home.close)  # the error, if it is kept, would keep this open
+        _check_place(home, directory, options)  # again: a link may have changed in between
         _check_format(home, directory)
-        held = lock.acquire(home, directory)
-        on_error.callback(held.release)
+        ownership = lock.acquire(home, directory)
+        on_error.callback(ownership.release)
         if not home.exists(filenames.join(directory, filenames.CURRENT)):
             _create(home, directory, options)
         recovered = Recovery(home, directory, frames_for(options))
         db = recovered.database(options)
-        db.lock = held
+        db.lock = ownership
         _take_over(db, recovered)
         on_error.pop_all()
         return db
 
 
 def open_read_only(fs: FileSystem, directory: str, options: Options) -> Database:
-    """What the directory holds now, beside an owner that may change it meanwhile."""
+    """Return the database as it is now, beside an owner that may change it meanwhile."""
     if not fs.exists(filenames.join(directory, filenames.CURRENT)):
         _check_place(fs, directory, options)
         raise NotADatabase(f"{directory} holds no database")
@@ -94,7 +94,7 @@ def recover_beside(
     frames: Frames,
     known: Mapping[int, LiveSegment] | None = None,
 ) -> Recovery:
-    """What a directory holds, while an owner may change it; ``known`` segments are not reopened."""
+    """Recover a directory while an owner may change it. ``known`` segments are not opened again."""
     for attempt in range(_RETRIES):
         before = stage_of_life(fs, directory)
         try:
@@ -108,7 +108,7 @@ def recover_beside(
 
 
 def stage_of_life(fs: FileSystem, directory: str) -> tuple[int, int]:
-    """The manifest in force and its length: one of them changes with the set of files."""
+    """Return the manifest in force and its length. One of them changes with the set of files."""
     number = manifest.read_current(fs, directory)
     try:
         return number, fs.size(filenames.join(directory, filenames.manifest(number)))
@@ -117,7 +117,7 @@ def stage_of_life(fs: FileSystem, directory: str) -> tuple[int, int]:
 
 
 def _check_place(fs: FileSystem, directory: str, options: Options) -> None:
-    """Refuse a place that cannot become, or should not be taken for, a database."""
+    """Raise NotADatabase if the directory holds none and must not become one."""
     if not fs.exists(directory):
         if options.create and not options.read_only:
             return
@@ -128,7 +128,7 @@ def _check_place(fs: FileSystem, directory: str, options: Options) -> None:
     if filenames.CURRENT in names:
         return
     parsed = [filenames.parse(name) for name in names]
-    if any(one is not None and one.kind != "manifest" for one in parsed):
+    if any(name is not None and name.kind != "manifest" for name in parsed):
         path = filenames.join(directory, filenames.CURRENT)
         raise CorruptionError(path, 0, "missing, beside files of a database; see kvengine.repair")
     foreign = [
@@ -150,7 +150,7 @@ def _check_place(fs: FileSystem, directory: str, options: Options) -> None:
 def _check_format(fs: FileSystem, directory: str) -> None:
     """Raise UnsupportedFormat before anything of another format is touched, LOCK included.
 
-    What is damaged is for recovery to say.
+    Damage is ignored here: recovery reports it.
     """
     with suppress(CorruptionError, FileNotFoundError, NotADirectoryError, ValueError):
         number = manifest.read_current(fs, directory)
@@ -159,12 +159,12 @@ def _check_format(fs: FileSystem, directory: str) -> None:
 
 
 def _create(fs: FileSystem, directory: str, options: Options) -> None:
-    """A database that holds nothing. CURRENT comes last: before it nothing exists."""
+    """Create an empty database. CURRENT comes last: before it there is no database."""
     for name in fs.listdir(directory):
         if filenames.parse(name) is not None or filenames.is_temporary(name):
             fs.unlink(filenames.join(directory, name))
     shape = Shape(options.block_size, options.chunk_size)
-    trusted = options.clock.wall()  # nothing is there yet that a wrong clock could take
+    trusted = options.clock.wall()  # there is no data yet that a wrong clock could expire
     catalog = Catalog(os.urandom(16), shape, next_number=2, trusted=trusted)
     ManifestWriter(fs, directory, catalog, 1).close()
     fs.sync_dir(directory.rpartition("/")[0] or "/")
@@ -173,8 +173,8 @@ def _create(fs: FileSystem, directory: str, options: Options) -> None:
 class Recovery:
     """What a directory holds: catalog, segments, and a memtable for each WAL that stays.
 
-    Those are the WALs from the first with commits to the last, empty ones between them
-    too: each header names the file before it, so the chain stays unbroken.
+    Those are the WALs from the first with commits to the last with commits, and empty
+    ones in between: each header names the file before it, so the chain stays unbroken.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class Recovery:
         )
 
     def _check_names(self) -> None:
-        """Unknown names are reported; commits in a WAL unknown to the manifest are damage."""
+        """Report unknown names. Raise CorruptionError if an unknown WAL has commits."""
         catalog = self.catalog
         for name in self.fs.listdir(self.directory):
             parsed = filenames.parse(name)
@@ -244,7 +244,7 @@ class Recovery:
                     raise CorruptionError(path, 0, "the manifest does not know this WAL")
 
     def _replay(self) -> None:
-        """Read the WALs, oldest first. Each header proves the one before it, whole."""
+        """Read the WALs, oldest first. Each header proves the whole of the WAL before it."""
         catalog = self.catalog
         catalog.wals.sort()
         before, end, replayed = 0, 0, 0
@@ -273,9 +273,9 @@ class Recovery:
         self.last_stamp = max(self.last_stamp, replayed)
 
     def _check_chain(self, before: int, end: int, header: Header | None, path: str) -> None:
-        """A WAL follows the one before it, which ends where its header says.
+        """Raise CorruptionError unless a WAL follows the one before, which ends where it says.
 
-        One that was made and never begun follows nothing: then it is the last.
+        A WAL that was made and never begun has no header: it must be the last.
         """
         if header is None:
             if path != filenames.join(self.directory, filenames.wal(self.catalog.wals[-1])):
@@ -296,25 +296,25 @@ class Recovery:
 
 
 def rebuilt(number: int, commits: list[Commit]) -> Memtable:
-    """The memtable that the commits of a WAL file make."""
+    """Return the memtable that the commits of a WAL file make."""
     memtable = Memtable(number)
     for commit in commits:
-        memtable.publish(staged(memtable, commit))
+        memtable.publish(states_of(memtable, commit))
     return memtable
 
 
-def staged(memtable: Memtable, commit: Commit) -> States:
-    """What a commit read from a log makes visible."""
+def states_of(memtable: Memtable, commit: Commit) -> States:
+    """Return the states that a commit read from a log makes visible."""
     objects = [((service, key), row) for service, key, row in commit.rows]
     now = commit.now or commit.stamp
-    return memtable.stage({}, objects, commit.tombstones, commit.stamp, now)
+    return memtable.prepare_states({}, objects, commit.tombstones, commit.stamp, now)
 
 
 def _take_over(db: Database, recovered: Recovery) -> None:
-    """Steps 1 to 4 of the module's docstring."""
+    """Do steps 1 to 4 of the module's docstring."""
     fs, directory, catalog = db.fs, db.directory, db.catalog
     for name in filter(filenames.is_temporary, fs.listdir(directory)):
-        _unlink(db, name)  # first: one of them may bear the name of one that is made below
+        _unlink(db, name)  # first, since one of them may have the name of one made below
     kept = {memtable.wal for memtable in recovered.memtables}
     previous, proven = 0, 0
     if kept:
@@ -328,7 +328,7 @@ def _take_over(db: Database, recovered: Recovery) -> None:
     db.wal.begin(previous, proven)
     db.view = View(Memtable(number), db.view.frozen, db.view.version)
     catalog.wals = [*sorted(kept), number]
-    catalog.wal_ends = {one: end for one, end in catalog.wal_ends.items() if one in kept}
+    catalog.wal_ends = {known: end for known, end in catalog.wal_ends.items() if known in kept}
     catalog.last_stamp = db.last_stamp
     db.manifest = ManifestWriter(fs, directory, catalog, db.allocate_number())
     _sweep(db)
@@ -348,5 +348,5 @@ def _sweep(db: Database) -> None:
 
 
 def _unlink(db: Database, name: str) -> None:
-    with suppress(FileNotFoundError):  # gone already is as good
+    with suppress(FileNotFoundError):  # it may be gone already
         db.fs.unlink(filenames.join(db.directory, name))

@@ -3,22 +3,22 @@
 Steps: (1) read what follows the part of the last WAL that is known: commits are
 published one by one, as the owner published them; (2) where the set of files has
 changed, recover again, without opening known segments again, and replace the view.
-Reads that have begun, snapshots and iterators stay at their moment.
+Reads that have begun, snapshots and iterators keep their moment.
 """
 
 from __future__ import annotations
 
 from kvengine.errors import CorruptionError
 from kvengine.storage.database import Database
-from kvengine.storage.lifecycle.recover import Recovery, recover_beside, stage_of_life, staged
+from kvengine.storage.lifecycle.recover import Recovery, recover_beside, stage_of_life, states_of
 from kvengine.storage.version import View
 from kvengine.storage.wal import file as wal
 
 
 def refresh(db: Database) -> bool:
-    """Show what the directory holds now; whether there was news.
+    """Show what the directory holds now. Return whether anything has changed.
 
-    CorruptionError and OSError where that cannot be read: then nothing has changed here.
+    Raise CorruptionError or OSError if that cannot be read. Then nothing changes here.
     """
     db.view.check_open()
     with db.install_lock:
@@ -32,7 +32,7 @@ def refresh(db: Database) -> bool:
 
 
 def _follow_wal(db: Database) -> bool:
-    """Publish new commits of the last WAL. False where its files say that more has changed."""
+    """Publish new commits of the last WAL. Return False if more than that has changed."""
     number = max(db.catalog.wals, default=0)
     if not number:
         return False
@@ -40,26 +40,26 @@ def _follow_wal(db: Database) -> bool:
     try:
         commits, end = wal.read_on(db.fs, db.directory, number, db.catalog.database_id, at)
     except (CorruptionError, FileNotFoundError):
-        return False  # recovery tells damage from an owner's change
+        return False  # recovery finds out whether it is damage or a change by the owner
     if not commits:
         return True
     memtable = db.view.frozen[0] if db.view.frozen else None
     if memtable is None or memtable.wal != number:
         return False
     for commit in commits:
-        states = staged(memtable, commit)
+        states = states_of(memtable, commit)
         with db.commit_lock:
             db.memo.clear()
             db.spans.clear()
             memtable.publish(states, db.snapshots.newest, db.snapshots.oldest)
             db.published = db.last_stamp = commit.stamp
-            db.memo.clear()  # again: a read that began since the first may still put what it found
+            db.memo.clear()  # again, since a read may have put what it found in between
     db.catalog.wal_ends[number] = end
     return True
 
 
 def _replace(db: Database, found: Recovery) -> None:
-    """Step 2."""
+    """Replace view and catalog by what was found: step 2."""
     frozen = tuple(reversed(found.memtables))
     with db.commit_lock:
         db.view.check_open()

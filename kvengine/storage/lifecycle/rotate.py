@@ -19,10 +19,10 @@ from kvengine.storage.wal.file import WalWriter
 
 
 def rotate(db: Database, committer: Committer) -> bool:
-    """Freeze the active memtable; False where it holds nothing, or nothing may be written.
+    """Freeze the active memtable. Return False if it is empty, or nothing may be written.
 
-    Never run where a signal may interrupt it. Any error stops writes until reopen.
-    OwnerLost where the directory is no longer ours, also if there is nothing to freeze.
+    It must never run where a signal may interrupt it. Any error stops writes until reopen.
+    Raise OwnerLost if the directory is no longer ours, even if there is nothing to freeze.
     """
     with db.install_lock:
         if db.wal is None or db.manifest is None or db.failed is not None or db.gone:
@@ -44,10 +44,10 @@ def rotate(db: Database, committer: Committer) -> bool:
 
 
 def _swap(db: Database, committer: Committer, old: WalWriter, fresh: WalWriter) -> None:
-    committer.sync()  # most of it, before commits are held up
+    committer.sync()  # most of it, before commits must wait
     with db.sync_lock, db.commit_lock:
-        committer.settle()
-        if db.failed is not None:  # meanwhile: a sync that failed is never tried again
+        committer.finish_interrupted()
+        if db.failed is not None:  # it failed meanwhile; a failed sync is never tried again
             db.check_writable()
         try:
             end = old.seal()
@@ -58,7 +58,7 @@ def _swap(db: Database, committer: Committer, old: WalWriter, fresh: WalWriter) 
             db.view = View(Memtable(fresh.number), (view.active, *view.frozen), view.version)
             db.wal = fresh
         except BaseException as error:
-            db.fail(error)  # before anyone gets the locks: a second sync may hide the loss
+            db.fail(error)  # before others get the locks: a second sync could hide the loss
             raise
     db.counters.wal_bytes += end
     old.close()

@@ -24,7 +24,7 @@ from kvengine.storage.manifest.format import (
 )
 
 MAX_LEVELS = 64
-"""More than any size of database comes to: each level is at least twice the one above it."""
+"""More levels than a database of any size has: each is at least twice the size of the last."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Catalog:
     trusted: int = 0
 
     def check(self, edit: VersionEdit) -> None:
-        """ValueError for an edit that does not fit what came before, or makes no sense."""
+        """Raise ValueError for an edit that does not fit what came before, or makes no sense."""
         if len(set(edit.removed)) < len(edit.removed):
             raise ValueError("edit removes a segment twice")
         for number in edit.removed:
@@ -58,7 +58,7 @@ class Catalog:
                 raise ValueError(f"edit removes WAL {number}, which is not there")
 
     def apply(self, edit: VersionEdit) -> None:
-        """Make the change; ValueError, and no change, for an edit that does not fit."""
+        """Make the change. Raise ValueError, and change nothing, if the edit does not fit."""
         self.check(edit)
         for number in edit.removed:
             del self.segments[number]
@@ -75,7 +75,7 @@ class Catalog:
         self.trusted = edit.trusted or self.trusted
 
     def whole(self) -> VersionEdit:
-        """One edit that states everything."""
+        """Return one edit that states everything."""
         return VersionEdit(
             added=list(self.segments.values()),
             wals_added=list(self.wals),
@@ -92,8 +92,8 @@ class ManifestWriter:
     """Appends version edits; each is durable before `append` returns.
 
     A new file is made at every open, so no manifest is appended to after a
-    crash. After an I/O error the file is poisoned: whether the edit is on the
-    medium is unknown, and only a reopen can tell.
+    crash. After an I/O error the file refuses edits: whether the last one is on
+    the medium is unknown, and only a reopen can tell.
     """
 
     def __init__(self, fs: FileSystem, directory: str, catalog: Catalog, number: int) -> None:
@@ -101,8 +101,8 @@ class ManifestWriter:
 
         Steps, and what a crash after each leaves: (1) write and sync the new
         file: an unknown file, the old manifest in force; (2) sync the directory:
-        the same; (3) write CURRENT aside, sync it, rename it over CURRENT, sync
-        the directory: one or the other manifest in force, which state the same.
+        the same; (3) write a temporary CURRENT, sync it, rename it over CURRENT,
+        sync the directory: either manifest in force, and both state the same.
         """
         self.number = number
         self.path = filenames.join(directory, filenames.manifest(number))
@@ -121,7 +121,7 @@ class ManifestWriter:
             raise
 
     def append(self, edit: VersionEdit) -> None:
-        """Make one edit durable. OSError poisons the manifest until reopen."""
+        """Make one edit durable. After an OSError the manifest refuses edits until reopen."""
         if self.failed is not None:
             raise self.failed
         data = record.encode(encode_edit(edit), self._salt, self._mark, self._end)
@@ -155,7 +155,7 @@ def set_current(fs: FileSystem, directory: str, number: int) -> None:
 
 
 def read_current(fs: FileSystem, directory: str) -> int:
-    """The number of the manifest in force, or CorruptionError."""
+    """Return the number of the manifest in force; raise CorruptionError if CURRENT is damaged."""
     path = filenames.join(directory, filenames.CURRENT)
     try:
         name = decode_current(fs.read_bytes(path)[:4096])
@@ -168,11 +168,11 @@ def read_current(fs: FileSystem, directory: str) -> int:
 
 
 def read(fs: FileSystem, directory: str, number: int) -> Catalog:
-    """The sum of a manifest's edits; CorruptionError where its bytes are damaged.
+    """Return the sum of a manifest's edits; raise CorruptionError if its bytes are damaged.
 
-    A torn last edit is left out: it had not returned. Should it be rot instead,
-    nothing is lost: no edit changes what a read returns, and files that it
-    removed are then missing, which recovery refuses.
+    A torn last edit is left out: `append` had not returned for it. If it is bit rot
+    instead, nothing is lost: no edit changes what a read returns, and if it removed
+    files, recovery finds them missing and refuses to open.
     """
     path = filenames.join(directory, filenames.manifest(number))
     try:
@@ -188,17 +188,17 @@ def read(fs: FileSystem, directory: str, number: int) -> Catalog:
     seed = salt(header.database_id, number)
     catalog: Catalog | None = None
     end = HEADER_SIZE
-    for found in record.records(data, HEADER_SIZE, seed):
+    for logged in record.records(data, HEADER_SIZE, seed):
         try:
-            edit = decode_edit(found.payload)
+            edit = decode_edit(logged.payload)
             if catalog is None:
                 if edit.shape is None:
                     raise ValueError("first edit does not state everything")
                 catalog = Catalog(header.database_id, edit.shape)
             catalog.apply(edit)
         except ValueError as error:
-            raise CorruptionError(path, found.offset, str(error)) from None
-        end = found.end
+            raise CorruptionError(path, logged.offset, str(error)) from None
+        end = logged.end
     if catalog is None:
         raise CorruptionError(path, end, "manifest states nothing")
     if record.proven_beyond(data, end, seed) > end:

@@ -65,7 +65,7 @@ class SegmentMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Shape(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What of the options is fixed when a database is created. Bytes."""
+    """The options that are fixed when a database is created, in bytes."""
 
     block_size: int
     chunk_size: int
@@ -74,10 +74,10 @@ class Shape(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class VersionEdit(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
     """A change of which files make up the database.
 
-    ``wal_ends``: WAL files whose content is known to end, synced, at a length:
-    recovered ones, and the last one of a clean close. ``now``: the engine's time;
+    ``wal_ends``: the lengths at which the content of WAL files is known to end, synced:
+    of recovered ones, and of the last one of a clean close. ``now``: the engine's time;
     ``trusted``: the last time that was not in doubt (clock.py). ``retention`` (of services, in
-    microseconds) and ``epoch`` (of ownership) have their place and are not used yet.
+    microseconds) and ``epoch`` (of ownership) are reserved and not used yet.
     """
 
     added: list[SegmentMeta] = []
@@ -99,7 +99,7 @@ _decode_edit = msgspec.msgpack.Decoder(VersionEdit).decode
 
 
 def decode_edit(payload: Buffer) -> VersionEdit:
-    """ValueError for bytes that are no version edit."""
+    """Return the version edit that a payload holds; ValueError if it holds none."""
     try:
         return _decode_edit(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, MemoryError, RecursionError) as error:
@@ -112,7 +112,10 @@ def encode_header(header: Header) -> bytes:
 
 
 def decode_header(data: Buffer) -> Header:
-    """ValueError where the bytes are no manifest header, UnsupportedFormat for another format."""
+    """Return a manifest's header.
+
+    Raise ValueError if the bytes are none, UnsupportedFormat if they are of another format.
+    """
     if len(data) < HEADER_SIZE:
         raise ValueError("manifest header is cut short")
     magic, version, database_id, number, crc = _HEADER.unpack_from(data)
@@ -125,7 +128,7 @@ def decode_header(data: Buffer) -> Header:
 
 
 def check_version(version: int) -> None:
-    """Raise UnsupportedFormat, which names the way out, for another format than this release's."""
+    """Raise UnsupportedFormat, which says what to do, for another format than this release's."""
     if version == 1:
         raise UnsupportedFormat(
             "the database has format 1, of kvengine 0.1, which this release does not read: with"
@@ -143,7 +146,7 @@ def encode_current(name: str) -> bytes:
 
 
 def decode_current(data: bytes) -> str:
-    """The manifest's file name; ValueError for anything but a sound CURRENT."""
+    """Return the manifest's file name; ValueError for anything but a sound CURRENT."""
     name, _, crc = data.removesuffix(b"\n").partition(b" ")
     if not data.endswith(b"\n") or crc != b"%08x" % crc32c(name):
         raise ValueError("CURRENT does not match its checksum")

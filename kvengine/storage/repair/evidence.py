@@ -27,10 +27,10 @@ NamedRow = tuple[bytes, Row]
 
 
 class Loss(NamedTuple):
-    """Something that could not be read. ``offset`` in ``file``, and why.
+    """Something that could not be read at ``offset`` of ``file``, and why.
 
     ``start``, ``stop``: the objects that it may concern lie in ``[start, stop)``;
-    None where that is not known. Older values of those may show again.
+    None if that is not known. Older values of these objects may show again.
     """
 
     file: str
@@ -52,8 +52,8 @@ class RepairReport(NamedTuple):
     """What `kvengine.repair` saved and what it could not.
 
     ``objects`` and ``entries`` are those in the new database, expired ones that
-    were still on disk included. ``lost`` is empty where nothing was; ``notes``
-    says what else was found, damage without loss among it.
+    were still on disk included. ``lost`` is empty if nothing was lost. ``notes``
+    says what else was found, also damage that lost nothing.
     """
 
     path: str
@@ -64,14 +64,14 @@ class RepairReport(NamedTuple):
     notes: list[str]
 
     def __str__(self) -> str:
-        head = f"{self.into}: {self.objects:,} objects, {self.entries:,} entries of {self.path}"
-        lost = [f"lost: {one}" for one in self.lost] or ["nothing was lost"]
-        return "\n".join([head, *lost, *(f"note: {one}" for one in self.notes)])
+        saved = f"{self.into}: {self.objects:,} objects, {self.entries:,} entries of {self.path}"
+        lost = [f"lost: {loss}" for loss in self.lost] or ["nothing was lost"]
+        return "\n".join([saved, *lost, *(f"note: {note}" for note in self.notes)])
 
 
 @dataclass
 class Evidence:
-    """What was found. ``pieces`` must be walked for ``lost`` to be complete."""
+    """What was found. ``lost`` is complete only after ``pieces`` have been walked."""
 
     pieces: list[Iterable[NamedRow]] = field(default_factory=list)
     tombstones: Tombstones = ()
@@ -83,7 +83,7 @@ class Evidence:
 
 
 def gather(fs: FileSystem, directory: str) -> Evidence:
-    """Everything readable in a directory; UnsupportedFormat where it is of a newer format."""
+    """Return all that can be read in a directory; raise UnsupportedFormat for another format."""
     found = _Search(fs, directory)
     found.find_catalog()
     found.read_wals()
@@ -112,7 +112,7 @@ class _Search:
     # --- which files
 
     def find_catalog(self) -> None:
-        """The manifest in force, or the newest sound one where CURRENT is lost."""
+        """Read the manifest in force, or the newest sound one if CURRENT is lost."""
         try:
             candidates = [manifest.read_current(self._fs, self._directory)]
         except (CorruptionError, OSError) as error:
@@ -132,7 +132,7 @@ class _Search:
         self.evidence.notes.append(f"{name}: {_reason(error)}")
 
     def _identify(self, number: int) -> None:
-        """The database's identity from a manifest's header, sound or not behind it."""
+        """Take the database's identity from a manifest's header, even if the rest is damaged."""
         path = filenames.join(self._directory, filenames.manifest(number))
         try:
             header = decode_header(self._fs.read_bytes(path)[:HEADER_SIZE])
@@ -146,7 +146,7 @@ class _Search:
         self.evidence.last_stamp, self.evidence.now = catalog.last_stamp, catalog.now
 
     def _choose_files(self) -> None:
-        """Only the files that the manifest states, if they are all there; else every file."""
+        """Choose only the files that the manifest states if all are there, else every file."""
         catalog, numbers = self._catalog, self._numbers
         if catalog is not None:
             gone = [filenames.segment(n) for n in catalog.segments if n not in numbers["segment"]]
@@ -177,14 +177,17 @@ class _Search:
             self._read_wal(number, headers[number], proofs.get(number))
 
     def _wal_header(self, number: int) -> wal_format.Header | None:
-        """None where it is damaged."""
+        """Return the header of a WAL file, None if it is damaged."""
         try:
             return wal_format.decode_header(self._bytes(filenames.wal(number))[:64])
         except (ValueError, OSError):
             return None
 
     def _read_wal(self, number: int, header: wal_format.Header | None, end: int | None) -> None:
-        """``end``: where the content is known to end, synced; what is behind was dropped."""
+        """Read what can be read of a WAL file.
+
+        ``end``: where its content is known to end, synced. What lies behind was dropped.
+        """
         name = filenames.wal(number)
         try:
             data = self._bytes(name)
@@ -262,7 +265,7 @@ class _Search:
         self.evidence.pieces.append(self._rows(name, reader))
 
     def _rows(self, name: str, reader: SalvageReader) -> Iterator[NamedRow]:
-        """Yield the rows of a segment in order, without what is damaged, which is reported."""
+        """Yield the rows of a segment in order. What is damaged is left out and reported."""
         last = b""
         for at in range(reader.block_count):
             _, handle = reader.block_handle(at)
@@ -271,9 +274,9 @@ class _Search:
             except (CorruptionError, OSError) as error:
                 self._lose(name, handle.offset, _reason(error), *reader.range_of(at))
                 continue
-            for encoded, head in zip(names, rows, strict=True):
+            for encoded, stored in zip(names, rows, strict=True):
                 try:
-                    row, gaps = reader.whole(head)
+                    row, gaps = reader.whole(stored)
                     sound = _sound(encoded, last, row)
                 except (ValueError, OSError) as error:
                     self._lose(name, handle.offset, _reason(error), encoded, after(encoded))
@@ -294,7 +297,7 @@ class _Search:
         self.evidence.tombstones = tombstones.union(marks, self.evidence.tombstones)
 
     def _lose_segment(self, name: str, reason: str, number: int, offset: int = 0) -> None:
-        """Report with the range that the manifest states for the segment."""
+        """Report a loss, with the range that the manifest states for the segment."""
         meta = self._catalog.segments.get(number) if self._catalog is not None else None
         if meta is None:
             self._lose(name, offset, reason)
@@ -313,7 +316,7 @@ class _Search:
 
 
 def _layer_of(commits: Iterable[wal_format.Commit]) -> tuple[Tombstones, dict[bytes, Row]]:
-    """The range tombstones and rows of the layer that a WAL's commits make, oldest first."""
+    """Return the range tombstones and rows of the layer that a WAL's commits, in order, make."""
     rows: dict[bytes, Row] = {}
     marks: Tombstones = ()
     for commit in commits:
@@ -339,9 +342,9 @@ def _name(encoded: bytes | None) -> Name | None:
 
 
 def _sound(name: bytes, last: bytes, row: Row) -> Row:
-    """Return a row whose checksum held, with the flags that its content has.
+    """Return a row whose checksum matched, with the flags that its content has.
 
-    ValueError where it or its object cannot be part of a segment behind object ``last``.
+    Raise ValueError if it or its object cannot follow object ``last`` in a segment.
     """
     if not is_object(name) or name <= last:
         raise ValueError("an object is not encoded as one, or is out of order")
@@ -354,7 +357,7 @@ def _sound(name: bytes, last: bytes, row: Row) -> Row:
         completed_at=row.completed_at,
     )
     if not has_sound_numbers(made):
-        raise ValueError("a row has a version or a time that none can have")
+        raise ValueError("a row has a version or a time that is out of range")
     return made
 
 

@@ -1,6 +1,6 @@
-"""The figures of a segment, counted anew from its rows. Pure; for verify.
+"""The figures of a segment, counted again from its rows. Pure; for verify.
 
-Made apart from what the writer counts with, so that one checks the other.
+It shares no code with the counting of the writer, so that one checks the other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kvengine.storage.segment.format import Properties
 
 
 class Recount:
-    """Counts rows as they are added, in order and each in whole."""
+    """Counts rows, which are added in order and as whole rows."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -31,7 +31,7 @@ class Recount:
         self._weights: Counter[int] = Counter()
 
     def add(self, name: bytes, row: Row, encoded: int) -> None:
-        """``encoded``: bytes of the row in whole."""
+        """Count a row. ``encoded``: the bytes of the whole row."""
         size = encoded + len(name)
         cleared = sum(value is None for value in row.entries.values())
         self.rows += 1
@@ -49,7 +49,7 @@ class Recount:
         self._weigh(row, size)
 
     def _weigh(self, row: Row, size: int) -> None:
-        """When which bytes expire: an entry at its own time if sooner, the rest with the row."""
+        """Count how many bytes expire when: an entry at its own time if sooner, else the row's."""
         ends = row.expires_at
         for state_key, entry in row.entries.items():
             if isinstance(entry, tuple):
@@ -61,7 +61,7 @@ class Recount:
             self._weights[ends] += size
 
     def faults(self, stated: Properties, marks: Tombstones) -> Iterator[str]:
-        """What of the properties is not as counted."""
+        """Yield each difference between the properties and what was counted."""
         for field, counted in self._counted(marks).items():
             told = getattr(stated, field)
             if told != counted:
@@ -73,7 +73,10 @@ class Recount:
             yield "properties state a time of deletions, and there are none"
 
     def _counted(self, marks: Tombstones) -> dict[str, Any]:
-        """All but the half of the expiry and the time of deletions, which rows do not tell."""
+        """Return the figures that rows alone determine.
+
+        Those are all but ``half_expiry`` and ``tombstone_time``.
+        """
         starts = [*([self._first] if self._first is not None else []), *(m[0] for m in marks[:1])]
         stops = [*([after(self._last)] if self.rows else []), *(m[1] for m in marks[-1:])]
         stamps = [*self._stamps, *(stamp for _, _, stamp in marks)]
@@ -96,10 +99,11 @@ class Recount:
         }
 
     def _half_expiries(self) -> set[int | None]:
-        """When half of the bytes have expired, by each horizon that the writer may have had.
+        """Return when half of the bytes expire, for each horizon that the writer may have had.
 
-        What had expired by it and had to stay does not count. No time of now bounds it:
-        the clock may have stepped back between two opens since the segment was written.
+        What had expired by the horizon and had to stay does not count. The horizon may lie
+        after the present time: the clock may have stepped back between two opens since
+        the segment was written.
         """
         times = sorted(self._weights)
         gone = [0, *accumulate(2 * self._weights[at] for at in times)]
@@ -110,9 +114,9 @@ class Recount:
         return found
 
 
-def _ends(known: list[int], one: int) -> list[int]:
-    """The least and the largest so far."""
-    return [min(known[0], one), max(known[1], one)] if known else [one, one]
+def _ends(known: list[int], number: int) -> list[int]:
+    """Return the least and the largest of the numbers so far."""
+    return [min(known[0], number), max(known[1], number)] if known else [number, number]
 
 
 def _shown(what: Any) -> str:

@@ -1,12 +1,13 @@
-"""Repair: what can be read of a damaged database, as a new one, and what could not.
+"""Repair: make a new database of what can be read of a damaged one, and report the rest.
 
 Steps: (1) lock the old directory against an owner; nothing in it is written.
-(2) Find the files that make it up: from the manifest in force or, where that
+(2) Find the files that make it up: those of the manifest in force or, if that
 is damaged or names files that are gone, all there are (evidence.py). (3) Read
-every block and every commit whose checksum holds; rows carry versions and
-range tombstones stamps, so the pieces need no order of files. (4) Overlay the
+every block and every commit whose checksum matches; rows carry versions, and
+range tombstones stamps, so the order of the files does not matter. (4) Overlay the
 pieces of each object, newest version first, into new segments. (5) Make the
-manifest and CURRENT last: a crash before leaves what no open takes for a database.
+manifest and CURRENT last: after a crash before that, no open takes the directory for
+a database.
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ def repair(
 
     ``into`` must be absent or an empty directory, outside ``path``. The old
     directory is only read. Versions, expiries and ttls are kept; what had
-    expired stays so. Raises NotADatabase, DatabaseLocked while an owner has it
-    open, UnsupportedFormat, OSError; damage is no error, it is reported.
+    expired stays expired. Return a report of what was saved and what was lost:
+    damage is no error. Raises NotADatabase, DatabaseLocked while an owner has
+    it open, UnsupportedFormat, OSError.
     """
     seam = fs if fs is not None else DiskFileSystem()
     old, new = _absolute(seam, "path", path), _absolute(seam, "into", into)
@@ -81,9 +83,9 @@ def _check_places(fs: FileSystem, old: str, new: str) -> None:
 
 @contextmanager
 def _keep_out(fs: FileSystem, directory: str) -> Iterator[None]:
-    """Hold an owner's locks, so that none changes the directory; it is not written to.
+    """Take an owner's locks, so that no owner changes the directory. Nothing is written to it.
 
-    The LOCK file is left out where there is none, or the medium is read-only.
+    The LOCK file is not locked if there is none, or if the medium is read-only.
     """
     path = filenames.join(directory, filenames.LOCK)
     with ExitStack() as locks:
@@ -91,31 +93,31 @@ def _keep_out(fs: FileSystem, directory: str) -> Iterator[None]:
             if not fs.exists(at):
                 continue
             try:
-                held = take(at)
+                taken = take(at)
             except OSError as error:
                 if error.errno != errno.EROFS:
                     raise
                 continue
-            if held is None:
+            if taken is None:
                 raise DatabaseLocked(directory, holder(fs, path))
-            locks.callback(held.release)
+            locks.callback(taken.release)
         yield
 
 
 def merged(pieces: Iterable[Iterable[NamedRow]], marks: Tombstones) -> Iterator[NamedRow]:
-    """One row for each object, of all its pieces that no tombstone hides; objects in order."""
-    ordered = heapq.merge(*pieces, key=lambda one: (one[0], -one[1].version))
-    for name, group in groupby(ordered, key=lambda one: one[0]):
+    """Yield one row for each object, in order, made of its pieces that no tombstone hides."""
+    ordered = heapq.merge(*pieces, key=lambda named: (named[0], -named[1].version))
+    for name, group in groupby(ordered, key=lambda named: named[0]):
         cover = tombstones.covering(marks, name)
         rows = [row for _, row in group if row.version >= cover]
         if rows:
-            row = retain(overlay_all(rows), 0, held=True, bottom=True)
+            row = retain(overlay_all(rows), 0, extended=True, bottom=True)
             if row is not None:
                 yield name, msgspec.structs.replace(row, entries=in_order(row.entries))
 
 
 def _write(fs: FileSystem, directory: str, evidence: Evidence) -> tuple[int, int]:
-    """Segments, manifest and CURRENT of the new database; its objects and entries."""
+    """Write the files of the new database. Return how many objects and entries it has."""
     shape = evidence.shape or Shape(Options().block_size, Options().chunk_size)
     database_id = os.urandom(16)
     outputs = _Outputs(fs, directory, shape, seed_of(database_id))
@@ -140,7 +142,7 @@ def _write(fs: FileSystem, directory: str, evidence: Evidence) -> tuple[int, int
 
 
 class _Outputs:
-    """Segments of one level, cut by size between objects."""
+    """The segments of one level. They are cut by size, between objects."""
 
     def __init__(self, fs: FileSystem, directory: str, shape: Shape, seed: int) -> None:
         """``seed``: of the filters of the new database."""

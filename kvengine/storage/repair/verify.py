@@ -1,4 +1,4 @@
-"""Verify: read what the database relies on, but for the active WAL, and say what is damaged."""
+"""Verify: read all that the database relies on, except the active WAL, and list the damage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kvengine.errors import CorruptionError
 from kvengine.storage.database import Database
 from kvengine.storage.frames import Frames
 from kvengine.storage.manifest import file as manifest
-from kvengine.storage.moment import hold
+from kvengine.storage.moment import open_moment
 from kvengine.storage.repair.verify_segment import verify_segment
 from kvengine.storage.segment.filter import seed_of
 from kvengine.storage.segment.reader import LiveSegment
@@ -16,18 +16,18 @@ from kvengine.storage.wal import file as wal
 
 
 def verify(db: Database) -> list[CorruptionError]:
-    """Every damage found, as the error that a read would raise; empty for a sound database.
+    """Return all damage found, as the errors that reads would raise; empty if it is sound.
 
     Segments: see verify_segment.py. Levels: disjoint ranges. Sealed WAL files and
     manifest: every record. Writes may go on meanwhile.
     """
     with db.install_lock:
-        moment = hold(db)
+        moment = open_moment(db)
         sealed = dict(db.catalog.wal_ends)
     try:
         found: list[CorruptionError] = []
-        for one in moment.view.version:
-            found += _fresh(db, one)
+        for segment in moment.view.version:
+            found += _fresh(db, segment)
         for level in moment.view.version.levels[1:]:
             for left, right in pairwise(level):
                 if left.meta.stop > right.meta.start:
@@ -40,7 +40,7 @@ def verify(db: Database) -> list[CorruptionError]:
 
 
 def _fresh(db: Database, live: LiveSegment) -> list[CorruptionError]:
-    """Check a segment through a reader of its own, so that its fixed parts are read again too."""
+    """Return the damage of a segment, read anew, so that its fixed parts are checked too."""
     try:
         seed = seed_of(db.catalog.database_id)
         again = LiveSegment(db.fs, db.directory, live.meta, Frames(0), seed)

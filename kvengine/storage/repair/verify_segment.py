@@ -5,13 +5,13 @@ other, without a gap; (2) every checksum holds, and blocks, rows and chunks are
 as they are written (`RowBlock.check`, `row.check`); (3) objects ascend, block by
 block, from the first that the index states; (4) the entries of a row ascend, and
 its version is not above the last stamp that the segment states; (5) the filter
-is of the database and knows each object, each entry and each barrier; (6) the
-chunks of a large row follow its head, in the order of their state keys, are what
-the head says, and hold nothing that its flags do not tell; (7) the properties
-are what is counted.
+is of the database and lets each object, each entry and each barrier through;
+(6) the chunks of a large row follow its head, in the order of their state keys,
+are as the head states them, and contain nothing that its flags do not state;
+(7) the properties are what is counted.
 
-What does not lie behind the part before it is reported and not read, so that a
-forged index takes no more time than a sound one.
+A part that does not lie behind the part before it is reported and not read, so
+that a forged index takes no more time than a sound one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def verify_segment(segment: SegmentReader, seed: int | None = None) -> Errors:
 
 
 class SegmentAudit:
-    """One walk through a segment. ``objects`` and ``entries``: those that were read."""
+    """One walk through a segment. ``objects`` and ``entries``: how many were read."""
 
     def __init__(
         self,
@@ -60,8 +60,8 @@ class SegmentAudit:
     ) -> None:
         """``known``: the fixed parts that can be relied on.
 
-        ``seed``: of the filters of its database, None where that is not known. ``advance`` is told
-        of each part of the file that was read, in bytes.
+        ``seed``: of the filters of its database, None if that is not known. ``advance`` is called
+        for each part of the file that was read, with its length in bytes.
         """
         self._segment = segment
         self._known = known
@@ -81,7 +81,7 @@ class SegmentAudit:
         return self._recount.entries
 
     def errors(self) -> Errors:
-        """Everything that does not hold, each as the error that says where."""
+        """Yield an error for each rule that is broken, which says where."""
         last: bytes | None = None
         for at in range(self._segment.block_count):
             first, handle = self._segment.block_handle(at)
@@ -107,12 +107,12 @@ class SegmentAudit:
         yield from self._properties()
 
     def _place(self, handle: Handle, what: str) -> Errors:
-        """Rule 1. Behind something unreadable the next part lies anywhere, but behind it."""
+        """Yield errors of rule 1. A part may lie anywhere behind one that could not be read."""
         if handle.offset < self._edge or (self._exact and handle.offset > self._edge):
             yield self._error(handle.offset, f"{what} does not begin at {self._edge}")
 
     def _objects(self, offset: int, first: bytes, last: bytes | None, names: list[bytes]) -> Errors:
-        """Rule 3. Within a block the objects are sound, or it could not be read."""
+        """Yield errors of rule 3. Within a block the objects were checked when it was read."""
         if names[0] != first:
             yield self._error(offset, "the index states another first object")
         if last is not None and names[0] <= last:
@@ -123,7 +123,7 @@ class SegmentAudit:
                 yield self._error(offset, "objects outside the stated range")
 
     def _row(self, offset: int, name: bytes, data: bytes) -> Errors:
-        """Rules 2, 4 and 5 for one row."""
+        """Yield errors of rules 2, 4 and 5 for one row."""
         try:
             row = check(data)
         except ValueError as error:
@@ -148,7 +148,7 @@ class SegmentAudit:
         self._recount.add(name, row, len(data))
 
     def _entries(self, offset: int, digest: int, entries: Iterable[str]) -> Errors:
-        """Rules 4 and 5 for the entries of a row or a chunk."""
+        """Yield errors of rules 4 and 5 for the entries of a row or a chunk."""
         if not is_sorted(entries):
             yield self._error(offset, "entries are out of order")
         may_hold = self._segment.may_hold
@@ -158,7 +158,7 @@ class SegmentAudit:
     def _large(
         self, digest: int, head: Row, chunks: list[Chunk]
     ) -> Generator[CorruptionError, None, Row | None]:
-        """Rule 6. Return the row in whole; None where it cannot be had."""
+        """Yield errors of rule 6. Return the whole row, None if a part cannot be read."""
         base, whole = self._behind, True
         entries: dict[str, Entry] = {}
         for stated in chunks:
@@ -184,7 +184,7 @@ class SegmentAudit:
         return Row(head.flags & ~LARGE, head.version, head.expires_at, entries, head.completed_at)
 
     def _chunk(self, stated: Chunk, head: Row, found: Row, last: str | None) -> Errors:
-        """Rule 6 for one chunk, which lies behind the entry ``last``."""
+        """Yield errors of rule 6 for one chunk, which lies behind the entry ``last``."""
         offset, keys = stated.offset, list(found.entries)
         if len(keys) != stated.entries or keys[:1] != [stated.first]:
             yield self._error(offset, "the head of the row describes another chunk")
@@ -196,7 +196,7 @@ class SegmentAudit:
             yield self._error(offset, "a chunk holds what the flags of its row do not tell")
 
     def _fixed_parts(self) -> Errors:
-        """Rule 1 for what lies behind the blocks."""
+        """Yield errors of rule 1 for what lies behind the blocks."""
         if "footer" not in self._known or "index" not in self._known:
             return
         stated, size = self._segment.footer, self._segment.size
@@ -204,13 +204,13 @@ class SegmentAudit:
             yield self._error(stated.filter.offset, "the filter is of another database")
         yield from self._place(stated.filter, "the filter")
         parts = (stated.filter, stated.tombstones, stated.block_index, stated.properties)
-        for one, following in pairwise((*parts, Handle(size - FOOTER_SIZE, FOOTER_SIZE))):
-            self._edge, self._exact = one.offset + one.length, True
+        for part, following in pairwise((*parts, Handle(size - FOOTER_SIZE, FOOTER_SIZE))):
+            self._edge, self._exact = part.offset + part.length, True
             yield from self._place(following, "the part of the file that follows")
         self._advance(size - stated.filter.offset + HEADER_SIZE)
 
     def _properties(self) -> Errors:
-        """Rule 7; only where all could be read."""
+        """Yield errors of rule 7, if everything could be read."""
         segment, needed = self._segment, ("properties", "tombstones", "footer")
         if self._whole and all(part in self._known for part in needed):
             for fault in self._recount.faults(segment.properties, segment.tombstones):

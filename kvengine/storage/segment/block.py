@@ -28,7 +28,7 @@ from typing import Final
 
 from kvengine.storage.checksum import TRAILER_SIZE
 from kvengine.storage.names import are_objects
-from kvengine.storage.row import LARGE, Row, check_head, check_heads, decode_array
+from kvengine.storage.row import LARGE, Row, check_prefix, check_prefixes, decode_array
 
 _ARRAY = struct.Struct(">BI")
 _COUNT = struct.Struct("<I")
@@ -43,7 +43,7 @@ INDEX: Final = 5
 PROPERTIES: Final = 6
 
 # Codecs, frozen. Compression gets numbers of its own when it comes.
-PLAIN: Final = 0
+UNCOMPRESSED: Final = 0
 
 
 def encode_rows(names: Sequence[bytes], rows: Sequence[bytes]) -> bytes:
@@ -62,16 +62,16 @@ class RowBlock:
 
     ``data`` has passed its checksum. A block of rows is valid if and only if (1) it begins with an
     array of at least one row, (2) the slots lie in the block and never fall, and the rows start
-    behind the array's head, (3) each row has its fixed fields in their places, (4) the head of a
+    behind the array's header, (3) each row has its fixed fields in their places, (4) the head of a
     large row is alone in its block, (5) the objects ascend, and are encoded as objects are. To make
-    one costs the check of rules 1 and 2; `find` checks 3 and 4 of the row that it returns, `names`
-    checks 5, and the sequence of the rows, which the block is too, 3 and 4.
+    one costs the check of rules 1 and 2. `find` checks rules 3 and 4 of the row that it returns,
+    `names` checks rule 5, and `rows` checks 3 and 4 of all rows.
     """
 
     __slots__ = ("_names", "count", "data", "is_sound", "slots")
 
     def __init__(self, data: bytes) -> None:
-        """ValueError where rule 1 or 2 does not hold."""
+        """Raise ValueError if rule 1 or 2 is broken."""
         end = len(data) - TRAILER_SIZE - _COUNT.size
         if end < _ARRAY.size:
             raise ValueError("not a block of rows: it is cut short")
@@ -90,11 +90,11 @@ class RowBlock:
         self.count = count
         self.slots = slots
         self.is_sound = False
-        """Whether rule 5 is known to hold."""
+        """Whether rule 5 has been checked."""
         self._names: list[bytes] | None = None
 
     def for_walk(self) -> RowBlock:
-        """Return the same block for one walk: the names that it makes go when the walk does.
+        """Return a copy of the block for one walk; the names that it makes go with the copy.
 
         So a block that stays in memory takes no more than it did when it was read.
         """
@@ -105,12 +105,12 @@ class RowBlock:
 
     @property
     def footprint(self) -> int:
-        """Bytes that the block takes in memory, but for a fixed number of objects."""
+        """Bytes that the block takes in memory, apart from a fixed number of objects."""
         return len(self.data) + sys.getsizeof(self.slots)
 
     @property
     def names(self) -> list[bytes]:
-        """The encoded objects, in order. ValueError where rule 5 does not hold; costs once."""
+        """The encoded objects, in order. Raises ValueError if rule 5 is broken. They are kept."""
         names = self._names
         if names is None:
             data, bounds = self.data, self.slots[self.count :]
@@ -126,32 +126,32 @@ class RowBlock:
 
     @property
     def rows(self) -> list[bytes]:
-        """The rows, in the order of their objects. ValueError where rule 3 or 4 does not hold."""
+        """The rows, in the order of their objects. Raises ValueError if rule 3 or 4 is broken."""
         self._check_rows()
         data = self.data
         return [data[low:high] for low, high in pairwise(self.slots[: self.count + 1])]
 
     def _check_rows(self) -> None:
-        flags = check_heads(self.data, self.slots[: self.count + 1])
-        if self.count > 1 and any(each & LARGE for each in flags):
+        flags = check_prefixes(self.data, self.slots[: self.count + 1])
+        if self.count > 1 and any(combination & LARGE for combination in flags):
             raise ValueError("the head of a large row is not alone in its block")
 
     def decode(self) -> list[Row]:
-        """Return the rows decoded, in one call; ValueError where one is none."""
+        """Return the rows, decoded in one call; ValueError if one is none."""
         return decode_array(memoryview(self.data)[: self.slots[self.count]])
 
     def row(self, at: int) -> bytes:
-        """Return row number ``at``; ValueError where it does not begin as one."""
+        """Return row number ``at``; ValueError if it does not begin as one."""
         data, low, high = self.data, self.slots[at], self.slots[at + 1]
-        check_head(data, low, high)
+        check_prefix(data, low, high)
         if data[low + 1] & LARGE and self.count > 1:
             raise ValueError("the head of a large row is not alone in its block")
         return data[low:high]
 
     def find(self, name: bytes) -> bytes | None:
-        """Return the row of one encoded object, None where the block has none.
+        """Return the row of one encoded object, None if the block has none.
 
-        ValueError where that row does not begin as one.
+        Raise ValueError if that row does not begin as one.
         """
         data, slots, count = self.data, self.slots, self.count
         low, high = 0, count

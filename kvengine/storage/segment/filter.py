@@ -10,8 +10,8 @@ of items:
   layers say of entries that it does not name.
 
 Filters speak for rows, never for range tombstones. The hash is keyed by a seed that the segments
-of one database share and nobody else knows, so that names which collide cannot be chosen, and one
-digest serves all segments.
+of one database share and nobody else knows. So nobody can choose names that collide, and one digest
+serves all segments.
 
 Bytes: seed u64 LE, then the words u64 LE.
 """
@@ -35,7 +35,7 @@ _BARRIER = 0x9E3779B97F4A7C15  # any odd constant: a barrier's digest must not b
 
 @cache
 def _masks() -> tuple[int, ...]:
-    """The bit patterns that the low bits of a digest choose from. Part of the format."""
+    """Return the bit patterns that the low bits of a digest choose from: part of the format."""
     masks = []
     for index in range(_MASK_COUNT):
         digest, mask = xxh3_64_intdigest(index.to_bytes(8, "little")), 0
@@ -65,7 +65,7 @@ def barrier_digest(object_digest: int) -> int:
 
 
 class Filter:
-    """Answers `may_hold`; false positives about 1 in 100, false negatives never."""
+    """Answers `may_hold`, with about 1 false positive in 100 and no false negatives."""
 
     __slots__ = ("_count", "_masks", "_words", "seed")
 
@@ -93,7 +93,7 @@ def build(digests: Sequence[int], seed: int) -> bytes:
 
 
 def decode(body: memoryview) -> Filter:
-    """Return the filter that these bytes are; ValueError where they are none."""
+    """Return the filter that these bytes are; ValueError if they are none."""
     if len(body) < 16 or len(body) % 8:
         raise ValueError("filter is not made of words")
     words = array("Q", bytes(body[8:]))

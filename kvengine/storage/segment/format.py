@@ -92,13 +92,13 @@ class Properties(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only
     """What a segment holds, known without reading it. Also part of the manifest.
 
     ``start``, ``stop``: all its rows and tombstones lie in ``[start, stop)``.
-    ``data_bytes``: encoded rows and their names. ``tombstones``: entries cleared
-    and rows that clear; ``range_tombstones``: fragments. ``tombstone_time``: when
-    the oldest of either was written, None where there are none. ``expiring``:
-    rows with an expiry. ``first_expiry``: when the first entry or row expires;
-    ``half_expiry``: when half of the bytes will have; ``last_expiry``: when the
-    last of the rows does. None: never. ``extends``: rows that extend an expiry;
-    ``barriers``: rows with a barrier (filter.py).
+    ``data_bytes``: encoded rows and their names. ``tombstones``: cleared entries
+    and cleared rows. ``range_tombstones``: fragments. ``tombstone_time``: when
+    the oldest of either was written, None if there are none. ``expiring``:
+    rows with an expiry. ``first_expiry``: when the first entry or row expires.
+    ``half_expiry``: when half of the bytes will have expired. ``last_expiry``: when
+    the last of the rows expires. None: never. ``extends``: rows that extend an
+    expiry. ``barriers``: rows with a barrier (filter.py).
     """
 
     start: bytes
@@ -133,7 +133,7 @@ def encode_header(file_id: int) -> bytes:
 
 
 def decode_header(data: Buffer) -> int:
-    """The file's identity; ValueError where the bytes are no sound segment header."""
+    """Return the file's identity; ValueError if the bytes are no sound segment header."""
     if len(data) < HEADER_SIZE:
         raise ValueError("segment header is cut short")
     magic, version, file_id, crc = _HEADER.unpack_from(data)
@@ -153,9 +153,9 @@ def encode_footer(footer: Footer) -> bytes:
 
 
 def decode_footer(data: Buffer, file_size: int) -> Footer:
-    """ValueError where the last bytes of a file are no sound footer.
+    """Return the footer of a file; ValueError if its last bytes are no sound one.
 
-    Valid: (1) magic and version are known, (2) the CRC matches, (3) every
+    It is valid if (1) magic and version are known, (2) the CRC matches, (3) every
     handle lies between header and footer.
     """
     if len(data) != FOOTER_SIZE or file_size < HEADER_SIZE + FOOTER_SIZE:
@@ -182,10 +182,10 @@ def encode_index(index: Index) -> bytes:
 
 
 def decode_index(body: Buffer) -> Index:
-    """Return the index that these bytes are; ValueError where they are none.
+    """Return the index that these bytes are; ValueError if they are none.
 
-    Valid: (1) the slots fit, (2) they lead to first objects in strictly rising order, (3) no block
-    begins before the one before it ends, so that no part of the file is read twice.
+    It is valid if (1) the slots fit, (2) they lead to first objects in strictly rising order, (3)
+    no block begins before the one before it ends, so that no part of the file is read twice.
     """
     table = len(body) - _COUNT.size
     if table < 0:
@@ -207,13 +207,13 @@ def decode_index(body: Buffer) -> Index:
         raise ValueError("index slots are out of order")
     data = bytes(body[:end])
     index.firsts += [data[low:high] for low, high in pairwise(starts)]
-    if any(one >= other for one, other in pairwise(index.firsts)):
+    if any(first >= following for first, following in pairwise(index.firsts)):
         raise ValueError("index is out of order")
     return index
 
 
 def decode_properties(body: Buffer) -> Properties:
-    """ValueError for bytes that are no properties."""
+    """Return the properties that these bytes are; ValueError if they are none."""
     try:
         return _decode_properties(body)
     except _BAD as error:
@@ -221,7 +221,7 @@ def decode_properties(body: Buffer) -> Properties:
 
 
 def decode_tombstones(body: Buffer) -> Tombstones:
-    """ValueError for bytes that are no tombstones, or not disjoint and in order."""
+    """Return range tombstones; ValueError if the bytes are none, or not disjoint and in order."""
     try:
         found: Tombstones = _decode_tombstones(body)
     except _BAD as error:

@@ -50,7 +50,7 @@ class SegmentReader:
     )
 
     def __init__(self, fs: FileSystem, path: str, frames: Frames | None = None) -> None:
-        """CorruptionError where the file is missing or its fixed parts are damaged."""
+        """Raise CorruptionError if the file is missing or its fixed parts are damaged."""
         self.path = path
         self._frames = frames
         self.frames: dict[int, Frame] = {}
@@ -63,8 +63,8 @@ class SegmentReader:
         tail = self._file.pread(segment.FOOTER_SIZE, tail_at)
         self.footer = self._checked(tail_at, lambda: segment.decode_footer(tail, self.size))
         self.file_id = self.footer.file_id
-        head = self._file.pread(segment.HEADER_SIZE, 0)
-        if self._checked(0, lambda: segment.decode_header(head)) != self.file_id:
+        header = self._file.pread(segment.HEADER_SIZE, 0)
+        if self._checked(0, lambda: segment.decode_header(header)) != self.file_id:
             raise CorruptionError(path, 0, "header and footer are of different files")
         self._filter = self._part(self.footer.filter, block.FILTER, filter.decode)
         self.tombstones = self._part(
@@ -78,7 +78,7 @@ class SegmentReader:
     # --- one object
 
     def may_hold(self, digest: int) -> bool:
-        """Return whether the filter lets an item through (filter.py has the digests)."""
+        """Return whether the filter lets an item through. ``digest``: see filter.py."""
         return self._filter.may_hold(digest)
 
     @property
@@ -87,9 +87,9 @@ class SegmentReader:
         return self._filter.seed
 
     def find(self, name: bytes) -> bytes | None:
-        """Return the row of an encoded object, None where there is none. The filter is not asked.
+        """Return the row of an encoded object, None if there is none. The filter is not asked.
 
-        A large row comes as its head: `find_in`, `items_of` and `load` know where its entries lie.
+        Of a large row the head is returned; `find_in`, `items_of` and `load` read its chunks.
         """
         index = self._index
         at = bisect_right(index.firsts, name) - 1
@@ -106,7 +106,7 @@ class SegmentReader:
             raise CorruptionError(self.path, offset, str(error)) from None
 
     def has_frame(self, name: bytes) -> bool:
-        """Return whether an encoded object is read without the file. A large one may not be."""
+        """Return whether an encoded object can be read without the file; False for a large one."""
         at = self._block_of(name)
         if at < 0:
             return True
@@ -208,7 +208,7 @@ class SegmentReader:
             at -= 1
 
     def block(self, at: int, *, keep: bool = False) -> RowBlock:
-        """Return block number ``at``, its objects checked; ``keep``: it stays in memory."""
+        """Return block number ``at``, with its objects checked. ``keep``: it stays in memory."""
         offset = self._index.offsets[at]
         frame = self.frames.get(offset)
         if frame is not None:
@@ -224,7 +224,7 @@ class SegmentReader:
         return found
 
     def rows_of(self, at: int) -> tuple[list[bytes], list[bytes]]:
-        """Return the encoded objects and rows of block number ``at``, every rule of it checked."""
+        """Return the encoded objects and rows of block number ``at``, with every rule checked."""
         found = self.block(at)
         return found.names, self._checked(self._index.offsets[at], lambda: found.rows)
 
@@ -237,7 +237,7 @@ class SegmentReader:
     def extent(self, start: bytes, stop: bytes) -> tuple[float, int]:
         """Return about which share of the rows lies in ``[start, stop)``, and in how many bytes.
 
-        From the index alone: a block counts whole or not at all, chunks behind it included.
+        Only the index is read, so a block, with the chunks behind it, counts whole or not at all.
         """
         index = self._index
         low = max(0, bisect_right(index.firsts, start) - 1)
@@ -250,7 +250,10 @@ class SegmentReader:
     # --- from the file
 
     def _read_rows(self, offset: int, length: int, *, keep: bool = True) -> RowBlock:
-        """Read the block of rows at ``offset``; ``keep``: as a frame. ValueError if it is none."""
+        """Return the block of rows at ``offset``; ValueError if there is none.
+
+        ``keep``: the block may stay in memory as a frame.
+        """
         frames = self._frames if keep else None
         found = frames.last(self, offset) if frames is not None else None
         if found is None:
@@ -266,7 +269,7 @@ class SegmentReader:
             raise self.damaged(name, error) from None
 
     def _head(self, row: bytes, name: bytes) -> Row:
-        """The head of a large row found here, decoded; where its chunks lie is not checked."""
+        """Return the head of a large row found here, decoded. Its chunks are not checked."""
         frame = self.frames.get(self._index.offsets[self._block_of(name)])
         if frame is not None and frame.head is not None:
             return frame.head
@@ -285,17 +288,17 @@ class SegmentReader:
         return bisect_right(self._index.firsts, name) - 1
 
     def _with_places(self, row: Row, at: int) -> Row:
-        """The head of a large row in block number ``at``, with its chunks' offsets in the file."""
+        """Return the head of a large row in block ``at``, with its chunks' offsets in the file."""
         chunks = list(self._placed(row.chunks or (), 0, at))
         return Row(row.flags, row.version, row.expires_at, {}, row.completed_at, chunks)
 
     def _placed(self, chunks: Sequence[Chunk], first: int, at: int) -> Iterator[Chunk]:
         """Yield chunks from number ``first`` on, whose head is block number ``at``, with offsets.
 
-        Each is checked when it is taken, so to find one entry costs the same for a row of ten
-        chunks and of a thousand. They follow the head's block without a gap, up to the next block,
-        in the order of their state keys; so nobody is made to read a part of the file over and
-        over.
+        Each is checked when it is taken, so finding one entry costs the same for a row of ten
+        chunks and of a thousand. They must follow the head's block without a gap, up to the next
+        block, in the order of their state keys. So no file can make a reader read a part of it
+        over and over.
         """
         index = self._index
         start = index.offsets[at]
@@ -316,7 +319,7 @@ class SegmentReader:
             before = chunk
 
     def damaged(self, name: bytes, error: ValueError) -> CorruptionError:
-        """Return the error of a block whose rows are not what they should be."""
+        """Return the error for the block of an object in which ``error`` was found."""
         at = max(0, self._block_of(name))
         return CorruptionError(self.path, self._index.offsets[at], str(error))
 
@@ -326,13 +329,13 @@ class SegmentReader:
         return self._checked(handle.offset, lambda: decode(body))
 
     def _sealed(self, offset: int, length: int, kind: int) -> bytes:
-        """Read a sealed block, and check place and checksum. Return its bytes, trailer included."""
+        """Return the bytes of a sealed block, trailer included. Check its place and checksum."""
         if not 0 < length <= self.size or not 0 <= offset <= self.size - length:
             raise CorruptionError(self.path, offset, "block lies outside its file")
         data = self._file.pread(length, offset)
         try:
             _, codec = unseal(data, kind, place_seed(self.file_id, offset))
-            if codec != block.PLAIN:
+            if codec != block.UNCOMPRESSED:
                 raise ValueError(f"block has unknown codec {codec}")
         except ValueError as error:
             raise CorruptionError(self.path, offset, str(error)) from None
@@ -353,7 +356,7 @@ class LiveSegment(SegmentReader):
     def __init__(
         self, fs: FileSystem, directory: str, meta: SegmentMeta, frames: Frames, seed: int
     ) -> None:
-        """``seed``: of the database's filters. CorruptionError where the file is another one."""
+        """``seed``: of the database's filters. Raise CorruptionError if it is another file."""
         super().__init__(fs, filenames.join(directory, filenames.segment(meta.number)), frames)
         if self.file_id != meta.file_id or self.size != meta.size:
             raise CorruptionError(self.path, 0, "this is not the segment that the manifest names")

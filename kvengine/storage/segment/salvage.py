@@ -1,7 +1,7 @@
 """Reading what is left of a damaged segment, for repair and inspection. Never for the engine.
 
 Every block that comes out has passed its checksum, which binds it to its file
-and place: salvage may lose data, it cannot invent any.
+and place. So salvage may lose data, but cannot invent any.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ class SalvageReader(SegmentReader):
 
     ``damage``: what was found wrong with the fixed parts. ``known``: those of
     the fixed parts ("footer", "header", "filter", "tombstones", "index",
-    "properties") that are as they were written. Where the index is damaged,
-    blocks are found by walking the file from its start to the first bad one;
-    ``walked_to`` is then the byte at which that walk ended, else None;
-    ``unreachable`` the same where rows may lie behind it.
+    "properties") that are as they were written. If the index is damaged,
+    blocks are found by walking the file from its start to the first bad one.
+    ``walked_to`` is then the byte at which that walk ended, else None.
+    ``unreachable`` is the byte behind which rows may lie that were not found.
     """
 
     __slots__ = ("damage", "known", "unreachable", "walked_to")
 
     def __init__(self, fs: FileSystem, path: str, file_id: int | None = None) -> None:
-        """OSError where the file cannot be opened; ``file_id``: what the manifest says of it."""
+        """Raise OSError if the file cannot be opened. ``file_id``: as the manifest states it."""
         self.path = path
         self._frames = None  # a tool reads each block once: none stays in memory
         self.frames: dict[int, Frame] = {}
@@ -64,28 +64,28 @@ class SalvageReader(SegmentReader):
         self.size = self._file.size()
         tail_at = max(0, self.size - segment.FOOTER_SIZE)
         tail = self._file.pread(segment.FOOTER_SIZE, tail_at)
-        head = self._file.pread(segment.HEADER_SIZE, 0)
+        header = self._file.pread(segment.HEADER_SIZE, 0)
         footer = self._try(
             "footer",
             lambda: self._checked(tail_at, lambda: segment.decode_footer(tail, self.size)),
         )
-        own = self._try("header", lambda: self._checked(0, lambda: segment.decode_header(head)))
+        own = self._try("header", lambda: self._checked(0, lambda: segment.decode_header(header)))
         if footer is not None and own is not None and own != footer.file_id:
             reason = "header and footer are of different files"
             self.damage.append(CorruptionError(path, 0, reason))
         ids = [footer.file_id if footer else None, own, file_id]
-        found = next((one for one in ids if one is not None), None)
+        found = next((known for known in ids if known is not None), None)
         self.file_id = found if found is not None else 0
         self._read_parts(footer, found is not None)
 
     def note(self, error: CorruptionError) -> None:
-        """Add to ``damage`` as a new error: a raised one would hold this reader and its file."""
+        """Add a copy of an error to ``damage``: the one raised would keep this reader open."""
         self.damage.append(CorruptionError(error.path, error.offset, error.reason))
 
     def whole(self, row: Row) -> tuple[Row, list[tuple[str, str | None]]]:
         """Return a row with all entries that can be read, and the ranges of state keys that cannot.
 
-        A range is the first state key lost and the first behind it, None for the end.
+        A range is the first state key that is lost and the first that is not, None for the end.
         """
         chunks = row.chunks
         if chunks is None:
@@ -105,7 +105,7 @@ class SalvageReader(SegmentReader):
         return Row(flags, row.version, row.expires_at, entries, row.completed_at), lost
 
     def range_of(self, at: int) -> tuple[bytes, bytes | None]:
-        """The encoded objects that block ``at`` may hold; None where the end is not known."""
+        """Return the range of objects that block ``at`` may hold, its end None if not known."""
         firsts = self._index.firsts
         stop = self.properties.stop if "properties" in self.known else None
         return firsts[at], firsts[at + 1] if at + 1 < len(firsts) else stop
@@ -153,7 +153,7 @@ class SalvageReader(SegmentReader):
         kind: int,
         decode: Callable[[memoryview], _T],
     ) -> _T | None:
-        """A fixed part; None where it cannot be found or is damaged."""
+        """Return a fixed part, None if it cannot be found or is damaged."""
         if handle is None:
             return None
         return self._try(name, lambda: self._part(handle, kind, decode))
@@ -168,7 +168,7 @@ class SalvageReader(SegmentReader):
         return found
 
     def _walk_all(self) -> dict[int, Handle]:
-        """Rebuild the index from the blocks themselves; where the other parts lie."""
+        """Rebuild the index from the blocks themselves. Return where the other parts lie."""
         places: dict[int, Handle] = {}
         self.walked_to = segment.HEADER_SIZE
         data = self._file.pread(self.size, 0)
@@ -196,10 +196,10 @@ class SalvageReader(SegmentReader):
 
 
 def walk(data: bytes, file_id: int) -> Iterator[Sealed]:
-    """Sound blocks from the first on, without an index, up to the first that is none.
+    """Yield sound blocks from the first on, without an index, up to the first bad one.
 
-    A block ends where bytes that look like a trailer hold the checksum of all
-    since its start: with 45 bits to match, it does not happen by chance.
+    A block ends where bytes that look like a trailer have the checksum of all
+    bytes since its start. With 45 bits to match, that does not happen by chance.
     """
     start = segment.HEADER_SIZE
     while (found := _block_at(data, start, file_id)) is not None:
@@ -222,7 +222,7 @@ def _block_at(data: bytes, start: int, file_id: int) -> Sealed | None:
 
 
 def _unknown() -> Properties:
-    """Stands in for properties that are lost."""
+    """Return what stands in for properties that are lost."""
     return Properties(
         start=b"",
         stop=b"",

@@ -19,7 +19,7 @@ from kvengine.storage.wal.format import (
     is_unfinished,
 )
 
-_head_of = record.head_of
+_record_header = record.header_of
 _FIRST_STEP = 64 * 1024
 _LAST_STEP = 256 * 1024
 _LARGE = 64 * 1024
@@ -65,14 +65,14 @@ class WalWriter:
         self._write = self._file.write
         try:
             self._reserve(HEADER_SIZE)
-            self._file.sync()  # only so that `begin`, which commits wait for, has less to do
+            self._file.sync()  # so that `begin`, which commits wait for, has less to do
             fs.sync_dir(directory)
         except BaseException:
             self._file.close()
             raise
 
     def begin(self, previous: int, proven: int) -> None:
-        """Write the header, durable before the first record.
+        """Write the header and sync it, before the first record.
 
         It proves that WAL ``previous`` (0: none) was synced up to its end, ``proven``.
         """
@@ -80,31 +80,32 @@ class WalWriter:
         self._file.datasync()
 
     def append(self, payload: bytes) -> int:
-        """Append a record of this payload; return the new end.
+        """Append a record of this payload, and return the new end.
 
-        After an exception call `settle` or `discard`.
+        After an exception, call `finish_interrupted_append` or `discard`.
         """
-        head = _head_of(payload, self.salt, self.mark, self.synced)
-        end = self.end + len(head) + len(payload)
+        header = _record_header(payload, self.salt, self.mark, self.synced)
+        end = self.end + len(header) + len(payload)
         if end > self._allocated:
             self._reserve(end)
         if len(payload) > _LARGE:
-            self._writing = (head, payload)
-            self._write(head)
+            self._writing = (header, payload)
+            self._write(header)
             self._write(payload)
         else:
-            data = head + payload
+            data = header + payload
             self._writing = (data,)
             self._write(data)
         self.end = end
         self._writing = None
         return end
 
-    def settle(self) -> None:
-        """Finish a record of which an interrupt within `append` has left a part, if there is one.
+    def finish_interrupted_append(self) -> None:
+        """Finish a record of which an interrupted `append` has written a part, if there is one.
 
-        `end` tells whether the record is in the log. The file's own position is the
-        witness; it moves with the write. May itself be interrupted, and called again.
+        Afterwards `end` tells whether the record is in the log. The position of the file
+        shows how much was written, since it moves with the write. This may itself be
+        interrupted, and called again.
         """
         if self._writing is None:
             return
@@ -117,7 +118,7 @@ class WalWriter:
         self._writing = None
 
     def discard(self) -> None:
-        """After an I/O error within `append`: cut what was written of the record, if possible."""
+        """Cut what was written of a record, if possible, after an I/O error in `append`."""
         self._writing = None
         try:
             self._file.truncate(self.end)
@@ -133,17 +134,17 @@ class WalWriter:
         self.synced = max(self.synced, end)
 
     def seal(self) -> int:
-        """Give back unused space, make the file durable, return its length. No appends after."""
+        """Free unused space, make the file durable, and return its length. Nothing may follow."""
         self._file.truncate(self.end)
         self._sync(self._file.sync)
         self.synced = self.end
         return self.end
 
     def _sync(self, sync: Callable[[], None]) -> None:
-        """Sync the file, unless that has failed before.
+        """Sync the file. Raise the error of an earlier sync if one has failed.
 
-        A second sync may succeed although pages were dropped. What failed is noted here at once: an
-        interrupt could keep the caller from it.
+        A second sync may succeed although pages were dropped. The failure is noted here at once,
+        since an interrupt could keep the caller from noting it.
         """
         if self._failed is not None:
             raise self._failed
@@ -167,7 +168,7 @@ class WalWriter:
 class WalContent(NamedTuple):
     """What a WAL file holds: header, commits in order, their end, bytes dropped behind it.
 
-    ``header`` is None for a file that was made and never begun: it holds nothing.
+    ``header`` is None for a file that was made and never begun: it has no commits.
     """
 
     header: Header | None
@@ -179,12 +180,12 @@ class WalContent(NamedTuple):
 def read(
     fs: FileSystem, directory: str, number: int, database_id: bytes, known_end: int | None = None
 ) -> WalContent:
-    """All of a WAL file, read once, or CorruptionError.
+    """Return all of a WAL file; raise CorruptionError if it is damaged.
 
     ``known_end``: where an earlier recovery or a clean close found the content
-    to end; bytes behind it are not looked at. Bad bytes past the last proof of a
-    sync that the file itself holds are a torn tail and are counted; before it they
-    are damage (promise P5). The caller compares ``end`` with what the next file proves.
+    to end; bytes behind it are ignored. Bad bytes past the last offset that the file
+    itself proves to be synced are a torn tail and are counted; before it they are
+    damage (promise P5). The caller compares ``end`` with what the next file proves.
     """
     path = filenames.join(directory, filenames.wal(number))
     try:
@@ -208,17 +209,17 @@ def read(
         claimed = record.proven_beyond(data, end, salt(database_id, number))
         if claimed > end:
             raise CorruptionError(path, end, f"log is damaged below {claimed}, where it was synced")
-        torn = len(data.rstrip(b"\0")) - end  # space written ahead was never part of it
+        torn = len(data.rstrip(b"\0")) - end  # without the zeros of space allocated ahead
     return WalContent(header, commits, end, torn)
 
 
 def read_on(
     fs: FileSystem, directory: str, number: int, database_id: bytes, at: int
 ) -> tuple[list[Commit], int]:
-    """What was appended to a WAL file since its end was at ``at``: commits, and the end now.
+    """Return the commits appended to a WAL file since its end was ``at``, and its end now.
 
-    For a reader beside the owner, who may be in the midst of the next record.
-    FileNotFoundError where the file is gone; CorruptionError as for `read`.
+    For a reader beside the owner, which may be writing the next record.
+    Raise FileNotFoundError if the file is gone, CorruptionError as `read` does.
     """
     path = filenames.join(directory, filenames.wal(number))
     file = fs.open(path)
@@ -244,7 +245,7 @@ def read_on(
 
 
 def _header(data: bytes, path: str, number: int, database_id: bytes) -> Header | None:
-    """The header of this WAL of this database; None where there is none, and no record either."""
+    """Return the header of a WAL file of this database, None if it was never begun."""
     try:
         header = decode_header(data)
     except ValueError as error:
@@ -262,16 +263,19 @@ def _header(data: bytes, path: str, number: int, database_id: bytes) -> Header |
 
 
 def _commits(data: bytes, path: str, seed: int) -> tuple[list[Commit], int, int]:
-    """The commits up to the first bytes that are none, their end, what they prove synced."""
+    """Return the commits up to the first bytes that are none, their end, and the proven end.
+
+    That is the offset up to which the commits prove the file to be synced.
+    """
     commits: list[Commit] = []
     end, stamp, proven = HEADER_SIZE, 0, 0
-    for found in record.records(data, HEADER_SIZE, seed):
+    for logged in record.records(data, HEADER_SIZE, seed):
         try:
-            commit = decode_commit(found.payload)
+            commit = decode_commit(logged.payload)
         except ValueError as error:
-            raise CorruptionError(path, found.offset, str(error)) from None
+            raise CorruptionError(path, logged.offset, str(error)) from None
         if commit.stamp <= stamp:
-            raise CorruptionError(path, found.offset, "commit is older than the one before it")
+            raise CorruptionError(path, logged.offset, "commit is older than the one before it")
         commits.append(commit)
-        end, stamp, proven = found.end, commit.stamp, max(proven, found.synced)
+        end, stamp, proven = logged.end, commit.stamp, max(proven, logged.synced)
     return commits, end, proven

@@ -43,7 +43,7 @@ assert HEADER_SIZE == 64
 
 
 class Header(NamedTuple):
-    """Who a WAL file is and what it proves of the one before."""
+    """Which WAL file this is, and what it proves of the one before."""
 
     database_id: bytes
     number: int
@@ -54,7 +54,7 @@ class Header(NamedTuple):
 class Commit(NamedTuple):
     """One commit: (service, key, row) for each object, and range tombstones [start, stop).
 
-    ``now``: the engine's time at the commit where the stamp is ahead of it, else 0.
+    ``now``: the engine's time at the commit if the stamp is ahead of it, else 0.
     """
 
     stamp: int
@@ -100,7 +100,7 @@ def _join_commit(
     tombstones: Sequence[tuple[bytes, bytes]],
     now: int,
 ) -> bytes:
-    """The same payload put together from its parts: the encoder would copy large rows twice."""
+    """Return the payload joined from its parts: the encoder would copy large rows twice."""
     count = len(objects)
     size = bytes((0x90 | count,)) if count < 16 else b"\xdd" + count.to_bytes(4, "big")
     if 16 <= count < 65536:
@@ -113,12 +113,12 @@ def _join_commit(
 
 
 def decode_commit(payload: Buffer) -> Commit:
-    """Return the commit that a payload holds; ValueError where it holds none.
+    """Return the commit that a payload holds; ValueError if it holds none.
 
     A commit is valid if and only if (1) its fields have the right types and its stamp and time are
-    in range, (2) each row is valid (`row.check`: from here on it is searched as bytes), is of the
-    version that the commit is, and is no head of chunks, (3) it names each object once, (4) each
-    range tombstone covers something.
+    in range, (2) each row is valid (`row.check`: from here on it is searched as bytes), has the
+    stamp of the commit as its version, and is not the head of a large row, (3) it names each object
+    once, (4) each range tombstone covers something.
     """
     try:
         found = _decode_payload(payload)
@@ -130,7 +130,7 @@ def decode_commit(payload: Buffer) -> Commit:
     for _, _, data in objects:
         row = rows.check(data)
         if row.version != found.stamp:
-            raise ValueError("not a commit: a row is not of the version that its commit has")
+            raise ValueError("not a commit: the version of a row is not the commit's stamp")
         if row.chunks is not None:
             raise ValueError("not a commit: a row names chunks")
     if len(objects) > 1 and len({name[:2] for name in objects}) < len(objects):
@@ -146,16 +146,17 @@ def encode_header(header: Header) -> bytes:
 
 
 def is_unfinished(data: Buffer, database_id: bytes, number: int) -> bool:
-    """Whether the first bytes may be what a crash left of this header: each written, or still zero.
+    """Return whether the first bytes may be a part of this header that a crash has left.
 
-    Of the fields that only the file before knows anything is possible.
+    Each byte must be as written, or still zero. The fields that depend on the file before may be
+    anything.
     """
     known = _HEADER.pack(MAGIC, FORMAT_VERSION, database_id, number, 0, 0, 0)[:_KNOWN]
     return all(byte in (0, meant) for byte, meant in zip(bytes(data[:_KNOWN]), known, strict=False))
 
 
 def decode_header(data: Buffer) -> Header:
-    """ValueError where the first bytes of a file are no sound WAL header."""
+    """Return the header of a WAL file; ValueError if its first bytes are no sound one."""
     if len(data) < HEADER_SIZE:
         raise ValueError("WAL header is cut short")
     magic, version, database_id, number, previous, proven, crc = _HEADER.unpack_from(data)

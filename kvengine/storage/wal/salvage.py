@@ -18,7 +18,7 @@ class Hole(NamedTuple):
 
 
 class WalSalvage(NamedTuple):
-    """Every commit that is whole, in order; the holes; below ``proven`` all had been synced."""
+    """Every whole commit, in order, and the holes. All below ``proven`` had been synced."""
 
     commits: list[Commit]
     holes: list[Hole]
@@ -26,7 +26,7 @@ class WalSalvage(NamedTuple):
 
 
 def salvage(data: bytes, database_id: bytes, number: int) -> WalSalvage:
-    """The commits among ``data``, a WAL file's bytes, wherever they lie.
+    """Return the commits in ``data``, the bytes of a WAL file, wherever they lie.
 
     Checksums are salted by database and file number, and stamps must grow, so
     neither another file's records nor a copy of one inside a value passes.
