@@ -289,4 +289,4 @@ def in_memory(view: View, name: Name, stamp: int | None) -> bool:
     if not segments:
         return True
     digest = object_digest(encoded, view.version.seed)
-    return all(segment.has_frame(encoded) for segment in segments if segment.may_hold(digest))
+    return all(segment.has_in_memory(encoded) for segment in segments if segment.may_hold(digest))

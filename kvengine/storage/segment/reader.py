@@ -105,15 +105,19 @@ class SegmentReader:
         except ValueError as error:
             raise CorruptionError(self.path, offset, str(error)) from None
 
-    def has_frame(self, name: bytes) -> bool:
+    def has_in_memory(self, name: bytes) -> bool:
         """Return whether an encoded object can be read without the file; False for a large one."""
         at = self._block_of(name)
         if at < 0:
             return True
-        frame = self.frames.get(self._index.offsets[at])
-        if frame is None:
+        offset = self._index.offsets[at]
+        frame = self.frames.get(offset)
+        if frame is not None:
+            kept: RowBlock = frame.block  # type: ignore[assignment]
+        elif self._frames is not None and (last := self._frames.last(self, offset)) is not None:
+            kept = last  # type: ignore[assignment]
+        else:
             return False
-        kept: RowBlock = frame.block  # type: ignore[assignment]
         row = kept.find(name)
         return row is None or not row[1] & LARGE
 
