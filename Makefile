@@ -15,28 +15,39 @@ PYTEST_ARGS ?=
 QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction docs files fs live model \
 	regressions rules sessions state tools)
 
-.PHONY: help demo quick test check test-planted bench oracle clean
+# What is compiled, and what that depends on.
+HOT := $(shell find kvengine -name '*.pxd' -o -name '*.pyx' -o -name '*.h') hatch_build.py
+HOT += $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(HOT))))
+
+.PHONY: help build demo quick test test-plain check test-planted bench oracle clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo          run a month of flights through the engine, kill -9 included"
 	@echo "make quick         the fast tests, in under a minute on one core"
-	@echo "make test          all tests but the planted ones"
+	@echo "make build         compile what has changed of the hot modules"
+	@echo "make test          all tests but the planted ones, compiled"
+	@echo "make test-plain    the same tests in plain Python"
 	@echo "make check         ruff, mypy --strict, the floors of the house"
 	@echo "make test-planted  the tests of the tests: planted bugs must be caught"
 	@echo "make bench         the benchmark against other embedded stores"
 	@echo "make oracle        a long campaign: 5,000 programs and 1,000 crash images against 0.1.0"
 	@echo "make clean         remove .venv, .venv-oracle, caches and builds"
 
+build: $(VENV)/.stamp-built
+
 demo: $(VENV)/.stamp-demo
 	$(RUN) -m examples.flights $(DEMO_ARGS)
 
-quick: $(VENV)/.stamp-test
+quick: $(VENV)/.stamp-built
 	@echo "The tests that are not marked slow in: $(QUICK)"
 	@$(RUN) -m pytest -q -m "not slow" $(QUICK) $(PYTEST_ARGS)
 
-test: $(VENV)/.stamp-test
-	$(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
+test: $(VENV)/.stamp-built
+	KVENGINE_COMPILED=require $(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
+
+test-plain: $(VENV)/.stamp-test
+	KVENGINE_COMPILED=off $(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
 
 check: $(VENV)/.stamp-test
 	$(RUN) -m ruff check .
@@ -44,10 +55,11 @@ check: $(VENV)/.stamp-test
 	$(RUN) -m mypy --strict kvengine examples
 	$(RUN) -m pytest -q tests/test_architecture.py
 
+# The planted bugs are in sources, which no build may hide.
 test-planted: $(VENV)/.stamp-test
-	$(RUN) -m pytest tests/planted $(PYTEST_ARGS)
+	KVENGINE_COMPILED=off $(RUN) -m pytest tests/planted $(PYTEST_ARGS)
 
-bench: $(VENV)/.stamp-bench
+bench: $(VENV)/.stamp-bench $(VENV)/.stamp-built
 	$(RUN) -m benchmarks $(BENCH_ARGS)
 
 oracle: $(VENV)/.stamp-test
@@ -55,6 +67,7 @@ oracle: $(VENV)/.stamp-test
 
 clean:
 	rm -rf $(VENV) .venv-oracle build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf kvengine/_built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps come last in each step, so that an interrupted one is done again.
@@ -68,4 +81,8 @@ $(VENV)/.stamp-venv:
 
 $(VENV)/.stamp-%: pyproject.toml | $(VENV)/.stamp-venv
 	$(RUN) -m pip install -q --disable-pip-version-check -e '.[$*]'
+	@touch $@
+
+$(VENV)/.stamp-built: $(HOT) | $(VENV)/.stamp-test
+	$(RUN) hatch_build.py
 	@touch $@

@@ -16,6 +16,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from kvengine.compiled import choose
 from kvengine.errors import (
     CorruptionError,
     DatabaseClosed,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 refuse_untested()
+choose()
 
 _HOMES = {
     "Batch": "kvengine.storage.batch",

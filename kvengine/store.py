@@ -92,7 +92,7 @@ class Stats(NamedTuple):
     written to the WAL alone, since open. ``space_amplification``: bytes of segments over those
     of the lowest level that holds any. ``stalled``: why writers wait, or "". ``live_access``:
     "on", "off", or why other processes cannot reach this one. ``running``: background work
-    of this moment.
+    of this moment. ``compiled``: whether the hot modules of the owner run compiled.
     """
 
     levels: tuple[LevelStats, ...]
@@ -124,6 +124,7 @@ class Stats(NamedTuple):
     recovery: tuple[str, ...]
     live_access: str = "off"
     running: tuple[Job, ...] = ()
+    compiled: bool = False
 
 
 class Reads(Protocol):

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
+from kvengine import compiled
+
 # A shell that starts a command in the background lets it ignore interrupts, and so do all its
 # children. Tests that send one, to themselves or to a command that they run, need it to arrive.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what looks into the hot modules where these are compiled; `make test-plain` runs it."""
+    if compiled.form == "compiled":
+        for item in items:
+            if item.get_closest_marker("plain") is not None:
+                item.add_marker(pytest.mark.skip(reason="looks into the hot modules: runs plain"))

@@ -23,7 +23,7 @@ PACKAGE = ROOT / "kvengine"
 # longest name that holds it, and imports from lower floors and from its own folder.
 RULES = {"names", "row", "range_tombstones", "retention", "clock", "batch"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (
-    ("ground", {"errors", "release", "interpreter", "arguments", "closing"}),
+    ("ground", {"errors", "release", "compiled", "interpreter", "arguments", "closing"}),
     ("rules of the tree", {f"storage.{name}" for name in RULES}),
     ("options and records", {"options", "store"}),
     ("seam to the disk", {"fs"}),

@@ -134,12 +134,9 @@ def _busy(stats: kvengine.Stats) -> bool:
 
 @cache
 def build() -> str:
-    """Return "compiled" or "plain Python": what the hot paths of this installation are.
-
-    `stats()` will say so of releases that can be either; this one is plain Python.
-    """
+    """Return "compiled" or "plain Python": what the hot modules of this installation are."""
     with tempfile.TemporaryDirectory() as directory, kvengine.open(directory) as store:
-        compiled = getattr(store.stats(), "compiled", False)
+        compiled = store.stats().compiled
     return "compiled" if compiled else "plain Python"
 
 

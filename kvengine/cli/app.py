@@ -6,6 +6,7 @@ from importlib import import_module
 
 import click
 
+from kvengine import compiled
 from kvengine.cli.tool import shared_options
 from kvengine.release import VERSION
 
@@ -75,7 +76,7 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
     epilog="Names are shown in quotes with escapes; with -q they are taken in that form.",
 )
-@click.version_option(VERSION, message="%(prog)s %(version)s")
+@click.version_option(VERSION, message=f"%(prog)s %(version)s, {compiled.form}")
 @shared_options
 def root() -> None:
     """Inspect and edit the state that a kvengine database holds.

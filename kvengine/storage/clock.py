@@ -117,7 +117,7 @@ class EngineClock:
         self._believed_at = source.monotonic()
         self._started_at = self._believed_at
         near = [time for time in known if time - self._believed <= max_step]
-        self._last = max([self._believed, *near])
+        self._last = max(self._believed, max(near, default=0))
         self._until = self._believed + _TRUSTED
         self.opened = self._last
         self.last_trusted = trusted or self._last

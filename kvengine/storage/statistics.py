@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvengine import compiled
 from kvengine.storage import filenames
 from kvengine.storage.compaction.maintenance import Maintenance
 from kvengine.storage.database import Database
@@ -61,6 +62,7 @@ def collect(db: Database, maintenance: Maintenance) -> Stats:
         recovery=db.recovery,
         live_access=db.live_access,
         running=tuple(db.running),
+        compiled=compiled.form == "compiled",
     )
 
 

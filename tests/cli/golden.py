@@ -39,6 +39,8 @@ _VARYING = [
     (re.compile(r"^operation +us$", re.MULTILINE), "operation <us>"),
     (re.compile(r"process \d+"), "process <pid>"),
     (re.compile(r"CPython [\d.]+\w*"), "CPython <version>"),
+    (re.compile(r"(?<=, )(compiled|plain Python)"), "<form>"),
+    (re.compile(r"^compiled +(yes|no|True|False)$", re.MULTILINE), "compiled <form>"),
     (re.compile(r"(?<=127\.0\.0\.1:)\d+"), "<port>"),
     (re.compile(r"(?<=launch=)[\w-]+"), "<code>"),
     (re.compile(r"^([a-z1, ]+?)  +[\d,]+\.\d\d$", re.MULTILINE), r"\1  <us>"),

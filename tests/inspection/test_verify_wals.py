@@ -54,7 +54,10 @@ COMMIT_CASES: dict[str, tuple[Callable[[list[Commit]], list[Commit | bytes]], st
     "order": (lambda c: [c[1], c[0]], "older than the one before it"),
     "twice": (lambda c: [c[0], c[0]], "older than the one before it"),
     "older than segments": (lambda c: [c[0]._replace(stamp=5, rows=[])], "older than a WAL"),
-    "version": (lambda c: [edited(c[0], version=c[0].stamp + 1)], "not of the version"),
+    "version": (
+        lambda c: [edited(c[0], version=c[0].stamp + 1)],
+        "version of a row is not the commit's stamp",
+    ),
     "no version": (lambda c: [edited(c[0], version=5)], "out of range"),
     "stamp": (lambda c: [c[0]._replace(stamp=-5, rows=[])], "out of range"),
     "chunks": (

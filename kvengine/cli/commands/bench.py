@@ -8,6 +8,7 @@ import tempfile
 
 import click
 
+from kvengine import compiled
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.inspection.escape import safe
 from kvengine.release import VERSION
@@ -28,7 +29,7 @@ def command(tool: Tool, directory: str | None) -> None:
     with tempfile.TemporaryDirectory(prefix="kvengine-bench-", dir=directory) as place:
         tool.out.say(
             f"kvengine {VERSION}, CPython {platform.python_version()},"
-            f" plain Python, in {safe(os.path.dirname(place))}"
+            f" {compiled.form}, in {safe(os.path.dirname(place))}"
         )
         for figure in measure(os.path.join(place, "db")):
             tool.out.record(figure._asdict())

@@ -35,6 +35,8 @@ def command(tool: Tool) -> None:
 def _shown(name: str, value: object) -> str:
     if name in _BYTES and isinstance(value, int):
         return size(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.2f}"
     if name == "last_stamp" or not isinstance(value, int):

@@ -1,0 +1,9 @@
+cdef class EngineClock:
+    cdef readonly object _source
+    cdef object _read, _lock
+    cdef long long _unit, _last, _until, _believed, _believed_at, _started_at, _max_step
+    cdef readonly long long opened
+    cdef public long long last_trusted
+
+    cpdef long long now(self) except -1
+    cdef long long _judged(self) except -1
