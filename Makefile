@@ -19,7 +19,7 @@ QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction docs f
 HOT := $(shell find kvengine -name '*.pxd' -o -name '*.pyx' -o -name '*.h') hatch_build.py
 HOT += $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(HOT))))
 
-.PHONY: help build demo quick test test-plain check test-planted bench oracle clean
+.PHONY: help build demo quick test test-plain check test-planted wheel bench oracle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make test-plain    the same tests in plain Python"
 	@echo "make check         ruff, mypy --strict, the floors of the house"
 	@echo "make test-planted  the tests of the tests: planted bugs must be caught"
+	@echo "make wheel         a compiled wheel for Linux, in dist"
 	@echo "make bench         the benchmark against other embedded stores"
 	@echo "make oracle        a long campaign: 5,000 programs and 1,000 crash images against 0.1.0"
 	@echo "make clean         remove .venv, .venv-oracle, caches and builds"
@@ -58,6 +59,13 @@ check: $(VENV)/.stamp-test
 # The planted bugs are in sources, which no build may hide.
 test-planted: $(VENV)/.stamp-test
 	KVENGINE_COMPILED=off $(RUN) -m pytest tests/planted $(PYTEST_ARGS)
+
+wheel: $(VENV)/.stamp-wheel
+	rm -rf build/wheel
+	KVENGINE_COMPILED=require $(RUN) -m build --wheel --outdir build/wheel .
+	PATH="$(VENV)/bin:$$PATH" $(RUN) -m auditwheel repair --plat manylinux_2_28_$$(uname -m) \
+		--wheel-dir dist build/wheel/*.whl
+	$(RUN) -m auditwheel show dist/*.whl
 
 bench: $(VENV)/.stamp-bench $(VENV)/.stamp-built
 	$(RUN) -m benchmarks $(BENCH_ARGS)
