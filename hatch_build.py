@@ -35,6 +35,7 @@ DIRECTIVES = {
     "annotation_typing": False,
 }
 FLAGS = ["-O2", "-fno-strict-aliasing", "-Wno-unreachable-code"]
+FLAGS += shlex.split(os.environ.get("KVENGINE_CFLAGS", ""))  # `make test-sanitized` adds some
 
 
 class BuildError(Exception):
