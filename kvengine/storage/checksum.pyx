@@ -97,6 +97,8 @@ def place_seed(file_id, offset):
     """Return the CRC seed of a block at ``offset`` of the file with identity ``file_id``."""
     cdef uint64_t identity, place
     try:
+        if not isinstance(file_id, int) or not isinstance(offset, int):
+            raise TypeError("not int")
         identity, place = file_id, offset
     except (OverflowError, TypeError) as error:
         raise struct.error(f"a place is two unsigned 64-bit integers: {error}") from None

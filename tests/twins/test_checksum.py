@@ -69,6 +69,7 @@ WRONG: list[tuple[str, tuple[Any, ...]]] = [
     ("place_seed", (0, 1 << 64)),
     ("place_seed", ("0", 0)),
     ("place_seed", (None, 0)),
+    ("place_seed", (1.0, 0)),
     ("salt", ("text", 1)),
     ("salt", (None, 1)),
     ("salt", (b"id", -1)),
