@@ -20,7 +20,6 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import deque
-from typing import Protocol
 from weakref import ref
 
 from kvengine.storage.row import Row
@@ -52,11 +51,14 @@ class Frame:
         self.head: Row | None = None
 
 
-class OpenSegment(Protocol):
+class OpenSegment:
     """An open segment: its identity, and its frames by the offset of their block."""
 
-    file_id: int
-    frames: dict[int, Frame]
+    __slots__ = ("__weakref__", "file_id", "frames")
+
+    def __init__(self, file_id: int) -> None:
+        self.file_id = file_id
+        self.frames: dict[int, Frame] = {}
 
 
 class Frames:

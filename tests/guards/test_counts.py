@@ -167,7 +167,7 @@ def test_get_all_from_the_memtable(
 ) -> None:
     """An object in memory is decoded once, without a lock."""
     made = Operation(fill, fs, lambda key: lambda: fill.get_all("S", key))
-    made.over(spread()).must_cost(Costs(17, {}, {}, ROW), monkeypatch)
+    made.over(spread()).must_cost(Costs(18, {}, {}, ROW), monkeypatch)
 
 
 def test_cold_get(
@@ -196,7 +196,7 @@ def test_cold_get_all(
     """A cold object costs one block, and its row is decoded once."""
     fill.flush()
     made = Operation(fill, fs, lambda key: lambda: fill.get_all("S", key))
-    made.over(spread()).must_cost(Costs(33, {"frames": 1}, BLOCK, ROW), monkeypatch)
+    made.over(spread()).must_cost(Costs(34, {"frames": 1}, BLOCK, ROW), monkeypatch)
 
 
 @pytest.mark.parametrize(("flushed", "most"), [(False, 9), (True, 11)])
@@ -299,7 +299,7 @@ def test_eager_session(
 ) -> None:
     """An eager session decodes its object once and takes one lock, that of its commit."""
     made = Operation(fill, fs, session_of(fill, True)).over(spread())
-    made.must_cost(Costs(67, ONE_COMMIT, WRITE, ROW), monkeypatch)
+    made.must_cost(Costs(69, ONE_COMMIT, WRITE, ROW), monkeypatch)
 
 
 def test_eager_session_of_a_cold_object(
@@ -308,7 +308,7 @@ def test_eager_session_of_a_cold_object(
     """It reads one block, once: the commit finds it in memory."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, True)).over(spread())
-    made.must_cost(Costs(94, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
+    made.must_cost(Costs(96, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
 
 
 def test_lazy_session(
@@ -316,7 +316,7 @@ def test_lazy_session(
 ) -> None:
     """A lazy session takes a moment, looks whether its object lives, and reads what is asked."""
     made = Operation(fill, fs, session_of(fill, False)).over(spread())
-    made.must_cost(Costs(124, SESSION_LOCKS, WRITE, 2 * ROW), monkeypatch)
+    made.must_cost(Costs(126, SESSION_LOCKS, WRITE, 2 * ROW), monkeypatch)
 
 
 def test_lazy_session_of_a_cold_object(
@@ -325,7 +325,7 @@ def test_lazy_session_of_a_cold_object(
     """It reads one block, once."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, False)).over(spread())
-    most = Costs(163, SESSION_LOCKS | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
+    most = Costs(165, SESSION_LOCKS | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
     made.must_cost(most, monkeypatch)
 
 
