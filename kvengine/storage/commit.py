@@ -47,10 +47,10 @@ from kvengine.storage.database import Commit, Database
 from kvengine.storage.memtable import TOMBSTONES
 from kvengine.storage.names import Name, are_ascii_names, encode_object
 from kvengine.storage.resolve import NOTHING, Below, Resolution
+from kvengine.storage.resolved import Resolved
 from kvengine.storage.row import (
     CLEARED,
     LEAST_VERSION,
-    Resolved,
     decode,
     entry_count,
     expires_at_of,

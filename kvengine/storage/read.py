@@ -25,6 +25,7 @@ from kvengine.storage import range_tombstones
 from kvengine.storage import row as rows
 from kvengine.storage.memtable import States
 from kvengine.storage.names import Name, encode_object
+from kvengine.storage.resolved import Resolved
 from kvengine.storage.row import (
     CLEARED,
     ENTRY_TTLS,
@@ -33,7 +34,6 @@ from kvengine.storage.row import (
     TOMBSTONES,
     Entry,
     Missing,
-    Resolved,
     Row,
     entry_count,
     expires_at_of,

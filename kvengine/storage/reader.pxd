@@ -1,8 +1,8 @@
 # Types of reader.py.
 cimport cython
 
-from kvengine.storage cimport read
 from kvengine.storage.moment cimport Moment
+from kvengine.storage.resolved cimport Resolved
 from kvengine.storage.version cimport View
 
 
@@ -14,16 +14,28 @@ cdef class Reader:
 
     cdef View _view(self)
     cdef tuple _moment_to_walk(self)
-    cdef object _remember(self, tuple name, int points)
-    cdef object _in_use(self, tuple name)
-    cdef object _live(self, tuple name)
+    cdef Resolved _remember(self, tuple name, int points)
+    @cython.locals(found=Resolved)
+    cdef Resolved _in_use(self, tuple name)
+    @cython.locals(found=Resolved)
+    cdef object _value_in_use(self, tuple name, object state_key)
+    @cython.locals(found=Resolved)
+    cpdef Resolved _for_session(self, tuple name, bint count)
+    @cython.locals(found=Resolved, view=View)
+    cdef Resolved _live(self, tuple name)
+    @cython.locals(found=Resolved, view=View)
     cdef tuple _look(self, tuple name)
+    @cython.locals(known=Resolved, view=View)
     cdef object _summary(self, tuple name)
 
 
 cdef class LiveReader(Reader):
-    pass
+    @cython.locals(found=Resolved, pieces=list, is_heavy=bint)
+    cdef Resolved _remember(self, tuple name, int points)
 
 
 cdef class MomentReader(Reader):
     pass
+
+
+cdef tuple _checked(service, key)

@@ -22,7 +22,8 @@ from kvengine.storage.names import (
     service_range,
 )
 from kvengine.storage.read import Summary
-from kvengine.storage.row import Resolved, expires_at_of, version_of
+from kvengine.storage.resolved import Resolved
+from kvengine.storage.row import expires_at_of, version_of
 from kvengine.storage.version import View
 from kvengine.storage.walk import stored
 from kvengine.store import StoredObject
@@ -85,6 +86,19 @@ class Reader:
             return found.at(self._now())
         return found
 
+    def _value_in_use(self, name: Name, state_key: str) -> bytes | None:
+        """Return the value of an entry of an object that is known in whole and never expires.
+
+        None says nothing of the entry.
+        """
+        try:
+            found = self._known.get(name)
+            if found is not None and found.soonest is None:
+                return found.entries.get(state_key)
+        except TypeError:  # unhashable: the checks of the caller say which name is no str
+            pass
+        return None
+
     def _for_session(self, name: Name, count: bool) -> Resolved | None:
         """Return an object as `_in_use` does.
 
@@ -101,14 +115,9 @@ class Reader:
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
         """Return the value of an entry, None if there is none. ``b""`` is a value."""
         name = (service, key)
-        try:
-            found = self._known.get(name)
-            if found is not None and found.soonest is None:
-                value = found.entries.get(state_key)
-                if value is not None:
-                    return value
-        except TypeError:  # unhashable: the checks below say which name is no str
-            pass
+        value = self._value_in_use(name, state_key)
+        if value is not None:
+            return value
         if not are_ascii_names(service, key, state_key):
             name = _checked(service, key)
             state_key = check_name("state_key", state_key)

@@ -10,8 +10,9 @@ import pytest
 
 from kvengine.storage import range_tombstones as tombstones
 from kvengine.storage.names import END, encode_object
+from kvengine.storage.resolved import Resolved
 from kvengine.storage.retention import retain, segment_may_go
-from kvengine.storage.row import Entry, Resolved, Row, make, overlay_all, resolve
+from kvengine.storage.row import Entry, Row, make, overlay_all, resolve
 from tests.model.layers import Layer, overlay
 
 OBJECTS = [encode_object(service, key) for service in ("", "a", "a\0b") for key in ("", "k", "k1")]

@@ -1,5 +1,9 @@
 # Types of filter.py: what a filter keeps.
 
+cpdef object entry_digest(str state_key, object object_digest)
+cpdef object barrier_digest(object object_digest)
+
+
 cdef class Filter:
     cdef readonly object seed
     cdef readonly object _words
