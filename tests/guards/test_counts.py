@@ -116,7 +116,7 @@ def test_set_of_an_object_in_the_memo(
 ) -> None:
     """An object that is known in whole stays known, for one frame more."""
     made = Operation(fill, fs, lambda key: lambda: fill.set("S", key, "k", VALUE))
-    made.over(hot()).must_cost(Costs(16, ONE_COMMIT, WRITE), monkeypatch)
+    made.over(hot()).must_cost(Costs(17, ONE_COMMIT, WRITE), monkeypatch)
     assert ("S", "hot") in fill._db.memo.known
 
 
@@ -159,7 +159,7 @@ def test_get_from_the_memtable(
 ) -> None:
     """An entry in memory is found without a lock; its row alone is decoded."""
     made = Operation(fill, fs, lambda key: lambda: fill.get("S", key, "k"))
-    made.over(spread()).must_cost(Costs(11, {}, {}, ROW), monkeypatch)
+    made.over(spread()).must_cost(Costs(12, {}, {}, ROW), monkeypatch)
 
 
 def test_get_all_from_the_memtable(
@@ -167,7 +167,7 @@ def test_get_all_from_the_memtable(
 ) -> None:
     """An object in memory is decoded once, without a lock."""
     made = Operation(fill, fs, lambda key: lambda: fill.get_all("S", key))
-    made.over(spread()).must_cost(Costs(18, {}, {}, ROW), monkeypatch)
+    made.over(spread()).must_cost(Costs(19, {}, {}, ROW), monkeypatch)
 
 
 def test_cold_get(
@@ -176,7 +176,7 @@ def test_cold_get(
     """A cold get reads one block by one call, and decodes one row of it."""
     fill.flush()
     made = Operation(fill, fs, lambda key: lambda: fill.get("S", key, "k"))
-    made.over(spread()).must_cost(Costs(30, {"frames": 1}, BLOCK, ROW), monkeypatch)
+    made.over(spread()).must_cost(Costs(31, {"frames": 1}, BLOCK, ROW), monkeypatch)
 
 
 def test_get_from_a_frame(
@@ -187,7 +187,7 @@ def test_get_from_a_frame(
     for key in [*spread(), *spread()]:  # a block that is read again becomes a frame
         fill.get("S", key, "k")
     made = Operation(fill, fs, lambda key: lambda: fill.get("S", key, "k"))
-    made.over(spread()).must_cost(Costs(22, {}, {}, ROW), monkeypatch)
+    made.over(spread()).must_cost(Costs(23, {}, {}, ROW), monkeypatch)
 
 
 def test_cold_get_all(
@@ -196,10 +196,10 @@ def test_cold_get_all(
     """A cold object costs one block, and its row is decoded once."""
     fill.flush()
     made = Operation(fill, fs, lambda key: lambda: fill.get_all("S", key))
-    made.over(spread()).must_cost(Costs(34, {"frames": 1}, BLOCK, ROW), monkeypatch)
+    made.over(spread()).must_cost(Costs(35, {"frames": 1}, BLOCK, ROW), monkeypatch)
 
 
-@pytest.mark.parametrize(("flushed", "most"), [(False, 9), (True, 11)])
+@pytest.mark.parametrize(("flushed", "most"), [(False, 10), (True, 12)])
 def test_get_of_a_missing_object(
     fill: kvengine.Engine,
     fs: CountingFileSystem,
@@ -214,7 +214,7 @@ def test_get_of_a_missing_object(
     made.over(fresh()).must_cost(Costs(most, {}, {}), monkeypatch)
 
 
-@pytest.mark.parametrize(("flushed", "most"), [(False, 10), (True, 11)])
+@pytest.mark.parametrize(("flushed", "most"), [(False, 11), (True, 12)])
 def test_get_of_a_missing_key(
     fill: kvengine.Engine,
     fs: CountingFileSystem,
@@ -299,7 +299,7 @@ def test_eager_session(
 ) -> None:
     """An eager session decodes its object once and takes one lock, that of its commit."""
     made = Operation(fill, fs, session_of(fill, True)).over(spread())
-    made.must_cost(Costs(69, ONE_COMMIT, WRITE, ROW), monkeypatch)
+    made.must_cost(Costs(70, ONE_COMMIT, WRITE, ROW), monkeypatch)
 
 
 def test_eager_session_of_a_cold_object(
@@ -308,7 +308,7 @@ def test_eager_session_of_a_cold_object(
     """It reads one block, once: the commit finds it in memory."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, True)).over(spread())
-    made.must_cost(Costs(96, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
+    made.must_cost(Costs(97, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
 
 
 def test_lazy_session(
@@ -316,7 +316,7 @@ def test_lazy_session(
 ) -> None:
     """A lazy session takes a moment, looks whether its object lives, and reads what is asked."""
     made = Operation(fill, fs, session_of(fill, False)).over(spread())
-    made.must_cost(Costs(126, SESSION_LOCKS, WRITE, 2 * ROW), monkeypatch)
+    made.must_cost(Costs(128, SESSION_LOCKS, WRITE, 2 * ROW), monkeypatch)
 
 
 def test_lazy_session_of_a_cold_object(
@@ -325,7 +325,7 @@ def test_lazy_session_of_a_cold_object(
     """It reads one block, once."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, False)).over(spread())
-    most = Costs(165, SESSION_LOCKS | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
+    most = Costs(167, SESSION_LOCKS | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
     made.must_cost(most, monkeypatch)
 
 

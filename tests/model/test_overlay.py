@@ -81,7 +81,7 @@ def test_overlay_knows_no_time() -> None:
     """What has expired is laid over as what has not: an overlay that dropped it would not be."""
     new = Layer((), {OBJECTS[0]: make(2, {"n": b"new"}, expires_at=100)})
     old = Layer((), {OBJECTS[0]: make(1, {"p": b"old"}, expires_at=3)})
-    assert read([overlay(new, old)], OBJECTS[0]) == read([new, old], OBJECTS[0])
+    assert view([overlay(new, old)], OBJECTS[0], 0) == view([new, old], OBJECTS[0], 0)
     found = read([new, old], OBJECTS[0])
     assert found is not None
     assert found.entries == {"n": b"new", "p": b"old"}
