@@ -17,6 +17,7 @@ cdef class OpenSegment:
 
 cdef class Frames:
     cdef readonly long long capacity, bytes
+    cdef readonly bint mapped
     cdef readonly object _queue, _lock
     cdef object _reads
     cdef tuple _last

@@ -64,8 +64,10 @@ class OpenSegment:
 class Frames:
     """The budget of all frames. ``capacity`` in bytes. Thread-safe."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, mapped: bool = False) -> None:
+        """``mapped``: segments are mapped to memory, and blocks without a frame read there."""
         self.capacity = capacity
+        self.mapped = mapped
         self.bytes = 0
         self._queue: deque[tuple[ref[OpenSegment], Frame]] = deque()
         self._lock = threading.Lock()

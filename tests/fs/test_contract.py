@@ -71,6 +71,28 @@ def test_pread_of_an_absurd_length_takes_no_memory(fs: FileSystem, root: str) ->
     assert file.pread(1 << 60, 1 << 50) == b""
 
 
+def test_a_mapped_file_reads_as_before(fs: FileSystem, root: str) -> None:
+    """`map` changes where `pread` reads, and nothing of what it returns or refuses."""
+    with closing(fs.create(f"{root}/a")) as file:
+        file.write(b"0123456789")
+    fs.create(f"{root}/empty").close()
+    for path, content in ((f"{root}/a", b"0123456789"), (f"{root}/empty", b"")):
+        file = fs.open(path)
+        file.map()
+        fs.unlink(path)
+        assert file.pread(1 << 60, 0) == content and file.size() == len(content)
+        assert file.pread(3, 8) == content[8:11]
+        assert file.pread(3, 10) == file.pread(3, 1 << 50) == file.pread(0, 0) == b""
+        for length, offset in ((-1, 0), (1, -1)):
+            with pytest.raises(OSError) as caught:
+                file.pread(length, offset)
+            assert caught.value.errno == errno.EINVAL
+        file.close()
+        with pytest.raises(OSError) as caught:
+            file.pread(1, 0)
+        assert caught.value.errno == errno.EBADF
+
+
 def test_truncate_cuts_and_extends(fs: FileSystem, root: str) -> None:
     """`truncate` sets the size, fills with zeros and leaves the position."""
     file = fs.create(f"{root}/a")

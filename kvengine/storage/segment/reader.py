@@ -54,6 +54,8 @@ class SegmentReader(OpenSegment):
             self._file = fs.open(path)
         except FileNotFoundError:
             raise CorruptionError(path, 0, "segment is missing") from None
+        if frames is not None and frames.mapped:
+            self._file.map()
         self.size = self._file.size()
         tail_at = max(0, self.size - segment.FOOTER_SIZE)
         tail = self._file.pread(segment.FOOTER_SIZE, tail_at)
