@@ -37,6 +37,7 @@ DIRECTIVES = {
     "auto_pickle": False,
 }
 FLAGS = ["-O2", "-fno-strict-aliasing", "-Wno-unreachable-code"]
+FLAGS += shlex.split(os.environ.get("KVENGINE_CFLAGS", ""))  # `make test-sanitized` adds some
 
 
 class BuildError(Exception):
@@ -92,7 +93,9 @@ def build() -> list[Path]:
         if path.name not in files.values():
             path.unlink()
     state = {str(path.relative_to(PACKAGE)): zlib.crc32(path.read_bytes()) for path in sources()}
-    RECORD.write_text(json.dumps({"files": files, "sources": state, "keys": keys}, indent=1))
+    sizes = {file: (BUILT / file).stat().st_size for file in files.values()}
+    record = {"files": files, "sizes": sizes, "sources": state, "keys": keys}
+    RECORD.write_text(json.dumps(record, indent=1))
     return [RECORD, *(BUILT / file for file in files.values())]
 
 

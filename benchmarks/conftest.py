@@ -309,6 +309,30 @@ def compacted(tmp_path_factory: pytest.TempPathFactory, loaded: Loaded) -> Loade
     return get
 
 
+@pytest.fixture(scope="session")
+def loaded_expiring(tmp_path_factory: pytest.TempPathFactory, loaded: Loaded) -> str:
+    """The directory of kvengine with all objects, one in a hundred of which expires in a day."""
+    directory = str(tmp_path_factory.mktemp("expiring") / "store")
+    directories.copy(loaded(peers.KVENGINE), directory)
+    store = peers.find(peers.KVENGINE)(directory, False)
+    for number in range(0, workload.object_count(), 100):
+        store.expire_in_a_day(workload.SERVICE, workload.object_key(number))  # type: ignore[attr-defined]
+    store.settle()
+    store.close()
+    return directory
+
+
+@pytest.fixture(scope="session")
+def compacted_expiring(tmp_path_factory: pytest.TempPathFactory, loaded_expiring: str) -> str:
+    """The same, compacted."""
+    directory = str(tmp_path_factory.mktemp("compacted-expiring") / "store")
+    directories.copy(loaded_expiring, directory)
+    store = peers.find(peers.KVENGINE)(directory, False)
+    store.compact()
+    store.close()
+    return directory
+
+
 def _loader(tmp_path_factory: pytest.TempPathFactory, objects: Objects) -> Loaded:
     directories_by_name: dict[str, str] = {}
 
@@ -354,6 +378,21 @@ def fresh_store(empty_store: Peer) -> Peer:
 def store(peer_name: str, directory: str, loaded: Loaded) -> Iterator[Peer]:
     """All objects, just reopened; a commit reaches the operating system."""
     yield from _opened(peer_name, loaded(peer_name), directory)
+
+
+@pytest.fixture
+def expiring_store(directory: str, loaded_expiring: str) -> Iterator[Peer]:
+    """All objects in kvengine, one in a hundred of which expires; just reopened."""
+    yield from _opened(peers.KVENGINE, loaded_expiring, directory)
+
+
+@pytest.fixture
+def reopen_expiring(directory: str, compacted_expiring: str) -> Iterator[Reopening]:
+    """The same, compacted; opened by a call."""
+    directories.copy(compacted_expiring, directory)
+    reopening = Reopening(peers.KVENGINE, directory)
+    yield reopening
+    reopening.close()
 
 
 @pytest.fixture

@@ -100,7 +100,8 @@ def rows(table: Table) -> list[list[str]]:
         line = lines.get(name)
         number = str(line.number) if line else ""
         values = [_number(cells.get(store)) for store in names]
-        result.append([number, name, *values, _ratios(cells, line), _bar(line)])
+        others = table.get(line.against, {}) if line and line.against else {}
+        result.append([number, name, *values, _ratios(others | cells, line), _bar(line)])
     return result
 
 

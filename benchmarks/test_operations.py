@@ -152,17 +152,15 @@ def _scan(store: Peer, measure: Measure) -> None:
     )
 
 
+def _values(generator: random.Random) -> list[Call]:
+    size = workload.VALUE_SIZE
+    return [(*names, generator.randbytes(size)) for names in _entry_names(generator, OBJECTS)]
+
+
 @pytest.mark.benchmark(group=lines.SET)
 def test_set(store: Peer, measure: Measure) -> None:
     """A new value for an entry of any object."""
-
-    def calls(generator: random.Random) -> list[Call]:
-        value_size = workload.VALUE_SIZE
-        return [
-            (*names, generator.randbytes(value_size)) for names in _entry_names(generator, OBJECTS)
-        ]
-
-    measure(store.set, calls)
+    measure(store.set, _values)
 
 
 @pytest.mark.benchmark(group=lines.COMMIT_OF_3)
@@ -268,3 +266,41 @@ def test_open(peer_name: str, directory: str, loaded: Loaded, measure: Measure) 
         opened.pop().close()
 
     measure.once(open_store, rounds=5, setup=setup, teardown=close)
+
+
+@pytest.mark.parametrize("peer_name", [peers.KVENGINE], indirect=True)
+class TestSomeExpire:
+    """Lines that one object in a hundred with an expiry may make dearer. No peer has the like."""
+
+    @pytest.mark.benchmark(group=lines.GET_IN_USE + lines.SOME_EXPIRE)
+    def test_get_in_use(self, expiring_store: Peer, measure: Measure) -> None:
+        """Entries of the working set."""
+        measure(
+            expiring_store.get,
+            lambda generator: _entry_names(generator, HOT_OBJECTS),
+            warmup_rounds=10,
+        )
+
+    @pytest.mark.benchmark(group=lines.GET_UNREAD + lines.SOME_EXPIRE)
+    def test_get_unread(self, reopen_expiring: Reopening, measure: Measure) -> None:
+        """One entry of an object; no object is read twice."""
+
+        def call(generator: random.Random, number: int) -> Call:
+            return SERVICE, object_key(number), _entry_name(generator)
+
+        measure.unread(reopen_expiring, "get", call)
+
+    @pytest.mark.benchmark(group=lines.SET + lines.SOME_EXPIRE)
+    def test_set(self, expiring_store: Peer, measure: Measure) -> None:
+        """A new value for an entry of any object."""
+        measure(expiring_store.set, _values)
+
+    @pytest.mark.benchmark(group=lines.COMMIT_OF_3 + lines.SOME_EXPIRE)
+    def test_commit_of_3(self, expiring_store: Peer, measure: Measure) -> None:
+        """New values for three entries of any object."""
+        measure(expiring_store.commit, lambda generator: _entries(generator, 3))
+
+    @pytest.mark.benchmark(group=lines.COMMIT_OF_10 + lines.SOME_EXPIRE)
+    def test_commit_of_10(self, expiring_store: Peer, measure: Measure) -> None:
+        """New values for all ten entries of any object."""
+        measure(expiring_store.commit, lambda generator: _entries(generator, 10))

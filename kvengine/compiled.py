@@ -86,6 +86,10 @@ def _found(built: str) -> _Finder | None:
         for source, crc in record["sources"].items():
             if checksum(os.path.join(_PACKAGE, source)) != crc:
                 raise Unusable(f"{source} has changed since it was compiled")
+        for extension, size in record["sizes"].items():
+            # Before one is loaded: to map a file that was cut short ends the process.
+            if os.path.getsize(os.path.join(built, extension)) != size:
+                raise Unusable(f"{extension} is not as long as it was when it was compiled")
         files: dict[str, str] = record["files"]
         finder = _Finder({name: os.path.join(built, file) for name, file in files.items()})
         finder.probe()

@@ -63,6 +63,10 @@ class KvenginePeer:
             for state_key, value in entries.items():
                 batch.set(service, key, state_key, value)
 
+    def expire_in_a_day(self, service: str, key: str) -> None:
+        """Let an object expire, long after the benchmark."""
+        self._store.expire(service, key, ttl=86_400)
+
     commit = load_object
     commit_shared = load_object
 

@@ -29,6 +29,7 @@ timeout = 120
 markers =
     slow: as in the project
     planted: as in the project
+    plain: as in the project
 """
 
 
@@ -53,7 +54,7 @@ JUDGES = ("model", "crash")
 
 def copy(target: Path, changes: Sequence[Change], judges: Sequence[str] = JUDGES) -> None:
     """The package and the tests that judge it, in ``target``, with the changes made."""
-    ignored = shutil.ignore_patterns("__pycache__")
+    ignored = shutil.ignore_patterns("__pycache__", "_built")
     shutil.copytree(PACKAGE, target / "kvengine", ignore=ignored)
     for folder in judges:
         shutil.copytree(ROOT / "tests" / folder, target / "tests" / folder, ignore=ignored)

@@ -22,11 +22,27 @@ def _falsely_listed(step: list[Any], old: Any, new: Any) -> bool:
     return wrong and isinstance(new, dict) and new.get("raised") == "TypeError"
 
 
+_REWORDED = {
+    "prefix is of the object key: name a service too": (
+        "prefix is for object keys: name a service too"
+    ),
+}
+"""Texts of errors that have changed since 0.1.0: the old one, the new one."""
+
+
+def _reworded(_step: list[Any], old: Any, new: Any) -> bool:
+    """Return whether both raised the same error, in the words of their time."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return False
+    return old | {"message": _REWORDED.get(old.get("message", ""))} == new
+
+
 EXPLANATIONS: tuple[Explanation, ...] = (
     Explanation(
         "0.1.0 took None and 0 as a start or prefix in state_keys while the object was in memory",
         _falsely_listed,
     ),
+    Explanation("an error says the same in better words", _reworded),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import cast
+from typing import Any
 
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.sessions.settings import Settings
@@ -11,8 +11,6 @@ from kvengine.objects.sessions.working import Working
 from kvengine.storage.clock import SECOND
 from kvengine.storage.names import Name
 from kvengine.store import Snapshot
-
-_Known = dict[str, bytes | None]
 
 
 def load(
@@ -28,17 +26,18 @@ def load(
     `Working` never changes its base while that is complete.
     """
     eager = settings.preload is True and settings.preload_limit is None
+    entries: Any  # of values alone: a session that is complete adds none of its own
     known = host.known(name, not eager) if host.known is not None else None
     if known is not None:
         at = known.expires_at
-        entries = cast(_Known, known.entries)
+        entries = known.entries
         return Working(known.version, None if at is None else at / SECOND, entries, True), None
     store = host.store
     if eager:
         found = store.load(*name)
         if found is None:
             return Working(0, None, {}, True), None
-        entries = cast(_Known, found.entries)
+        entries = found.entries
         return Working(found.version, found.expires_at, entries, True), None
     moment = store.snapshot()
     try:
@@ -60,7 +59,7 @@ def _part(moment: Snapshot, name: Name, settings: Settings) -> Working:
         found = moment.load(*name, max_bytes=settings.preload_limit)
         if found is None:
             return Working(0, None, {}, True)
-        entries = cast(_Known, found.entries)
+        entries: Any = found.entries
         return Working(found.version, found.expires_at, entries, found.complete)
     found = moment.load(*name, max_bytes=0)
     if found is None:

@@ -7,7 +7,7 @@ at once; an asynchronous one (aio/session.py) awaits it. All else is the same.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar, cast, overload
+from typing import Any, NoReturn, TypeVar, overload
 
 import msgspec
 
@@ -163,12 +163,14 @@ class SessionVerbs(msgspec.Struct, eq=False):
 
     def _typed(self, kind: type[State]) -> State:
         """A typed state over this session."""
-        self._state = kind._kv_over(cast(Any, self), self._codec)
+        session: Any = self
+        self._state = kind._kv_over(session, self._codec)
         return self._state
 
     def _end(self) -> None:
         """From now on every use raises SessionError. May be called again."""
-        self._working = cast(Working, Over(self._codec.name))
+        over: Any = Over(self._codec.name)
+        self._working = over
         if self._state is not None:
             self._state._kv_forget()
         if self._moment is not None:
