@@ -33,6 +33,8 @@ DIRECTIVES = {
     # What an annotation promises to a type checker is not checked at run time in plain Python
     # either: the types that count stand in the .pxd.
     "annotation_typing": False,
+    # Nothing here is pickled.
+    "auto_pickle": False,
 }
 FLAGS = ["-O2", "-fno-strict-aliasing", "-Wno-unreachable-code"]
 FLAGS += shlex.split(os.environ.get("KVENGINE_CFLAGS", ""))  # `make test-sanitized` adds some

@@ -66,6 +66,10 @@ class Options:
     cache_size
         Bytes of memory for what is read again: three quarters for blocks of segments, a quarter
         for objects that are kept decoded.
+    mapped_reads
+        Map segments to memory and read blocks there, not by system calls: faster where the data
+        is much larger than ``cache_size`` and mostly in the page cache. The price: a disk that
+        fails to read a page ends the process (SIGBUS), as with LMDB.
     block_size, chunk_size
         Soft size of a block of rows, and of one chunk of an object larger than
         that. Smaller: cheaper single reads, a larger index.
@@ -93,6 +97,7 @@ class Options:
     serdes: Mapping[str, Any] = field(default_factory=dict)
     memtable_size: int = 16 * MIB
     cache_size: int = 64 * MIB
+    mapped_reads: bool = False
     block_size: int = 8 * KIB
     chunk_size: int = 64 * KIB
     segment_size: int = 16 * MIB

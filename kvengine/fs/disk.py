@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import mmap
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from .directory import Descriptor, Directory, DirectoryPath
 
@@ -29,6 +30,9 @@ _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _NO_DIRECTORY_LOCKS: Final = _UNSUPPORTED | {errno.EBADF, errno.ENOLCK}
 """What flock of a directory says where there is no such thing; EBADF is NFS, which locks what is
 open to write."""
+
+_UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+"""Before that release Python keeps a second descriptor for a mapping."""
 
 _LEADS_NOWHERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 
@@ -119,10 +123,11 @@ def _some(written: int) -> int:
 class DiskFile:
     """A `File` that owns one descriptor."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "_mapped")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._mapped: mmap.mmap | None = None
 
     def write(self, data: bytes | bytearray | memoryview, /) -> None:
         written = os.write(self._fd, data)
@@ -140,7 +145,15 @@ class DiskFile:
     def seek(self, offset: int, /) -> None:
         os.lseek(self._fd, offset, os.SEEK_SET)
 
+    def map(self) -> None:
+        if self.size():  # an empty file cannot be mapped
+            self._mapped = mmap.mmap(self._fd, 0, prot=mmap.PROT_READ, **_UNTRACKED)
+
     def pread(self, length: int, offset: int, /) -> bytes:
+        if self._mapped is not None:
+            if length < 0 or offset < 0:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return self._mapped[offset : offset + length]
         if length > _CHECKED_LENGTH:
             length = min(length, max(0, self.size() - offset))
         data = os.pread(self._fd, length, offset)
@@ -200,6 +213,7 @@ class DiskFile:
 
     def close(self) -> None:
         """The descriptor is gone even when the operating system reports an error here."""
+        self._mapped = None
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

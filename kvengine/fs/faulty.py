@@ -214,6 +214,10 @@ class FaultyFile:
         self._fs.check("pread")
         return self._inner.pread(length, offset)
 
+    def map(self) -> None:
+        self._fs.check("map")
+        self._inner.map()
+
     def size(self) -> int:
         self._fs.check("size")
         return self._inner.size()

@@ -56,6 +56,9 @@ class MemoryFile:
                 raise os_error(errno.EINVAL, self._path)
             return bytes(memoryview(node.content)[offset : offset + length])
 
+    def map(self) -> None:
+        """Do nothing: the file is in memory."""
+
     def size(self) -> int:
         with self._fs.mutex:
             return len(self._opened().content)

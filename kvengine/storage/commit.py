@@ -48,10 +48,10 @@ from kvengine.storage.memtable import TOMBSTONES
 from kvengine.storage.names import Name, are_ascii_names, encode_object
 from kvengine.storage.record import HEADER_SIZE
 from kvengine.storage.resolve import NOTHING, Below, Resolution
+from kvengine.storage.resolved import Resolved
 from kvengine.storage.row import (
     CLEARED,
     LEAST_VERSION,
-    Resolved,
     decode,
     entry_count,
     expires_at_of,

@@ -20,7 +20,6 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import deque
-from typing import Protocol
 from weakref import ref
 
 from kvengine.storage.row import Row
@@ -52,18 +51,23 @@ class Frame:
         self.head: Row | None = None
 
 
-class OpenSegment(Protocol):
+class OpenSegment:
     """An open segment: its identity, and its frames by the offset of their block."""
 
-    file_id: int
-    frames: dict[int, Frame]
+    __slots__ = ("__weakref__", "file_id", "frames")
+
+    def __init__(self, file_id: int) -> None:
+        self.file_id = file_id
+        self.frames: dict[int, Frame] = {}
 
 
 class Frames:
     """The budget of all frames. ``capacity`` in bytes. Thread-safe."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, mapped: bool = False) -> None:
+        """``mapped``: segments are mapped to memory, and blocks without a frame read there."""
         self.capacity = capacity
+        self.mapped = mapped
         self.bytes = 0
         self._queue: deque[tuple[ref[OpenSegment], Frame]] = deque()
         self._lock = threading.Lock()

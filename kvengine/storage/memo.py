@@ -21,7 +21,8 @@ from __future__ import annotations
 from typing import Final
 
 from kvengine.storage.names import Name
-from kvengine.storage.row import Resolved, in_order
+from kvengine.storage.resolved import Resolved
+from kvengine.storage.row import in_order
 
 ADMISSION: Final = 4
 """Points at which an object is kept: at the second read of all of it, the fourth of an entry."""

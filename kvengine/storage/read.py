@@ -25,6 +25,7 @@ from kvengine.storage import range_tombstones
 from kvengine.storage import row as rows
 from kvengine.storage.memtable import States
 from kvengine.storage.names import Name, encode_object
+from kvengine.storage.resolved import Resolved
 from kvengine.storage.row import (
     CLEARED,
     ENTRY_TTLS,
@@ -33,7 +34,6 @@ from kvengine.storage.row import (
     TOMBSTONES,
     Entry,
     Missing,
-    Resolved,
     Row,
     entry_count,
     expires_at_of,
@@ -51,12 +51,15 @@ HEAVY = 1024
 """An object with more entries than this is not resolved as a whole to read a part of it."""
 
 
-class Piece(NamedTuple):
+class Piece:
     """What one layer says of an object: a row, and the segment that it was found in, if any."""
 
-    row: bytes
-    segment: SegmentReader | None = None
-    name: bytes = b""
+    __slots__ = ("name", "row", "segment")
+
+    def __init__(self, row: bytes, segment: SegmentReader | None = None, name: bytes = b"") -> None:
+        self.row = row
+        self.segment = segment
+        self.name = name
 
     def load(self) -> Row:
         """Return the row, decoded, with all of its entries."""
@@ -175,7 +178,8 @@ def collect(
             continue
         state, hides = memtable.find(name, stamp, ours)
         if state is not None:
-            pieces += map(Piece, state.rows)
+            for data in state.rows:
+                pieces.append(Piece(data))
         if hides:
             return pieces
     version = view.version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -22,7 +22,8 @@ from kvengine.storage.names import (
     service_range,
 )
 from kvengine.storage.read import Summary
-from kvengine.storage.row import Resolved, expires_at_of, version_of
+from kvengine.storage.resolved import Resolved
+from kvengine.storage.row import expires_at_of, version_of
 from kvengine.storage.version import View
 from kvengine.storage.walk import stored
 from kvengine.store import StoredObject
@@ -37,22 +38,29 @@ class Reader:
     DatabaseClosed after close, CorruptionError if the bytes needed are damaged.
     """
 
-    _known: Mapping[Name, Resolved] = {}
-    """Objects that are known in whole, to be read before any layer. Time is not applied to them."""
+    def __init__(
+        self,
+        db: Database,
+        now: Callable[[], int],
+        known: dict[Name, Resolved],
+        moment: Moment | None = None,
+    ) -> None:
+        """``now``: the time to apply. It must be called after the view was taken.
 
-    _fixed_moment: Moment | None = None
-    """The moment that is read, None for reads of now. It may be closed during a read, and from
-    then on commits unlink what the read is about to find: so it is checked again after each read.
-    """
-
-    _now: Callable[[], int]
-    """The time to apply. It must be called after the view was taken."""
-
-    def __init__(self, db: Database) -> None:
+        ``known``: objects that are known in whole, to be read before any layer. Time is not applied
+        to them. ``moment``: what is read, None for reads of now. It may be closed during a read,
+        and from then on commits unlink what the read is about to find: so it is checked again after
+        each read.
+        """
         self._db = db
+        self._now = now
+        self._known = known
+        self._fixed_moment = moment
+        self._stamp = None if moment is None else moment.stamp
+        """The stamp at which the view is read, None for all that is published."""
 
-    def _moment(self) -> tuple[View, int | None]:
-        """Return the view to read, and the stamp to read it at: None for all that is published."""
+    def _view(self) -> View:
+        """Return the view to read. Raise DatabaseClosed if there is none any more."""
         raise NotImplementedError
 
     def _moment_to_walk(self) -> tuple[Moment, bool]:
@@ -78,6 +86,19 @@ class Reader:
             return found.at(self._now())
         return found
 
+    def _value_in_use(self, name: Name, state_key: str) -> bytes | None:
+        """Return the value of an entry of an object that is known in whole and never expires.
+
+        None says nothing of the entry.
+        """
+        try:
+            found = self._known.get(name)
+            if found is not None and found.soonest is None:
+                return found.entries.get(state_key)
+        except TypeError:  # unhashable: the checks of the caller say which name is no str
+            pass
+        return None
+
     def _for_session(self, name: Name, count: bool) -> Resolved | None:
         """Return an object as `_in_use` does.
 
@@ -94,14 +115,9 @@ class Reader:
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
         """Return the value of an entry, None if there is none. ``b""`` is a value."""
         name = (service, key)
-        try:
-            found = self._known.get(name)
-            if found is not None and found.soonest is None:
-                value = found.entries.get(state_key)
-                if value is not None:
-                    return value
-        except TypeError:  # unhashable: the checks below say which name is no str
-            pass
+        value = self._value_in_use(name, state_key)
+        if value is not None:
+            return value
         if not are_ascii_names(service, key, state_key):
             name = _checked(service, key)
             state_key = check_name("state_key", state_key)
@@ -109,8 +125,8 @@ class Reader:
         if found is not None:
             live = found.at(self._now())
             return live.entries.get(state_key) if live is not None else None
-        view, stamp = self._moment()
-        value = read.get(view, name, state_key, stamp, self._now)
+        view = self._view()
+        value = read.get(view, name, state_key, self._stamp, self._now)
         if self._fixed_moment is not None:
             self._fixed_moment.check_open()
         return value
@@ -149,8 +165,8 @@ class Reader:
         if max_bytes is None:
             found = self._in_use(name) or self._live(name)
             return None if found is None else stored(service, key, found)
-        view, stamp = self._moment()
-        pieces = read.collect(view, name, stamp)
+        view = self._view()
+        pieces = read.collect(view, name, self._stamp)
         if self._fixed_moment is not None:
             self._fixed_moment.check_open()
         return _load_part(name, pieces, max_bytes, self._now())
@@ -195,15 +211,15 @@ class Reader:
         name = _checked(service, key)
         if name in self._known:
             return True
-        view, stamp = self._moment()
-        return read.in_memory(view, name, stamp)
+        view = self._view()
+        return read.in_memory(view, name, self._stamp)
 
     def _live(self, name: Name) -> Resolved | None:
         """Return the whole object as of now, None if it is absent."""
         found = self._known.get(name) or self._remember(name, WHOLE)
         if found is None:
-            view, stamp = self._moment()
-            found = read.resolved(read.collect(view, name, stamp))
+            view = self._view()
+            found = read.resolved(read.collect(view, name, self._stamp))
             if self._fixed_moment is not None:
                 self._fixed_moment.check_open()
         if found is None or found.soonest is None:
@@ -214,8 +230,8 @@ class Reader:
         """Return the object as of now, or its pieces if it is too large to decode for a part."""
         found = self._known.get(name) or self._remember(name, WHOLE)
         if found is None:
-            view, stamp = self._moment()
-            pieces = read.collect(view, name, stamp)
+            view = self._view()
+            pieces = read.collect(view, name, self._stamp)
             if self._fixed_moment is not None:
                 self._fixed_moment.check_open()
             if read.is_heavy(pieces):
@@ -227,8 +243,8 @@ class Reader:
         known = self._known.get(name)
         if known is not None:
             return known.at(self._now())
-        view, stamp = self._moment()
-        pieces = read.collect(view, name, stamp)
+        view = self._view()
+        pieces = read.collect(view, name, self._stamp)
         if self._fixed_moment is not None:
             self._fixed_moment.check_open()
         return read.summary(pieces, self._now())
@@ -287,12 +303,13 @@ class LiveReader(Reader):
     """Reads what is published now. The memo answers for objects in use."""
 
     def __init__(self, db: Database) -> None:
-        super().__init__(db)
-        self._known = db.memo.known
-        self._now = db.clock.now
+        super().__init__(db, db.clock.now, db.memo.known)
 
-    def _moment(self) -> tuple[View, int | None]:
-        return self._db.view, None
+    def _view(self) -> View:
+        view = self._db.view
+        if type(view) is not View:  # the database may no longer be used
+            view.check_open()
+        return view
 
     def _moment_to_walk(self) -> tuple[Moment, bool]:
         return open_moment(self._db), True
@@ -329,18 +346,21 @@ class LiveReader(Reader):
 class MomentReader(Reader):
     """Reads one open moment."""
 
-    def __init__(self, moment: Moment) -> None:
-        super().__init__(moment.db)
-        self._fixed_moment: Moment = moment
-        self._now = lambda: moment.now
+    _fixed_moment: Moment
 
-    def _moment(self) -> tuple[View, int | None]:
-        self._fixed_moment.check_open()
-        return self._fixed_moment.view, self._fixed_moment.stamp
+    def __init__(self, moment: Moment) -> None:
+        super().__init__(moment.db, lambda: moment.now, {}, moment)
+
+    def _view(self) -> View:
+        moment = self._fixed_moment
+        view = moment.view  # read first: if the moment is closed right now, the check shows it
+        moment.check_open()
+        return view
 
     def _moment_to_walk(self) -> tuple[Moment, bool]:
-        self._fixed_moment.check_open()
-        return self._fixed_moment, False
+        moment = self._fixed_moment
+        moment.check_open()
+        return moment, False
 
 
 def _load_part(

@@ -45,6 +45,7 @@ from kvengine.storage.packed import (
     pack_entries,
     version_of,
 )
+from kvengine.storage.resolved import Resolved, with_ttls
 
 # What others import from here, wherever it is defined.
 __all__ = [
@@ -251,33 +252,6 @@ def fold(rows: Sequence[bytes]) -> bytes:
 # --- objects: rows with the time applied
 
 
-class Resolved(msgspec.Struct, frozen=True, gc=False):
-    """An object as all layers together state it, before time is applied.
-
-    ``entries`` are values in key order, without tombstones. ``ttls`` is the expiry of those that
-    have their own. ``soonest`` is the first instant at which any part of it expires, None if
-    nothing does. It is never empty. Readers share it, so nobody may change it.
-    """
-
-    version: int
-    expires_at: int | None
-    entries: dict[str, bytes]
-    ttls: dict[str, int] | None
-    soonest: int | None
-
-    def at(self, now: int) -> Resolved | None:
-        """Return what is live at ``now``, None if the object does not exist then."""
-        if self.soonest is None or self.soonest > now:
-            return self
-        if self.expires_at is not None and self.expires_at <= now:
-            return None
-        ttls = self.ttls or {}
-        gone = {name for name, at in ttls.items() if at <= now}
-        entries = {name: value for name, value in self.entries.items() if name not in gone}
-        left = {name: at for name, at in ttls.items() if name not in gone}
-        return _resolved(self.version, self.expires_at, entries, left)
-
-
 def resolve(rows: Sequence[Row]) -> Resolved | None:
     """Return one object from its rows, newest first; None if no entry has a value."""
     if not rows:
@@ -296,7 +270,7 @@ def resolve(rows: Sequence[Row]) -> Resolved | None:
             ttls[name], values[name] = entry
         elif entry is not None:
             values[name] = entry
-    return _resolved(row.version, row.expires_at, values, ttls)
+    return with_ttls(row.version, row.expires_at, values, ttls)
 
 
 def extend(base: Resolved | None, row: Row) -> Resolved | None:
@@ -323,12 +297,3 @@ def is_sorted(entries: Iterable[str]) -> bool:
     """Return whether the state keys stand in order."""
     names = list(entries)
     return names == sorted(names)
-
-
-def _resolved(
-    version: int, expires_at: int | None, values: dict[str, bytes], ttls: Mapping[str, int]
-) -> Resolved | None:
-    if not values:
-        return None
-    ends: Iterable[int] = ttls.values() if expires_at is None else (expires_at, *ttls.values())
-    return Resolved(version, expires_at, values, dict(ttls) or None, min(ends, default=None))

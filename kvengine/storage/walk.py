@@ -27,10 +27,10 @@ from kvengine.storage.merge import (
 )
 from kvengine.storage.names import Range, decode_object, service_range
 from kvengine.storage.read import Piece
+from kvengine.storage.resolved import Resolved
 from kvengine.storage.row import (
     LARGE,
     VALUES_ONLY,
-    Resolved,
     Row,
     decode_many,
     has_values,

@@ -11,6 +11,8 @@ from kvengine.storage.clock import ManualClock
 from kvengine.storage.row import Chunk
 from kvengine.storage.segment.reader import SegmentReader
 
+pytestmark = pytest.mark.plain  # counts the calls of a method
+
 ENTRIES = 5000
 NAMES = [f"n{i:05}" for i in range(ENTRIES)]
 

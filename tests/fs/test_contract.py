@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,27 @@ def test_pread_of_an_absurd_length_takes_no_memory(fs: FileSystem, root: str) ->
     file.write(b"x" * 10)
     assert file.pread(1 << 60, 4) == b"x" * 6
     assert file.pread(1 << 60, 1 << 50) == b""
+
+
+def test_a_mapped_file_reads_as_before(fs: FileSystem, root: str) -> None:
+    """`map` changes where `pread` reads, and nothing of what it returns or refuses."""
+    file = fs.create(f"{root}/a")
+    file.write(b"0123456789")
+    file.close()
+    fs.create(f"{root}/empty").close()
+    for path, content in ((f"{root}/a", b"0123456789"), (f"{root}/empty", b"")):
+        file = fs.open(path)
+        file.map()
+        fs.unlink(path)
+        assert file.pread(1 << 60, 0) == content and file.size() == len(content)
+        assert file.pread(3, 8) == content[8:11]
+        assert file.pread(3, 10) == file.pread(3, 1 << 50) == file.pread(0, 0) == b""
+        for length, offset in ((-1, 0), (1, -1)):
+            with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+                file.pread(length, offset)
+        file.close()
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+            file.pread(1, 0)
 
 
 def test_truncate_cuts_and_extends(fs: FileSystem, root: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 import kvengine
 from kvengine.storage.frames import Frame
 from kvengine.storage.memtable import FRESH_ROWS, Memtable, State
-from kvengine.storage.row import Resolved
+from kvengine.storage.resolved import Resolved
 from kvengine.storage.segment.reader import SegmentReader
 from tests.guards.counting import allocated, frames
 

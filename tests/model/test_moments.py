@@ -27,6 +27,7 @@ def db(clock: ManualClock) -> Iterator[kvengine.Engine]:
         yield db
 
 
+@pytest.mark.plain
 def test_a_snapshot_takes_its_layers_before_its_now(
     db: kvengine.Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from kvengine.storage import range_tombstones as tombstones
 from kvengine.storage.names import END, encode_object
+from kvengine.storage.resolved import Resolved
 from kvengine.storage.retention import retain, segment_may_go
-from kvengine.storage.row import Entry, Resolved, Row, make, overlay_all, resolve
+from kvengine.storage.row import Entry, Row, make, overlay_all, resolve
 from tests.model.layers import Layer, overlay
 
 OBJECTS = [encode_object(service, key) for service in ("", "a", "a\0b") for key in ("", "k", "k1")]
@@ -80,7 +81,7 @@ def test_overlay_knows_no_time() -> None:
     """What has expired is laid over as what has not: an overlay that dropped it would not be."""
     new = Layer((), {OBJECTS[0]: make(2, {"n": b"new"}, expires_at=100)})
     old = Layer((), {OBJECTS[0]: make(1, {"p": b"old"}, expires_at=3)})
-    assert read([overlay(new, old)], OBJECTS[0]) == read([new, old], OBJECTS[0])
+    assert view([overlay(new, old)], OBJECTS[0], 0) == view([new, old], OBJECTS[0], 0)
     found = read([new, old], OBJECTS[0])
     assert found is not None
     assert found.entries == {"n": b"new", "p": b"old"}

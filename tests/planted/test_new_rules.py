@@ -386,13 +386,14 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
         [
             Change(
                 SEGMENT,
-                "class SegmentReader:",
-                "_SHARED: dict[str, dict[int, Frame]] = {}\n\n\nclass SegmentReader:",
+                "class SegmentReader(OpenSegment):",
+                "_SHARED: dict[str, dict[int, Frame]] = {}\n\n\nclass SegmentReader(OpenSegment):",
             ),
             Change(
                 SEGMENT,
-                "self.frames: dict[int, Frame] = {}",
-                "self.frames = _SHARED.setdefault(path, {})",
+                "super().__init__(self.footer.file_id)",
+                "super().__init__(self.footer.file_id)\n"
+                "        self.frames = _SHARED.setdefault(path, {})",
             ),
         ],
     ),

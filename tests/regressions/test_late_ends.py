@@ -19,6 +19,7 @@ def opened(**options: Any) -> kvengine.Engine:
     return kvengine.open("/db", fs=MemoryFileSystem(), background="none", **options)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("verb", ["get", "get_all", "load", "state_keys", "version"])
 def test_a_snapshot_that_is_closed_under_a_read(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A read of a snapshot has begun when another thread closes it, and commits follow.

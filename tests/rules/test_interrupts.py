@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine.storage.frames import Frame, Frames
+from kvengine.storage.frames import Frame, Frames, OpenSegment
 from kvengine.storage.memtable import Memtable, State
 from kvengine.storage.row import Chunk, Row, pack_entries
 from kvengine.storage.snapshots import Snapshots
@@ -92,13 +92,6 @@ def test_snapshots_counted_anew_show_no_bound_of_a_part_of_them() -> None:
     assert set(seen) == {7}
 
 
-class Segment:
-    """An open segment, as far as frames know one."""
-
-    def __init__(self) -> None:
-        self.frames: dict[int, Frame] = {}
-
-
 def test_an_interrupt_leaves_the_lock_of_the_frames_free() -> None:
     """Keeping the head of a large row took the lock without waiting, outside of any `with`. A
     signal right behind that left it taken: no frame was kept any more, and a compaction that let
@@ -106,7 +99,7 @@ def test_an_interrupt_leaves_the_lock_of_the_frames_free() -> None:
     """
     head = Row(0, STAMP, None, {}, None, [Chunk("a", 0, 100, 1)])
     for n in count(1):
-        frames, segment = Frames(1_000_000), Segment()
+        frames, segment = Frames(1_000_000), OpenSegment(1)
         frame = Frame(0, b"block", 5)
         frames.add(segment, frame)
         wire = Tripwire(n, KeyboardInterrupt)

@@ -8,7 +8,7 @@ from kvengine.objects.sessions.turns import Turns
 from kvengine.options import Durability
 from kvengine.serdes.registry import Serdes
 from kvengine.storage.names import Name
-from kvengine.storage.row import Resolved
+from kvengine.storage.resolved import Resolved
 from kvengine.store import Store
 
 CommitEntries = Callable[[Name, dict[str, bytes | None], int, Durability | None], int]

@@ -85,7 +85,7 @@ def open_read_only(fs: FileSystem, directory: str, options: Options) -> Database
 
 def frames_for(options: Options) -> Frames:
     """Return the frames of a database: three quarters of ``cache_size``; the memo has the rest."""
-    return Frames(options.cache_size - options.cache_size // 4)
+    return Frames(options.cache_size - options.cache_size // 4, options.mapped_reads)
 
 
 def recover_beside(

@@ -13,7 +13,7 @@ from kvengine.fs.base import FileSystem
 from kvengine.storage import filenames
 from kvengine.storage import row as rows
 from kvengine.storage.checksum import TRAILER_SIZE, place_seed, unseal
-from kvengine.storage.frames import Frame, Frames
+from kvengine.storage.frames import Frames, OpenSegment
 from kvengine.storage.manifest.format import SegmentMeta
 from kvengine.storage.row import LARGE, MISSING, Chunk, Entry, Missing, Row
 from kvengine.storage.segment import block, filter
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 _first = attrgetter("first")
 
 
-class SegmentReader:
+class SegmentReader(OpenSegment):
     """An open segment. Thread-safe; the file is closed with the last reference.
 
     Index, filter and tombstones are in memory. Every block is checked against its checksum, its
@@ -35,14 +35,11 @@ class SegmentReader:
     """
 
     __slots__ = (
-        "__weakref__",
         "_file",
         "_filter",
         "_frames",
         "_index",
-        "file_id",
         "footer",
-        "frames",
         "path",
         "properties",
         "size",
@@ -53,16 +50,17 @@ class SegmentReader:
         """Raise CorruptionError if the file is missing or its fixed parts are damaged."""
         self.path = path
         self._frames = frames
-        self.frames: dict[int, Frame] = {}
         try:
             self._file = fs.open(path)
         except FileNotFoundError:
             raise CorruptionError(path, 0, "segment is missing") from None
+        if frames is not None and frames.mapped:
+            self._file.map()
         self.size = self._file.size()
         tail_at = max(0, self.size - segment.FOOTER_SIZE)
         tail = self._file.pread(segment.FOOTER_SIZE, tail_at)
         self.footer = self._checked(tail_at, lambda: segment.decode_footer(tail, self.size))
-        self.file_id = self.footer.file_id
+        super().__init__(self.footer.file_id)
         header = self._file.pread(segment.HEADER_SIZE, 0)
         if self._checked(0, lambda: segment.decode_header(header)) != self.file_id:
             raise CorruptionError(path, 0, "header and footer are of different files")
@@ -100,8 +98,10 @@ class SegmentReader:
         try:
             if frame is not None:
                 frame.used = True
-                return frame.block.find(name)  # type: ignore[return-value]
-            return self._read_rows(offset, index.lengths[at]).find(name)
+                kept: RowBlock = frame.block  # type: ignore[assignment]
+            else:
+                kept = self._read_rows(offset, index.lengths[at], True)
+            return kept.find(name)
         except ValueError as error:
             raise CorruptionError(self.path, offset, str(error)) from None
 
@@ -221,7 +221,7 @@ class SegmentReader:
             found = kept.for_walk()
         else:
             length = self._index.lengths[at]
-            kept = self._checked(offset, lambda: self._read_rows(offset, length, keep=keep))
+            kept = self._checked(offset, lambda: self._read_rows(offset, length, keep))
             found = kept.for_walk() if keep else kept
         self._checked(offset, lambda: found.names)
         kept.is_sound = True
@@ -253,7 +253,7 @@ class SegmentReader:
 
     # --- from the file
 
-    def _read_rows(self, offset: int, length: int, *, keep: bool = True) -> RowBlock:
+    def _read_rows(self, offset: int, length: int, keep: bool) -> RowBlock:
         """Return the block of rows at ``offset``; ValueError if there is none.
 
         ``keep``: the block may stay in memory as a frame.

@@ -1,0 +1,7 @@
+# Types of moment.py.
+
+cdef class Moment:
+    cdef readonly object db, view, stamp, now
+    cdef readonly long long token
+
+    cpdef check_open(self)

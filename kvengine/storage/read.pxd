@@ -1,0 +1,30 @@
+# Types of read.py.
+cimport cython
+
+from kvengine.storage.segment.reader cimport LiveSegment, SegmentReader
+from kvengine.storage.version cimport Version, View
+
+
+cdef class Piece:
+    cdef readonly bytes row, name
+    cdef readonly SegmentReader segment
+
+    cpdef object load(self)
+    cpdef object find(self, str state_key)
+
+
+@cython.locals(
+    newest=bytes, data=bytes, row=bytes, encoded=bytes, above=bytes, segments=list, passed=list,
+    segment=LiveSegment, version=Version
+)
+cpdef bytes get(View view, tuple name, str state_key, object stamp, object now)
+cdef bytes _live(object entry, bytes newest, object now)
+@cython.locals(
+    data=bytes, row=bytes, encoded=bytes, segments=list, pieces=list, segment=LiveSegment,
+    version=Version
+)
+cpdef list collect(View view, tuple name, object stamp=*, object unpublished=*)
+@cython.locals(piece=Piece, entries=Py_ssize_t)
+cpdef bint is_heavy(list pieces) except -1
+@cython.locals(piece=Piece)
+cpdef object resolved(list pieces)

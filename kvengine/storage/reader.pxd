@@ -1,0 +1,41 @@
+# Types of reader.py.
+cimport cython
+
+from kvengine.storage.moment cimport Moment
+from kvengine.storage.resolved cimport Resolved
+from kvengine.storage.version cimport View
+
+
+cdef class Reader:
+    cdef readonly object _db
+    cdef object _now, _stamp
+    cdef dict _known
+    cdef readonly Moment _fixed_moment
+
+    cdef View _view(self)
+    cdef tuple _moment_to_walk(self)
+    cdef Resolved _remember(self, tuple name, int points)
+    @cython.locals(found=Resolved)
+    cdef Resolved _in_use(self, tuple name)
+    @cython.locals(found=Resolved)
+    cdef object _value_in_use(self, tuple name, object state_key)
+    @cython.locals(found=Resolved)
+    cpdef Resolved _for_session(self, tuple name, bint count)
+    @cython.locals(found=Resolved, view=View)
+    cdef Resolved _live(self, tuple name)
+    @cython.locals(found=Resolved, view=View)
+    cdef tuple _look(self, tuple name)
+    @cython.locals(known=Resolved, view=View)
+    cdef object _summary(self, tuple name)
+
+
+cdef class LiveReader(Reader):
+    @cython.locals(found=Resolved, pieces=list, is_heavy=bint)
+    cdef Resolved _remember(self, tuple name, int points)
+
+
+cdef class MomentReader(Reader):
+    pass
+
+
+cdef tuple _checked(service, key)

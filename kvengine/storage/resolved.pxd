@@ -1,0 +1,14 @@
+# Types of resolved.py.
+cimport cython
+
+
+@cython.no_gc
+@cython.freelist(64)
+cdef class Resolved:
+    cdef readonly object version, expires_at, soonest
+    cdef readonly dict entries, ttls
+
+    cpdef Resolved at(self, object now)
+
+
+cpdef Resolved with_ttls(object version, object expires_at, dict values, dict ttls)

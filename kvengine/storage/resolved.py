@@ -1,0 +1,52 @@
+"""An object as all layers together state it, before time is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+
+class Resolved:
+    """An object as all layers together state it, before time is applied.
+
+    ``entries`` are values in key order, without tombstones. ``ttls`` is the expiry of those that
+    have their own. ``soonest`` is the first instant at which any part of it expires, None if
+    nothing does. It is never empty. Readers share it, so nobody may change it.
+    """
+
+    __slots__ = ("entries", "expires_at", "soonest", "ttls", "version")
+
+    def __init__(
+        self,
+        version: int,
+        expires_at: int | None,
+        entries: dict[str, bytes],
+        ttls: dict[str, int] | None,
+        soonest: int | None,
+    ) -> None:
+        self.version = version
+        self.expires_at = expires_at
+        self.entries = entries
+        self.ttls = ttls
+        self.soonest = soonest
+
+    def at(self, now: int) -> Resolved | None:
+        """Return what is live at ``now``, None if the object does not exist then."""
+        if self.soonest is None or self.soonest > now:
+            return self
+        if self.expires_at is not None and self.expires_at <= now:
+            return None
+        ttls = self.ttls or {}
+        gone = {name for name, at in ttls.items() if at <= now}
+        entries = {name: value for name, value in self.entries.items() if name not in gone}
+        left = {name: at for name, at in ttls.items() if name not in gone}
+        return with_ttls(self.version, self.expires_at, entries, left)
+
+
+def with_ttls(
+    version: int, expires_at: int | None, values: dict[str, bytes], ttls: Mapping[str, int]
+) -> Resolved | None:
+    """Return an object of these values, some with an expiry of their own; None without values."""
+    if not values:
+        return None
+    ends: Iterable[int] = ttls.values() if expires_at is None else (expires_at, *ttls.values())
+    return Resolved(version, expires_at, values, dict(ttls) or None, min(ends, default=None))
