@@ -33,6 +33,8 @@ DIRECTIVES = {
     # What an annotation promises to a type checker is not checked at run time in plain Python
     # either: the types that count stand in the .pxd.
     "annotation_typing": False,
+    # A private attribute may be set to None: an exception, not a crash, must follow.
+    "nonecheck": True,
 }
 FLAGS = ["-O2", "-fno-strict-aliasing", "-Wno-unreachable-code"]
 

@@ -27,6 +27,7 @@ def db(clock: ManualClock) -> Iterator[kvengine.Engine]:
         yield db
 
 
+@pytest.mark.plain
 def test_a_snapshot_takes_its_layers_before_its_now(
     db: kvengine.Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_snapshot_takes_its_layers_before_its_now(
     assert db.get("a", "1", "n") is None
 
 
+@pytest.mark.plain
 def test_a_batch_appears_at_once(db: kvengine.Engine) -> None:
     """At no line of its publication does a reader see one object of a batch without the other."""
     counters = (("a", "1"), ("a", "2"), ("b", "1"))
