@@ -22,12 +22,10 @@ from kvengine.snapshot import Snapshot
 from kvengine.storage import statistics
 from kvengine.storage.batch import (
     Batch,
-    ClearAll,
     clear_operation,
     clear_range_operation,
     clear_service_operation,
     expire_operation,
-    object_name,
 )
 from kvengine.storage.commit import Committer
 from kvengine.storage.compaction import install
@@ -113,7 +111,7 @@ class Engine(LiveReader, ObjectVerbs, Closing):
 
     def clear_all(self, service: str, key: str) -> int:
         """Clear every entry of an object, and its expiry, by one small write. Return the stamp."""
-        return self._committer.commit_operations((ClearAll(object_name(service, key)),))
+        return self._committer.clear_all(service, key)
 
     def clear_service(self, service: str) -> int:
         """Clear every object of a service by one small write. Return the stamp."""

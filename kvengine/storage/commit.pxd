@@ -1,6 +1,7 @@
 # C types of the write path.
 import cython
 
+from kvengine.storage.batch cimport Batch
 from kvengine.storage.database cimport Commit, Database
 from kvengine.storage.memo cimport Memo
 from kvengine.storage.memtable cimport Memtable
@@ -15,7 +16,10 @@ cdef class Committer:
     cdef readonly Commit _begun
     cdef long long _max_value, _max_commit, _memtable_size
 
+    cdef _check(self, batch, expect)
+
     cpdef commit_operations(self, operations, expect=*, durability=*)
+    cpdef clear_all(self, service, key)
     cpdef expire(self, operation)
 
     @cython.locals(db=Database, me="unsigned long long", commit=Commit, memtable=Memtable)

@@ -38,6 +38,7 @@ from kvengine.storage.back_pressure import BackPressure
 from kvengine.storage.batch import (
     Batch,
     Clear,
+    ClearAll,
     Expire,
     Operation,
     Set,
@@ -52,20 +53,26 @@ from kvengine.storage.resolve import NOTHING, Below, Resolution
 from kvengine.storage.row import (
     CLEARED,
     LEAST_VERSION,
+    Entry,
     Resolved,
     decode,
     entry_count,
     expires_at_of,
     extend,
+    pack,
     pack_entries,
 )
 from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.wal.file import WalWriter
 from kvengine.storage.wal.format import encode_commit
 
-Assignments = dict[Name, dict[str, bytes | None]]
-"""What a commit sets, and clears (None), if it does nothing else: it has no ttl and no range."""
+Assignments = dict[Name, "dict[str, bytes | None] | None"]
+"""What a commit sets, and clears (None: an entry, or a whole object), if it does nothing else.
 
+It has no ttl and no range, and writes into no object that it clears.
+"""
+
+_NO_ENTRIES: dict[str, Entry] = {}
 _LAST_STAMP = (1 << 63) - 1
 
 LEADER_POLL_SECONDS = 0.05
@@ -108,6 +115,12 @@ class Committer:
             return commit.stamp if commit is not None else self._db.published
         operation = set_operation(service, key, state_key, value, ttl, self._max_value)
         return self.commit_operations((operation,))
+
+    def clear_all(self, service: str, key: str) -> int:
+        """Commit the end of all entries of an object, as `Store.clear_all`. Return the stamp."""
+        name = (service, key) if are_ascii_names(service, key) else object_name(service, key)
+        commit = self._do_all_steps({name: None}, (), None, self._durability)
+        return commit.stamp if commit is not None else self._db.published
 
     def commit_entries(
         self,
@@ -269,7 +282,7 @@ class Committer:
 
     # --- steps 1 to 3: prepare, append, publish
 
-    def _log(
+    def _log(  # noqa: C901, PLR0912 - one path, to be read from top to bottom
         self,
         assignments: Assignments | None,
         operations: Sequence[Operation],
@@ -299,7 +312,11 @@ class Committer:
         ):
             objects = []
             for name, entries in assignments.items():
-                objects.append((name, pack_entries(stamp, entries)))
+                if entries is None:
+                    row = pack(CLEARED, stamp, None, _NO_ENTRIES)
+                else:
+                    row = pack_entries(stamp, entries)
+                objects.append((name, row))
         else:
             resolution = Resolution(now, self._below, self._may_expire)
             resolution.apply(operations if assignments is None else _operations_of(assignments))
@@ -551,10 +568,15 @@ def _assignments_of(operations: Sequence[Operation]) -> Assignments | None:
             value = operation.value
         elif operation.__class__ is Clear:
             value = None
+        elif operation.__class__ is ClearAll:
+            found[operation.name] = None
+            continue
         else:
             return None
         entries = found.get(operation.name)
         if entries is None:
+            if operation.name in found:  # it was cleared as a whole
+                return None
             found[operation.name] = {operation.state_key: value}
         else:
             entries[operation.state_key] = value
@@ -564,6 +586,9 @@ def _assignments_of(operations: Sequence[Operation]) -> Assignments | None:
 def _operations_of(assignments: Assignments) -> Iterator[Operation]:
     """Yield the operations that assignments stand for."""
     for name, entries in assignments.items():
+        if entries is None:
+            yield ClearAll(name)
+            continue
         for state_key, value in entries.items():
             if value is None:
                 yield Clear(name, state_key)

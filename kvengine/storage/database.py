@@ -54,7 +54,7 @@ class Commit:
 
     stamp: int
     now: int
-    assignments: dict[Name, dict[str, bytes | None]] | None
+    assignments: dict[Name, dict[str, bytes | None] | None] | None
     objects: list[tuple[Name, bytes]]
     states: States
     memtable: Memtable
