@@ -5,7 +5,9 @@ from kvengine.storage.batch cimport Batch
 from kvengine.storage.database cimport Commit, Database
 from kvengine.storage.memo cimport Memo
 from kvengine.storage.memtable cimport Memtable
+from kvengine.storage.packed cimport pack, pack_entries
 from kvengine.storage.snapshots cimport Snapshots
+from kvengine.storage.wal.encode cimport encode_record
 from kvengine.storage.wal.file cimport WalWriter
 
 
@@ -30,7 +32,8 @@ cdef class Committer:
 
     @cython.locals(
         db=Database, wal=WalWriter, active=Memtable, now="long long", stamp="long long",
-        name=tuple, entries=dict, objects=list, payload=bytes, states=dict, commit=Commit,
+        name=tuple, entries=dict, objects=list, row=bytes, record=tuple, piece=bytes, size="long long",
+        states=dict, commit=Commit,
     )
     cdef Commit _log(self, dict assignments, operations, expect, durability)
 

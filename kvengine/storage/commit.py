@@ -49,6 +49,8 @@ from kvengine.storage.batch import (
 from kvengine.storage.database import Commit, Database
 from kvengine.storage.memtable import TOMBSTONES
 from kvengine.storage.names import Name, are_ascii_names, encode_object
+from kvengine.storage.packed import pack, pack_entries
+from kvengine.storage.record import HEADER_SIZE
 from kvengine.storage.resolve import NOTHING, Below, Resolution
 from kvengine.storage.row import (
     CLEARED,
@@ -59,12 +61,10 @@ from kvengine.storage.row import (
     entry_count,
     expires_at_of,
     extend,
-    pack,
-    pack_entries,
 )
 from kvengine.storage.segment.filter import barrier_digest, object_digest
+from kvengine.storage.wal.encode import encode_record
 from kvengine.storage.wal.file import WalWriter
-from kvengine.storage.wal.format import encode_commit
 
 Assignments = dict[Name, "dict[str, bytes | None] | None"]
 """What a commit sets, and clears (None: an entry, or a whole object), if it does nothing else.
@@ -282,7 +282,7 @@ class Committer:
 
     # --- steps 1 to 3: prepare, append, publish
 
-    def _log(  # noqa: C901, PLR0912 - one path, to be read from top to bottom
+    def _log(  # noqa: C901, PLR0912, PLR0915 - one path, to be read from top to bottom
         self,
         assignments: Assignments | None,
         operations: Sequence[Operation],
@@ -324,10 +324,14 @@ class Committer:
             found, assignments = resolution.expired_object, None
             if not objects and not ranges:
                 return None
-        payload = encode_commit(stamp, objects, ranges, now if stamp > now else 0)
-        if len(payload) > self._max_commit:
+        ahead = now if stamp > now else 0
+        record = encode_record(stamp, objects, ranges, ahead, wal.salt, wal.mark, wal.synced)
+        size = -HEADER_SIZE
+        for piece in record:
+            size += len(piece)
+        if size > self._max_commit:
             raise ValueTooLarge(
-                f"commit is {len(payload):,} bytes, over max_commit_size {self._max_commit:,}"
+                f"commit is {size:,} bytes, over max_commit_size {self._max_commit:,}"
             )
         states = active.prepare_states(db.unpublished, objects, ranges, stamp, now)
         commit = Commit()
@@ -341,7 +345,7 @@ class Committer:
             db.spans.touch([encode_object(*name) for name, row in objects if not _is_gone(row)])
         self._begun = commit
         try:
-            self._accept(commit, wal.append(payload))
+            self._accept(commit, wal.append(record))
         except BaseException as error:
             self._append_failed(error, wal)
         return commit

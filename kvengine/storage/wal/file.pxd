@@ -12,8 +12,8 @@ cdef class WalWriter:
     cdef object _failed, _write
     cdef tuple _writing
 
-    @cython.locals(header=bytes, data=bytes, end="long long")
-    cpdef long long append(self, bytes payload) except -1
+    @cython.locals(end="long long", piece=bytes)
+    cpdef long long append(self, tuple record) except -1
 
     cpdef finish_interrupted_append(self)
     cpdef discard(self)
