@@ -21,6 +21,7 @@ import pytest
 
 import kvengine
 from kvengine.fs.base import File, FileSystem
+from kvengine.storage import decoded as decoder
 from kvengine.storage import row as rows
 
 PACKAGE = str(Path(kvengine.__file__).parent)
@@ -229,7 +230,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch, call: Call) -> tuple[int, int]:
     Entries that are found by a row's table are not decoded, but for those asked for.
     """
     counts = [0, 0]
-    one, many = rows._decode, rows._decode_array
+    one, many = decoder._decode, decoder._decode_array
 
     def decode(data: bytes) -> rows.Row:
         found = one(data)
@@ -244,7 +245,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch, call: Call) -> tuple[int, int]:
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr(rows, "_decode", decode)
-        patched.setattr(rows, "_decode_array", decode_many)
+        patched.setattr(decoder, "_decode", decode)
+        patched.setattr(decoder, "_decode_array", decode_many)
         call()
     return counts[0], counts[1]

@@ -108,7 +108,7 @@ def test_set_of_a_new_object(
 ) -> None:
     """A set is one record by one write under one lock; nothing is read and nothing decoded."""
     made = Operation(fill, fs, lambda key: lambda: fill.set("S", key, "k", VALUE))
-    made.over(fresh()).must_cost(Costs(15, ONE_COMMIT, WRITE), monkeypatch)
+    made.over(fresh()).must_cost(Costs(16, ONE_COMMIT, WRITE), monkeypatch)
 
 
 def test_set_of_an_object_in_the_memo(
@@ -116,7 +116,7 @@ def test_set_of_an_object_in_the_memo(
 ) -> None:
     """An object that is known in whole stays known, for one frame more."""
     made = Operation(fill, fs, lambda key: lambda: fill.set("S", key, "k", VALUE))
-    made.over(hot()).must_cost(Costs(17, ONE_COMMIT, WRITE), monkeypatch)
+    made.over(hot()).must_cost(Costs(18, ONE_COMMIT, WRITE), monkeypatch)
     assert ("S", "hot") in fill._db.memo.known
 
 
@@ -135,7 +135,7 @@ def test_commit_of_three_keys(
 
     files = {"write": 1, "written": RECORD + 2 * (len(VALUE) + 4)}
     made = Operation(fill, fs, make).over(fresh())
-    made.must_cost(Costs(36, ONE_COMMIT, files), monkeypatch)
+    made.must_cost(Costs(37, ONE_COMMIT, files), monkeypatch)
 
 
 def test_hot_get(
@@ -281,7 +281,7 @@ SESSION_LOCKS = {"commit": 2, "snapshots": 2}
 """A lazy session holds a moment: one lock more for each end of it, and the commit lock to begin."""
 
 
-@pytest.mark.parametrize(("preload", "most"), [(True, 37), (False, 37)])
+@pytest.mark.parametrize(("preload", "most"), [(True, 38), (False, 38)])
 def test_session_of_an_object_in_the_memo(
     fill: kvengine.Engine,
     fs: CountingFileSystem,
@@ -299,7 +299,7 @@ def test_eager_session(
 ) -> None:
     """An eager session decodes its object once and takes one lock, that of its commit."""
     made = Operation(fill, fs, session_of(fill, True)).over(spread())
-    made.must_cost(Costs(70, ONE_COMMIT, WRITE, ROW), monkeypatch)
+    made.must_cost(Costs(71, ONE_COMMIT, WRITE, ROW), monkeypatch)
 
 
 def test_eager_session_of_a_cold_object(
@@ -308,7 +308,7 @@ def test_eager_session_of_a_cold_object(
     """It reads one block, once: the commit finds it in memory."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, True)).over(spread())
-    made.must_cost(Costs(97, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
+    made.must_cost(Costs(98, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
 
 
 def test_lazy_session(
@@ -316,7 +316,7 @@ def test_lazy_session(
 ) -> None:
     """A lazy session takes a moment, looks whether its object lives, and reads what is asked."""
     made = Operation(fill, fs, session_of(fill, False)).over(spread())
-    made.must_cost(Costs(128, SESSION_LOCKS, WRITE, 2 * ROW), monkeypatch)
+    made.must_cost(Costs(129, SESSION_LOCKS, WRITE, 2 * ROW), monkeypatch)
 
 
 def test_lazy_session_of_a_cold_object(
@@ -325,7 +325,7 @@ def test_lazy_session_of_a_cold_object(
     """It reads one block, once."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, False)).over(spread())
-    most = Costs(167, SESSION_LOCKS | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
+    most = Costs(168, SESSION_LOCKS | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
     made.must_cost(most, monkeypatch)
 
 

@@ -129,7 +129,9 @@ SETS: dict[str, Callable[[kvengine.Engine, bytes], int]] = {
 
 
 @pytest.mark.parametrize("verb", SETS)
-@pytest.mark.parametrize("where", ["between calls", "in a call"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("between calls", marks=pytest.mark.plain), "in a call"]
+)
 @pytest.mark.parametrize("durability", ["os", "sync"])
 def test_signal_handler_that_raises_an_os_error(durability: str, where: str, verb: str) -> None:
     """A TimeoutError out of a signal handler interrupts one commit and no more.
@@ -156,6 +158,7 @@ def test_signal_handler_that_raises_an_os_error(durability: str, where: str, ver
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # nobody could close what was not returned
+@pytest.mark.plain
 def test_interrupted_snapshot() -> None:
     """Ctrl-C at any point of taking, reading and closing a snapshot costs nobody anything.
 

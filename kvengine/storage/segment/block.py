@@ -13,7 +13,7 @@ Offsets count from the start of the block and never fall: a row ends where the n
 last one where the names start; a name ends where the next one starts, the last one at the slots.
 One name is found by bisection over the slots; nothing of the other rows is decoded.
 
-A chunk of a large row is a row of its own that holds a part of the entries (row.py).
+A chunk of a large row is a row of its own that holds a part of the entries (packed.py).
 """
 
 from __future__ import annotations

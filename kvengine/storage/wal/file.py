@@ -19,11 +19,8 @@ from kvengine.storage.wal.format import (
     is_unfinished,
 )
 
-_record_header = record.header_of
 _FIRST_STEP = 64 * 1024
 _LAST_STEP = 256 * 1024
-_LARGE = 64 * 1024
-"""A payload of more bytes than this is written by a call of its own, so that it is not copied."""
 
 
 class WalWriter:
@@ -79,23 +76,19 @@ class WalWriter:
         self._file.write(encode_header(Header(self._database_id, self.number, previous, proven)))
         self._file.datasync()
 
-    def append(self, payload: bytes) -> int:
-        """Append a record of this payload, and return the new end.
+    def append(self, record: tuple[bytes, ...]) -> int:
+        """Append a record, in the pieces that `encode_record` made; return the new end.
 
         After an exception, call `finish_interrupted_append` or `discard`.
         """
-        header = _record_header(payload, self.salt, self.mark, self.synced)
-        end = self.end + len(header) + len(payload)
+        end = self.end
+        for piece in record:
+            end += len(piece)
         if end > self._allocated:
             self._reserve(end)
-        if len(payload) > _LARGE:
-            self._writing = (header, payload)
-            self._write(header)
-            self._write(payload)
-        else:
-            data = header + payload
-            self._writing = (data,)
-            self._write(data)
+        self._writing = record
+        for piece in record:
+            self._write(piece)
         self.end = end
         self._writing = None
         return end

@@ -15,7 +15,7 @@ Header, 64 bytes, little endian:
 
 The payload of a record is MessagePack of a `Commit`: what the commit resolved to, with absolute
 times; replay decides nothing and reads no clock. Its rows are those that the memtable keeps and
-that segments hold (row.py).
+that segments hold (packed.py).
 """
 
 from __future__ import annotations

@@ -1,0 +1,47 @@
+# C types of the state of an open database. `view`, `wal` and files are of many classes.
+from kvengine.storage.clock cimport EngineClock
+from kvengine.storage.memo cimport Memo
+from kvengine.storage.memtable cimport Memtable
+from kvengine.storage.snapshots cimport Snapshots
+from kvengine.storage.wal.file cimport WalWriter
+
+
+cdef class Commit:
+    cdef readonly long long stamp, now, start, end
+    cdef readonly dict assignments, states
+    cdef readonly list objects
+    cdef readonly Memtable memtable
+    cdef readonly bint expired_object, published
+    cdef readonly object waiter
+
+    cpdef defer(self)
+    cpdef wake(self)
+
+
+cdef class Counters:
+    cdef public long long commits, syncs, wal_bytes, flushes, flushed_bytes, compactions
+    cdef public long long compacted_bytes, dropped_segments, stalls, background_errors
+    cdef public double stall_seconds
+    cdef public str last_background_error
+
+
+cdef class Database:
+    cdef public object fs, directory, options, catalog, view, frames, manifest, lock, spans
+    cdef public object install_lock, sync_lock, commit_lock, failed
+    cdef public EngineClock clock
+    cdef public Memo memo
+    cdef public WalWriter wal
+    cdef public Snapshots snapshots
+    cdef public Counters counters
+    cdef public list pending, running
+    cdef public dict unpublished
+    cdef public set obsolete
+    cdef public tuple recovery, life
+    cdef public str stalled, live_access
+    cdef public unsigned long long committing, syncing
+    cdef public long long last_stamp, published
+    cdef public bint gone
+
+    cpdef refuse_nested(self)
+    cpdef fail(self, error)
+    cpdef check_writable(self)

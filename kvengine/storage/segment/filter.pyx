@@ -1,0 +1,116 @@
+"""A filter of what a segment names: filter.py in C, which describes it."""
+
+import sys
+from array import array
+
+from xxhash import xxh3_64_intdigest
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+
+cdef extern from "kvengine/storage/segment/xxh3.h" nogil:
+    enum:
+        XXH3_MOST
+    uint64_t xxh3_of_short(const uint8_t *at, size_t size, uint64_t seed) noexcept
+
+BITS_PER_ITEM = 12
+
+cdef enum:
+    _BITS_SET = 5
+    _MASK_COUNT = 4096
+
+cdef uint64_t[_MASK_COUNT] _masks
+"""The bit patterns that the low bits of a digest choose from: part of the format."""
+
+
+cdef void _fill_masks() noexcept:
+    cdef uint64_t digest, mask
+    cdef int index, field
+    cdef uint8_t[8] item
+    for index in range(_MASK_COUNT):
+        for field in range(8):
+            item[field] = <uint8_t>(<uint64_t>index >> 8 * field)
+        digest, mask = xxh3_of_short(item, 8, 0), 0
+        for field in range(_BITS_SET):
+            mask |= <uint64_t>1 << (digest >> 6 * field & 63)
+        _masks[index] = mask
+
+
+_fill_masks()
+
+
+cdef inline uint64_t _digest(const uint8_t *at, Py_ssize_t size, uint64_t seed) except? 0:
+    if size <= XXH3_MOST:
+        return xxh3_of_short(at, size, seed)
+    return xxh3_64_intdigest(at[:size], seed)
+
+
+def seed_of(bytes database_id not None):
+    """Return the seed of the filters of a database."""
+    return object_digest(database_id)
+
+
+cpdef uint64_t object_digest(bytes name, uint64_t seed=0) except? 0:
+    """Return the digest of an encoded object."""
+    if name is None:
+        raise TypeError("an object must be bytes")
+    return _digest(<const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), seed)
+
+
+cpdef uint64_t entry_digest(str state_key, uint64_t object_digest) except? 0:
+    """Return the digest of an entry, given that of its object."""
+    cdef Py_ssize_t size
+    if state_key is None:
+        raise TypeError("a state key must be str")
+    cdef const char *text = PyUnicode_AsUTF8AndSize(state_key, &size)
+    return _digest(<const uint8_t *>text, size, object_digest)
+
+
+cpdef uint64_t barrier_digest(uint64_t object_digest) except? 0:
+    """Return the digest of an object's barrier, given that of the object."""
+    return object_digest ^ <uint64_t>0x9E3779B97F4A7C15
+
+
+cdef class Filter:
+    """Answers `may_hold`, with about 1 false positive in 100 and no false negatives."""
+
+    def __init__(self, seed, words not None):
+        self.seed = seed
+        self._words = words
+        self._view = words
+        if self._view.shape[0] == 0:
+            raise ValueError("filter is not made of words")
+
+    cpdef bint may_hold(self, uint64_t digest) except -1:
+        """Return whether an item with this digest may have been added."""
+        cdef uint64_t mask = _masks[digest & 0xFFF]
+        if self._words is None:
+            raise TypeError("a filter without words")
+        return self._view[<Py_ssize_t>((digest >> 12) % <uint64_t>self._view.shape[0])] & mask == mask
+
+
+def build(digests, seed):
+    """Return the bytes of a filter of these items."""
+    size = max(1, -(-len(digests) * BITS_PER_ITEM // 64))
+    words = array("Q", bytes(8 * size))
+    cdef uint64_t[::1] view = words
+    cdef uint64_t digest, count = view.shape[0]
+    for item in digests:
+        digest = item
+        view[<Py_ssize_t>((digest >> 12) % count)] |= _masks[digest & 0xFFF]
+    if sys.byteorder == "big":
+        words.byteswap()
+    return seed.to_bytes(8, "little") + words.tobytes()
+
+
+def decode(body):
+    """Return the filter that these bytes are; ValueError if they are none."""
+    if len(body) < 16 or len(body) % 8:
+        raise ValueError("filter is not made of words")
+    words = array("Q", bytes(body[8:]))
+    if sys.byteorder == "big":
+        words.byteswap()
+    return Filter(int.from_bytes(body[:8], "little"), words)
