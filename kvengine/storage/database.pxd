@@ -1,4 +1,6 @@
 # C types of the state of an open database. `view`, `wal` and files are of many classes.
+import cython
+
 from kvengine.storage.clock cimport EngineClock
 from kvengine.storage.memo cimport Memo
 from kvengine.storage.memtable cimport Memtable
@@ -6,6 +8,8 @@ from kvengine.storage.snapshots cimport Snapshots
 from kvengine.storage.wal.file cimport WalWriter
 
 
+@cython.freelist(8)
+@cython.no_gc  # nothing that it refers to leads back to it
 cdef class Commit:
     cdef readonly long long stamp, now, start, end
     cdef readonly dict assignments, states
@@ -28,13 +32,14 @@ cdef class Counters:
 cdef class Database:
     cdef public object fs, directory, options, catalog, view, frames, manifest, lock, spans
     cdef public object install_lock, sync_lock, commit_lock, failed
-    cdef public EngineClock clock
-    cdef public Memo memo
+    # Readonly is what a commit uses after it was logged: nobody can set it to None.
+    cdef readonly EngineClock clock
+    cdef readonly Memo memo
+    cdef readonly Snapshots snapshots
+    cdef readonly Counters counters
+    cdef readonly list pending, running
+    cdef readonly dict unpublished
     cdef public WalWriter wal
-    cdef public Snapshots snapshots
-    cdef public Counters counters
-    cdef public list pending, running
-    cdef public dict unpublished
     cdef public set obsolete
     cdef public tuple recovery, life
     cdef public str stalled, live_access

@@ -202,12 +202,8 @@ class Database:
         self.wal: WalWriter | None = None
         self.manifest: ManifestWriter | None = None
         self.lock: Ownership | None = None
-        self.snapshots = Snapshots()
         self.spans = DeadSpans()
         self.counters = Counters()
-        self.install_lock = threading.RLock()
-        self.sync_lock = threading.Lock()
-        self.commit_lock = threading.Lock()
         self.pending: list[Commit] = []
         self.unpublished: States = {}
         self.committing = 0
@@ -219,6 +215,15 @@ class Database:
         self.live_access = "off"
         self.running: list[Job] = []
         """Background work that is being done. Appending and removing are one step each."""
+
+        self.renew_locks()
+
+    def renew_locks(self) -> None:
+        """Make locks that nobody holds and forget snapshots: at open, and in a forked child."""
+        self.snapshots = Snapshots()
+        self.install_lock = threading.RLock()
+        self.sync_lock = threading.Lock()
+        self.commit_lock = threading.Lock()
 
     def allocate_number(self) -> int:
         """Return the next file number. Numbers only grow, across reopens too."""

@@ -16,7 +16,7 @@ cdef class TombstoneState(State):
 
 cdef class Memtable:
     cdef readonly long long wal
-    cdef public dict states
+    cdef readonly dict states
     cdef readonly set expiring, extended
     cdef public long long first_deletion
     cdef public bint timed, announced, has_tombstones, _torn

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import kvengine
-from kvengine.fs import disk
+from kvengine.fs import calls, disk
 from tests.guards.counting import Call, CountingFileSystem, decoded, frames, locks
 
 VALUE = b"v" * 100
@@ -359,7 +359,10 @@ def test_each_file_call_is_one_system_call(tmp_path: Path, monkeypatch: pytest.M
         db.flush()
         db.set("S", "a", "k", VALUE)
         tally: Counter[str] = Counter()
-        monkeypatch.setattr(disk, "os", CountingOs(tally))
+        counting = CountingOs(tally)
+        monkeypatch.setattr(disk, "os", counting)
+        monkeypatch.setattr(calls, "write", counting.write)
+        monkeypatch.setattr(calls, "pread", counting.pread)
         db.set("S", "b", "k", VALUE)
         assert tally == {"write": 1}
         tally.clear()

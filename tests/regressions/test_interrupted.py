@@ -12,6 +12,7 @@ from types import FrameType
 import pytest
 
 import kvengine
+from kvengine import compiled
 from kvengine.fs.memory import MemoryFileSystem
 from tests.durability.tripwire import Tripwire
 from tests.regressions.disks import HookedDisk
@@ -153,8 +154,10 @@ def test_signal_handler_that_raises_an_os_error(durability: str, where: str, ver
             if not wire.tripped:
                 break
         assert live == b"%d" % n
-    # A set has 16 such points under CPython 3.13.
-    assert n > (10 if verb == "set" else 20) or where == "in a call"
+    # A set has 16 such points under CPython 3.13. Compiled, there are few between calls.
+    if where == "between calls" and compiled.form != "compiled":
+        assert n > (10 if verb == "set" else 20)
+    assert n > 1
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # nobody could close what was not returned
