@@ -18,7 +18,7 @@ cdef class SegmentReader(OpenSegment):
     cdef public long long size
     cdef public tuple tombstones
 
-    cpdef bint may_hold(self, object digest) except -1
+    cpdef bint may_hold(self, unsigned long long digest) except -1
     @cython.locals(index=Index, at=Py_ssize_t, frame=Frame, kept=RowBlock)
     cpdef bytes find(self, bytes name)
     @cython.locals(at=Py_ssize_t, frame=Frame, kept=RowBlock, row=bytes)
