@@ -35,6 +35,8 @@ DIRECTIVES = {
     "annotation_typing": False,
     # Nothing here is pickled.
     "auto_pickle": False,
+    # A private attribute may be set to None: an exception, not a crash, must follow.
+    "nonecheck": True,
 }
 FLAGS = ["-O2", "-fno-strict-aliasing", "-Wno-unreachable-code"]
 FLAGS += shlex.split(os.environ.get("KVENGINE_CFLAGS", ""))  # `make test-sanitized` adds some

@@ -22,12 +22,10 @@ from kvengine.snapshot import Snapshot
 from kvengine.storage import statistics
 from kvengine.storage.batch import (
     Batch,
-    ClearAll,
     clear_operation,
     clear_range_operation,
     clear_service_operation,
     expire_operation,
-    object_name,
 )
 from kvengine.storage.commit import Committer
 from kvengine.storage.compaction import install
@@ -109,22 +107,22 @@ class Engine(LiveReader, ObjectVerbs, Closing):
 
     def clear(self, service: str, key: str, state_key: str) -> int:
         """Clear an entry and return the stamp of the commit."""
-        return self._committer.commit_operations((clear_operation(service, key, state_key),))[0]
+        return self._committer.commit_operations((clear_operation(service, key, state_key),))
 
     def clear_all(self, service: str, key: str) -> int:
         """Clear every entry of an object, and its expiry, by one small write. Return the stamp."""
-        return self._committer.commit_operations((ClearAll(object_name(service, key)),))[0]
+        return self._committer.clear_all(service, key)
 
     def clear_service(self, service: str) -> int:
         """Clear every object of a service by one small write. Return the stamp."""
-        return self._committer.commit_operations((clear_service_operation(service),))[0]
+        return self._committer.commit_operations((clear_service_operation(service),))
 
     def clear_range(self, service: str, start: str, stop: str | None) -> int:
         """Clear the objects of a service from key ``start`` to before ``stop`` (None: to the end).
 
         Return the stamp. Where ``start`` is not below ``stop``, nothing is cleared.
         """
-        return self._committer.commit_operations((clear_range_operation(service, start, stop),))[0]
+        return self._committer.commit_operations((clear_range_operation(service, start, stop),))
 
     def expire(
         self,
@@ -139,7 +137,7 @@ class Engine(LiveReader, ObjectVerbs, Closing):
         ``at``: seconds since the epoch. ``ttl``: seconds or a timedelta from now. Return
         whether the object exists; if it does not, nothing is written.
         """
-        return self._committer.commit_operations((expire_operation(service, key, at, ttl),))[1]
+        return self._committer.expire(expire_operation(service, key, at, ttl))
 
     def batch(self) -> Batch:
         """Return a batch, whose writes are committed as one when its ``with`` block ends."""

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from . import calls
 from .directory import Descriptor, Directory, DirectoryPath
 
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -130,14 +131,14 @@ class DiskFile:
         self._mapped: mmap.mmap | None = None
 
     def write(self, data: bytes | bytearray | memoryview, /) -> None:
-        written = os.write(self._fd, data)
+        written = calls.write(self._fd, data)
         if written != len(data):
             self._write_rest(data, written)
 
     def _write_rest(self, data: bytes | bytearray | memoryview, written: int) -> None:
         view = memoryview(data).cast("B")[written:]
         while view:
-            view = view[_some(os.write(self._fd, view)) :]
+            view = view[_some(calls.write(self._fd, view)) :]
 
     def position(self) -> int:
         return os.lseek(self._fd, 0, os.SEEK_CUR)
@@ -156,7 +157,7 @@ class DiskFile:
             return self._mapped[offset : offset + length]
         if length > _CHECKED_LENGTH:
             length = min(length, max(0, self.size() - offset))
-        data = os.pread(self._fd, length, offset)
+        data = calls.pread(self._fd, length, offset)
         return data if len(data) == length else self._pread_rest(data, length, offset)
 
     def _pread_rest(self, data: bytes, length: int, offset: int) -> bytes:
@@ -165,7 +166,7 @@ class DiskFile:
             parts.append(data)
             length -= len(data)
             offset += len(data)
-            data = os.pread(self._fd, length, offset)
+            data = calls.pread(self._fd, length, offset)
         return b"".join(parts)
 
     def size(self) -> int:

@@ -1,3 +1,7 @@
+# C types of the engine's clock.
+import cython
+
+
 cdef class EngineClock:
     cdef readonly object _source
     cdef object _read, _lock
@@ -5,5 +9,7 @@ cdef class EngineClock:
     cdef readonly long long opened
     cdef public long long last_trusted
 
+    @cython.locals(wall="long long")
     cpdef long long now(self) except -1
+    @cython.locals(wall="long long", monotonic="long long", expected="long long")
     cdef long long _judged(self) except -1

@@ -130,7 +130,8 @@ class EngineClock:
         or a jump backward, so no other thread runs between the comparison with the
         last answer and the assignment of the new one.
         """
-        wall = self._read() // self._unit
+        wall = self._read()
+        wall //= self._unit
         if self._last <= wall < self._until:
             self._last = wall
             return wall

@@ -18,6 +18,7 @@ the rows are made of its sets and clears, and nothing is looked up. Step 3 updat
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -37,6 +38,8 @@ from kvengine.storage.back_pressure import BackPressure
 from kvengine.storage.batch import (
     Batch,
     Clear,
+    ClearAll,
+    Expire,
     Operation,
     Set,
     check_expect,
@@ -46,24 +49,31 @@ from kvengine.storage.batch import (
 from kvengine.storage.database import Commit, Database
 from kvengine.storage.memtable import TOMBSTONES
 from kvengine.storage.names import Name, are_ascii_names, encode_object
+from kvengine.storage.packed import pack, pack_entries
 from kvengine.storage.record import HEADER_SIZE
 from kvengine.storage.resolve import NOTHING, Below, Resolution
 from kvengine.storage.resolved import Resolved
 from kvengine.storage.row import (
     CLEARED,
     LEAST_VERSION,
+    Entry,
     decode,
     entry_count,
     expires_at_of,
     extend,
-    pack_entries,
 )
 from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.wal.encode import encode_record
 from kvengine.storage.wal.file import WalWriter
 
-Assignments = dict[Name, dict[str, bytes | None]]
-"""What a commit sets, and clears (None), if it does nothing else: it has no ttl and no range."""
+Assignments = dict[Name, "dict[str, bytes | None] | None"]
+"""What a commit sets, and clears (None: an entry, or a whole object), if it does nothing else.
+
+It has no ttl and no range, and writes into no object that it clears.
+"""
+
+_NO_ENTRIES: dict[str, Entry] = {}
+_LAST_STAMP = (1 << 63) - 1
 
 LEADER_POLL_SECONDS = 0.05
 """How long a commit waits at most before it checks whether some thread still syncs."""
@@ -80,8 +90,9 @@ class Committer:
         self._pressure = BackPressure(db, maintain)
         options = db.options
         self._durability = options.durability
-        self._max_value, self._max_commit = options.max_value_size, options.max_commit_size
-        self._memtable_size = options.memtable_size
+        self._max_value = min(options.max_value_size, sys.maxsize)
+        self._max_commit = min(options.max_commit_size, sys.maxsize)
+        self._memtable_size = min(options.memtable_size, sys.maxsize)
 
     def set(
         self,
@@ -100,9 +111,16 @@ class Committer:
             and are_ascii_names(service, key, state_key)
         ):
             entries: dict[str, bytes | None] = {state_key: value}
-            return self._do_all_steps({(service, key): entries}, (), None, self._durability)[0]
+            commit = self._do_all_steps({(service, key): entries}, (), None, self._durability)
+            return commit.stamp if commit is not None else self._db.published
         operation = set_operation(service, key, state_key, value, ttl, self._max_value)
-        return self.commit_operations((operation,))[0]
+        return self.commit_operations((operation,))
+
+    def clear_all(self, service: str, key: str) -> int:
+        """Commit the end of all entries of an object, as `Store.clear_all`. Return the stamp."""
+        name = (service, key) if are_ascii_names(service, key) else object_name(service, key)
+        commit = self._do_all_steps({name: None}, (), None, self._durability)
+        return commit.stamp if commit is not None else self._db.published
 
     def commit_entries(
         self,
@@ -116,7 +134,8 @@ class Committer:
         Return the stamp. Only sessions call this; they have checked names and values.
         """
         expect = {name: version}
-        return self._do_all_steps({name: entries}, (), expect, durability or self._durability)[0]
+        commit = self._do_all_steps({name: entries}, (), expect, durability or self._durability)
+        return commit.stamp if commit is not None else self._db.published
 
     def write(
         self,
@@ -127,7 +146,7 @@ class Committer:
     ) -> int:
         """Commit a batch, as `Store.write`, and mark it as written. Return the stamp."""
         self._check(batch, expect)
-        stamp, _ = self.commit_operations(batch.operations, expect, durability)
+        stamp = self.commit_operations(batch.operations, expect, durability)
         batch.close(stamp)
         return stamp
 
@@ -144,7 +163,7 @@ class Committer:
             with self._db.commit_lock:
                 self._db.committing = get_ident()
                 try:
-                    commit, _ = self._log(
+                    commit = self._log(
                         _assignments_of(batch.operations), batch.operations, expect, "sync"
                     )
                 finally:
@@ -177,13 +196,22 @@ class Committer:
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
-    ) -> tuple[int, bool]:
-        """Commit operations. Return the stamp, and whether the last `expire` found its object."""
+    ) -> int:
+        """Commit operations. Return the stamp, the last visible one if nothing was to be written.
+
+        ``durability``: by default that of the options.
+        """
         if durability is None:
             durability = self._durability
         elif durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
-        return self._do_all_steps(_assignments_of(operations), operations, expect, durability)
+        commit = self._do_all_steps(_assignments_of(operations), operations, expect, durability)
+        return commit.stamp if commit is not None else self._db.published
+
+    def expire(self, operation: Expire) -> bool:
+        """Commit one `expire`. Return whether its object was found."""
+        commit = self._do_all_steps(None, (operation,), None, self._durability)
+        return commit is not None and commit.expired_object
 
     def _do_all_steps(
         self,
@@ -191,8 +219,8 @@ class Committer:
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | None,
         durability: Durability,
-    ) -> tuple[int, bool]:
-        """Do all steps of a commit, and return what `commit_operations` does.
+    ) -> Commit | None:
+        """Do all steps of a commit, and return it, None if there is nothing to write.
 
         ``operations`` count only if ``assignments`` is None.
         """
@@ -206,11 +234,11 @@ class Committer:
             with db.commit_lock:
                 db.committing = me
                 try:
-                    commit, found = self._log(assignments, operations, expect, durability)
+                    commit = self._log(assignments, operations, expect, durability)
                 finally:
                     db.committing = 0
             if commit is None:
-                return db.published, found
+                return None
             if not commit.published:
                 self.sync(commit)
         except VersionConflict:
@@ -228,7 +256,7 @@ class Committer:
         memtable = commit.memtable
         if commit.end >= self._memtable_size or memtable.timed:
             self._follow(commit)
-        return commit.stamp, found
+        return commit
 
     def _show_pending(self) -> None:
         """Sync after a conflict, in case it is with a commit that is not visible and nobody syncs.
@@ -254,18 +282,14 @@ class Committer:
 
     # --- steps 1 to 3: prepare, append, publish
 
-    def _log(
+    def _log(  # noqa: C901, PLR0912, PLR0915 - one path, to be read from top to bottom
         self,
         assignments: Assignments | None,
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | None,
         durability: Durability,
-    ) -> tuple[Commit | None, bool]:
-        """Do steps 1 to 3, under the commit lock.
-
-        Return the commit, None if there is nothing to write, and whether the last `expire` among
-        the operations found its object.
-        """
+    ) -> Commit | None:
+        """Do steps 1 to 3, under the commit lock. Return None if there is nothing to write."""
         db = self._db
         if self._begun is not None:
             self.finish_interrupted()
@@ -278,33 +302,43 @@ class Committer:
         now = db.clock.now()
         if expect:
             self._check_expected(expect, now)
-        stamp = now if now > db.last_stamp else db.last_stamp + 1
+        stamp = now if now > db.last_stamp else _after(db.last_stamp)
         if stamp < LEAST_VERSION:  # noqa: PLR1730 - a clock in 1970; no call of max on each commit
             stamp = LEAST_VERSION
         ranges: Sequence[tuple[bytes, bytes]] = ()
         found = False
         if assignments is not None and (
-            not (active.expiring or view.expiring) or not any(map(self._may_expire, assignments))
+            not (active.expiring or view.expiring) or not self._may_one_expire(assignments)
         ):
             objects = []
             for name, entries in assignments.items():
-                objects.append((name, pack_entries(stamp, entries)))
+                if entries is None:
+                    row = pack(CLEARED, stamp, None, _NO_ENTRIES)
+                else:
+                    row = pack_entries(stamp, entries)
+                objects.append((name, row))
         else:
             resolution = Resolution(now, self._below, self._may_expire)
             resolution.apply(operations if assignments is None else _operations_of(assignments))
             objects, ranges = resolution.objects(stamp), resolution.ranges()
             found, assignments = resolution.expired_object, None
             if not objects and not ranges:
-                return None, found
+                return None
         ahead = now if stamp > now else 0
         record = encode_record(stamp, objects, ranges, ahead, wal.salt, wal.mark, wal.synced)
-        size = sum(map(len, record)) - HEADER_SIZE
+        size = -HEADER_SIZE
+        for piece in record:
+            size += len(piece)
         if size > self._max_commit:
             raise ValueTooLarge(
                 f"commit is {size:,} bytes, over max_commit_size {self._max_commit:,}"
             )
         states = active.prepare_states(db.unpublished, objects, ranges, stamp, now)
-        commit = Commit(stamp, now, assignments, objects, states, active, wal.end)
+        commit = Commit()
+        commit.stamp, commit.now = stamp, now
+        commit.assignments, commit.objects, commit.states = assignments, objects, states
+        commit.memtable, commit.start, commit.end = active, wal.end, 0
+        commit.expired_object, commit.published, commit.waiter = found, False, None
         if durability == "sync" or db.pending:
             commit.defer()
         if db.spans.watching:
@@ -314,7 +348,14 @@ class Committer:
             self._accept(commit, wal.append(record))
         except BaseException as error:
             self._append_failed(error, wal)
-        return commit, found
+        return commit
+
+    def _may_one_expire(self, assignments: Assignments) -> bool:
+        """Return whether `_may_expire` is true of any object."""
+        for name in assignments:  # noqa: SIM110 - `any` would make a generator on each commit
+            if self._may_expire(name):
+                return True
+        return False
 
     def _may_expire(self, name: Name) -> bool:
         """Return whether a layer, or a commit not yet visible, may state an expiry of an object."""
@@ -515,6 +556,13 @@ class Committer:
             db.unpublished.clear()
 
 
+def _after(stamp: int) -> int:
+    """Return the next stamp. KVEngineError if there is none: the last one on disk is no time."""
+    if stamp >= _LAST_STAMP:
+        raise KVEngineError("the last commit has the largest stamp there is: nothing can follow it")
+    return stamp + 1
+
+
 def _assignments_of(operations: Sequence[Operation]) -> Assignments | None:
     """Return what a commit sets and clears, None if it does anything else or has a ttl."""
     found: Assignments = {}
@@ -524,10 +572,15 @@ def _assignments_of(operations: Sequence[Operation]) -> Assignments | None:
             value = operation.value
         elif operation.__class__ is Clear:
             value = None
+        elif operation.__class__ is ClearAll:
+            found[operation.name] = None
+            continue
         else:
             return None
         entries = found.get(operation.name)
         if entries is None:
+            if operation.name in found:  # it was cleared as a whole
+                return None
             found[operation.name] = {operation.state_key: value}
         else:
             entries[operation.state_key] = value
@@ -537,6 +590,9 @@ def _assignments_of(operations: Sequence[Operation]) -> Assignments | None:
 def _operations_of(assignments: Assignments) -> Iterator[Operation]:
     """Yield the operations that assignments stand for."""
     for name, entries in assignments.items():
+        if entries is None:
+            yield ClearAll(name)
+            continue
         for state_key, value in entries.items():
             if value is None:
                 yield Clear(name, state_key)

@@ -6,11 +6,8 @@ import threading
 from _thread import LockType, allocate_lock
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from threading import get_ident
 from typing import NoReturn, cast
-
-import msgspec
 
 from kvengine.errors import KVEngineError, OwnerLost, ReadOnly, WriteFailed
 from kvengine.fs.base import FileSystem
@@ -30,25 +27,42 @@ from kvengine.storage.walk import DeadSpans
 from kvengine.store import Job
 
 
-class Commit(msgspec.Struct, eq=False):
+class Commit:
     """A commit on its way from the log to its visibility. `format.Commit` is one in a WAL file.
 
     ``now``: the time at which it was resolved. ``assignments``: what it sets and clears if it does
     nothing else. ``objects``: the encoded row of each object. ``start`` and ``end``: of its record
-    in the log. ``waiter``: the lock that its thread waits for if it is published later, perhaps
-    by another thread.
+    in the log. ``expired_object``: whether the last `expire` in it found its object. ``waiter``:
+    the lock that its thread waits for if it is published later, perhaps by another thread.
+
+    The committer makes one and fills in all fields: a call with so many arguments would cost more.
     """
+
+    __slots__ = (
+        "assignments",
+        "end",
+        "expired_object",
+        "memtable",
+        "now",
+        "objects",
+        "published",
+        "stamp",
+        "start",
+        "states",
+        "waiter",
+    )
 
     stamp: int
     now: int
-    assignments: Mapping[Name, dict[str, bytes | None]] | None
-    objects: Sequence[tuple[Name, bytes]]
+    assignments: dict[Name, dict[str, bytes | None] | None] | None
+    objects: list[tuple[Name, bytes]]
     states: States
     memtable: Memtable
     start: int
-    end: int = 0
-    published: bool = False
-    waiter: LockType | None = None
+    end: int
+    expired_object: bool
+    published: bool
+    waiter: LockType | None
 
     def defer(self) -> None:
         """Prepare this commit to be published later, so that its thread can `wait` for that."""
@@ -67,22 +81,37 @@ class Commit(msgspec.Struct, eq=False):
                 self.waiter.release()
 
 
-@dataclass(slots=True)
 class Counters:
     """What `stats` counts since open."""
 
-    commits: int = 0
-    syncs: int = 0
-    wal_bytes: int = 0
-    flushes: int = 0
-    flushed_bytes: int = 0
-    compactions: int = 0
-    compacted_bytes: int = 0
-    dropped_segments: int = 0
-    stalls: int = 0
-    stall_seconds: float = 0.0
-    background_errors: int = 0
-    last_background_error: str = ""
+    __slots__ = (
+        "background_errors",
+        "commits",
+        "compacted_bytes",
+        "compactions",
+        "dropped_segments",
+        "flushed_bytes",
+        "flushes",
+        "last_background_error",
+        "stall_seconds",
+        "stalls",
+        "syncs",
+        "wal_bytes",
+    )
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self.syncs = 0
+        self.wal_bytes = 0
+        self.flushes = 0
+        self.flushed_bytes = 0
+        self.compactions = 0
+        self.compacted_bytes = 0
+        self.dropped_segments = 0
+        self.stalls = 0
+        self.stall_seconds = 0.0
+        self.background_errors = 0
+        self.last_background_error = ""
 
     def note_error(self, error: BaseException) -> None:
         """Count an error of a step of background work. The step will be tried again."""
@@ -90,7 +119,6 @@ class Counters:
         self.background_errors += 1
 
 
-@dataclass(slots=True)
 class Database:
     """One open database.
 
@@ -111,39 +139,91 @@ class Database:
     newest states. ``published`` is the stamp of the last visible commit.
     """
 
-    fs: FileSystem
-    directory: str
-    options: Options
-    clock: EngineClock
-    catalog: Catalog
-    view: View
-    memo: Memo
-    frames: Frames
-    wal: WalWriter | None = None
-    manifest: ManifestWriter | None = None
-    lock: Ownership | None = None
-    snapshots: Snapshots = field(default_factory=Snapshots)
-    spans: DeadSpans = field(default_factory=DeadSpans)
-    counters: Counters = field(default_factory=Counters)
-    install_lock: threading.RLock = field(default_factory=threading.RLock)
-    sync_lock: threading.Lock = field(default_factory=threading.Lock)
-    commit_lock: threading.Lock = field(default_factory=threading.Lock)
-    pending: list[Commit] = field(default_factory=list)
-    unpublished: States = field(default_factory=dict)
-    committing: int = 0
-    syncing: int = 0
-    last_stamp: int = 0
-    published: int = 0
-    failed: BaseException | None = None
-    gone: bool = False
-    stalled: str = ""
-    obsolete: set[int] = field(default_factory=set)
-    recovery: tuple[str, ...] = ()
-    live_access: str = "off"
-    running: list[Job] = field(default_factory=list)
-    """Background work that is being done. Appending and removing are one step each."""
-    life: tuple[int, int] = (0, 0)
-    """The manifest in force and its length, as a reader beside the owner has read them."""
+    __slots__ = (
+        "catalog",
+        "clock",
+        "commit_lock",
+        "committing",
+        "counters",
+        "directory",
+        "failed",
+        "frames",
+        "fs",
+        "gone",
+        "install_lock",
+        "last_stamp",
+        "life",
+        "live_access",
+        "lock",
+        "manifest",
+        "memo",
+        "obsolete",
+        "options",
+        "pending",
+        "published",
+        "recovery",
+        "running",
+        "snapshots",
+        "spans",
+        "stalled",
+        "sync_lock",
+        "syncing",
+        "unpublished",
+        "view",
+        "wal",
+    )
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        directory: str,
+        options: Options,
+        clock: EngineClock,
+        catalog: Catalog,
+        view: View,
+        memo: Memo,
+        frames: Frames,
+        last_stamp: int,
+        recovery: tuple[str, ...],
+        life: tuple[int, int],
+    ) -> None:
+        self.fs = fs
+        self.directory = directory
+        self.options = options
+        self.clock = clock
+        self.catalog = catalog
+        self.view = view
+        self.memo = memo
+        self.frames = frames
+        self.recovery = recovery
+        self.life = life
+        """The manifest in force and its length, as a reader beside the owner has read them."""
+        self.last_stamp = self.published = last_stamp
+        self.wal: WalWriter | None = None
+        self.manifest: ManifestWriter | None = None
+        self.lock: Ownership | None = None
+        self.spans = DeadSpans()
+        self.counters = Counters()
+        self.pending: list[Commit] = []
+        self.unpublished: States = {}
+        self.committing = 0
+        self.syncing = 0
+        self.failed: BaseException | None = None
+        self.gone = False
+        self.stalled = ""
+        self.obsolete: set[int] = set()
+        self.live_access = "off"
+        self.running: list[Job] = []
+        """Background work that is being done. Appending and removing are one step each."""
+
+        self.renew_locks()
+
+    def renew_locks(self) -> None:
+        """Make locks that nobody holds and forget snapshots: at open, and in a forked child."""
+        self.snapshots = Snapshots()
+        self.install_lock = threading.RLock()
+        self.sync_lock = threading.Lock()
+        self.commit_lock = threading.Lock()
 
     def allocate_number(self) -> int:
         """Return the next file number. Numbers only grow, across reopens too."""

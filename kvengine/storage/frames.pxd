@@ -11,8 +11,8 @@ cdef class Frame:
 
 cdef class OpenSegment:
     cdef object __weakref__
-    cdef readonly object file_id
-    cdef readonly dict frames
+    cdef public object file_id
+    cdef public dict frames
 
 
 cdef class Frames:

@@ -167,7 +167,8 @@ class Memtable:
                     stamp, (row,), 0 if row[0] == WITH_TABLE and _is_large(row) else 1, current
                 )
             elif current.fresh < FRESH_ROWS and not (row[0] == WITH_TABLE and _is_large(row)):
-                states[name] = State(stamp, (row, *current.rows), current.fresh + 1, current)
+                found = (row,) + current.rows  # noqa: RUF005 - a list would be made first
+                states[name] = State(stamp, found, current.fresh + 1, current)
             else:
                 found = _folded((row, *current.rows), current.fresh + 1)
                 states[name] = State(stamp, found, 0, current)

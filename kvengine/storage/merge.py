@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
@@ -62,9 +63,9 @@ class Block:
         found = self._rows
         if isinstance(found, RowBlock):
             return self._checked(found.decode)
-        return self._checked(lambda: decode_many(found))
+        return self._checked(partial(decode_many, found))
 
-    def part(self, low: int, high: int, *, reverse: bool) -> Block:
+    def part(self, low: int, high: int, reverse: bool) -> Block:
         """Return the objects from number ``low`` to before ``high``, in reverse if asked for."""
         if not reverse and high - low == len(self.names):
             return self
@@ -260,4 +261,4 @@ class _Cursor:
         """Return the rest of the block, in the direction of the walk."""
         low, high = self._low, self._high
         self._low = high
-        return self._block.part(low, high, reverse=self._reverse)
+        return self._block.part(low, high, self._reverse)

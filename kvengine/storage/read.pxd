@@ -1,6 +1,10 @@
 # Types of read.py.
 cimport cython
 
+from kvengine.storage.memtable cimport Memtable, State
+from kvengine.storage.names cimport encode_object
+from kvengine.storage.packed cimport entry_count, expires_at_of, version_of
+from kvengine.storage.segment.filter cimport barrier_digest, entry_digest, object_digest
 from kvengine.storage.segment.reader cimport LiveSegment, SegmentReader
 from kvengine.storage.version cimport Version, View
 
@@ -15,13 +19,13 @@ cdef class Piece:
 
 @cython.locals(
     newest=bytes, data=bytes, row=bytes, encoded=bytes, above=bytes, segments=list, passed=list,
-    segment=LiveSegment, version=Version
+    segment=LiveSegment, version=Version, memtable=Memtable, state=State
 )
 cpdef bytes get(View view, tuple name, str state_key, object stamp, object now)
 cdef bytes _live(object entry, bytes newest, object now)
 @cython.locals(
     data=bytes, row=bytes, encoded=bytes, segments=list, pieces=list, segment=LiveSegment,
-    version=Version
+    version=Version, memtable=Memtable, state=State
 )
 cpdef list collect(View view, tuple name, object stamp=*, object unpublished=*)
 @cython.locals(piece=Piece, entries=Py_ssize_t)

@@ -1,13 +1,16 @@
 # Types of reader.py.
 cimport cython
 
+from kvengine.storage.database cimport Database
+from kvengine.storage.memo cimport Memo
+from kvengine.storage.names cimport are_ascii_names, check_name
 from kvengine.storage.moment cimport Moment
 from kvengine.storage.resolved cimport Resolved
 from kvengine.storage.version cimport View
 
 
 cdef class Reader:
-    cdef readonly object _db
+    cdef readonly Database _db
     cdef object _now, _stamp
     cdef dict _known
     cdef readonly Moment _fixed_moment
@@ -30,7 +33,7 @@ cdef class Reader:
 
 
 cdef class LiveReader(Reader):
-    @cython.locals(found=Resolved, pieces=list, is_heavy=bint)
+    @cython.locals(db=Database, memo=Memo, found=Resolved, pieces=list, is_heavy=bint)
     cdef Resolved _remember(self, tuple name, int points)
 
 

@@ -367,6 +367,11 @@ def _load_part(
     name: Name, pieces: list[read.Piece], max_bytes: int, now: int
 ) -> StoredObject | None:
     """Return an object with as many first entries as fit into ``max_bytes``; None if absent."""
+    if max_bytes == 0 and read.entry_of(pieces, "", now) != b"":  # nothing fits
+        found = read.summary(pieces, now)
+        if found is None:
+            return None
+        return stored(*name, Resolved(found.version, found.expires_at, {}, None, None), False)
     entries: dict[str, bytes] = {}
     ttls: dict[str, int] = {}
     size, complete, lives = 0, True, False

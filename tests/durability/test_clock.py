@@ -34,6 +34,7 @@ class Switch(Tripwire):
             self.thread.join(0.05)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("passed", [0.001, 1.0, 100.0], ids=["trusted", "believed", "a step"])
 def test_now_never_runs_backwards_between_threads(passed: float) -> None:
     """Another thread asks in the midst of it, the wall clock steps back, and who asks next

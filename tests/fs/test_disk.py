@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kvengine.fs import DiskFileSystem
+from kvengine.fs import DiskFileSystem, calls
 
 fs = DiskFileSystem()
 
@@ -35,28 +35,31 @@ def descriptors(directory: Path) -> list[int]:
     return found
 
 
+@pytest.mark.plain
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`write` writes all, however little the system takes at a time."""
     file = fs.create(str(tmp_path / "a"))
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data)[:3]))
+    write = calls.write
+    monkeypatch.setattr(calls, "write", lambda fd, data: write(fd, bytes(data)[:3]))
     file.write(b"0123456789")
     file.write(memoryview(b"abcdefgh"))
     assert file.pread(100, 0) == b"0123456789abcdefgh"
 
 
+@pytest.mark.plain
 def test_a_write_of_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that takes nothing and says nothing raises EIO instead of looping for ever."""
     file = fs.create(str(tmp_path / "a"))
-    monkeypatch.setattr(os, "write", lambda fd, data: 0)
+    monkeypatch.setattr(calls, "write", lambda fd, data: 0)
     with pytest.raises(OSError, match=f"Errno {errno.EIO}]"):
         file.write(b"x")
 
 
+@pytest.mark.plain
 def test_position_after_a_failed_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an error the position tells how much of the data is in the file."""
     file = fs.create(str(tmp_path / "a"))
-    write = os.write
+    write = calls.write
     takes = iter([4])
 
     def full_disk(fd: int, data: bytes) -> int:
@@ -64,18 +67,21 @@ def test_position_after_a_failed_write(tmp_path: Path, monkeypatch: pytest.Monke
             return write(fd, data[:length])
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(os, "write", full_disk)
+    monkeypatch.setattr(calls, "write", full_disk)
     with pytest.raises(OSError, match="full"):
         file.write(b"0123456789")
     assert file.position() == file.size() == 4
 
 
+@pytest.mark.plain
 def test_short_reads_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`pread` returns all that is asked for, however little the system gives at a time."""
     file = fs.create(str(tmp_path / "a"))
     file.write(b"0123456789")
-    pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda fd, length, offset: pread(fd, min(length, 3), offset))
+    pread = calls.pread
+    monkeypatch.setattr(
+        calls, "pread", lambda fd, length, offset: pread(fd, min(length, 3), offset)
+    )
     assert file.pread(8, 1) == b"12345678"
     assert file.pread(20, 1) == b"123456789"
 

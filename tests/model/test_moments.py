@@ -71,6 +71,7 @@ def test_a_snapshot_takes_its_layers_before_its_now(
     assert db.get("a", "1", "n") is None
 
 
+@pytest.mark.plain
 def test_a_batch_appears_at_once(db: kvengine.Engine) -> None:
     """At no line of its publication does a reader see one object of a batch without the other."""
     counters = (("a", "1"), ("a", "2"), ("b", "1"))

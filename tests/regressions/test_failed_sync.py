@@ -45,6 +45,7 @@ class Gate:
         self._lock.__exit__(*error)  # type: ignore[attr-defined]
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("end", ["rotation", "close"])
 def test_a_log_whose_sync_failed_is_not_sealed(end: str) -> None:
     """A rotation, or a close, has found all well and waits for the locks of the log. The sync of

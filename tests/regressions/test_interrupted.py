@@ -12,6 +12,7 @@ from types import FrameType
 import pytest
 
 import kvengine
+from kvengine import compiled
 from kvengine.fs.memory import MemoryFileSystem
 from tests.durability.tripwire import Tripwire
 from tests.regressions.disks import HookedDisk
@@ -129,7 +130,9 @@ SETS: dict[str, Callable[[kvengine.Engine, bytes], int]] = {
 
 
 @pytest.mark.parametrize("verb", SETS)
-@pytest.mark.parametrize("where", ["between calls", "in a call"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("between calls", marks=pytest.mark.plain), "in a call"]
+)
 @pytest.mark.parametrize("durability", ["os", "sync"])
 def test_signal_handler_that_raises_an_os_error(durability: str, where: str, verb: str) -> None:
     """A TimeoutError out of a signal handler interrupts one commit and no more.
@@ -151,11 +154,14 @@ def test_signal_handler_that_raises_an_os_error(durability: str, where: str, ver
             if not wire.tripped:
                 break
         assert live == b"%d" % n
-    # A set has 16 such points under CPython 3.13.
-    assert n > (10 if verb == "set" else 20) or where == "in a call"
+    # A set has 16 such points under CPython 3.13. Compiled, there are few between calls.
+    if where == "between calls" and compiled.form != "compiled":
+        assert n > (10 if verb == "set" else 20)
+    assert n > 1
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # nobody could close what was not returned
+@pytest.mark.plain
 def test_interrupted_snapshot() -> None:
     """Ctrl-C at any point of taking, reading and closing a snapshot costs nobody anything.
 

@@ -49,6 +49,7 @@ def fetch_large(db: kvengine.Engine) -> None:
     assert db.get("v", "k", "07") == bytes(100)
 
 
+@pytest.mark.plain  # the points of interrupts are counted
 @pytest.mark.parametrize("work", [walk, admit, fetch, fetch_large], ids=lambda each: each.__name__)
 def test_an_interrupted_read_leaves_no_lock_held(work: Callable[[kvengine.Engine], None]) -> None:
     """An interrupt just behind the call that took a lock left it held for ever.

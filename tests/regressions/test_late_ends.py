@@ -45,6 +45,7 @@ def test_a_snapshot_that_is_closed_under_a_read(verb: str, monkeypatch: pytest.M
             getattr(snapshot, verb)(*arguments)
 
 
+@pytest.mark.plain
 def test_an_interrupt_right_behind_a_failed_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sync fails, and an interrupt keeps the commit from saying so.
 
@@ -80,6 +81,7 @@ def test_an_interrupt_right_behind_a_failed_sync(monkeypatch: pytest.MonkeyPatch
             db.set("s", "k", "n", b"3")
 
 
+@pytest.mark.plain
 def test_a_handler_that_is_refused_inside_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal handler calls a verb inside a commit, and lets the refusal go on into the commit.
 

@@ -37,6 +37,7 @@ class Sly(dict[Any, Any]):
         return found
 
 
+@pytest.mark.plain
 def test_a_read_beside_a_batch_that_clears_and_writes() -> None:
     """A reader sees a batch of a range clear and a write as a whole, or not yet.
 
@@ -60,6 +61,7 @@ def test_a_read_beside_a_batch_that_clears_and_writes() -> None:
         assert db.get_all("s", "k") == {"new": b"2"}
 
 
+@pytest.mark.plain
 def test_the_memo_forgets_what_a_commit_overtakes_while_it_is_read() -> None:
     """A reader that worked an object out puts it nowhere once a commit came between.
 
@@ -127,6 +129,7 @@ def test_a_finalizer_may_close_a_snapshot_at_any_time() -> None:
     assert len(snapshots) == 0
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("verb", ["set", "snapshot"])
 def test_a_call_from_within_a_commit_is_refused(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal handler that writes, or takes a snapshot, inside a commit gets an error.

@@ -110,6 +110,7 @@ def test_a_commit_during_a_walk_keeps_its_object_out_of_the_span(
     check_both_ways(db, sorted({"000", "050", "099", key}))
 
 
+@pytest.mark.plain
 def test_a_walk_that_begins_within_a_commit_is_told_of_it(
     db: kvengine.Engine, reverse: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_walk_that_begins_within_a_commit_is_told_of_it(
     check_both_ways(db, ["000", "050", "099"])
 
 
+@pytest.mark.plain
 def test_a_walk_that_begins_between_two_interrupts_is_told(
     db: kvengine.Engine, reverse: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

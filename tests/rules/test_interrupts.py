@@ -32,6 +32,7 @@ class Interrupting(list[Any]):
             raise KeyboardInterrupt
 
 
+@pytest.mark.plain
 def test_the_last_pending_commit_leaves_no_unpublished_states(db: kvengine.Engine) -> None:
     """A sync publishes the last pending commit, and an interrupt comes before the
     unpublished states are forgotten. Commits that follow were laid over these: the second of them
@@ -45,6 +46,7 @@ def test_the_last_pending_commit_leaves_no_unpublished_states(db: kvengine.Engin
     assert db.get_all("s", "k") == {"a": b"1", "b": b"2", "c": b"3"}
 
 
+@pytest.mark.plain
 def test_an_order_made_anew_knows_names_that_are_about_to_be_published() -> None:
     """An interrupt has broken off an update of a memtable's order, so the next walk makes it anew.
     A commit in another thread has noted its name and not published it yet. No walk and no flush
@@ -67,6 +69,7 @@ def test_an_order_made_anew_knows_names_that_are_about_to_be_published() -> None
     assert memtable.names_from(("", ""), 10) == [("s", "a"), ("s", "b")]
 
 
+@pytest.mark.plain
 def test_snapshots_counted_anew_show_no_bound_of_a_part_of_them() -> None:
     """An interrupt has broken off a change of the counts, so they are made anew, while a commit in
     another thread reads the newest stamp. It saw that of the snapshots counted so far, and unlinked

@@ -53,6 +53,7 @@ OVERTAKING: list[Callable[[kvengine.Engine], None]] = [
 ]
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("overtake", OVERTAKING, ids=lambda each: each.__name__)
 @pytest.mark.parametrize("flushed", [False, True])
 @pytest.mark.parametrize("moment", ["before it reads the layers", "after it read the memtable"])
@@ -83,6 +84,7 @@ def test_a_reader_that_was_overtaken_puts_nothing(
     assert db.get(*NAME, "n") == wanted.get("n")
 
 
+@pytest.mark.plain
 def test_a_reader_beside_the_owner_is_overtaken_by_a_refresh(
     fs: MemoryFileSystem, clock: ManualClock
 ) -> None:
@@ -165,6 +167,7 @@ def test_a_commit_keeps_the_expiries_of_other_entries(
     assert db.get_all(*NAME) == {"b": b"2", "c": b"1"}
 
 
+@pytest.mark.plain
 def test_a_batch_over_objects_in_the_memo_appears_at_once(db: kvengine.Engine) -> None:
     """Of three objects two are in the memo. At no line of a publication does a reader in another
     thread see the old value of one beside the new value of another: what a commit touches leaves
@@ -237,6 +240,7 @@ def test_the_memo_forgets_with_a_compaction_of_everything(
     assert db.get_all(*NAME) == {}
 
 
+@pytest.mark.plain
 def test_a_reader_that_begins_within_a_refresh_puts_nothing(
     fs: MemoryFileSystem, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack
 
 from kvengine.errors import DatabaseClosed, ForkedError, OwnerLost
 from kvengine.storage.commit import Committer
 from kvengine.storage.database import Database
-from kvengine.storage.snapshots import Snapshots
 
 
 def close(db: Database, committer: Committer) -> None:
@@ -69,8 +67,6 @@ def forked(db: Database) -> None:
         f"{db.directory} was opened before fork(); open it in one process only",
     )
     db.stalled = ""
-    db.snapshots = Snapshots()
-    db.install_lock, db.sync_lock = threading.RLock(), threading.Lock()
-    db.commit_lock = threading.Lock()
+    db.renew_locks()
     if db.lock is not None:
         db.lock.release()

@@ -221,7 +221,6 @@ class Recovery:
             memo=Memo(options.cache_size // 4),
             frames=self.frames,
             last_stamp=self.last_stamp,
-            published=self.last_stamp,
             recovery=tuple(self.report),
             life=self.life,
         )

@@ -8,16 +8,17 @@ from kvengine.storage.segment.format cimport Index
 
 
 cdef class SegmentReader(OpenSegment):
-    cdef readonly object _file
-    cdef readonly Filter _filter
-    cdef readonly Frames _frames
-    cdef readonly Index _index
-    cdef readonly object footer, properties
-    cdef readonly str path
-    cdef readonly long long size
-    cdef readonly tuple tombstones
+    # Public for salvage.py, whose readers fill them in for themselves.
+    cdef public object _file
+    cdef public Filter _filter
+    cdef public Frames _frames
+    cdef public Index _index
+    cdef public object footer, properties
+    cdef public str path
+    cdef public long long size
+    cdef public tuple tombstones
 
-    cpdef bint may_hold(self, object digest) except -1
+    cpdef bint may_hold(self, unsigned long long digest) except -1
     @cython.locals(index=Index, at=Py_ssize_t, frame=Frame, kept=RowBlock)
     cpdef bytes find(self, bytes name)
     @cython.locals(at=Py_ssize_t, frame=Frame, kept=RowBlock, row=bytes)
@@ -35,10 +36,10 @@ cdef class SegmentReader(OpenSegment):
     cdef object _head(self, bytes row, bytes name)
     cdef object _decoded(self, bytes row, bytes name)
     cdef Py_ssize_t _block_of(self, bytes name) except -2
-    cdef object _with_places(self, object row, Py_ssize_t at)
+    cpdef object _with_places(self, object row, Py_ssize_t at)
     cpdef object damaged(self, bytes name, object error)
     @cython.locals(data=bytes)
-    cdef bytes _sealed(self, object offset, object length, int kind)
+    cpdef bytes _sealed(self, object offset, object length, int kind)
 
 
 cdef class LiveSegment(SegmentReader):

@@ -1,0 +1,78 @@
+"""The system calls that commits and cold reads consist of: calls.py in C, which says why.
+
+A write of up to 64 KiB keeps the interpreter lock. So does a read of as much, if the system says
+that it need not wait for the disk; else the lock is given up, and the read waits.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
+)
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from libc.errno cimport EAGAIN, EINTR, errno
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t c_write "write"(int fd, const void *data, size_t size)
+    ssize_t c_pread "pread"(int fd, void *to, size_t size, long long offset)
+
+cdef extern from "kvengine/fs/calls.h" nogil:
+    ssize_t kve_pread_cached(int fd, void *to, size_t size, long long offset)
+
+cdef enum:
+    _SHORT = 64 * 1024
+    _MOST = 0x7FFFF000  # what Linux takes in one call; macOS refuses more than 2 GiB
+
+
+cpdef Py_ssize_t write(int fd, data) except -1:
+    """Write bytes where the file stands, and return how many the system took, as `os.write`."""
+    cdef Py_buffer view
+    if PyBytes_CheckExact(data):
+        return _write(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        return _write(fd, view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef Py_ssize_t _write(int fd, const void *data, Py_ssize_t size) except -1:
+    """Write. The caller keeps ``data`` alive. After a signal its handlers run, then it goes on."""
+    cdef ssize_t written
+    size = min(size, <Py_ssize_t>_MOST)
+    while True:
+        if size <= _SHORT:
+            written = c_write(fd, data, size)
+        else:
+            with nogil:
+                written = c_write(fd, data, size)
+        if written >= 0:
+            return written
+        if errno != EINTR:
+            PyErr_SetFromErrno(OSError)
+        PyErr_CheckSignals()
+
+
+cpdef bytes pread(int fd, Py_ssize_t length, long long offset):
+    """Return up to ``length`` bytes from an offset, fewer where the file ends, as `os.pread`."""
+    cdef bytes data
+    cdef char *to
+    cdef ssize_t got = -1
+    if length < 0:
+        raise OSError(22, "Invalid argument")
+    length = min(length, <Py_ssize_t>_MOST)
+    data = PyBytes_FromStringAndSize(NULL, length)
+    to = PyBytes_AS_STRING(data)
+    if length <= _SHORT:
+        got = kve_pread_cached(fd, to, length, offset)
+        if got < 0 and errno != EAGAIN:
+            PyErr_SetFromErrno(OSError)
+    # A read that stops short ends at the end of the file, or where the rest is not in memory.
+    while got < length:
+        with nogil:
+            got = c_pread(fd, to, length, offset)
+        if got >= 0:
+            break
+        if errno != EINTR:
+            PyErr_SetFromErrno(OSError)
+        PyErr_CheckSignals()
+    return data if got == length else data[:got]

@@ -1,0 +1,23 @@
+# C types of the WAL file that commits append to.
+import cython
+
+
+cdef class WalWriter:
+    cdef readonly long long number, end, synced
+    cdef readonly object path
+    cdef readonly object salt, mark
+    cdef long long _allocated
+    cdef bytes _database_id
+    cdef readonly object _file
+    cdef object _failed, _write
+    cdef tuple _writing
+
+    @cython.locals(end="long long", piece=bytes)
+    cpdef long long append(self, tuple record) except -1
+
+    cpdef finish_interrupted_append(self)
+    cpdef discard(self)
+    cpdef sync(self)
+    cpdef long long seal(self) except -1
+    cdef _sync(self, sync)
+    cdef _reserve(self, long long end)
