@@ -206,6 +206,7 @@ def benches(scenario: Scenario) -> Iterator[Bench]:
             bench.db.close()
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_interrupted_at_any_point(name: str, error: type[BaseException]) -> None:
@@ -237,6 +238,7 @@ def test_interrupted_at_any_point(name: str, error: type[BaseException]) -> None
     assert lost > 10 and kept > 2, "the points do not lie on both sides of the commit"
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("name", ["set-sync", "batch-os", "expect-hot"])
 def test_interrupted_twice(name: str) -> None:
     """A second signal while the commit makes up for the first one breaks no promise either."""
