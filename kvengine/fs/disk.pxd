@@ -6,6 +6,7 @@ from kvengine.fs cimport calls
 
 cdef class DiskFile:
     cdef public int _fd
+    cdef object _mapped
 
     @cython.locals(written="Py_ssize_t")
     cpdef write(self, data)

@@ -154,6 +154,7 @@ class DiskFile:
         if self._mapped is not None:
             if length < 0 or offset < 0:
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            length = min(length, max(0, len(self._mapped) - offset))
             return self._mapped[offset : offset + length]
         if length > _CHECKED_LENGTH:
             length = min(length, max(0, self.size() - offset))

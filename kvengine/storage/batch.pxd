@@ -1,6 +1,8 @@
 # C types of a batch. Its operations are structs of msgspec, which sessions and the wire make too.
 import cython
 
+from kvengine.storage.name_bytes cimport are_ascii_names, encode_object
+
 
 cpdef set_operation(service, key, state_key, value, ttl, limit)
 cpdef clear_operation(service, key, state_key)

@@ -5,6 +5,7 @@ from kvengine.storage.batch cimport Batch
 from kvengine.storage.database cimport Commit, Database
 from kvengine.storage.memo cimport Memo
 from kvengine.storage.memtable cimport Memtable
+from kvengine.storage.name_bytes cimport are_ascii_names, encode_object
 from kvengine.storage.packed cimport pack, pack_entries
 from kvengine.storage.snapshots cimport Snapshots
 from kvengine.storage.wal.encode cimport encode_record

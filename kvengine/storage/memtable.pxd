@@ -1,6 +1,8 @@
 # C types of the memtable and its states. A chain of states may be long: freeing it must not recurse.
 import cython
 
+from kvengine.storage.name_bytes cimport encode_object
+
 
 @cython.trashcan(True)
 cdef class State:

@@ -19,13 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from kvengine.errors import ValueTooLarge
+from kvengine.storage import name_bytes
 
-MAX_NAME = 65536
+MAX_NAME: Final = name_bytes.MAX_NAME
 """Longest name, in bytes of UTF-8."""
 
-TERMINATOR = b"\x00\x01"
+TERMINATOR: Final = name_bytes.TERMINATOR
 _AFTER_TERMINATOR = b"\x00\x02"
 
 Name = tuple[str, str]
@@ -55,23 +57,8 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
-def are_ascii_names(first: str, second: str, third: str = "") -> bool:
-    """Return whether all are short ``str`` of ASCII, which `check_name` returns as they are.
-
-    This costs less than `check_name`, which must be asked if it is False.
-    """
-    return (
-        first.__class__ is str
-        and second.__class__ is str
-        and third.__class__ is str
-        and len(joined := first + second + third) <= MAX_NAME
-        and joined.isascii()
-    )
-
-
-def encode_object(service: str, key: str) -> bytes:
-    """Return the order-preserving bytes of an object."""
-    return service.encode().replace(b"\0", b"\0\xff") + TERMINATOR + key.encode()
+are_ascii_names = name_bytes.are_ascii_names
+encode_object = name_bytes.encode_object
 
 
 def decode_object(data: bytes) -> Name:

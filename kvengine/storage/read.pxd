@@ -2,7 +2,7 @@
 cimport cython
 
 from kvengine.storage.memtable cimport Memtable, State
-from kvengine.storage.names cimport encode_object
+from kvengine.storage.name_bytes cimport encode_object
 from kvengine.storage.packed cimport entry_count, expires_at_of, version_of
 from kvengine.storage.segment.filter cimport barrier_digest, entry_digest, object_digest
 from kvengine.storage.segment.reader cimport LiveSegment, SegmentReader

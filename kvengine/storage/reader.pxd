@@ -3,7 +3,8 @@ cimport cython
 
 from kvengine.storage.database cimport Database
 from kvengine.storage.memo cimport Memo
-from kvengine.storage.names cimport are_ascii_names, check_name
+from kvengine.storage.name_bytes cimport are_ascii_names
+from kvengine.storage.names cimport check_name
 from kvengine.storage.moment cimport Moment
 from kvengine.storage.resolved cimport Resolved
 from kvengine.storage.version cimport View

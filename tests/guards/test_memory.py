@@ -97,7 +97,9 @@ def weight(frame: Frame) -> int:
     kept = frame.block
     if isinstance(kept, bytes):
         return total + size(kept)
-    total += sizes((kept, kept.data, kept.slots, kept.count))
+    total += sizes((kept, kept.data, kept.count))
+    if hasattr(kept, "slots"):  # in plain form: compiled, they are read where they lie
+        total += size(kept.slots)
     if kept._names is not None:
         total += size(kept._names) + sizes(kept._names)
     if frame.head is not None:

@@ -36,6 +36,7 @@ def test_digests(name: bytes, state_key: str, seed: int) -> None:
     assert digest == plain.object_digest(name, seed)
     assert fast.object_digest(name) == plain.object_digest(name)
     assert fast.entry_digest(state_key, digest) == plain.entry_digest(state_key, digest)
+    assert fast.barrier_digest(digest) == digest ^ fast._BARRIER
     assert fast.barrier_digest(digest) == plain.barrier_digest(digest)
     assert fast.seed_of(name) == plain.seed_of(name)
 

@@ -12,13 +12,16 @@ cdef extern from "Python.h":
 cdef extern from "kvengine/storage/segment/xxh3.h" nogil:
     uint64_t xxh3(const uint8_t *data, size_t size, uint64_t seed) noexcept
 
-BITS_PER_ITEM = 12
-
 cdef enum:
-    _BITS_SET = 5
-    _MASK_COUNT = 4096
+    BITS = 5
+    MASKS = 4096
 
-cdef uint64_t[_MASK_COUNT] _masks
+BITS_PER_ITEM = 12
+_BITS_SET = BITS
+_MASK_BITS = 12
+_BARRIER = 0x9E3779B97F4A7C15
+
+cdef uint64_t[MASKS] _masks
 """The bit patterns that the low bits of a digest choose from: part of the format."""
 
 
@@ -26,11 +29,11 @@ cdef void _fill_masks() noexcept:
     cdef uint64_t digest, mask
     cdef int index, field
     cdef uint8_t[8] item
-    for index in range(_MASK_COUNT):
+    for index in range(MASKS):
         for field in range(8):
             item[field] = <uint8_t>(<uint64_t>index >> 8 * field)
         digest, mask = xxh3(item, 8, 0), 0
-        for field in range(_BITS_SET):
+        for field in range(BITS):
             mask |= <uint64_t>1 << (digest >> 6 * field & 63)
         _masks[index] = mask
 
@@ -61,7 +64,7 @@ cpdef uint64_t entry_digest(str state_key, uint64_t object_digest) except? 0:
 
 cpdef uint64_t barrier_digest(uint64_t object_digest) except? 0:
     """Return the digest of an object's barrier, given that of the object."""
-    return object_digest ^ <uint64_t>0x9E3779B97F4A7C15
+    return object_digest ^ <uint64_t>0x9E3779B97F4A7C15  # _BARRIER
 
 
 cdef class Filter:

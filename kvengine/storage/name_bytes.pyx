@@ -1,0 +1,63 @@
+"""What every verb does to names: name_bytes.py in C."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.string cimport memchr, memcpy
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    bint PyUnicode_CheckExact(object text)
+    bint PyUnicode_IS_ASCII(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+
+cdef enum:
+    _MAX_NAME = 65536
+
+MAX_NAME = _MAX_NAME
+TERMINATOR = b"\x00\x01"
+
+
+cdef inline bint _is_ascii(object text) noexcept:
+    return PyUnicode_CheckExact(text) and PyUnicode_IS_ASCII(text)
+
+
+cpdef bint are_ascii_names(object first, object second, object third="") except -1:
+    """Return whether all are short ``str`` of ASCII, which `check_name` returns as they are."""
+    if not (_is_ascii(first) and _is_ascii(second) and _is_ascii(third)):
+        return False
+    return (
+        PyUnicode_GET_LENGTH(first) + PyUnicode_GET_LENGTH(second) + PyUnicode_GET_LENGTH(third)
+        <= _MAX_NAME
+    )
+
+
+cpdef bytes encode_object(str service, str key):
+    """Return the order-preserving bytes of an object."""
+    cdef Py_ssize_t length, key_length, zeros = 0
+    cdef const char *at
+    cdef const char *end
+    cdef const char *zero
+    cdef char *to
+    if service is None or key is None:
+        raise TypeError("a name must be str, not None")
+    cdef const char *text = PyUnicode_AsUTF8AndSize(service, &length)
+    cdef const char *rest = PyUnicode_AsUTF8AndSize(key, &key_length)
+    end = text + length
+    at = <const char *>memchr(text, 0, length)
+    while at is not NULL:
+        zeros += 1
+        at = <const char *>memchr(at + 1, 0, end - at - 1)
+    cdef bytes data = PyBytes_FromStringAndSize(NULL, length + zeros + 2 + key_length)
+    to = PyBytes_AS_STRING(data)
+    at = text
+    for _ in range(zeros):  # each zero becomes 00 FF
+        zero = <const char *>memchr(at, 0, end - at)
+        memcpy(to, at, zero + 1 - at)
+        to += zero + 1 - at
+        to[0] = <char>0xFF
+        to += 1
+        at = zero + 1
+    memcpy(to, at, end - at)
+    to += end - at
+    to[0], to[1] = 0, 1
+    memcpy(to + 2, rest, key_length)
+    return data

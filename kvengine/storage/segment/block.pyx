@@ -1,0 +1,224 @@
+"""Blocks of rows: block.py in C, which describes them.
+
+The slots are read where they lie. They are checked once, when a block is made: from then on each
+leads into the block, and none leads in front of the one before it.
+"""
+
+import struct
+
+from kvengine.storage.checksum import TRAILER_SIZE
+from kvengine.storage.row import LARGE, decode_array
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
+from libc.string cimport memchr
+
+from kvengine.storage.packed cimport (
+    has_head,
+    packed_is_utf8,
+    packed_load,
+    packed_load_le32,
+    packed_order,
+    packed_text,
+)
+
+ROWS = 1
+CHUNK = 2
+FILTER = 3
+TOMBSTONES = 4
+INDEX = 5
+PROPERTIES = 6
+
+UNCOMPRESSED = 0
+
+cdef enum:
+    _ARRAY32 = 0xDD
+    _ARRAY_SIZE = 5
+    _COUNT_SIZE = 4
+
+cdef Py_ssize_t _TRAILER_SIZE = TRAILER_SIZE
+cdef int _LARGE = LARGE
+
+
+def encode_rows(names, rows):
+    """Return the body of a block of encoded rows and the objects they belong to, in order."""
+    cdef Py_ssize_t at = _ARRAY_SIZE
+    slots = []
+    for part in (*rows, *names):
+        slots.append(at)
+        at += len(part)
+    count = len(rows)
+    table = struct.pack(f"<{2 * count}I", *slots)
+    head = struct.pack(">BI", _ARRAY32, count)
+    return b"".join((head, *rows, *names, table, struct.pack("<I", count)))
+
+
+cdef class RowBlock:
+    """A block of rows as it lies in a file, trailer included. Immutable."""
+
+    def __init__(self, bytes data not None):
+        """Raise ValueError if rule 1 or 2 is broken."""
+        cdef Py_ssize_t end = PyBytes_GET_SIZE(data) - _TRAILER_SIZE - _COUNT_SIZE
+        cdef Py_ssize_t count, table, slot, bound, before = _ARRAY_SIZE
+        cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(data)
+        if end < _ARRAY_SIZE:
+            raise ValueError("not a block of rows: it is cut short")
+        count = packed_load_le32(start + end)
+        table = end - 8 * count
+        if (
+            count == 0
+            or table < _ARRAY_SIZE
+            or start[0] != _ARRAY32
+            or <Py_ssize_t>packed_load(start + 1, 4) != count
+        ):
+            raise ValueError("not a block of rows: its slots do not fit")
+        for slot in range(2 * count):
+            bound = packed_load_le32(start + table + 4 * slot)
+            if bound < before or bound > table or (slot == 0 and bound != _ARRAY_SIZE):
+                raise ValueError("not a block of rows: its slots are out of order")
+            before = bound
+        self._names = None
+        self.is_sound = False
+        self._table = table
+        self.data = data
+        self.count = count
+
+    cdef Py_ssize_t _bound(self, Py_ssize_t slot) noexcept:
+        """Return where row or name number ``slot`` starts; 2 * count: where the names end."""
+        if slot == 2 * self.count:
+            return self._table
+        return packed_load_le32(
+            <const uint8_t *>PyBytes_AS_STRING(self.data) + self._table + 4 * slot
+        )
+
+    cpdef RowBlock for_walk(self):
+        """Return a copy of the block for one walk; the names that it makes go with the copy."""
+        cdef RowBlock found = RowBlock.__new__(RowBlock)
+        found.data, found.count, found._table = self.data, self.count, self._table
+        found.is_sound = self.is_sound
+        return found
+
+    @property
+    def footprint(self):
+        """Bytes that the block takes in memory, apart from a fixed number of objects."""
+        return len(self.data)
+
+    @property
+    def names(self):
+        """The encoded objects, in order. Raises ValueError if rule 5 is broken. They are kept."""
+        cdef list names = self._names
+        cdef Py_ssize_t at
+        if names is None:
+            if not self.is_sound:
+                self._check_names()
+                self.is_sound = True
+            names = []
+            for at in range(self.count, 2 * self.count):
+                names.append(self._slice(self._bound(at), self._bound(at + 1)))
+            self._names = names
+        return names
+
+    cdef int _check_names(self) except -1:
+        cdef packed_text before, name
+        cdef Py_ssize_t at
+        if self.count == 0:
+            return 0
+        self._name_at(0, &before)
+        for at in range(1, self.count):
+            self._name_at(at, &name)
+            if packed_order(before, name) >= 0:
+                raise ValueError("objects are out of order")
+            before = name
+        for at in range(self.count):
+            self._name_at(at, &name)
+            if not _is_object(name):
+                raise ValueError("an object is not encoded as one")
+        return 0
+
+    cdef void _name_at(self, Py_ssize_t at, packed_text *name) noexcept:
+        cdef Py_ssize_t low = self._bound(self.count + at)
+        name.at = <const uint8_t *>PyBytes_AS_STRING(self.data) + low
+        name.size = self._bound(self.count + at + 1) - low
+
+    cdef bytes _slice(self, Py_ssize_t low, Py_ssize_t high):
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.data) + low, high - low)
+
+    @property
+    def rows(self):
+        """The rows, in the order of their objects. Raises ValueError if rule 3 or 4 is broken."""
+        cdef Py_ssize_t at
+        for at in range(self.count):
+            self._check_row(at)
+        rows = []
+        for at in range(self.count):
+            rows.append(self._slice(self._bound(at), self._bound(at + 1)))
+        return rows
+
+    cdef int _check_row(self, Py_ssize_t at) except -1:
+        cdef Py_ssize_t low = self._bound(at)
+        cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(self.data) + low
+        if not has_head(start, self._bound(at + 1) - low):
+            raise ValueError("not a row: its fixed fields are not in their places")
+        if start[1] & _LARGE and self.count > 1:
+            raise ValueError("the head of a large row is not alone in its block")
+        return 0
+
+    def decode(self):
+        """Return the rows, decoded in one call; ValueError if one is none."""
+        return decode_array(memoryview(self.data)[: self._bound(self.count)])
+
+    cpdef bytes row(self, Py_ssize_t at):
+        """Return row number ``at``; ValueError if it does not begin as one."""
+        if not 0 <= at < self.count:
+            raise IndexError(f"there is no row number {at}")
+        self._check_row(at)
+        return self._slice(self._bound(at), self._bound(at + 1))
+
+    cpdef bytes find(self, bytes name):
+        """Return the row of one encoded object, None if the block has none.
+
+        Raise ValueError if that row does not begin as one.
+        """
+        cdef packed_text wanted, found
+        cdef Py_ssize_t low = 0, high = self.count, middle
+        cdef int order
+        if name is None:
+            raise TypeError("an object must be bytes")
+        wanted.at = <const uint8_t *>PyBytes_AS_STRING(name)
+        wanted.size = PyBytes_GET_SIZE(name)
+        while low < high:
+            middle = (low + high) // 2
+            self._name_at(middle, &found)
+            order = packed_order(found, wanted)
+            if order == 0:
+                return self.row(middle)
+            if order < 0:
+                low = middle + 1
+            else:
+                high = middle
+        return None
+
+
+cdef bint _is_object(packed_text name) noexcept:
+    """Return whether bytes are an object as names.encode_object makes one.
+
+    In the service each zero is followed by FF, until a zero followed by 1 ends it. Between zeros,
+    and behind the end, there is UTF-8.
+    """
+    cdef const uint8_t *end = name.at + name.size
+    cdef const uint8_t *zero
+    cdef packed_text part
+    part.at = name.at
+    while True:
+        zero = <const uint8_t *>memchr(part.at, 0, end - part.at) if part.at < end else NULL
+        if zero is NULL or end - zero < 2:
+            return False
+        part.size = zero - part.at
+        if not packed_is_utf8(part):
+            return False
+        part.at = zero + 2
+        if zero[1] == 1:
+            part.size = end - part.at
+            return packed_is_utf8(part)
+        if zero[1] != 0xFF:
+            return False

@@ -1,0 +1,118 @@
+"""Blocks of rows: the compiled form says of any bytes what the plain one says."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvengine.storage.checksum import TRAILER_SIZE
+from kvengine.storage.names import encode_object, is_object
+from kvengine.storage.packed import pack
+from tests.twins.forms import mutate, only_compiled, outcome, twins
+
+pytestmark = only_compiled
+fast, plain = twins("kvengine.storage.segment.block")
+
+TEXTS = ["", "a", "ab", "\0", "\0\1", "\1", "ä", "€", "\U0001f600", "item-0000"]
+NO_OBJECTS = [b"", b"a", b"\0", b"a\0\1\xff", b"a\0\2", b"\0\xff\0", b"\0\0\1", b"\xff\0\1"]
+
+
+def some_block(choice: random.Random) -> tuple[bytes, list[bytes]]:
+    """A block, trailer included, and its objects. Some are no objects, some rows are large."""
+    names = {
+        encode_object(choice.choice(TEXTS), choice.choice(TEXTS) + str(choice.randrange(30)))
+        for _ in range(choice.choice([1, 1, 2, 3, 7, 20]))
+    }
+    if not choice.randrange(6):
+        names.add(
+            choice.choice([b"", b"a", b"\0", b"a\0\1\xff", b"a\0\2", b"\0\xff\0\1", b"\0\0\1"])
+        )
+    ordered = sorted(names)
+    if not choice.randrange(8):
+        choice.shuffle(ordered)
+    rows = []
+    for _ in ordered:
+        flags = choice.choice([0, 0, 0, 1, 32 if not choice.randrange(9) else 0])
+        time = choice.choice([None, None, 1 << 50])
+        rows.append(pack(flags, 1 << 50, time, {"a": choice.randbytes(choice.randrange(20))}))
+    body: bytes = plain.encode_rows(ordered, rows)
+    assert fast.encode_rows(ordered, rows) == body
+    return body + bytes(TRAILER_SIZE), ordered
+
+
+def answers(form: Any, data: bytes, names: list[bytes]) -> list[Any]:
+    """What a block says of its rows and names, in the order in which a reader may ask."""
+    kind, block = outcome(form.RowBlock, data)
+    if kind == "raises":
+        return [block]
+
+    def of(read: Callable[[Any], Any], asked: Any) -> Any:
+        return outcome(read, asked)
+
+    walked = block.for_walk()
+    found: list[Any] = [block.count, block.data, block.is_sound]
+    found += [of(block.find, name) for name in names]
+    found += [of(block.row, at) for at in range(block.count)]
+    found += [of(lambda asked: asked.names, walked), walked.is_sound, block.is_sound]
+    found += [of(lambda asked: asked.rows, block), of(lambda asked: asked.decode(), block)]
+    found += [of(lambda asked: asked.names, block), block.is_sound, block.for_walk().is_sound]
+    return found
+
+
+def assert_alike(data: bytes, names: list[bytes]) -> None:
+    assert answers(fast, data, names) == answers(plain, data, names)
+
+
+def check_mutated(choice: random.Random) -> None:
+    """One input of the long run, too: see fuzz.py."""
+    data, names = some_block(choice)
+    asked = [*names[:3], names[-1] + b"x", b"", b"\xff"]
+    assert_alike(data, asked)
+    for _ in range(8):
+        assert_alike(mutate(data, choice), asked)
+    # The slots, of which a random change nearly always breaks one of the first rules.
+    count = len(names)
+    table = len(data) - TRAILER_SIZE - 4 - 8 * count
+    slots = list(struct.unpack_from(f"<{2 * count}I", data, table))
+    at = choice.randrange(2 * count)
+    slots[at] = max(0, slots[at] + choice.choice([-1, 1, -13, 5, 1 << 31]))
+    changed = bytearray(data)
+    struct.pack_into(f"<{2 * count}I", changed, table, *slots)
+    assert_alike(bytes(changed), asked)
+
+
+@settings(max_examples=300)
+@given(st.randoms(use_true_random=False))
+def test_mutated_blocks_are_accepted_by_both_or_by_neither(choice: random.Random) -> None:
+    check_mutated(choice)
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 0xFF, 0x61, 0xC3, 0xA4, 0xED, 0xA0, 0x80]), max_size=9))
+def test_what_is_an_object(raw: list[int]) -> None:
+    """Of bytes made of what means something in a name, or is no UTF-8."""
+    name = bytes(raw)
+    data = plain.encode_rows([name], [pack(0, 1 << 50, None, {})]) + bytes(TRAILER_SIZE)
+    assert (outcome(lambda: fast.RowBlock(data).names)[0] == "returns") == is_object(name)
+
+
+@pytest.mark.parametrize("data", [None, "text", 5, bytearray(99)])
+def test_a_block_is_made_of_bytes(data: Any) -> None:
+    with pytest.raises(TypeError):
+        fast.RowBlock(data)
+
+
+def test_a_block_that_was_not_made_holds_nothing() -> None:
+    block = fast.RowBlock.__new__(fast.RowBlock)
+    assert block.find(b"a") is None and block.names == []
+    for wrong in (None, "a", 5):
+        with pytest.raises(TypeError):
+            block.find(wrong)
+    for at in (-1, 0, 1 << 40):
+        with pytest.raises(IndexError):
+            block.row(at)
