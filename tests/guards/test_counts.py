@@ -20,6 +20,8 @@ import kvengine
 from kvengine.fs import calls, disk
 from tests.guards.counting import Call, CountingFileSystem, decoded, frames, locks
 
+pytestmark = pytest.mark.plain
+
 VALUE = b"v" * 100
 OBJECTS = 600
 """Enough for several blocks: an object in another block is cold."""

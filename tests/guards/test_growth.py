@@ -16,7 +16,7 @@ import kvengine
 from kvengine.storage.walk import _MOST_SPANS
 from tests.guards.counting import Call, CountingFileSystem, allocated, decoded, frames, steps
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.plain]
 
 Open = Callable[..., kvengine.Engine]
 
