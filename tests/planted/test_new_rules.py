@@ -59,7 +59,7 @@ SHOWN_AFTER_A_FAILED_SYNC = """\
             db.unpublished.clear()
 
 
-def _assignments_of("""
+def _after("""
 
 NOTED_WHEN_PUBLISHED = """\
         mine.update(states)
@@ -190,7 +190,7 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
             Change(
                 COMMIT,
                 "            db.pending.clear()\n            db.unpublished.clear()\n\n\n"
-                "def _assignments_of(",
+                "def _after(",
                 SHOWN_AFTER_A_FAILED_SYNC,
             )
         ],
