@@ -1,19 +1,8 @@
-# C types of the memtable and its states. A chain of states may be long: freeing it must not recurse.
+# C types of the memtable.
 import cython
 
 from kvengine.storage.name_bytes cimport encode_object
-
-
-@cython.trashcan(True)
-cdef class State:
-    cdef readonly long long stamp
-    cdef readonly tuple rows
-    cdef readonly int fresh
-    cdef public State prev
-
-
-cdef class TombstoneState(State):
-    cdef readonly tuple tombstones
+from kvengine.storage.state cimport State, TombstoneState
 
 
 cdef class Memtable:

@@ -34,6 +34,7 @@ from kvengine.storage.row import (
 from kvengine.storage.row import (
     TOMBSTONES as HAS_TOMBSTONES,
 )
+from kvengine.storage.state import State, TombstoneState
 
 FRESH_ROWS: Final = 8
 """Rows of single commits that a state keeps as they are before they are folded into one."""
@@ -46,33 +47,6 @@ _LARGE_COMMIT = 1024
 TOMBSTONES: Final = None
 """The key of the range tombstones among the states; no object has this name. (`row.TOMBSTONES`,
 the flag of a row, is `HAS_TOMBSTONES` here.)"""
-
-
-class State:
-    """What this memtable says of an object as of one commit. Immutable but for ``prev``.
-
-    ``rows``: encoded, newest first; none follows one that is cleared. ``fresh``: how many of the
-    first have not been folded. ``stamp``: of the newest commit. ``prev``: the state before, while
-    an open snapshot can see it. Each state is complete: reads of now never follow ``prev``.
-    """
-
-    __slots__ = ("fresh", "prev", "rows", "stamp")
-
-    def __init__(self, stamp: int, rows: tuple[bytes, ...], fresh: int, prev: State | None) -> None:
-        self.stamp = stamp
-        self.rows = rows
-        self.fresh = fresh
-        self.prev = prev
-
-
-class TombstoneState(State):
-    """All range tombstones of the memtable as of one commit."""
-
-    __slots__ = ("tombstones",)
-
-    def __init__(self, found: Tombstones, stamp: int, prev: State | None) -> None:
-        super().__init__(stamp, (), 0, prev)
-        self.tombstones = found
 
 
 States = dict[Name | None, State]

@@ -1,7 +1,8 @@
 # Types of read.py.
 cimport cython
 
-from kvengine.storage.memtable cimport Memtable, State
+from kvengine.storage.memtable cimport Memtable
+from kvengine.storage.state cimport State
 from kvengine.storage.name_bytes cimport encode_object
 from kvengine.storage.packed cimport entry_count, expires_at_of, version_of
 from kvengine.storage.segment.filter cimport barrier_digest, entry_digest, object_digest

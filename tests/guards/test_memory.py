@@ -14,9 +14,10 @@ import pytest
 
 import kvengine
 from kvengine.storage.frames import Frame
-from kvengine.storage.memtable import FRESH_ROWS, Memtable, State
+from kvengine.storage.memtable import FRESH_ROWS, Memtable
 from kvengine.storage.resolved import Resolved
 from kvengine.storage.segment.reader import SegmentReader
+from kvengine.storage.state import State
 from tests.guards.counting import allocated, frames
 
 Open = Callable[..., kvengine.Engine]

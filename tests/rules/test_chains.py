@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import kvengine
-from kvengine.storage.memtable import FRESH_ROWS, State
+from kvengine.storage.memtable import FRESH_ROWS
+from kvengine.storage.state import State
 from tests.rules.place import pending
 
 NAME = ("s", "k")

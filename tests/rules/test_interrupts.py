@@ -11,9 +11,10 @@ import pytest
 
 import kvengine
 from kvengine.storage.frames import Frame, Frames, OpenSegment
-from kvengine.storage.memtable import Memtable, State
+from kvengine.storage.memtable import Memtable
 from kvengine.storage.row import Chunk, Row, pack_entries
 from kvengine.storage.snapshots import Snapshots
+from kvengine.storage.state import State
 from tests.durability.tripwire import Tripwire
 from tests.rules.place import pending
 
