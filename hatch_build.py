@@ -185,4 +185,4 @@ if __name__ == "__main__":
     try:
         build()
     except BuildError as error:
-        sys.exit(f"not compiled: {error}")
+        sys.exit(f"not compiled: {error}; make test-plain tests kvengine without a compiler")
