@@ -1,6 +1,4 @@
 # C types of the state of an open database. `view`, `wal` and files are of many classes.
-import cython
-
 from kvengine.storage.clock cimport EngineClock
 from kvengine.storage.memo cimport Memo
 from kvengine.storage.memtable cimport Memtable
@@ -8,8 +6,6 @@ from kvengine.storage.snapshots cimport Snapshots
 from kvengine.storage.wal.file cimport WalWriter
 
 
-@cython.freelist(8)
-@cython.no_gc  # nothing that it refers to leads back to it
 cdef class Commit:
     cdef readonly long long stamp, now, start, end
     cdef readonly dict assignments, states

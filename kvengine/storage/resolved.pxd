@@ -1,9 +1,6 @@
 # Types of resolved.py.
-cimport cython
 
 
-@cython.no_gc
-@cython.freelist(64)
 cdef class Resolved:
     cdef readonly object version, expires_at, soonest
     cdef readonly dict entries, ttls
