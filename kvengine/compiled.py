@@ -70,13 +70,13 @@ def checksum(path: str) -> int:
         return zlib.crc32(file.read())
 
 
-def _found(built: str) -> _Finder | None:
+def _found() -> _Finder | None:
     """Return a finder of what was compiled for this Python, None if nothing was.
 
     Unusable if that does not fit the sources or cannot be loaded.
     """
     try:
-        with open(os.path.join(built, RECORD), "rb") as file:
+        with open(os.path.join(_BUILT, RECORD), "rb") as file:
             record: dict[str, dict[str, Any]] = json.load(file)
     except FileNotFoundError:
         return None
@@ -88,17 +88,17 @@ def _found(built: str) -> _Finder | None:
                 raise Unusable(f"{source} has changed since it was compiled")
         for extension, size in record["sizes"].items():
             # Before one is loaded: to map a file that was cut short ends the process.
-            if os.path.getsize(os.path.join(built, extension)) != size:
+            if os.path.getsize(os.path.join(_BUILT, extension)) != size:
                 raise Unusable(f"{extension} is not as long as it was when it was compiled")
         files: dict[str, str] = record["files"]
-        finder = _Finder({name: os.path.join(built, file) for name, file in files.items()})
+        finder = _Finder({name: os.path.join(_BUILT, file) for name, file in files.items()})
         finder.probe()
     except (OSError, ImportError, KeyError, AttributeError, TypeError) as error:
         raise Unusable(f"what was compiled is damaged or incomplete: {error!r}") from None
     return finder
 
 
-def choose(built: str = _BUILT) -> Form:
+def choose() -> Form:
     """Choose the form of the hot modules, as the environment asks; return it. Call it once."""
     global form  # noqa: PLW0603 - one decision of the process
     wanted = os.environ.get("KVENGINE_COMPILED", "auto")
@@ -107,7 +107,7 @@ def choose(built: str = _BUILT) -> Form:
     if wanted == "off":
         return form
     try:
-        finder = _found(built)
+        finder = _found()
         if finder is None and wanted == "require":
             raise Unusable("nothing was compiled for this Python")
     except Unusable as error:

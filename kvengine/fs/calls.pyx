@@ -9,7 +9,7 @@ from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
 )
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, errno
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t c_write "write"(int fd, const void *data, size_t size)
@@ -58,7 +58,7 @@ cpdef bytes pread(int fd, Py_ssize_t length, long long offset):
     cdef char *to
     cdef ssize_t got = -1
     if length < 0:
-        raise OSError(22, "Invalid argument")
+        raise OSError(EINVAL, "Invalid argument")
     length = min(length, <Py_ssize_t>_MOST)
     data = PyBytes_FromStringAndSize(NULL, length)
     to = PyBytes_AS_STRING(data)

@@ -64,10 +64,6 @@ def test_what_is_asked_for_runs(installed: Path, wanted: str | None, form: str) 
     assert (ended.stdout, ended.stderr) == (f"{form}\n", "")
 
 
-def no_record(package: Path) -> None:
-    (package / "_built" / compiled.RECORD).unlink()
-
-
 def cut_record(package: Path) -> None:
     path = package / "_built" / compiled.RECORD
     path.write_bytes(path.read_bytes()[:40])
@@ -112,7 +108,7 @@ def test_what_cannot_be_used_is_reported(installed: Path, break_it: object) -> N
 
 def test_an_installation_without_a_build_is_no_defect(installed: Path) -> None:
     """There was no compiler, or another Python compiled it: plain, and no word unless required."""
-    no_record(installed)
+    (installed / "_built" / compiled.RECORD).unlink()
     ended = run(installed, "auto")
     assert (ended.stdout, ended.stderr) == ("plain Python\n", "")
     ended = run(installed, "require")
