@@ -15,8 +15,8 @@ PYTEST_ARGS ?=
 QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction docs files fs live model \
 	regressions rules sessions state tools)
 
-.PHONY: help build demo quick test test-plain check test-planted test-sanitized wheel bench oracle \
-	clean
+.PHONY: help build demo quick test test-plain check test-planted build-sanitized test-sanitized fuzz \
+	fuzz-sanitized wheel bench oracle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,8 @@ help:
 	@echo "make check         ruff, mypy --strict, the floors of the house"
 	@echo "make test-planted  the tests of the tests: planted bugs must be caught"
 	@echo "make test-sanitized  the compiled engine under AddressSanitizer and UBSan"
+	@echo "make fuzz          a million inputs to each decoder of bytes from disk"
+	@echo "make fuzz-sanitized  the same for those in C, under AddressSanitizer and UBSan"
 	@echo "make wheel         a compiled wheel for Linux, in dist"
 	@echo "make bench         the benchmark against other embedded stores"
 	@echo "make oracle        a long campaign: 5,000 programs and 1,000 crash images against 0.1.0"
@@ -66,15 +68,30 @@ SANITIZED := build/sanitized
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
 SANITIZED_TESTS ?= $(addprefix tests/,aio api compaction files fs live model regressions rules \
 	sessions state twins)
-test-sanitized: $(VENV)/.stamp-test
+SANITIZED_RUN = cd $(SANITIZED) && PYTHONPATH=$(CURDIR)/$(SANITIZED) KVENGINE_COMPILED=require \
+	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 PYTHONMALLOC=malloc $(CURDIR)/$(RUN)
+build-sanitized: $(VENV)/.stamp-test
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
 	cp -r kvengine tests tools examples docs *.md pyproject.toml hatch_build.py Makefile $(SANITIZED)
 	rm -rf $(SANITIZED)/kvengine/_built
 	cd $(SANITIZED) && KVENGINE_CFLAGS="$(SANITIZE)" $(CURDIR)/$(RUN) hatch_build.py
-	cd $(SANITIZED) && PYTHONPATH=$(CURDIR)/$(SANITIZED) KVENGINE_COMPILED=require \
-		LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 PYTHONMALLOC=malloc \
-		$(CURDIR)/$(RUN) -m pytest -q -p no:cacheprovider $(SANITIZED_TESTS) $(PYTEST_ARGS)
+
+test-sanitized: build-sanitized
+	$(SANITIZED_RUN) -m pytest -q -p no:cacheprovider $(SANITIZED_TESTS) $(PYTEST_ARGS)
+
+fuzz-sanitized: build-sanitized
+	$(SANITIZED_RUN) -m tests.twins.fuzz $$(($(FUZZ_RUNS) / 10))
+
+# A run of each target ends after so many inputs; one that fails leaves its input in build.
+FUZZ_RUNS ?= 1000000
+FUZZ_TARGETS := rows blocks filters commits indexes tombstones
+fuzz: build $(VENV)/.stamp-fuzz
+	mkdir -p build
+	for target in $(FUZZ_TARGETS); do \
+		KVENGINE_COMPILED=require $(RUN) -m tests.twins.guided $$target -runs=$(FUZZ_RUNS) \
+			-timeout=5 -rss_limit_mb=1024 -verbosity=0 -artifact_prefix=build/ || exit 1; done
+	KVENGINE_COMPILED=require $(RUN) -m tests.twins.fuzz $$(($(FUZZ_RUNS) / 10))
 
 wheel: $(VENV)/.stamp-wheel
 	rm -rf build/wheel
