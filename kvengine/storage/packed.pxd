@@ -31,6 +31,7 @@ cdef extern from "kvengine/storage/packed.h" nogil:
     uint64_t packed_load(const uint8_t *at, int width) noexcept
     uint32_t packed_load_le32(const uint8_t *at) noexcept
     void packed_store_le32(uint8_t *to, uint32_t number) noexcept
+    uint8_t *packed_put_sized(uint8_t *to, uint8_t kind, uint64_t size, int width) noexcept
     const uint8_t *packed_take_uint(const uint8_t *at, const uint8_t *end, uint64_t *number) noexcept
     const uint8_t *packed_take_str(const uint8_t *at, const uint8_t *end, packed_text *text) noexcept
     const uint8_t *packed_take_bin(const uint8_t *at, const uint8_t *end, packed_text *text) noexcept

@@ -161,7 +161,7 @@ def test_the_model_finds(bug: str, tmp_path: Path) -> None:
 
 def test_a_rewrite_that_calls_for_itself_is_found(tmp_path: Path) -> None:
     """Expired data that a newer layer extends is not half a segment's worth of work."""
-    change = Change("storage/segment/writer.py", "if at > self._horizon:", "if at:")
+    change = Change("storage/segment/tally.py", "if at > self._horizon:", "if at:")
     must_find(tmp_path, [change], "still Pick", "tests/model/test_stories.py")
 
 

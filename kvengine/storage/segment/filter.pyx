@@ -3,14 +3,11 @@
 import sys
 from array import array
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
-
-cdef extern from "kvengine/storage/segment/xxh3.h" nogil:
-    uint64_t xxh3(const uint8_t *data, size_t size, uint64_t seed) noexcept
 
 cdef enum:
     BITS = 5
@@ -64,6 +61,10 @@ cpdef uint64_t entry_digest(str state_key, uint64_t object_digest) except? 0:
 
 cpdef uint64_t barrier_digest(uint64_t object_digest) except? 0:
     """Return the digest of an object's barrier, given that of the object."""
+    return barrier_of(object_digest)
+
+
+cdef uint64_t barrier_of(uint64_t object_digest) noexcept nogil:
     return object_digest ^ <uint64_t>0x9E3779B97F4A7C15  # _BARRIER
 
 
@@ -85,15 +86,29 @@ cdef class Filter:
         return self._view[<Py_ssize_t>((digest >> 12) % <uint64_t>self._view.shape[0])] & mask == mask
 
 
+cdef uint64_t word_count(uint64_t items) noexcept nogil:
+    """Return of how many words a filter of so many items is made."""
+    return max(<uint64_t>1, (items * 12 + 63) // 64)  # BITS_PER_ITEM
+
+
+@cython.cdivision(True)
+cdef void set_items(
+    uint64_t *words, uint64_t count, const uint64_t *digests, size_t items
+) noexcept nogil:
+    """Add items to the words of a filter."""
+    cdef size_t at
+    for at in range(items):
+        words[(digests[at] >> 12) % count] |= _masks[digests[at] & 0xFFF]
+
+
 def build(digests, seed):
     """Return the bytes of a filter of these items."""
-    size = max(1, -(-len(digests) * BITS_PER_ITEM // 64))
-    words = array("Q", bytes(8 * size))
+    words = array("Q", bytes(8 * word_count(len(digests))))
     cdef uint64_t[::1] view = words
-    cdef uint64_t digest, count = view.shape[0]
+    cdef uint64_t digest
     for item in digests:
         digest = item
-        view[<Py_ssize_t>((digest >> 12) % count)] |= _masks[digest & 0xFFF]
+        set_items(&view[0], view.shape[0], &digest, 1)
     if sys.byteorder == "big":
         words.byteswap()
     return seed.to_bytes(8, "little") + words.tobytes()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections import Counter
 
 from kvengine.fs.base import FileSystem
 from kvengine.storage import row as rows
 from kvengine.storage.checksum import TRAILER_SIZE, place_seed, trailer_of
-from kvengine.storage.names import after
 from kvengine.storage.range_tombstones import Tombstones
-from kvengine.storage.row import BARRIER, Chunk, Entry, Row
+from kvengine.storage.row import BARRIER, Chunk, Row
 from kvengine.storage.segment import block, filter
 from kvengine.storage.segment import format as segment
+from kvengine.storage.segment.chunks import cut
 from kvengine.storage.segment.format import Footer, Handle, Index, Properties
+from kvengine.storage.segment.tally import Tally
 
 _BUFFER = 64 * 1024
 """Bytes written and synced at a time. A sync of the WAL waits for one such piece at most. With
@@ -38,7 +38,7 @@ class SegmentWriter:
         seed: int,
         horizon: int = 0,
     ) -> None:
-        """``seed``: of the filter. ``horizon``: see `_Tally`."""
+        """``seed``: of the filter. ``horizon``: see `Tally`."""
         self._fs, self.path = fs, path
         self._block_size, self._chunk_size = block_size, chunk_size
         self.file_id = random.SystemRandom().getrandbits(63)
@@ -51,7 +51,7 @@ class SegmentWriter:
         self._row_bytes = 0
         self._digests = array("Q")
         self._index = Index()
-        self._tally = _Tally(horizon)
+        self._tally = Tally(horizon)
 
     @property
     def size(self) -> int:
@@ -95,7 +95,8 @@ class SegmentWriter:
         filter_at = self._put(filter.build(self._digests, self._seed), block.FILTER)
         tombstones_at = self._put(segment.encode_tombstones(tombstones), block.TOMBSTONES)
         index_at = self._put(segment.encode_index(self._index), block.INDEX)
-        properties = self._tally.properties(tombstones, tombstone_time)
+        tally = self._tally
+        properties = tally.properties(tombstones, tombstone_time, tally.half_expiry())
         properties_at = self._put(segment.encode_properties(properties), block.PROPERTIES)
         self._buffer += segment.encode_footer(
             Footer(filter_at, tombstones_at, index_at, properties_at, self.file_id)
@@ -119,7 +120,7 @@ class SegmentWriter:
 
     def _add_large(self, name: bytes, row: Row) -> None:
         self._end_block()
-        parts = _chunks(row, self._chunk_size)
+        parts = cut(row, self._chunk_size)
         chunks, offset = [], 0
         for first, count, body in parts:
             length = len(body) + TRAILER_SIZE
@@ -151,125 +152,3 @@ class SegmentWriter:
         self._file.write(self._buffer)
         self._flushed += len(self._buffer)
         self._buffer = bytearray()
-
-
-def _chunks(row: Row, size: int) -> list[tuple[str, int, bytes]]:
-    """Return a large row cut into chunks of about ``size`` bytes: first state key, count, body."""
-    out: list[tuple[str, int, bytes]] = []
-    part: dict[str, Entry] = {}
-    weight = 0
-
-    def end() -> None:
-        made = rows.make(row.version, part)
-        out.append((next(iter(part)), len(part), rows.encode(made)))
-
-    for name, entry in row.entries.items():
-        part[name] = entry
-        weight += len(name) + len(_value(entry)) + 8
-        if weight >= size:
-            end()
-            part, weight = {}, 0
-    if part:
-        end()
-    return out
-
-
-def _value(entry: Entry) -> bytes:
-    """Return the bytes of an entry's value, b"" for a tombstone."""
-    if entry.__class__ is tuple:
-        return entry[1]
-    return entry or b""  # type: ignore[return-value]
-
-
-class _Tally:
-    """Counts the properties of a segment, row by row.
-
-    What expired by ``horizon`` was kept for a newer layer that extends it. Another
-    rewrite could not drop it either, so it does not count for ``half_expiry``.
-    """
-
-    def __init__(self, horizon: int) -> None:
-        self._horizon = horizon
-        self._first = self._last = b""
-        self.rows = 0
-        self.barriers = 0
-        self.entries = 0
-        self.data_bytes = 0
-        self.tombstones = 0
-        self.expiring = 0
-        self.extends = 0
-        self.first_stamp = 1 << 63
-        self.last_stamp = 0
-        self.first_expiry: int | None = None
-        self.last_expiry = 0
-        self.weights: Counter[int] = Counter()
-
-    def add(self, name: bytes, row: Row, size: int) -> None:
-        if not self.rows:
-            self._first = name
-        self._last = name
-        self.rows += 1
-        deleted = list(row.entries.values()).count(None)
-        self.entries += len(row.entries) - deleted
-        self.tombstones += deleted + row.cleared
-        self.data_bytes += size + len(name)
-        self.extends += row.extends
-        self.barriers += row.flags & BARRIER != 0
-        self.first_stamp = min(self.first_stamp, row.version)
-        self.last_stamp = max(self.last_stamp, row.version)
-        if row.expires_at is not None:
-            self.expiring += 1
-            self.last_expiry = max(self.last_expiry, row.expires_at)
-        if row.flags & (rows.EXPIRES | rows.ENTRY_TTLS):
-            self._expire_parts(row, size + len(name))
-
-    def _expire_parts(self, row: Row, size: int) -> None:
-        """Count how many bytes expire when: entries at their own expiry, the rest with the row."""
-        end = row.expires_at
-        for state_key, entry in row.entries.items():
-            if isinstance(entry, tuple):
-                share = len(state_key) + len(entry[1])
-                self._expire(entry[0] if end is None else min(entry[0], end), share)
-                size -= share
-        if end is not None:
-            self._expire(end, size)
-
-    def _expire(self, at: int, size: int) -> None:
-        if at > self._horizon:
-            self.weights[at] += size
-        if self.first_expiry is None or at < self.first_expiry:
-            self.first_expiry = at
-
-    def properties(self, tombstones: Tombstones, tombstone_time: int | None) -> Properties:
-        edges = [(start, stop) for start, stop, _ in tombstones]
-        if self.rows:
-            edges.append((self._first, after(self._last)))
-        start, stop = min(edge[0] for edge in edges), max(edge[1] for edge in edges)
-        deletes = bool(self.tombstones or tombstones)
-        stamps = [stamp for _, _, stamp in tombstones]
-        return Properties(
-            start=start,
-            stop=stop,
-            rows=self.rows,
-            entries=self.entries,
-            data_bytes=self.data_bytes,
-            tombstones=self.tombstones,
-            range_tombstones=len(tombstones),
-            tombstone_time=tombstone_time if deletes else None,
-            expiring=self.expiring,
-            first_expiry=self.first_expiry,
-            half_expiry=self._half_expiry(),
-            last_expiry=self.last_expiry if self.rows and self.expiring == self.rows else None,
-            extends=self.extends,
-            first_stamp=min([self.first_stamp, *stamps]),
-            last_stamp=max([self.last_stamp, *stamps]),
-            barriers=self.barriers,
-        )
-
-    def _half_expiry(self) -> int | None:
-        gone = 0
-        for at in sorted(self.weights):
-            gone += self.weights[at]
-            if gone * 2 >= self.data_bytes:
-                return at
-        return None

@@ -1,0 +1,49 @@
+# What overlay.h and memory.h give compiled modules: rows laid over each other, bytes that grow.
+
+from libc.stdint cimport uint8_t, uint64_t
+
+from kvengine.storage.packed cimport packed_entry, packed_text
+
+
+cdef extern from "kvengine/storage/memory.h" nogil:
+    ctypedef struct memory:
+        uint8_t *at
+        size_t size
+        size_t room
+
+    uint8_t *memory_room(memory *bytes, size_t more)
+    int memory_add(memory *bytes, const void *data, size_t size)
+    void memory_free(memory *bytes)
+
+
+cdef extern from "kvengine/storage/overlay.h" nogil:
+    enum:
+        ROW_CLEARED
+        ROW_EXPIRES
+        ROW_EXTENDS
+        ROW_ENTRY_TTLS
+        ROW_BARRIER
+        OVERLAY_NO_MEMORY
+        OVERLAY_DONE
+        OVERLAY_UNKNOWN
+        OVERLAY_NOTHING
+
+    ctypedef struct overlay_entry:
+        packed_text key
+        packed_entry what
+
+    ctypedef struct overlay:
+        size_t rows
+        int flags
+        int expires
+        uint64_t version
+        uint64_t expires_at
+        packed_text bytes
+
+    overlay_entry *overlay_entries(overlay *of)
+    size_t overlay_count(overlay *of)
+    void overlay_begin(overlay *of)
+    void overlay_free(overlay *of)
+    int overlay_add(overlay *of, packed_text bytes)
+    int overlay_is_expired(const overlay *of, uint64_t horizon)
+    int overlay_retain(overlay *of, uint64_t horizon, int extended, int bottom)
