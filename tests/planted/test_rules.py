@@ -44,11 +44,11 @@ OLD_TTLS = """\
 CUT_INSIDE = """half = len(row.entries) // 2
         if size and half > 5:
             part = list(row.entries.items())
-            self._writer.add(name, make(row.version, dict(part[:half]), cleared=row.cleared))
+            self.writer.add(name, make(row.version, dict(part[:half]), cleared=row.cleared))
             self._end(name + b"\\0")
-            self._writer = self._new()
+            self.writer = self._new()
             row, encoded = make(row.version, dict(part[half:]), cleared=row.cleared), None
-        self._writer.add(name, row, encoded)"""
+        self.writer.add(name, row, encoded)"""
 
 BUGS: dict[str, list[Change]] = {
     "an expired row becomes a tombstone without asking newer layers": [
@@ -112,7 +112,7 @@ BUGS: dict[str, list[Change]] = {
         Change(RUN, "tombstones.clip(self._marks, self._start, stop)", "self._marks"),
     ],
     "range tombstones go although older data lies beneath": [
-        Change(RUN, "_Outputs(fs, job, _above(marks, job.older),", "_Outputs(fs, job, (),"),
+        Change(RUN, "Outputs(fs, job, _above(marks, job.older),", "Outputs(fs, job, (),"),
     ],
     "a large row is cut inside": [
         Change(
@@ -120,7 +120,7 @@ BUGS: dict[str, list[Change]] = {
             "from kvengine.storage.row import Row,",
             "from kvengine.storage.row import make, Row,",
         ),
-        Change(RUN, "self._writer.add(name, row, encoded)", CUT_INSIDE),
+        Change(RUN, "self.writer.add(name, row, encoded)", CUT_INSIDE),
     ],
     "the largest time ever seen is taken for the last": [
         Change(

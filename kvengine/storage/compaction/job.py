@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kvengine.storage.memtable import Memtable
+from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.segment.format import Properties
 from kvengine.storage.segment.reader import LiveSegment
+
+
+class Abandoned(Exception):
+    """The job was stopped because its owner is gone or closes. Nothing was kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +55,11 @@ class Output:
     file_id: int
     size: int
     properties: Properties
+
+
+class Layer(NamedTuple):
+    """An input of a job: a memtable, or disjoint segments in order; and its range tombstones."""
+
+    table: Memtable | None
+    segments: list[LiveSegment]
+    tombstones: Tombstones

@@ -1,9 +1,9 @@
 """Running a job: from immutable layers to segment files. Pure, apart from the files it writes.
 
 Steps: (1) take the inputs; segments that newer tombstones cover whole are not read. (2) Walk them
-in order, overlay the rows of each object, keep what retention lets stay. (3) Start a new segment
-where one is large enough, always between objects, and around a row that fills one by itself
-(apart.py). Tombstones are clipped to each segment's range, and dropped if nothing older lies
+in order, overlay the rows of each object, keep what retention lets stay (rewrite.py). (3) Start a
+new segment where one is large enough, always between objects, and around a row that fills one by
+itself (apart.py). Tombstones are clipped to each segment's range, and dropped if nothing older lies
 beneath. Outputs have temporary names: a crash leaves files that the next open removes.
 """
 
@@ -12,28 +12,20 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from kvengine.fs.base import FileSystem
 from kvengine.storage import filenames, names, range_tombstones
 from kvengine.storage.compaction.apart import is_huge
-from kvengine.storage.compaction.job import Job, Output
-from kvengine.storage.memtable import Memtable
-from kvengine.storage.merge import Block, Source, merge, segment_blocks
+from kvengine.storage.compaction.job import Job, Layer, Output
+from kvengine.storage.compaction.rewrite import rewrite
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.read import Piece
 from kvengine.storage.retention import retain
-from kvengine.storage.row import Row, encode, fold, in_order, is_sorted, overlay_all
+from kvengine.storage.row import Row, encode, in_order, is_sorted, overlay_all
 from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.segment.writer import SegmentWriter
-
-_CHECK_EVERY = 64
-_BLOCK = 256
-
-
-class Abandoned(Exception):
-    """The job was stopped because its owner is gone or closes. Nothing was kept."""
 
 
 def run(fs: FileSystem, job: Job, wanted: Callable[[], bool]) -> list[Output]:
@@ -41,28 +33,22 @@ def run(fs: FileSystem, job: Job, wanted: Callable[[], bool]) -> list[Output]:
 
     ``wanted`` is asked now and then whether to go on. If it says no, `Abandoned` is raised.
     """
-    sources = _sources(job)
+    layers = _layers(job)
     marks: Tombstones = ()
-    for source in sources:
-        marks = range_tombstones.union(source.tombstones, marks)
-    outputs = _Outputs(fs, job, _above(marks, job.older), _tombstone_time(job))
-    policy = _Policy(job)
+    for layer in layers:
+        marks = range_tombstones.union(layer.tombstones, marks)
+    outputs = Outputs(fs, job, _above(marks, job.older), _tombstone_time(job))
     try:
-        for count, (name, pieces) in enumerate(merge(sources, b"", names.END)):
-            if count % _CHECK_EVERY == 0 and not wanted():
-                raise Abandoned
-            row, encoded = policy.retained(name, pieces)
-            if row is not None:
-                outputs.add(name, row, encoded)
+        rewrite(layers, Policy(job), outputs, wanted)
         return outputs.finish()
     except BaseException:
         outputs.abandon()
         raise
 
 
-def _sources(job: Job) -> list[Source]:
+def _layers(job: Job) -> list[Layer]:
     """Return the layers to overlay, newest first."""
-    sources = [Source(_memtable_blocks(table), table.tombstones()) for table in job.tables]
+    layers = [Layer(table, [], table.tombstones()) for table in job.tables]
     above: Tombstones = ()
     for segments in job.layers:
         read = [
@@ -71,22 +57,9 @@ def _sources(job: Job) -> list[Source]:
             if not range_tombstones.cover_range(above, segment.start, segment.stop)
         ]
         marks = tuple(fragment for segment in read for fragment in segment.tombstones)
-        sources.append(Source(segment_blocks(read, b"", names.END), marks))
+        layers.append(Layer(None, read, marks))
         above = range_tombstones.union(above, marks)
-    return sources
-
-
-def _memtable_blocks(table: Memtable) -> Iterator[Block]:
-    objects: list[bytes] = []
-    rows: list[bytes] = []
-    for name, found in table.rows():
-        objects.append(name)
-        rows.append(fold(found))
-        if len(rows) == _BLOCK:
-            yield Block(objects, rows, None)
-            objects, rows = [], []
-    if rows:
-        yield Block(objects, rows, None)
+    return layers
 
 
 def _tombstone_time(job: Job) -> int | None:
@@ -104,13 +77,13 @@ def _above(marks: Tombstones, older: list[tuple[bytes, bytes]]) -> Tombstones:
     )
 
 
-class _Policy:
+class Policy:
     """Decides what stays of each object: it tells `retain` what lies above and beneath."""
 
     def __init__(self, job: Job) -> None:
-        self._job = job
-        self._beneath = _joined(job.older)
-        self._starts = [start for start, _ in self._beneath]
+        self.job = job
+        self.beneath = _joined(job.older)
+        self._starts = [start for start, _ in self.beneath]
 
     def retained(self, name: bytes, pieces: Sequence[Piece]) -> tuple[Row | None, bytes | None]:
         """Return what is left of an object, and its bytes if they have not changed, else None."""
@@ -124,14 +97,14 @@ class _Policy:
         if row.chunks is None and newest.row[1] != row.flags:
             encoded = None
         extended = False
-        if row.expires_at is not None and row.expires_at <= self._job.horizon:
+        if row.expires_at is not None and row.expires_at <= self.job.horizon:
             extended = self._is_extended(name)
-        kept = retain(row, self._job.horizon, extended=extended, bottom=not self._older(name))
+        kept = retain(row, self.job.horizon, extended=extended, bottom=not self._older(name))
         return kept, encoded if kept is row else None
 
     def _is_extended(self, name: bytes) -> bool:
         """Return whether a newer layer extends the object's expiry."""
-        job = self._job
+        job = self.job
         if name in job.extended:
             return True
         barrier = barrier_digest(object_digest(name, job.seed))
@@ -144,7 +117,7 @@ class _Policy:
 
     def _older(self, name: bytes) -> bool:
         at = bisect_right(self._starts, name) - 1
-        return at >= 0 and name < self._beneath[at][1]
+        return at >= 0 and name < self.beneath[at][1]
 
 
 def _in_order(row: Row) -> Row:
@@ -163,7 +136,7 @@ def _joined(ranges: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return out
 
 
-class _Outputs:
+class Outputs:
     """The segments being written. They are cut by size, between objects."""
 
     def __init__(
@@ -171,35 +144,35 @@ class _Outputs:
     ) -> None:
         self._fs, self._job = fs, job
         self._marks, self._tombstone_time = marks, tombstone_time
-        self._writer: SegmentWriter | None = None
+        self.writer: SegmentWriter | None = None
         self._start = b""
-        self._apart = deque(job.apart)
+        self.apart = deque(job.apart)
         self._done: list[Output] = []
 
     def add(self, name: bytes, row: Row, encoded: bytes | None) -> None:
         size = self._job.segment_size
         if encoded is None:
             encoded = encode(row)
-        while self._apart and self._apart[0] < name:
-            self._end(self._apart.popleft())
+        while self.apart and self.apart[0] < name:
+            self._end(self.apart.popleft())
         if is_huge(len(encoded), size) or (
-            self._writer is not None and 0 < size <= self._writer.size
+            self.writer is not None and 0 < size <= self.writer.size
         ):
             self._end(name)
-        if self._writer is None:
-            self._writer = self._new()
-        self._writer.add(name, row, encoded)
+        if self.writer is None:
+            self.writer = self._new()
+        self.writer.add(name, row, encoded)
 
     def finish(self) -> list[Output]:
-        for name in self._apart:
+        for name in self.apart:
             self._end(name)
         self._end(names.END)
         return self._done
 
     def abandon(self) -> None:
         with suppress(FileNotFoundError):  # a new owner of the directory may have swept them
-            if self._writer is not None:
-                self._writer.abandon()
+            if self.writer is not None:
+                self.writer.abandon()
         for output in self._done:
             with suppress(FileNotFoundError):
                 self._fs.unlink(filenames.join(self._job.directory, output.name))
@@ -213,12 +186,12 @@ class _Outputs:
     def _end(self, stop: bytes) -> None:
         """Finish the segment that covers the range up to ``stop``, if it is not empty."""
         marks = range_tombstones.clip(self._marks, self._start, stop)
-        if self._writer is None and marks:
-            self._writer = self._new()
-        writer = self._writer
+        if self.writer is None and marks:
+            self.writer = self._new()
+        writer = self.writer
         if writer is None:
             return
         properties = writer.finish(marks, self._tombstone_time)
         name = writer.path.rpartition("/")[2]
         self._done.append(Output(self._job.number, name, writer.file_id, writer.size, properties))
-        self._writer, self._start = None, stop
+        self.writer, self._start = None, stop

@@ -9,9 +9,9 @@ from queue import Empty, SimpleQueue
 
 from kvengine.errors import DatabaseClosed
 from kvengine.storage.commit import Committer
-from kvengine.storage.compaction.job import Job, Output
+from kvengine.storage.compaction.job import Abandoned, Job, Output
 from kvengine.storage.compaction.maintenance import Executor, Maintenance
-from kvengine.storage.compaction.run import Abandoned, run
+from kvengine.storage.compaction.run import run
 from kvengine.storage.database import Database
 from kvengine.storage.lifecycle.checkpoint import checkpoint
 

@@ -21,3 +21,4 @@ cdef extern from "kvengine/storage/segment/xxh3.h" nogil:
 cdef uint64_t barrier_of(uint64_t object_digest) noexcept nogil
 cdef uint64_t word_count(uint64_t items) noexcept nogil
 cdef void set_items(uint64_t *words, uint64_t count, const uint64_t *digests, size_t items) noexcept nogil
+cdef bint holds(const uint64_t *words, uint64_t count, uint64_t digest) noexcept nogil

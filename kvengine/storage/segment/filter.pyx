@@ -80,10 +80,16 @@ cdef class Filter:
 
     cpdef bint may_hold(self, uint64_t digest) except -1:
         """Return whether an item with this digest may have been added."""
-        cdef uint64_t mask = _masks[digest & 0xFFF]
         if self._words is None:
             raise TypeError("a filter without words")
-        return self._view[<Py_ssize_t>((digest >> 12) % <uint64_t>self._view.shape[0])] & mask == mask
+        return holds(&self._view[0], self._view.shape[0], digest)
+
+
+@cython.cdivision(True)
+cdef bint holds(const uint64_t *words, uint64_t count, uint64_t digest) noexcept nogil:
+    """Return whether an item may have been added to the words of a filter, of which there are some."""
+    cdef uint64_t mask = _masks[digest & 0xFFF]
+    return words[(digest >> 12) % count] & mask == mask
 
 
 cdef uint64_t word_count(uint64_t items) noexcept nogil:
