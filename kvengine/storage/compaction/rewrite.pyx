@@ -2,13 +2,13 @@
 
 Each layer is a cursor, over the blocks of segments or over what was gathered of a memtable. Of each
 object the rows are overlaid as bytes, and what retention leaves of them goes to the writer. Python
-decides where that is not simple (rows in chunks, rows that are damaged or not as commits write them,
-an expiry that a newer segment may extend): the object is handed over as in rewrite.py. So is the
-first object of each output.
+decides where that is not simple: rows that are damaged or not as commits write them, an expiry that
+a newer segment may extend. Such an object takes the way of rewrite.py, and so does the first object
+of each output.
 
-Without the lock only memory of C is read and written, and bytes of rows that a list keeps. Where the
-lock is needed it is taken for one step (`with gil`); waiting for it may take as long as another
-thread computes without a pause, 5 ms, so that is to happen rarely.
+Without the lock only memory of C is read and written, and bytes that a list keeps alive. Where the
+lock is needed it is taken for one step (`with gil`). That must be rare: whoever asks for it waits
+as long as another thread computes without a pause, 5 ms.
 """
 
 import os
@@ -36,16 +36,22 @@ from kvengine.storage.overlay cimport (
     OVERLAY_NO_MEMORY,
     OVERLAY_UNKNOWN,
     ROW_CLEARED,
+    ROW_LARGE,
     memory,
     memory_add,
     memory_free,
     memory_room,
     overlay,
     overlay_add,
+    overlay_add_chunk,
+    overlay_add_head,
     overlay_begin,
+    overlay_chunk,
+    overlay_chunks_size,
     overlay_free,
     overlay_is_expired,
     overlay_retain,
+    overlay_take_chunk,
 )
 from kvengine.storage.packed cimport packed_equal, packed_load_le32, packed_order, packed_text
 from kvengine.storage.read cimport Piece
@@ -83,6 +89,7 @@ cdef enum:
     _ALL_WINDOWS = 16 << 20
     _TRAILER = 6
     _ROWS = 1
+    _CHUNK = 2
     _CHECK_EVERY = 64  # objects, until the clock is looked at
     _CHECK_NANOSECONDS = 50_000_000  # until `wanted` is asked
     _GATHERED = 4096  # states that are gathered before other threads may run
@@ -100,9 +107,10 @@ cdef struct Gathered:
     size_t first, last
 
 cdef struct Place:
-    # A block of rows in its file.
+    # A block of rows in its file, and its first object.
     uint64_t offset
     uint32_t length
+    packed_text first
 
 cdef struct File:
     # A segment. Without a descriptor it is read with the interpreter lock.
@@ -124,7 +132,7 @@ cdef struct Cursor:
     # Segments: files, and the places of their blocks.
     memory files, places, last
     size_t file, place
-    memory window
+    memory window, chunks
     uint64_t window_at
     block_rows block
     size_t row
@@ -175,6 +183,7 @@ cdef class _Layer:
         memory_free(&cursor.files)
         memory_free(&cursor.places)
         memory_free(&cursor.window)
+        memory_free(&cursor.chunks)
         memory_free(&cursor.last)
 
     cdef int _add_ranges(self, memory *to, tuple tombstones) except -1:
@@ -250,18 +259,15 @@ cdef class _Layer:
             offsets, lengths = index.offsets, index.lengths
             for at in range(count):
                 place.offset, place.length = offsets[at], lengths[at]
+                place.first = _text(index.firsts[at])
                 _grow(memory_add(&cursor.places, &place, sizeof(Place)))
         return _grow(memory_add(&cursor.files, &file, sizeof(File)))
 
-    cdef int _read(self, size_t size) except -1:
-        """Read into the window by the file itself."""
-        cdef Cursor *cursor = &self.cursor
-        cdef LiveSegment segment = self.segments[cursor.file]
-        cdef bytes data = segment._file.pread(size, cursor.window_at)
-        if <size_t>len(data) <= size:
-            memcpy(cursor.window.at, PyBytes_AS_STRING(data), len(data))
-            cursor.window.size = len(data)
-        return 0
+    cdef int _read(self, memory *to, uint64_t start, size_t size) except -1:
+        """Read a part of the file at which the cursor stands, by the file itself."""
+        cdef LiveSegment segment = self.segments[self.cursor.file]
+        cdef bytes data = segment._file.pread(size, start)
+        return _grow(memory_add(to, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)))
 
     cdef int _mend(self) except -1:
         """Take a block from the reader, which says what is wrong with it unless it was read now."""
@@ -364,63 +370,72 @@ cdef int _read_window(Cursor *cursor) except -1 nogil:
     cdef Place *place = <Place *>cursor.places.at + cursor.place
     cdef Place *end = <Place *>cursor.places.at + file.last
     cdef uint64_t start = place.offset, stop = place.offset + place.length
-    cdef ssize_t got = 1
-    cdef int code
     cursor.window.size = 0
     cursor.window_at = start
     if place.length > file.size or start > file.size - place.length:
         return 0  # the block lies outside its file
     place += 1
-    while place < end and place.offset == stop and stop + place.length - start <= cursor.window_size:
+    while place < end and place.offset == stop:
+        if stop + place.length - start > cursor.window_size:
+            break
         stop += place.length
         place += 1
-    stop = min(stop, file.size)
-    if memory_room(&cursor.window, stop - start) is NULL:
+    return _read(cursor, &cursor.window, start, min(stop, file.size) - start)
+
+
+cdef int _read(Cursor *cursor, memory *to, uint64_t start, size_t size) except -1 nogil:
+    """Read a part of the file at which a cursor stands; less where the file ends."""
+    cdef File *file = <File *>cursor.files.at + cursor.file
+    cdef ssize_t got = 1
+    cdef int code
+    to.size = 0
+    if memory_room(to, size) is NULL:
         _grow(-1)
     if file.descriptor < 0:
         with gil:
-            (<_Layer>cursor.owner)._read(stop - start)
+            (<_Layer>cursor.owner)._read(to, start, size)
         return 0
-    while got > 0 and cursor.window.size < stop - start:
-        got = pread(
-            file.descriptor,
-            cursor.window.at + cursor.window.size,
-            stop - start - cursor.window.size,
-            start + cursor.window.size,
-        )
+    while got and to.size < size:
+        got = pread(file.descriptor, to.at + to.size, size - to.size, start + to.size)
         if got > 0:
-            cursor.window.size += got
+            to.size += got
         elif got < 0:
             code = errno
             if code != EINTR:
                 with gil:
                     raise OSError(code, os.strerror(code))
-            got = 1
     return 0
+
+
+cdef bint _is_sealed(File *file, uint64_t offset, packed_text body, int kind) noexcept nogil:
+    """Return whether the trailer behind a body seals it to its place as a block of a kind."""
+    cdef const uint8_t *trailer = body.at + body.size
+    cdef uint32_t seed = seed_of_place(file.file_id, offset)
+    if trailer[0] != kind or trailer[1] != 0:
+        return False
+    return packed_load_le32(trailer + 2) == block_sum(body.at, body.size, kind, 0, seed)
 
 
 cdef bint _open_block(Cursor *cursor) noexcept nogil:
     """Return whether the block in the window is sound: its seal, and all rules of blocks."""
     cdef File *file = <File *>cursor.files.at + cursor.file
     cdef Place *place = <Place *>cursor.places.at + cursor.place
-    cdef const uint8_t *data
-    cdef size_t size
+    cdef packed_text body
     cursor.block.count = 0
     if not _is_in_window(cursor) or place.length < _TRAILER:
         return False
-    data = cursor.window.at + (place.offset - cursor.window_at)
-    size = place.length - _TRAILER
-    if data[size] != _ROWS or data[size + 1] != 0:
+    body.at = cursor.window.at + (place.offset - cursor.window_at)
+    body.size = place.length - _TRAILER
+    if not _is_sealed(file, place.offset, body, _ROWS):
         return False
-    if packed_load_le32(data + size + 2) != block_sum(
-        data, size, _ROWS, 0, seed_of_place(file.file_id, place.offset)
-    ):
-        return False
-    return block_open(&cursor.block, data, size) and block_is_sound(&cursor.block)
+    return block_open(&cursor.block, body.at, body.size) and block_is_sound(&cursor.block)
 
 
 cdef uint64_t _covering(memory *ranges, size_t *at, packed_text name) noexcept nogil:
-    """Return the stamp of the range over an object, 0 for none. ``at`` moves up with the objects."""
+    """Return the stamp of the range over an object, 0 for none.
+
+    ``at``: how many ranges lie below the objects that were asked for, which come in order.
+    """
     cdef Range *found = <Range *>ranges.at + at[0]
     cdef Range *end = <Range *>(ranges.at + ranges.size)
     while found < end and packed_order(found.stop, name) <= 0:
@@ -568,7 +583,7 @@ cdef class _Rewrite:
                 self._hand_over()
         return 0
 
-    cdef int _lay(self) noexcept nogil:
+    cdef int _lay(self) except -2 nogil:
         """Lay the rows of the object over each other, and note the layers that show through."""
         cdef packed_text name = self.taken[0].name
         cdef packed_text row
@@ -594,10 +609,44 @@ cdef class _Rewrite:
                 rows, count = &row, 1
             for at in range(count):
                 if found == OVERLAY_DONE:
-                    found = overlay_add(&self.row, rows[at])
+                    if rows[at].size > 1 and rows[at].at[1] & ROW_LARGE and cursor.files.size:
+                        found = self._lay_large(cursor, rows[at])
+                    else:
+                        found = overlay_add(&self.row, rows[at])
                 if rows[at].size > 1 and rows[at].at[1] & ROW_CLEARED:
                     return found
         return found
+
+    cdef int _lay_large(self, Cursor *cursor, packed_text head) except -2 nogil:
+        """Lay a row in chunks under those before it. The chunks follow the block of the head."""
+        cdef const uint8_t *end = head.at + head.size
+        cdef Place *place = <Place *>cursor.places.at + cursor.place - 1
+        cdef File *file = <File *>cursor.files.at + cursor.file
+        cdef uint64_t base = place.offset + place.length, edge = file.size
+        cdef uint64_t size
+        cdef uint32_t count = 0, taken
+        cdef const uint8_t *at = overlay_add_head(&self.row, head, &count)
+        cdef overlay_chunk chunk
+        cdef packed_text body
+        chunk.offset = chunk.length = 0
+        if at is NULL or not packed_equal(place.first, cursor.name):
+            return OVERLAY_UNKNOWN
+        if cursor.place < file.last:
+            edge = place[1].offset
+        size = overlay_chunks_size(at, end, count)
+        if size == 0 or base > edge or size > edge - base:
+            return OVERLAY_UNKNOWN
+        _read(cursor, &cursor.chunks, base, size)
+        if cursor.chunks.size != size:
+            return OVERLAY_UNKNOWN
+        for taken in range(count):
+            at = overlay_take_chunk(at, end, &chunk)
+            body.at, body.size = cursor.chunks.at + chunk.offset, chunk.length - _TRAILER
+            if not _is_sealed(file, base + chunk.offset, body, _CHUNK):
+                return OVERLAY_UNKNOWN
+            if overlay_add_chunk(&self.row, body):
+                return OVERLAY_UNKNOWN
+        return OVERLAY_DONE
 
     cdef bint _may_be_extended(self, packed_text name) noexcept nogil:
         """Return whether the filter of a newer segment says that it may extend the expiry."""
@@ -614,7 +663,7 @@ cdef class _Rewrite:
     cdef bint _fits(self, packed_text name) noexcept nogil:
         """Return whether the object belongs into the output that is being written, as it is."""
         cdef Range *apart = <Range *>self.apart.at + self.apart_at
-        if not self.can_write or self.writer.is_large(&self.row):
+        if not self.can_write:
             return False
         if self.apart_at < self.apart.size // sizeof(Range) and packed_order(apart.start, name) < 0:
             return False

@@ -30,7 +30,7 @@ static inline packed_text block_name(const block_rows *block, size_t at)
 }
 
 /* Rules 1 and 2 of a block: its slots. `size` is without the trailer. */
-static int block_open(block_rows *block, const uint8_t *data, size_t size)
+static inline int block_open(block_rows *block, const uint8_t *data, size_t size)
 {
     if (size < BLOCK_ARRAY + 4)
         return 0;
@@ -54,7 +54,7 @@ static int block_open(block_rows *block, const uint8_t *data, size_t size)
 }
 
 /* Whether bytes are an object as names.encode_object makes one. */
-static int block_is_object(packed_text name)
+static inline int block_is_object(packed_text name)
 {
     const uint8_t *end = name.at + name.size;
     packed_text part = name;
@@ -74,7 +74,7 @@ static int block_is_object(packed_text name)
 }
 
 /* Rules 3 to 5 of a block: its rows begin as rows do, its objects are in order. */
-static int block_is_sound(const block_rows *block)
+static inline int block_is_sound(const block_rows *block)
 {
     for (size_t at = 0; at < block->count; at++) {
         packed_text row = block_part(block, at), name = block_name(block, at);

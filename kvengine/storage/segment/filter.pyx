@@ -87,7 +87,7 @@ cdef class Filter:
 
 @cython.cdivision(True)
 cdef bint holds(const uint64_t *words, uint64_t count, uint64_t digest) noexcept nogil:
-    """Return whether an item may have been added to the words of a filter, of which there are some."""
+    """Return whether an item may have been added to the words of a filter; ``count`` is not 0."""
     cdef uint64_t mask = _masks[digest & 0xFFF]
     return words[(digest >> 12) % count] & mask == mask
 

@@ -31,12 +31,14 @@ cdef class SegmentWriter:
     # The block that is being made; the index; what is to be written; items of the filter.
     cdef memory _rows, _names, _row_slots, _name_slots
     cdef memory _firsts, _index_slots, _buffer, _body, _digests, _last
+    # A row in chunks: their bodies, a list of overlay_chunk, its head.
+    cdef memory _chunks, _list, _head
     cdef Counts _counts
     cdef overlay _row
 
     cdef uint64_t written(self) noexcept nogil
-    cdef bint is_large(self, overlay *row) noexcept nogil
     cdef int put(self, packed_text name, overlay *row) except -1 nogil
+    cdef int _put_large(self, packed_text name, overlay *row) except -1 nogil
     cdef int _note(self, packed_text name, overlay *row) except -1 nogil
     cdef int _count(self, packed_text name, overlay *row) except -1 nogil
     cdef int _count_expiries(self, overlay *row, int64_t size) except -1 nogil
@@ -44,7 +46,7 @@ cdef class SegmentWriter:
     cdef int _append(self, packed_text name, packed_text encoded) except -1 nogil
     cdef int _end_block(self) except -1 nogil
     cdef int _add_to_index(self, size_t first) except -1 nogil
-    cdef int _put_body(self, int kind) except -1 nogil
+    cdef int _put_body(self, const uint8_t *body, size_t size, int kind) except -1 nogil
     cdef int _flush(self) except -1 nogil
     cdef int _write(self, const uint8_t *data, size_t size) except -1 nogil
     cdef int _sync(self) except -1 nogil

@@ -39,10 +39,15 @@ from kvengine.storage.overlay cimport (
     memory_room,
     overlay_add,
     overlay_begin,
+    overlay_characters,
+    overlay_chunk,
     overlay_count,
     overlay_entries,
     overlay_entry,
     overlay_free,
+    overlay_list_chunk,
+    overlay_write_chunk,
+    overlay_write_head,
 )
 from kvengine.storage.packed cimport (
     PACKED_EXPIRING,
@@ -119,6 +124,9 @@ cdef class SegmentWriter:
         memory_free(&self._body)
         memory_free(&self._digests)
         memory_free(&self._last)
+        memory_free(&self._chunks)
+        memory_free(&self._list)
+        memory_free(&self._head)
         memory_free(&self._counts.weights)
         overlay_free(&self._row)
 
@@ -145,7 +153,7 @@ cdef class SegmentWriter:
         found = overlay_add(&self._row, data)
         if found == OVERLAY_NO_MEMORY:
             raise MemoryError
-        if found == OVERLAY_DONE and not self.is_large(&self._row):
+        if found == OVERLAY_DONE:
             self.put(of, &self._row)
             return
         if row is None:
@@ -153,7 +161,7 @@ cdef class SegmentWriter:
         self._add_decoded(name, row, encoded)
 
     def _add_decoded(self, bytes name, row, bytes encoded):
-        """Add an object whose row is large, or not as commits write them."""
+        """Add an object whose row is not as commits write them."""
         self._tally.add(name, row, len(encoded))
         self._remember(name)
         digest = object_digest(name, self._seed)
@@ -163,7 +171,7 @@ cdef class SegmentWriter:
         digests += [entry_digest(state_key, digest) for state_key in row.entries]
         for item in digests:
             _append_item(&self._digests, item)
-        if len(encoded) <= self._chunk_size or len(row.entries) <= 1:
+        if PyBytes_GET_SIZE(encoded) <= <Py_ssize_t>self._chunk_size or len(row.entries) <= 1:
             self._append(_text(name), _text(encoded))
             return
         self._end_block()
@@ -183,17 +191,48 @@ cdef class SegmentWriter:
         self._last.size = 0
         _append(&self._last, name)
 
-    cdef bint is_large(self, overlay *row) noexcept nogil:
-        """Return whether a row must be cut into chunks, which `add` does."""
-        return row.bytes.size > self._chunk_size and overlay_count(row) > 1
-
     cdef int put(self, packed_text name, overlay *row) except -1 nogil:
         """Add the next object. ``row`` has what is left of it, its entries in key order."""
         self._note(name, row)
         self._count(name, row)
         self._last.size = 0
         _grow(memory_add(&self._last, name.at, name.size))
+        if row.bytes.size > self._chunk_size and overlay_count(row) > 1:
+            return self._put_large(name, row)
         return self._append(name, row.bytes)
+
+    cdef int _put_large(self, packed_text name, overlay *row) except -1 nogil:
+        """Add a row in chunks: its head has a block of its own, and they follow it."""
+        cdef memory *bodies = &self._chunks
+        cdef overlay_entry *entries = overlay_entries(row)
+        cdef size_t count = overlay_count(row), at = 0, taken
+        cdef overlay_chunk chunk
+        cdef overlay_chunk *chunks
+        cdef packed_text head
+        self._end_block()
+        bodies.size = self._list.size = self._head.size = 0
+        while at < count:
+            chunk.offset = bodies.size
+            taken = overlay_write_chunk(row, bodies, at, self._chunk_size)
+            _grow(taken == 0)
+            chunk.first, chunk.entries = entries[at].key, taken
+            chunk.length = bodies.size - chunk.offset
+            _grow(memory_add(&self._list, &chunk, sizeof(overlay_chunk)))
+            at += taken
+        chunks = <overlay_chunk *>self._list.at
+        count = self._list.size // sizeof(overlay_chunk)
+        _grow(overlay_write_head(row, &self._head, count))
+        for at in range(count):
+            chunk = chunks[at]
+            chunk.length += _TRAILER
+            chunk.offset += at * _TRAILER
+            _grow(overlay_list_chunk(&self._head, &chunk))
+        head.at, head.size = self._head.at, self._head.size
+        self._append(name, head)
+        self._end_block()
+        for at in range(count):
+            self._put_body(bodies.at + chunks[at].offset, chunks[at].length, _CHUNK)
+        return 0
 
     cdef int _note(self, packed_text name, overlay *row) except -1 nogil:
         """Note the filter items of a row."""
@@ -244,7 +283,7 @@ cdef class SegmentWriter:
         cdef uint64_t time
         while entry < end:
             if entry.what.kind == PACKED_EXPIRING:
-                share = _characters(entry.key) + entry.what.value.size
+                share = overlay_characters(entry.key) + entry.what.value.size
                 time = entry.what.expires_at
                 self._weigh(min(time, row.expires_at) if row.expires else time, share)
                 size -= share
@@ -303,7 +342,7 @@ cdef class SegmentWriter:
         body.size = body.size + 8 * count + 4
         self._add_to_index(name_at[1] if count > 1 else self._names.size)
         self._rows.size = self._names.size = self._row_slots.size = self._name_slots.size = 0
-        return self._put_body(_ROWS)
+        return self._put_body(body.at, body.size, _ROWS)
 
     cdef int _add_to_index(self, size_t first) except -1 nogil:
         """Add the block to the index. ``first``: the bytes of its first object."""
@@ -316,31 +355,32 @@ cdef class SegmentWriter:
         _grow(memory_add(&self._index_slots, slot, 16))
         return _grow(memory_add(&self._firsts, self._names.at, first))
 
-    cdef int _put_body(self, int kind) except -1 nogil:
-        """Put the body that was made, sealed to its place, behind what is to be written."""
+    cdef int _put_body(self, const uint8_t *body, size_t size, int kind) except -1 nogil:
+        """Put a body, sealed to its place, behind what is to be written."""
         cdef uint64_t offset = self._flushed + self._buffer.size
         cdef uint8_t trailer[_TRAILER]
-        cdef uint32_t seed = seed_of_place(self.file_id, offset)
         trailer[0], trailer[1] = kind, 0
-        packed_store_le32(trailer + 2, block_sum(self._body.at, self._body.size, kind, 0, seed))
-        if self._body.size < _BUFFER:
-            _grow(memory_add(&self._buffer, self._body.at, self._body.size))
+        packed_store_le32(
+            trailer + 2, block_sum(body, size, kind, 0, seed_of_place(self.file_id, offset))
+        )
+        if size < _BUFFER:
+            _grow(memory_add(&self._buffer, body, size))
             _grow(memory_add(&self._buffer, trailer, _TRAILER))
             if self._buffer.size >= _BUFFER:
                 self._flush()
         else:  # a large body is not copied
             self._flush()
-            self._write(self._body.at, self._body.size)
+            self._write(body, size)
             _grow(memory_add(&self._buffer, trailer, _TRAILER))
         return 0
 
     def _put_bytes(self, bytes body, int kind):
         """Put a sealed body, and return its handle."""
+        cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(body)
+        cdef size_t size = PyBytes_GET_SIZE(body)
         offset = self._flushed + self._buffer.size
-        self._body.size = 0
-        _append(&self._body, body)
         with nogil:
-            self._put_body(kind)
+            self._put_body(at, size, kind)
         return Handle(offset, len(body) + _TRAILER)
 
     # --- the file
@@ -430,7 +470,7 @@ cdef class SegmentWriter:
                 for at in range(count + 1):
                     words[at] = __builtin_bswap64(words[at])
             self._body.size = 8 + 8 * count
-            self._put_body(_FILTER)
+            self._put_body(self._body.at, self._body.size, _FILTER)
         return Handle(offset, 8 + 8 * count + _TRAILER)
 
     def _put_index(self):
@@ -442,7 +482,7 @@ cdef class SegmentWriter:
             _grow(memory_add(&self._body, self._firsts.at, self._firsts.size))
             _grow(memory_add(&self._body, self._index_slots.at, self._index_slots.size))
             _grow(memory_add(&self._body, count, 4))
-            self._put_body(_INDEX)
+            self._put_body(self._body.at, self._body.size, _INDEX)
         return Handle(offset, self._firsts.size + self._index_slots.size + 4 + _TRAILER)
 
     def _half_expiry(self):
@@ -460,7 +500,7 @@ cdef class SegmentWriter:
             qsort(weights, count, sizeof(Weight), _earlier)
             for at in range(count):
                 gone += weights[at].size
-                if gone * 2 >= all_bytes and (at + 1 == count or weights[at].at < weights[at + 1].at):
+                if gone * 2 >= all_bytes:
                     break
         return weights[at].at if gone * 2 >= all_bytes else None
 
@@ -489,7 +529,7 @@ cdef class SegmentWriter:
         return tally
 
     def _first_size(self):
-        """Return how long the first object is, whose end is where the second one of the index is."""
+        """Return how long the first object is: up to where the second one of the index starts."""
         if self._index_slots.size == 16:
             return self._firsts.size
         return packed_load_le32(self._index_slots.at + 16)
@@ -521,15 +561,6 @@ cdef inline int _grow(int failed) except -1 nogil:
         with gil:
             raise MemoryError
     return 0
-
-
-cdef int64_t _characters(packed_text text) noexcept nogil:
-    """Return how many characters bytes of UTF-8 are."""
-    cdef size_t at
-    cdef int64_t count = 0
-    for at in range(text.size):
-        count += text.at[at] & 0xC0 != 0x80
-    return count
 
 
 cdef int _earlier(const void *one, const void *other) noexcept nogil:
