@@ -56,7 +56,6 @@ from kvengine.storage.overlay cimport (
 from kvengine.storage.packed cimport packed_equal, packed_load_le32, packed_order, packed_text
 from kvengine.storage.read cimport Piece
 from kvengine.storage.segment.filter cimport Filter, barrier_of, holds, xxh3
-from kvengine.storage.segment.format cimport Index
 from kvengine.storage.segment.reader cimport LiveSegment
 from kvengine.storage.segment.writer cimport SegmentWriter
 from kvengine.storage.state cimport State
@@ -73,6 +72,9 @@ cdef extern from "<time.h>" nogil:
         long tv_nsec
     int CLOCK_MONOTONIC
     int clock_gettime(int clock, timespec *now)
+
+cdef extern from * nogil:
+    void __builtin_prefetch(const void *at)
 
 cdef extern from "kvengine/storage/segment/block.h" nogil:
     ctypedef struct block_rows:
@@ -92,7 +94,8 @@ cdef enum:
     _CHUNK = 2
     _CHECK_EVERY = 64  # objects, until the clock is looked at
     _CHECK_NANOSECONDS = 50_000_000  # until `wanted` is asked
-    _GATHERED = 4096  # states that are gathered before other threads may run
+    _AHEAD = 8  # rows of a memtable that are fetched ahead
+    _GATHERED = 4096  # names that are gathered before other threads may run
 
 cdef struct Range:
     # What a range tombstone covers, and its stamp.
@@ -245,22 +248,22 @@ cdef class _Layer:
     cdef int _add_file(self, LiveSegment segment) except -1:
         """Note where the blocks of a segment lie."""
         cdef Cursor *cursor = &self.cursor
-        cdef Index index = segment._index
-        cdef const unsigned long long[::1] offsets
-        cdef const unsigned int[::1] lengths
         cdef File file
         cdef Place place
-        cdef Py_ssize_t at, count = len(index.firsts)
+        cdef Py_ssize_t at, count = segment.block_count
+        cdef bytes first
         file.file_id, file.size = segment.file_id, segment.size
         file.descriptor = (<DiskFile>segment._file)._fd if type(segment._file) is DiskFile else -1
         file.first = cursor.places.size // sizeof(Place)
         file.last = file.first + count
-        if count:
-            offsets, lengths = index.offsets, index.lengths
-            for at in range(count):
-                place.offset, place.length = offsets[at], lengths[at]
-                place.first = _text(index.firsts[at])
-                _grow(memory_add(&cursor.places, &place, sizeof(Place)))
+        for at in range(count):
+            first, (place.offset, place.length) = segment.block_handle(at)
+            place.first = _text(first)
+            self.kept.append(first)
+            _grow(memory_add(&cursor.places, &place, sizeof(Place)))
+            if at % _GATHERED == 0:
+                with nogil:
+                    pass
         return _grow(memory_add(&cursor.files, &file, sizeof(File)))
 
     cdef int _read(self, memory *to, uint64_t start, size_t size) except -1:
@@ -315,6 +318,7 @@ cdef bint _advance(Cursor *cursor) except -1 nogil:
     while cursor.at < cursor.gathered.size // sizeof(Gathered):
         found = <Gathered *>cursor.gathered.at + cursor.at
         cursor.at += 1
+        _fetch_ahead(cursor)
         if found.stamp >= _covering(&cursor.marks, &cursor.mark, found.name):
             cursor.name = found.name
             return True
@@ -323,6 +327,15 @@ cdef bint _advance(Cursor *cursor) except -1 nogil:
         return False
     cursor.name = block_name(&cursor.block, cursor.row)
     return True
+
+
+cdef void _fetch_ahead(Cursor *cursor) noexcept nogil:
+    """Let the processor fetch a row that is due soon: in the order of names they lie anywhere."""
+    cdef Gathered *soon = <Gathered *>cursor.gathered.at + cursor.at + _AHEAD
+    if cursor.at + _AHEAD < cursor.gathered.size // sizeof(Gathered):
+        __builtin_prefetch(soon.name.at)
+        if soon.first < soon.last:
+            __builtin_prefetch((<packed_text *>cursor.rows.at + soon.first).at)
 
 
 cdef bint _next_block(Cursor *cursor) except -1 nogil:
