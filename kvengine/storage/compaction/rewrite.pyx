@@ -53,7 +53,13 @@ from kvengine.storage.overlay cimport (
     overlay_retain,
     overlay_take_chunk,
 )
-from kvengine.storage.packed cimport packed_equal, packed_load_le32, packed_order, packed_text
+from kvengine.storage.packed cimport (
+    packed_equal,
+    packed_load,
+    packed_load_le32,
+    packed_order,
+    packed_text,
+)
 from kvengine.storage.read cimport Piece
 from kvengine.storage.segment.filter cimport Filter, barrier_of, holds, xxh3
 from kvengine.storage.segment.reader cimport LiveSegment
@@ -109,6 +115,12 @@ cdef struct Gathered:
     uint64_t stamp
     size_t first, last
 
+cdef struct Sorted:
+    # An object of a memtable in its place; `head` is in front of its name as a number, so that most
+    # comparisons need not look at the name.
+    uint64_t head
+    Gathered *found
+
 cdef struct Place:
     # A block of rows in its file, and its first object.
     uint64_t offset
@@ -131,6 +143,7 @@ cdef struct Cursor:
     size_t cover
     # A memtable: objects in order.
     memory gathered, rows, names, marks
+    memory sorted  # of Sorted
     size_t mark, at
     # Segments: files, and the places of their blocks.
     memory files, places, last
@@ -180,6 +193,7 @@ cdef class _Layer:
         cdef Cursor *cursor = &self.cursor
         memory_free(&cursor.covers)
         memory_free(&cursor.gathered)
+        memory_free(&cursor.sorted)
         memory_free(&cursor.rows)
         memory_free(&cursor.names)
         memory_free(&cursor.marks)
@@ -216,12 +230,7 @@ cdef class _Layer:
                     pass
         with nogil:
             _place_names(cursor)
-            qsort(
-                cursor.gathered.at,
-                cursor.gathered.size // sizeof(Gathered),
-                sizeof(Gathered),
-                _by_name,
-            )
+            _sort(cursor)
         return 0
 
     cdef int _add_state(self, name, State state) except -1:
@@ -303,7 +312,7 @@ cdef class _Layer:
         cdef Gathered *found
         cdef packed_text *rows = <packed_text *>cursor.rows.at
         if cursor.gathered.size:
-            found = <Gathered *>cursor.gathered.at + cursor.at - 1
+            found = (<Sorted *>cursor.sorted.at)[cursor.at - 1].found
             return Piece(fold([_bytes(rows[at]) for at in range(found.first, found.last)]))
         row = _bytes(block_part(&cursor.block, cursor.row))
         return Piece(row, self.segments[cursor.file], _bytes(cursor.name))
@@ -315,8 +324,8 @@ cdef class _Layer:
 cdef bint _advance(Cursor *cursor) except -1 nogil:
     """Go to the next object of a layer. Return whether there is one."""
     cdef Gathered *found
-    while cursor.at < cursor.gathered.size // sizeof(Gathered):
-        found = <Gathered *>cursor.gathered.at + cursor.at
+    while cursor.at < cursor.sorted.size // sizeof(Sorted):
+        found = (<Sorted *>cursor.sorted.at)[cursor.at].found
         cursor.at += 1
         _fetch_ahead(cursor)
         if found.stamp >= _covering(&cursor.marks, &cursor.mark, found.name):
@@ -331,8 +340,9 @@ cdef bint _advance(Cursor *cursor) except -1 nogil:
 
 cdef void _fetch_ahead(Cursor *cursor) noexcept nogil:
     """Let the processor fetch a row that is due soon: in the order of names they lie anywhere."""
-    cdef Gathered *soon = <Gathered *>cursor.gathered.at + cursor.at + _AHEAD
-    if cursor.at + _AHEAD < cursor.gathered.size // sizeof(Gathered):
+    cdef Gathered *soon
+    if cursor.at + _AHEAD < cursor.sorted.size // sizeof(Sorted):
+        soon = (<Sorted *>cursor.sorted.at)[cursor.at + _AHEAD].found
         __builtin_prefetch(soon.name.at)
         if soon.first < soon.last:
             __builtin_prefetch((<packed_text *>cursor.rows.at + soon.first).at)
@@ -614,7 +624,7 @@ cdef class _Rewrite:
             self.pieces[self.shown] = cursor
             self.shown = self.shown + 1
             if cursor.gathered.size:
-                gathered = <Gathered *>cursor.gathered.at + cursor.at - 1
+                gathered = (<Sorted *>cursor.sorted.at)[cursor.at - 1].found
                 rows = <packed_text *>cursor.rows.at + gathered.first
                 count = gathered.last - gathered.first
             else:
@@ -800,5 +810,42 @@ cdef void _place_names(Cursor *cursor) noexcept nogil:
         offset += found[at].name.size
 
 
+cdef int _sort(Cursor *cursor) except -1 nogil:
+    """Put gathered objects in order."""
+    cdef Gathered *found = <Gathered *>cursor.gathered.at
+    cdef size_t count = cursor.gathered.size // sizeof(Gathered), at, shared = 0
+    cdef Sorted *ordered = <Sorted *>memory_room(&cursor.sorted, count * sizeof(Sorted))
+    if ordered is NULL:
+        _grow(-1)
+    if count:
+        shared = found[0].name.size
+    for at in range(count):
+        shared = _shared(found[0].name, found[at].name, shared)
+    for at in range(count):
+        ordered[at].found = found + at
+        ordered[at].head = _head(found[at].name, shared)
+    cursor.sorted.size = count * sizeof(Sorted)
+    qsort(ordered, count, sizeof(Sorted), _by_name)
+    return 0
+
+
+cdef size_t _shared(packed_text one, packed_text other, size_t most) noexcept nogil:
+    """Return with how many of the same bytes two names begin, ``most`` at most."""
+    cdef size_t at = 0
+    while at < most and at < other.size and one.at[at] == other.at[at]:
+        at += 1
+    return at
+
+
+cdef uint64_t _head(packed_text name, size_t shared) noexcept nogil:
+    """Return the eight bytes behind the shared ones as a number, as if zeros followed."""
+    cdef size_t size = min(<size_t>8, name.size - shared)
+    return packed_load(name.at + shared, size) << 8 * (8 - size) if size else 0
+
+
 cdef int _by_name(const void *one, const void *other) noexcept nogil:
-    return packed_order((<const Gathered *>one).name, (<const Gathered *>other).name)
+    cdef const Sorted *first = <const Sorted *>one
+    cdef const Sorted *second = <const Sorted *>other
+    if first.head != second.head:
+        return -1 if first.head < second.head else 1
+    return packed_order(first.found.name, second.found.name)
