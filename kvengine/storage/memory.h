@@ -12,6 +12,8 @@ typedef struct {
     size_t size, room;
 } memory;
 
+enum { MEMORY_KEPT = 1 << 22 }; /* bytes that are kept to be used again */
+
 /* Make room for `more` bytes behind those that are there. Returns NULL if there is no memory. */
 static inline uint8_t *memory_room(memory *bytes, size_t more)
 {
@@ -49,6 +51,14 @@ static inline void memory_free(memory *bytes)
     free(bytes->at);
     bytes->at = NULL;
     bytes->size = bytes->room = 0;
+}
+
+/* Forget the bytes. Room for many goes back, since few things are that large. */
+static inline void memory_clear(memory *bytes)
+{
+    bytes->size = 0;
+    if (bytes->room > MEMORY_KEPT)
+        memory_free(bytes);
 }
 
 #endif

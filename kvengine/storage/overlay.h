@@ -49,8 +49,12 @@ static inline size_t overlay_count(overlay *of) { return of->entries.size / size
 
 static inline void overlay_begin(overlay *of)
 {
-    of->rows = of->entries.size = of->runs.size = 0;
+    of->rows = of->bytes.size = 0;
     of->flags = 0;
+    memory_clear(&of->entries);
+    memory_clear(&of->spare);
+    memory_clear(&of->runs);
+    memory_clear(&of->made);
 }
 
 static inline void overlay_free(overlay *of)

@@ -14,6 +14,7 @@ cdef extern from "kvengine/storage/memory.h" nogil:
     uint8_t *memory_room(memory *bytes, size_t more)
     int memory_add(memory *bytes, const void *data, size_t size)
     void memory_free(memory *bytes)
+    void memory_clear(memory *bytes)
 
 
 cdef extern from "kvengine/storage/overlay.h" nogil:

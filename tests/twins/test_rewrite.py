@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvengine.fs import DiskFileSystem, MemoryFileSystem
+from kvengine.fs.memory_file import MemoryFile
 from kvengine.storage import filenames
 from kvengine.storage import row as rows
 from kvengine.storage.checksum import TRAILER_SIZE, place_seed, seal
@@ -250,4 +252,29 @@ def test_a_job_that_is_no_longer_wanted_stops() -> None:
     for run in forms:
         with pytest.raises(Abandoned):
             run(place.fs, job, lambda: False)
+    assert not [name for name in place.fs.listdir("/db") if filenames.is_temporary(name)]
+
+
+def test_a_job_stops_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks again and again whether to go on, and leaves nothing behind when it stops."""
+    place = Place(random.Random(2), MemoryFileSystem(), "/db", [("s", str(n)) for n in range(99)])
+    place.fs.makedirs("/db")
+    table = Memtable(1)
+    objects = [(name, rows.pack_entries(STAMP, {"n": bytes(70_000)})) for name in place.names]
+    table.publish(table.prepare_states({}, objects, [], STAMP, STAMP))
+    job = replace(place.job(), tables=[table], layers=[], chunk_size=65536)
+    write, asked = MemoryFile.write, []
+
+    def slow(file: MemoryFile, data: bytes) -> None:
+        time.sleep(0.01)
+        write(file, data)
+
+    def wanted() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) < 3
+
+    monkeypatch.setattr(MemoryFile, "write", slow)
+    with pytest.raises(Abandoned):
+        fast.run(place.fs, job, wanted)
+    assert len(asked) == 3 and asked[2] - asked[1] < 2
     assert not [name for name in place.fs.listdir("/db") if filenames.is_temporary(name)]

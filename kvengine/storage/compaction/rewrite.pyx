@@ -39,6 +39,7 @@ from kvengine.storage.overlay cimport (
     ROW_LARGE,
     memory,
     memory_add,
+    memory_clear,
     memory_free,
     memory_room,
     overlay,
@@ -98,7 +99,8 @@ cdef enum:
     _TRAILER = 6
     _ROWS = 1
     _CHUNK = 2
-    _CHECK_EVERY = 64  # objects, until the clock is looked at
+    _CHECK_EVERY = 64  # objects, until the clock is looked at,
+    _CHECK_BEHIND = 8192  # and behind a row of more bytes
     _CHECK_NANOSECONDS = 50_000_000  # until `wanted` is asked
     _AHEAD = 8  # rows of a memtable that are fetched ahead
     _GATHERED = 4096  # names that are gathered before other threads may run
@@ -241,6 +243,8 @@ cdef class _Layer:
         cdef Py_ssize_t at
         if not PyTuple_CheckExact(name) or PyTuple_GET_SIZE(name) != 2:
             raise TypeError("an object is named by two str")
+        if not rows:
+            raise ValueError("a state without rows")
         found.stamp = state.stamp
         found.first = cursor.rows.size // sizeof(packed_text)
         found.last = found.first + PyTuple_GET_SIZE(rows)
@@ -411,7 +415,7 @@ cdef int _read(Cursor *cursor, memory *to, uint64_t start, size_t size) except -
     cdef File *file = <File *>cursor.files.at + cursor.file
     cdef ssize_t got = 1
     cdef int code
-    to.size = 0
+    memory_clear(to)
     if memory_room(to, size) is NULL:
         _grow(-1)
     if file.descriptor < 0:
@@ -550,7 +554,7 @@ cdef class _Rewrite:
         cdef size_t count = 0, at
         while self.live:
             count += 1
-            if count % _CHECK_EVERY == 0:
+            if count % _CHECK_EVERY == 0 or self.row.bytes.size > _CHECK_BEHIND:
                 self._ask()
             self.found = 0
             while self.live and (

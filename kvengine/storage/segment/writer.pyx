@@ -35,6 +35,7 @@ from kvengine.storage.overlay cimport (
     ROW_EXPIRES,
     ROW_EXTENDS,
     memory_add,
+    memory_clear,
     memory_free,
     memory_room,
     overlay_add,
@@ -210,7 +211,8 @@ cdef class SegmentWriter:
         cdef overlay_chunk *chunks
         cdef packed_text head
         self._end_block()
-        bodies.size = self._list.size = self._head.size = 0
+        memory_clear(bodies)
+        self._list.size = self._head.size = 0
         while at < count:
             chunk.offset = bodies.size
             taken = overlay_write_chunk(row, bodies, at, self._chunk_size)
@@ -326,7 +328,7 @@ cdef class SegmentWriter:
         cdef uint8_t *to
         if count == 0:
             return 0
-        body.size = 0
+        memory_clear(body)
         to = memory_room(body, names_at + self._names.size + 8 * count + 4)
         if to is NULL:
             _grow(-1)
@@ -341,7 +343,8 @@ cdef class SegmentWriter:
         packed_store_le32(to + 8 * count, <uint32_t>count)
         body.size = body.size + 8 * count + 4
         self._add_to_index(name_at[1] if count > 1 else self._names.size)
-        self._rows.size = self._names.size = self._row_slots.size = self._name_slots.size = 0
+        memory_clear(&self._rows)
+        self._names.size = self._row_slots.size = self._name_slots.size = 0
         return self._put_body(body.at, body.size, _ROWS)
 
     cdef int _add_to_index(self, size_t first) except -1 nogil:
@@ -458,7 +461,7 @@ cdef class SegmentWriter:
         cdef uint64_t items = self._digests.size // 8, count = word_count(items), at
         cdef uint64_t *words
         offset = self._flushed + self._buffer.size
-        self._body.size = 0
+        memory_clear(&self._body)
         with nogil:
             words = <uint64_t *>memory_room(&self._body, 8 + 8 * count)
             if words is NULL:
@@ -477,7 +480,7 @@ cdef class SegmentWriter:
         cdef uint8_t count[4]
         offset = self._flushed + self._buffer.size
         packed_store_le32(count, <uint32_t>(self._index_slots.size // 16))
-        self._body.size = 0
+        memory_clear(&self._body)
         with nogil:
             _grow(memory_add(&self._body, self._firsts.at, self._firsts.size))
             _grow(memory_add(&self._body, self._index_slots.at, self._index_slots.size))
