@@ -93,6 +93,8 @@ cdef extern from "kvengine/storage/segment/block.h" nogil:
     int block_open(block_rows *block, const uint8_t *data, size_t size)
     int block_is_sound(const block_rows *block)
 
+cdef str _DISORDER = "objects are out of order"
+
 cdef enum:
     _WINDOW = 256 * 1024  # bytes of blocks that are read at once
     _ALL_WINDOWS = 16 << 20
@@ -292,6 +294,10 @@ cdef class _Layer:
         cdef LiveSegment segment = self.segments[cursor.file]
         cdef bytes data
         found = segment.block(cursor.place - file.first)
+        if found.names[0] <= PyBytes_FromStringAndSize(
+            <const char *>cursor.last.at, cursor.last.size
+        ):
+            raise segment.damaged(found.names[0], ValueError(_DISORDER))
         try:
             found.rows
         except ValueError as error:
@@ -373,7 +379,7 @@ cdef bint _next_block(Cursor *cursor) except -1 nogil:
     last.at, last.size = cursor.last.at, cursor.last.size
     if last.size and packed_order(last, block_name(&cursor.block, 0)) >= 0:
         with gil:
-            (<_Layer>cursor.owner)._raise_damaged("objects are out of order")
+            (<_Layer>cursor.owner)._raise_damaged(_DISORDER)
     cursor.place += 1
     cursor.row = 0
     return True

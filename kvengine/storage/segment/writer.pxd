@@ -27,7 +27,7 @@ cdef class SegmentWriter:
     cdef readonly uint64_t file_id
     cdef object _fs, _file, _tally
     cdef int _descriptor
-    cdef uint64_t _block_size, _chunk_size, _seed, _horizon, _flushed
+    cdef uint64_t _block_size, _chunk_size, _seed, _horizon, _flushed, _reserved
     # The block that is being made; the index; what is to be written; items of the filter.
     cdef memory _rows, _names, _row_slots, _name_slots
     cdef memory _firsts, _index_slots, _buffer, _body, _digests, _last
@@ -50,3 +50,5 @@ cdef class SegmentWriter:
     cdef int _flush(self) except -1 nogil
     cdef int _write(self, const uint8_t *data, size_t size) except -1 nogil
     cdef int _sync(self) except -1 nogil
+    cdef void _reserve(self) noexcept nogil
+    cdef int _cut(self) except -1 nogil
