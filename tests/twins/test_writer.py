@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import random
+import resource
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvengine.fs import MemoryFileSystem
+from kvengine.fs import DiskFileSystem, MemoryFileSystem
 from kvengine.storage import row as rows
 from kvengine.storage.names import encode_object
 from kvengine.storage.row import Entry, Row
@@ -108,3 +112,43 @@ def check_mutated(choice: random.Random) -> None:
 @given(st.randoms(use_true_random=False))
 def test_both_forms_write_the_same_file(choice: random.Random) -> None:
     check_mutated(choice)
+
+
+def rows_of(size: int) -> Iterator[tuple[bytes, Row]]:
+    """Objects whose rows take about so many bytes together."""
+    for number in range(size // 1000):
+        entries = {f"n{n}": bytes([number % 256]) * 96 for n in range(10)}
+        yield encode_object("s", f"{number:08}"), rows.make(STAMP, entries)
+
+
+def test_a_large_file_on_disk(tmp_path: Path) -> None:
+    """Its space is reserved ahead by one of the forms, and none of that is left in the end."""
+    files = []
+    for form in (fast, plain):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(form, "random", Fixed)
+            writer = form.SegmentWriter(DiskFileSystem(), str(tmp_path / "one"), 8192, 65536, 77)
+        for name, row in rows_of(6 << 20):
+            writer.add(name, row)
+        writer.finish((), None)
+        files.append((tmp_path / "one").read_bytes())
+        assert len(files[-1]) == writer.size
+        (tmp_path / "one").unlink()
+    assert files[0] == files[1]
+
+
+def test_no_space_for_a_file_is_an_error_of_the_system(tmp_path: Path) -> None:
+    """Where space cannot be reserved the pieces are written without it, as far as they go."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        writer = fast.SegmentWriter(DiskFileSystem(), str(tmp_path / "one"), 8192, 65536, 77)
+        with pytest.raises(OSError, match="File too large") as caught:
+            for name, row in rows_of(6 << 20):
+                writer.add(name, row)
+        assert caught.value.errno == errno.EFBIG
+        assert (tmp_path / "one").stat().st_size == 1 << 20
+        writer.abandon()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "one").exists()

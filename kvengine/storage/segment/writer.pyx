@@ -437,8 +437,8 @@ cdef class SegmentWriter:
     cdef void _reserve(self) noexcept nogil:
         """Reserve space ahead of what is written, if the system can. `_cut` gives back the rest.
 
-        Where each piece makes the file longer, each sync commits the file system's journal: 2.2 ms
-        a piece on ext4, against 0.2 in reserved space.
+        Where each piece makes the file longer, each sync commits the file system's journal. Beside
+        a thread that syncs commits, ext4 took 90 MB/s of such pieces, and 210 in reserved space.
         """
         if self._descriptor >= 0 and self._flushed + self._buffer.size > self._reserved:
             if kve_reserve(self._descriptor, self._flushed, _RESERVED):
