@@ -1,10 +1,11 @@
 """`python -m benchmarks [pytest arguments]`: run all operations, then print the table.
 
-KVENGINE_BENCH_OBJECTS=5000 makes a quick run; KVENGINE_BENCH_PEERS=all asks more stores; `-k "get and not missing"` picks operations,
-`-k session` those of handlers; `--benchmark-json FILE` keeps the figures, for
-`python -m benchmarks.report FILE` (with --markdown: in the form of README.md);
-`--benchmark-timer=time.thread_time` measures processor time, for a machine that is busy with other
-things (not for what is synced or opened, nor for threads). What the lines mean is in lines.py.
+KVENGINE_BENCH_OBJECTS=5000 makes a quick run, KVENGINE_BENCH_PEERS=all asks more stores;
+`-k "get and not missing"` picks operations, `-k session` those of handlers; `--benchmark-json FILE`
+keeps the figures, for `python -m benchmarks.report FILE` (with --markdown: in the form of
+README.md); `--benchmark-timer=time.thread_time` measures processor time, for a machine that is busy
+with other things (not for what is synced or opened, nor for threads). What the lines mean is in
+lines.py.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def overheads(benchmarks: list[dict[str, Any]], statistic: str) -> list[str]:
         base = benchmark["extra_info"].get("base")
         if base is not None:
             cost = _figure(benchmark, statistic)
-            figures = f"{_number(cost)} / {_number(base)} = {cost / base:.2f}"
+            figures = f"{number(cost)} / {number(base)} = {cost / base:.2f}"
             lines.append(f"{benchmark['group']}: {figures}; at most {OVERHEAD_LIMIT}")
     return lines
 
@@ -66,11 +66,12 @@ def floors(benchmarks: list[dict[str, Any]], statistic: str) -> list[str]:
         if "floor" in extra:
             floor = extra["floor"]
             ratio = times[extra["peer"]] = _figure(benchmark, statistic) / floor
-            described.append(f"{extra['peer']} {ratio:.2f} times {_number(floor)}")
+            described.append(f"{extra['peer']} {ratio:.2f} times {number(floor)}")
     if not described:
         return []
     return [
-        f"{FLOOR} beside it: {', '.join(described)}; ratio by these: {_digits(_ratio(times, COUNTED))}"
+        f"{FLOOR} beside it: {', '.join(described)}; "
+        f"ratio by these: {_digits(_ratio(times, COUNTED))}"
     ]
 
 
@@ -121,12 +122,12 @@ def rows(table: Table) -> list[list[str]]:
     result = [["line", HEADER, *names, "best peer / kvengine", "bar", "reached"]]
     for name, cells in table.items():
         line = BY_NAME.get(name)
-        number = str(line.number) if line else ""
-        values = [_number(cells.get(store)) for store in names]
+        place = str(line.number) if line else ""
+        values = [number(cells.get(store)) for store in names]
         others = table.get(line.against, {}) if line and line.against else {}
         known = others | cells
         ratios = [_ratios(known, line), _bar(line), _reached(known, line)]
-        result.append([number, _title(name), *values, *ratios])
+        result.append([place, _title(name), *values, *ratios])
     return result
 
 
@@ -168,7 +169,7 @@ def _is_number(cell: str) -> bool:
     return cell == "-" or cell.replace(",", "").replace(".", "").lstrip("-").isdigit()
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Return about three digits."""
     if value is None:
         return "-"
@@ -186,6 +187,16 @@ def _ratios(cells: Cells, line: Line | None) -> str:
     if line and line.apart:
         return f"{ratio} ({_digits(_ratio(cells, _without(line.apart)))} without {line.apart})"
     return ratio
+
+
+def best_ratio(table: Table, name: str) -> float | None:
+    """Return the ratio of a line that its bar is held to: the least, where it has several."""
+    line = BY_NAME[name]
+    cells = (table.get(line.against, {}) if line.against else {}) | table[name]
+    if line.bars:
+        found = [_ratio(cells, [peer]) for peer in line.bars]
+        return min((ratio for ratio in found if ratio is not None), default=None)
+    return _ratio(cells, _without(line.apart))
 
 
 def _reached(cells: Cells, line: Line | None) -> str:

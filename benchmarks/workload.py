@@ -24,6 +24,7 @@ LARGE_ENTRIES = 100_000  # of one large object
 THREADS = 32
 TASKS = 200
 DEFAULT_OBJECTS = 50_000
+ZIPF_EXPONENT = 0.99
 
 TYPED_SERVICE = "Profile"
 FIELDS: dict[str, type] = {
@@ -72,11 +73,14 @@ def data_bytes(objects: int) -> int:
 
 
 class Zipf:
-    """Object numbers by Zipf's law with YCSB's exponent; the frequent ones lie anywhere."""
+    """Object numbers by Zipf's law with YCSB's exponent.
 
-    def __init__(self, count: int, exponent: float = 0.99) -> None:
-        self._weights = list(accumulate(rank**-exponent for rank in range(1, count + 1)))
-        self._numbers = load_order(count)
+    The frequent ones lie anywhere, or, not shuffled, are the lowest.
+    """
+
+    def __init__(self, count: int, *, shuffled: bool = True) -> None:
+        self._weights = list(accumulate(rank**-ZIPF_EXPONENT for rank in range(1, count + 1)))
+        self._numbers = load_order(count) if shuffled else list(range(count))
 
     def choices(self, generator: random.Random, count: int) -> list[int]:
         """So many numbers."""

@@ -100,8 +100,11 @@ class Peer(Protocol):
     def rewrite(self) -> None:
         """Do the same, without waiting for what may follow from it; other threads go on."""
 
-    def settle(self) -> None:
-        """Return when nothing runs in the background any more."""
+    def settle(self) -> float:
+        """Wait until nothing runs in the background, and a while longer to be sure.
+
+        Return that while in seconds.
+        """
 
     def close(self) -> None:
         """Release the directory."""

@@ -131,8 +131,8 @@ class KvenginePeer:
         self._store.flush()
         self._store.compact()
 
-    def settle(self) -> None:
-        """Return when no flush or compaction is awaited or runs; RuntimeError if one never ends."""
+    def settle(self) -> float:
+        """Wait until no flush or compaction is awaited or runs; RuntimeError if one never ends."""
         begin = busy_at = time.monotonic()
         while (now := time.monotonic()) - busy_at < QUIET_SECONDS:
             if _busy(stats := self._store.stats()):
@@ -140,6 +140,7 @@ class KvenginePeer:
             if now - begin > PATIENCE_SECONDS:
                 raise RuntimeError(f"background work does not end: {stats}")
             time.sleep(0.01)
+        return now - busy_at
 
 
 class MappedPeer(KvenginePeer):

@@ -109,10 +109,11 @@ class LevelDB:
     def rewrite(self) -> None:
         self._db.compact_range()
 
-    def settle(self) -> None:
+    def settle(self) -> float:
         before = None
         while before != (before := self._db.get_property(b"leveldb.stats")):
             time.sleep(QUIET_SECONDS)
+        return QUIET_SECONDS
 
     def close(self) -> None:
         self._db.close()

@@ -142,16 +142,17 @@ class RocksDB:
         return group_objects(items, count)
 
     def compact(self) -> None:
+        self._db.flush()
         self.rewrite()
         self.settle()
 
     def rewrite(self) -> None:
-        self._db.flush()
         self._db.compact_range(None, None)
 
-    def settle(self) -> None:
+    def settle(self) -> float:
         while any(self._db.property_int_value(name) for name in BACKGROUND):
             time.sleep(0.01)
+        return 0.0
 
     def close(self) -> None:
         self._db.close()
