@@ -124,9 +124,7 @@ def rows(table: Table) -> list[list[str]]:
         line = BY_NAME.get(name)
         place = str(line.number) if line else ""
         values = [number(cells.get(store)) for store in names]
-        others = table.get(line.against, {}) if line and line.against else {}
-        known = others | cells
-        ratios = [_ratios(known, line), _bar(line), _reached(known, line)]
+        ratios = [_ratios(_known(table, name), line), _bar(line), reached(table, name)]
         result.append([place, _title(name), *values, *ratios])
     return result
 
@@ -190,29 +188,38 @@ def _ratios(cells: Cells, line: Line | None) -> str:
 
 
 def best_ratio(table: Table, name: str) -> float | None:
-    """Return the ratio of a line that its bar is held to: the least, where it has several."""
-    line = BY_NAME[name]
-    cells = (table.get(line.against, {}) if line.against else {}) | table[name]
-    if line.bars:
-        found = [_ratio(cells, [peer]) for peer in line.bars]
-        return min((ratio for ratio in found if ratio is not None), default=None)
-    return _ratio(cells, _without(line.apart))
+    """Return the ratio of a line, or of several the one that is farthest from its bar."""
+    found = _held(_known(table, name), BY_NAME[name])
+    return min(found, key=lambda each: each[0] / each[1])[0] if found else None
 
 
-def _reached(cells: Cells, line: Line | None) -> str:
+def reached(table: Table, name: str) -> str:
     """Return "yes" or "no"; nothing where there is no bar, or no figure to hold to it."""
+    line, cells = BY_NAME.get(name), _known(table, name)
     if line is None or KVENGINE not in cells:
         return ""
     if line.at_most is not None:
         return "yes" if cells[KVENGINE] <= line.at_most else "no"
-    wanted = {(peer,): bar for peer, bar in line.bars.items()}
-    if line.bar is not None:
-        wanted[(*_without(line.apart),)] = line.bar
-    ratios = [(_ratio(cells, list(stores)), bar) for stores, bar in wanted.items()]
-    known = [ratio >= bar for ratio, bar in ratios if ratio is not None]
-    if not known or len(known) < len(ratios):
+    held = _held(cells, line)
+    if not held:
         return ""
-    return "yes" if all(known) else "no"
+    return "yes" if all(ratio >= bar for ratio, bar in held) else "no"
+
+
+def _known(table: Table, name: str) -> Cells:
+    """Return the figures of a line, with the peers' of the line that it stands against."""
+    line = BY_NAME.get(name)
+    others = table.get(line.against, {}) if line and line.against else {}
+    return others | table[name]
+
+
+def _held(cells: Cells, line: Line) -> list[tuple[float, float]]:
+    """Return ratios and bars: against the best peer, or the peers that have bars of their own."""
+    wanted = [([peer], bar) for peer, bar in line.bars.items()]
+    if line.bar is not None:
+        wanted.append((_without(line.apart), line.bar))
+    ratios = [(_ratio(cells, stores), bar) for stores, bar in wanted]
+    return [(ratio, bar) for ratio, bar in ratios if ratio is not None]
 
 
 def _without(peer: str | None) -> list[str]:

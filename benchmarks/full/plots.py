@@ -9,15 +9,15 @@ import matplotlib as mpl
 
 from benchmarks.full.growth import Curve
 from benchmarks.lines import BY_NAME, LINES
-from benchmarks.report import Table, best_ratio
+from benchmarks.report import Table, best_ratio, reached
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 SIZE = (7.2, 4.2)  # inches
 DOTS_PER_INCH = 100
-COLOURS = ("#1f6fb4", "#d1690e", "#2f8f46", "#b3312c", "#7a4fa3", "#6b6b6b")
-MARKERS = "osD^vP"
+COLOURS = ("#1f6fb4", "#d1690e", "#2f8f46", "#b3312c", "#7a4fa3", "#6b6b6b", "#0f8b8d")
+MARKERS = "osD^vPX"
 REACHED, MISSED = "#2f8f46", "#d1690e"
 
 
@@ -48,16 +48,16 @@ def curve(data: Curve, path: Path) -> None:
 
 
 def ratios(table: Table, path: Path) -> None:
-    """Draw the ratio of each line to the best peer, and the bar where there is one for it."""
+    """Draw the ratio of each line that is held to peers, and its bar."""
     found = [(line, best_ratio(table, line.name)) for line in LINES if line.name in table]
     shown = [(line, ratio) for line, ratio in found if ratio is not None and line.at_most is None]
     if not shown:
         return
     figure, axes = plt.subplots(figsize=(SIZE[0], 1.2 + 0.21 * len(shown)))
     for place, (line, ratio) in enumerate(reversed(shown)):
-        wanted = line.bar
-        enough = wanted is None or ratio >= wanted
-        axes.barh(place, ratio - 1, left=1, height=0.65, color=REACHED if enough else MISSED)
+        wanted = line.bar if line.bar is not None else max(line.bars.values(), default=None)
+        colour = REACHED if reached(table, line.name) == "yes" else MISSED
+        axes.barh(place, ratio - 1, left=1, height=0.65, color=colour)
         if wanted is not None:
             axes.plot(
                 [wanted, wanted], [place - 0.42, place + 0.42], color="#222222", linewidth=1.5
@@ -66,7 +66,7 @@ def ratios(table: Table, path: Path) -> None:
     axes.set_yticks(range(len(shown)), names, fontsize=7)
     axes.set_xscale("log")
     axes.axvline(1, color="#888888", linewidth=0.8)
-    axes.set_xlabel("best peer / kvengine; black: the bar")
+    axes.set_xlabel("best peer / kvengine; black: the bar; green: reached")
     axes.set_ylim(-0.8, len(shown) - 0.2)
     _save(figure, axes, path)
 

@@ -166,7 +166,7 @@ def _busy(stats: kvengine.Stats) -> bool:
 def build() -> str:
     """Return "compiled" or "plain Python": what the hot modules of this installation are."""
     with tempfile.TemporaryDirectory() as directory, kvengine.open(directory) as store:
-        compiled = store.stats().compiled
+        compiled = getattr(store.stats(), "compiled", False)  # release 0.1.0 has no such field
     return "compiled" if compiled else "plain Python"
 
 
