@@ -20,6 +20,9 @@ OBJECTS = workload.object_count()
 READS = 1_000  # operations in a round
 WARMUP_ROUNDS = max(10, 2 * OBJECTS // READS)  # until the caches hold what they hold for good
 
+# Those for the record would take minutes, since each read loads and unpickles a whole object.
+EACH = pytest.mark.parametrize("peer_name", [peers.KVENGINE, *peers.OTHERS], indirect=True)
+
 Numbers = Callable[[random.Random, int], list[int]]
 
 
@@ -44,12 +47,14 @@ def _get_all(store: Peer, measure: Measure, numbers: Numbers) -> None:
     measure(store.get_all, calls, warmup_rounds=WARMUP_ROUNDS)
 
 
+@EACH
 @pytest.mark.benchmark(group=lines.GET_ZIPF)
 def test_get_zipf(small_cache: Peer, measure: Measure) -> None:
     """One entry; few objects are asked for often, most of them seldom."""
     _get(small_cache, measure, Zipf(OBJECTS).choices)
 
 
+@EACH
 @pytest.mark.benchmark(group=lines.GET_UNIFORM)
 def test_get_uniform(small_cache: Peer, measure: Measure) -> None:
     """One entry of any object."""
@@ -63,12 +68,14 @@ def test_get_uniform_mapped(small_cache_mapped: Peer, measure: Measure) -> None:
     _get(small_cache_mapped, measure, _uniform)
 
 
+@EACH
 @pytest.mark.benchmark(group="get_all, zipf 0.99, cache a tenth")
 def test_get_all_zipf(small_cache: Peer, measure: Measure) -> None:
     """All state of an object."""
     _get_all(small_cache, measure, Zipf(OBJECTS).choices)
 
 
+@EACH
 @pytest.mark.benchmark(group="get_all, uniform, cache a tenth")
 def test_get_all_uniform(small_cache: Peer, measure: Measure) -> None:
     """All state of any object."""

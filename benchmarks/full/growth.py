@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import kvengine
 from benchmarks.full.record import Place, apart
 from benchmarks.full.sizes import Sizes
-from benchmarks.peers.kvengine_peer import KvenginePeer
+from benchmarks.peers.kvengine_peer import settle
 
 SERVICE = "Cart"
 VALUE = random.Random(3).randbytes(100)
@@ -29,6 +29,8 @@ ROUNDS = 5
 PAGE = 100  # keys of a listing
 CLIFF = 3.0
 KEYS_OF_AN_OBJECT = tuple(f"item-{number}" for number in range(10))
+
+BY_HAND = "a dict made in Python"
 
 Call = Callable[..., object]
 Calls = list[tuple[Any, ...]]
@@ -75,17 +77,6 @@ def _open(directory: str, durability: Any = "os") -> Any:
     return kvengine.open(directory, durability=durability)
 
 
-def _settle(store: Any) -> None:
-    KvenginePeer.settle(_Opened(store))
-
-
-class _Opened(KvenginePeer):
-    """A store that is open already, for the verbs of the peer that wait for it."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-
-
 def over_objects(directory: str, sizes: Sizes) -> Curve:
     """One entry an object; the store grows from point to point."""
     points = steps(min(10_000, sizes.grown_objects // 10), sizes.grown_objects, each=(1, 3))
@@ -96,7 +87,7 @@ def over_objects(directory: str, sizes: Sizes) -> Curve:
             for number in range(loaded, point):
                 store.set(SERVICE, _scattered(number), "state", VALUE)
             loaded = point
-            _settle(store)
+            settle(store)
             _add(curve, _of_objects(store, point, sizes.calls))
     return curve
 
@@ -159,7 +150,7 @@ def _of_keys(store: Any, keys: int, sizes: Sizes) -> Figures:
     parts = [range(at, objects, ROUNDS) or range(1) for at in range(ROUNDS)]
     numbers = iter(parts)
     figures = {"commit, per entry": per_call(commit, lambda: [(n,) for n in next(numbers)], keys)}
-    _settle(store)
+    settle(store)
     some = min(sizes.calls, sizes.grown_entries // 10 // keys)
     figures |= {
         "get": per_call(store.get, any_entry),
@@ -167,10 +158,17 @@ def _of_keys(store: Any, keys: int, sizes: Sizes) -> Figures:
         "set": per_call(store.set, lambda: any_entry(VALUE)),
         "lazy session": per_call(lazy_session, any_entry),
     }
-    _settle(store)
+    settle(store)
     figures["scan, per entry"] = _scan(store, objects, objects * keys)
+    figures[f"{BY_HAND}, per entry"] = per_call(_by_hand, lambda: [(keys,)], keys)
     figures["clear_all"] = per_call(store.clear_all, lambda: any_object(objects // 20))
     return figures
+
+
+def _by_hand(keys: int) -> dict[str, bytes]:
+    """Make such a dict in Python: what processor caches and memory do to any dict of that size."""
+    size = len(VALUE)
+    return {f"entry-{at:06d}": b"%*d" % (size, at) for at in range(keys)}
 
 
 def over_values(directory: str, sizes: Sizes) -> Curve:
@@ -197,7 +195,7 @@ def _of_values(store: Any, size: int, sizes: Sizes) -> Figures:
         return [(SERVICE, _any(generator, written), "state") for _ in range(some)]
 
     figures = {"set": per_call(store.set, new_objects)}
-    _settle(store)
+    settle(store)
     figures["get"] = per_call(store.get, any_object)
     figures["scan, per entry"] = _scan(store, written, written)
     return figures
@@ -237,7 +235,7 @@ def over_snapshots(directory: str, sizes: Sizes) -> Curve:
                 opened.enter_context(store.snapshot())
                 store.set(SERVICE, _scattered(number % objects), "item-0", VALUE)
             held = point
-            _settle(store)
+            settle(store)
             _add(curve, _beside_snapshots(store, objects, sizes.calls))
     return curve
 

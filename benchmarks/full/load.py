@@ -3,7 +3,8 @@
 Each store loads in a process of its own, one after another. A commit writes one object of ten
 entries and reaches the operating system; nothing is synced. The clock stops when no flush or
 compaction runs or is due: memtables may still be full, as in every store of this kind. What the
-loop took that makes names and values is subtracted.
+loop took that makes names and values is subtracted. A fifth of it is also loaded with write buffers
+of the size that RocksDB has by default.
 
 Bytes written are those that the process passed to write calls (`wchar` of /proc/self/io): the log,
 flushes and compactions. LMDB writes through its map, which that does not count.
@@ -11,20 +12,29 @@ flushes and compactions. LMDB writes through its map, which that does not count.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks import directories, lines, peers, workload
 from benchmarks.full.record import Place, Record, apart, record
 from benchmarks.full.sizes import Sizes
-from benchmarks.peers.base import OURS, Entries
+from benchmarks.peers.base import OURS, Entries, Memory
 from benchmarks.workload import SERVICE, STATE_KEYS, VALUE_SIZE, object_key
 
 CHECK_OBJECTS = 1_000  # after so many the clock is asked whether patience is at its end
 WRITES_BY_MAP = ("LMDB",)
+COMPACTING = (peers.KVENGINE, "LevelDB", "RocksDB")
+
+
+AMPLE_BUFFER = Memory(OURS.cache, 64 << 20)  # what RocksDB has by default
+AMPLE_PART = 5  # the whole by what is loaded with it
+AMPLE_LINE = (
+    f"load of 1 / {AMPLE_PART} of it, write buffers of {AMPLE_BUFFER.write_buffer >> 20} MiB"
+)
 
 
 class Load(NamedTuple):
@@ -51,13 +61,13 @@ def objects(count: int) -> Iterator[tuple[str, str, Entries]]:
         )
 
 
-def measure(name: str, directory: str, count: int, patience: float) -> Load:
+def measure(name: str, directory: str, count: int, memory: Memory, patience: float) -> Load:
     """Load so many objects into an empty directory, or as many as patience allows."""
     start = time.perf_counter()
     for _arguments in objects(count):
         pass
     loop = time.perf_counter() - start
-    store = peers.find(name)(directory, False, OURS)
+    store = peers.find(name)(directory, False, memory)
     written = _bytes_written()
     loaded = 0
     start = time.perf_counter()
@@ -88,9 +98,8 @@ def run(place: Place, sizes: Sizes) -> list[Record]:
     note = f"{count * len(STATE_KEYS):,} entries, {data / 1e6:,.0f} MB of names and values"
     for name in place.names:
         directory = place.new(f"load-{name}")
-        found = apart(measure, name, directory, count, sizes.patience)
-        os.sync()  # what is not on the disk yet must not slow down the next
-        place.say(f"  {name}: {found}")
+        patience = math.inf if name == peers.KVENGINE else sizes.patience
+        found = _apart(place, name, directory, count, OURS, patience)
         if found.objects < count:
             part = found.objects / count
             place.say(f"  SKIPPED: {name} is given up with {part:.0%} loaded")
@@ -104,6 +113,20 @@ def run(place: Place, sizes: Sizes) -> list[Record]:
         if name not in WRITES_BY_MAP:
             records.append(record(lines.WRITTEN, name, [found.written / data]))
         records.append(record(lines.SPACE, name, [found.files / data]))
-    for each in records[:1]:
-        each["extra_info"]["note"] = f"{note}; one run of each store"
+    records[0]["extra_info"]["note"] = f"{note}; one run of each store"
+    count //= AMPLE_PART
+    for name in place.names:
+        if name in COMPACTING:
+            found = _apart(place, name, place.new("ample"), count, AMPLE_BUFFER, math.inf)
+            operations = count * len(STATE_KEYS)
+            line, loops = AMPLE_LINE, [found.loop]
+            records.append(record(line, name, [found.seconds], operations=operations, loops=loops))
+    place.drop("ample")
     return records
+
+
+def _apart(place: Place, *arguments: Any) -> Load:
+    found = apart(measure, *arguments)
+    os.sync()  # what is not on the disk yet must not slow down the next
+    place.say(f"  {arguments[0]}: {found}")
+    return found

@@ -9,7 +9,7 @@ class Sizes(NamedTuple):
     """Counts, unless a unit is named."""
 
     entries: int = 10_000_000  # of line 14; lines 16 and 18 look at what it left
-    patience: float = 300.0  # seconds after which a load is given up
+    patience: float = 150.0  # seconds after which the load of a peer is given up
     workflows: int = 1_000_000
     living: int = 50_000  # objects that stay while the workflows expire
     grace: float = 1.0  # seconds from the expiry to when its space may come back

@@ -23,7 +23,6 @@ from benchmarks.workload import SERVICE, STATE_KEYS, VALUE_SIZE, object_key
 
 SLICE_SECONDS = 0.01
 PAUSE_SECONDS = 0.005  # from the call of a compaction to the first slice
-COMPACTING = (peers.KVENGINE, "LevelDB", "RocksDB")
 LINES = {
     "get": (lines.GET_TAIL, lines.GET_TAIL_GROWTH),
     "commit": (lines.COMMIT_TAIL, lines.COMMIT_TAIL_GROWTH),
@@ -92,7 +91,7 @@ def measure(paths: dict[str, str], objects: int, turns: int, wanted: int) -> Sam
 
 def run(place: Place, sizes: Sizes) -> list[Record]:
     """Return p99.9 beside compaction, and that by p99.9 without."""
-    names = [name for name in place.names if name in COMPACTING]
+    names = [name for name in place.names if name in load.COMPACTING]
     paths = {name: place.new(f"tail-{name}") for name in names}
     samples: Any = apart(measure, paths, sizes.tail_objects, sizes.tail_turns, sizes.tail_samples)
     note = (

@@ -132,21 +132,28 @@ class KvenginePeer:
         self._store.compact()
 
     def settle(self) -> float:
-        """Wait until no flush or compaction is awaited or runs; RuntimeError if one never ends."""
-        begin = busy_at = time.monotonic()
-        while (now := time.monotonic()) - busy_at < QUIET_SECONDS:
-            if _busy(stats := self._store.stats()):
-                busy_at = now
-            if now - begin > PATIENCE_SECONDS:
-                raise RuntimeError(f"background work does not end: {stats}")
-            time.sleep(0.01)
-        return now - busy_at
+        return settle(self._store)
 
 
 class MappedPeer(KvenginePeer):
     """The same, with segments mapped to memory."""
 
     _options: ClassVar[dict[str, Any]] = {"mapped_reads": True}
+
+
+def settle(store: Any) -> float:
+    """Wait until no flush or compaction is awaited or runs; RuntimeError if one never ends.
+
+    Return for how many seconds none has, which it took to be sure.
+    """
+    begin = busy_at = time.monotonic()
+    while (now := time.monotonic()) - busy_at < QUIET_SECONDS:
+        if _busy(stats := store.stats()):
+            busy_at = now
+        if now - begin > PATIENCE_SECONDS:
+            raise RuntimeError(f"background work does not end: {stats}")
+        time.sleep(0.01)
+    return now - busy_at
 
 
 def _count(objects: Iterable[kvengine.StoredObject]) -> int:
