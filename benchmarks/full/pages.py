@@ -12,6 +12,7 @@ from benchmarks.full.growth import Curve, cliffs
 
 PAGE = "benchmarks.md"
 PICTURES = "benchmarks"  # a folder beside the page
+RATIOS = "ratios.png"
 STATISTIC = "median"
 _BLOCK = "<!-- generated: {name} -->\n"
 _END = "<!-- end of {name} -->"
@@ -19,15 +20,15 @@ _END = "<!-- end of {name} -->"
 
 def fill(docs: Path, document: dict[str, Any], say: Callable[[str], None]) -> None:
     """Write the tables of a document into the page, and draw its plots beside it."""
+    draw(docs / PICTURES, document, say)
     page = docs / PAGE
     text = page.read_text("utf-8")
-    for name, lines in blocks(document).items():
+    for name, lines in blocks(document, docs).items():
         text = replaced(text, name, lines)
     page.write_text(text, "utf-8")
-    draw(docs / PICTURES, document, say)
 
 
-def blocks(document: dict[str, Any]) -> dict[str, list[str]]:
+def blocks(document: dict[str, Any], docs: Path) -> dict[str, list[str]]:
     """Return the lines of each generated part that the document has figures for."""
     table = report.collect(document["benchmarks"], STATISTIC)
     found = {
@@ -35,9 +36,10 @@ def blocks(document: dict[str, Any]) -> dict[str, list[str]]:
         "lines": [
             *report.markdown_table(report.rows(table)),
             "",
+            *_picture(docs, "Ratio of the best peer to kvengine for each line", RATIOS),
             *(f"- {line}" for line in report.remarks(document, STATISTIC)),
         ],
-        "growth": [line for curve in curves_of(document) for line in (*described(curve), "")],
+        "growth": [line for curve in curves_of(document) for line in (*described(curve, docs), "")],
         "plain": document.get("plain", []),
     }
     return {name: lines for name, lines in found.items() if lines}
@@ -48,7 +50,7 @@ def curves_of(document: dict[str, Any]) -> list[Curve]:
     return [Curve(*fields) for fields in document.get("curves", [])]
 
 
-def described(curve: Curve) -> list[str]:
+def described(curve: Curve, docs: Path) -> list[str]:
     """Return the picture of a curve, its table, and its cliffs, if any."""
     header = [f"{curve.name}, microseconds", *(f"{point:,}" for point in curve.points)]
     body = [
@@ -58,12 +60,16 @@ def described(curve: Curve) -> list[str]:
     return [
         f"### Over {curve.name}{about}",
         "",
-        f"![{', '.join(curve.series)} over {curve.name}]({PICTURES}/{_file(curve)})",
-        "",
+        *_picture(docs, f"{', '.join(curve.series)} over {curve.name}", _file(curve)),
         *report.markdown_table([header, *body]),
         "",
         *(f"- A cliff: {cliff}." for cliff in cliffs(curve)),
     ]
+
+
+def _picture(docs: Path, text: str, name: str) -> list[str]:
+    """Return the link to a picture, if it was drawn."""
+    return [f"![{text}]({PICTURES}/{name})", ""] if (docs / PICTURES / name).exists() else []
 
 
 def replaced(text: str, name: str, lines: list[str]) -> str:
@@ -86,7 +92,7 @@ def draw(folder: Path, document: dict[str, Any], say: Callable[[str], None]) -> 
         return
     for curve in curves_of(document):
         plots.curve(curve, folder / _file(curve))
-    plots.ratios(report.collect(document["benchmarks"], STATISTIC), folder / "ratios.png")
+    plots.ratios(report.collect(document["benchmarks"], STATISTIC), folder / RATIOS)
 
 
 def _file(curve: Curve) -> str:
