@@ -2,7 +2,8 @@
 
 At size full, with nothing left out by --only, docs/benchmarks.md is filled and its plots are drawn;
 --docs DIR fills another copy, at any size. The figures are kept in --json, from which --render
-fills the page again. `make bench` comes first, with all its peers: its lines belong to the page.
+fills the page again; --merge adds to the figures that it has. `make bench` comes first, with all
+its peers: its lines belong to the page.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import plain, report
 from benchmarks.full import expire, growth, load, opening, pages, sizes, tail, ycsb
-from benchmarks.full.record import Place, available
+from benchmarks.full.record import Place, Record, available
 
 DOCS = Path(__file__).parents[2] / "docs"
 OPERATIONS = "operations"  # what `make bench` runs
@@ -52,6 +55,7 @@ def arguments_of_the_command(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--release", type=Path, help="a checkout to compare with, see plain.py")
     parser.add_argument("--docs", type=Path, help="where benchmarks.md is to be filled")
     parser.add_argument("--json", type=Path, default=Path("build/bench-full.json"))
+    parser.add_argument("--merge", action="store_true", help="keep what --json has of other lines")
     parser.add_argument("--render", action="store_true", help="fill the page from --json, no runs")
     parsed = parser.parse_args(arguments)
     parsed.only = parsed.only.split(",") if parsed.only else list(names)
@@ -67,8 +71,9 @@ def _is_whole(parsed: argparse.Namespace, names: tuple[str, ...]) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Run what was asked for, print the table, and fill the page."""
+    """Run what was asked for, print the table, and fill the page; return 1 if a part has failed."""
     parsed = arguments_of_the_command(arguments)
+    failed: list[str] = []
     if parsed.render:
         document = json.loads(parsed.json.read_text("utf-8"))
     else:
@@ -76,79 +81,104 @@ def main(arguments: list[str]) -> int:
         parsed.json.parent.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.mkdtemp(prefix="bench-", dir=parsed.json.parent)
         try:
-            document = measured(parsed, Path(scratch).resolve())
+            document, failed = measured(parsed, Path(scratch).resolve())
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        parsed.json.write_text(json.dumps(document, indent=1), "utf-8")
     table = report.collect(document["benchmarks"], pages.STATISTIC)
     say("\n".join([document["machine"], *report.sides(document), "", *report.render(table)]))
     say("\n".join([*report.remarks(document, pages.STATISTIC), *document.get("plain", [])]))
-    if parsed.docs is not None:
+    if failed:
+        say(f"FAILED: {', '.join(failed)}")
+    elif parsed.docs is not None:
         pages.fill(parsed.docs, document, say)
-    return 0
+    return 1 if failed else 0
 
 
-def measured(parsed: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Return the figures of all parts that were asked for."""
+def measured(parsed: argparse.Namespace, scratch: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the figures of all parts that were asked for, and the names of those that failed.
+
+    The figures are kept after each part, so that an interrupted run goes on with --merge.
+    """
     chosen = sizes.BY_NAME[parsed.size]
     if parsed.entries:
         chosen = chosen._replace(entries=parsed.entries)
     if parsed.grown_objects:
         chosen = chosen._replace(grown_objects=parsed.grown_objects)
-    document: dict[str, Any] = {"machine": machine(scratch), "benchmarks": [], "size": parsed.size}
-    document["machine_info"] = {
-        "python_implementation": platform.python_implementation(),
-        "python_version": platform.python_version(),
-    }
     place = Place(scratch, available(say), say)
-    start = time.monotonic()
-    if OPERATIONS in parsed.only:
-        document["benchmarks"] += operations(scratch / "operations.json", parsed.size)
-    for name, run in PARTS.items():
-        if name in parsed.only:
-            say(f"{name}, after {time.monotonic() - start:.0f} s")
-            document["benchmarks"] += run(place, chosen)
-    for name in place.names:
-        place.drop(f"load-{name}")
-    if GROWTH in parsed.only:
-        say(f"{GROWTH}, after {time.monotonic() - start:.0f} s")
-        document["curves"] = growth.run(place, chosen)
+    runs: dict[str, Callable[[], dict[str, Any]]] = {
+        OPERATIONS: lambda: {"benchmarks": operations(scratch, parsed.size)},
+        **{name: partial(_records, run, place, chosen) for name, run in PARTS.items()},
+        GROWTH: lambda: {"curves": growth.run(place, chosen)},
+    }
+    runs = {name: run for name, run in runs.items() if name in parsed.only}
     if parsed.release:
-        say(f"uncompiled, after {time.monotonic() - start:.0f} s")
-        document["plain"] = plain.compared(parsed.release, scratch / "plain")
+        runs["uncompiled"] = lambda: {"plain": plain.compared(parsed.release, scratch / "plain")}
+    document: dict[str, Any] = {"benchmarks": []}
+    if parsed.merge and parsed.json.exists():
+        document = json.loads(parsed.json.read_text("utf-8"))
+    document |= machine(scratch)
+    failed = []
+    start = time.monotonic()
+    for name, run in runs.items():
+        say(f"{name}, after {time.monotonic() - start:.0f} s")
+        try:
+            add(document, run())
+        except Exception:  # the parts after it take minutes, and may well succeed
+            traceback.print_exc()
+            failed.append(name)
+        parsed.json.write_text(json.dumps(document, indent=1), "utf-8")
     say(f"{time.monotonic() - start:.0f} s in all")
-    return document
+    return document, failed
 
 
-def operations(output: Path, size: str) -> list[dict[str, Any]]:
+def _records(
+    run: Callable[[Place, sizes.Sizes], list[Record]], place: Place, chosen: sizes.Sizes
+) -> dict[str, Any]:
+    return {"benchmarks": run(place, chosen)}
+
+
+def add(document: dict[str, Any], found: dict[str, Any]) -> None:
+    """Put figures into a document, in place of those of the same lines that it has already."""
+    records = found.pop("benchmarks", [])
+    new = {record["group"] for record in records}
+    kept = [record for record in document["benchmarks"] if record["group"] not in new]
+    document["benchmarks"] = [*kept, *records]
+    document |= found
+
+
+def operations(scratch: Path, size: str) -> list[dict[str, Any]]:
     """Return the records of `make bench`, with all peers; at smaller sizes with fewer objects."""
     environment = dict(os.environ)
     if size == "full":
         environment["KVENGINE_BENCH_PEERS"] = "all"
     else:
         environment["KVENGINE_BENCH_OBJECTS"] = {"quick": "5000", "tiny": "1000"}[size]
+    output = scratch / "operations.json"
     command = [sys.executable, "-m", "benchmarks", "--benchmark-json", str(output)]
     subprocess.run(command, env=environment, check=True)
     records: list[dict[str, Any]] = json.loads(output.read_text("utf-8"))["benchmarks"]
     return records
 
 
-def machine(scratch: Path) -> str:
-    """Return what the figures are of."""
-    found = "unknown processor"
+def machine(scratch: Path) -> dict[str, Any]:
+    """Return what the figures are of: the machine in a line, and Python."""
+    processor = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
         if line.startswith("model name"):
-            found = line.partition(":")[2].strip()
+            processor = line.partition(":")[2].strip()
             break
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30)
-    mounts = Path("/proc/self/mounts").read_text("utf-8").splitlines()
-    fields = [line.split() for line in mounts]
+    fields = [line.split() for line in Path("/proc/self/mounts").read_text("utf-8").splitlines()]
     holding = [each for each in fields if scratch.is_relative_to(each[1])]
     system = max(holding, key=lambda each: len(each[1]))[2]
-    return (
-        f"{os.cpu_count()} cores, {found}, {memory:.0f} GiB, {system}, Linux {platform.release()};"
-        f" {time.strftime('%Y-%m-%d')}"
-    )
+    return {
+        "machine": f"{os.cpu_count()} cores, {processor}, {memory:.0f} GiB, {system}, "
+        f"Linux {platform.release()}; {time.strftime('%Y-%m-%d')}",
+        "machine_info": {
+            "python_implementation": platform.python_implementation(),
+            "python_version": platform.python_version(),
+        },
+    }
 
 
 if __name__ == "__main__":

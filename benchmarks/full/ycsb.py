@@ -1,9 +1,10 @@
 """Line 19: YCSB A to F on objects: ten fields of 100 bytes, Zipf's law with exponent 0.99.
 
 As YCSB has it: a read takes all fields, an update writes one, an insert makes a new object; D reads
-the latest objects the most; a scan takes all fields of 1 to 100 objects from a key on. Read-modify-
-write is `get_all` and `set` in kvengine; in LMDB and SQLite it is one transaction, which is faster
-there. kvengine's sessions, which are exclusive, are measured beside it.
+the latest objects the most; a scan takes all fields of 1 to 100 objects from a key on. In kvengine
+that is `object_keys` from there on, and a `get_all` of each, since its `scan` begins at the start
+of a service. Read-modify-write is `get_all` and `set` in kvengine; in LMDB and SQLite it is one
+transaction, which is faster there. Sessions of kvengine, which are exclusive, stand beside it.
 
 All stores are open in one process and do the same operations by turns; nothing is synced.
 """

@@ -128,6 +128,7 @@ def flat_key(service: str, key: str, state_key: str) -> bytes:
 def group_objects(pairs: Iterable[tuple[bytes, bytes]], count: int) -> dict[bytes, Entries]:
     """Return the first ``count`` objects of flat keys in order, by their prefix."""
     objects: dict[bytes, Entries] = {}
+    entries: Entries = {}
     last = None
     for name, value in pairs:
         prefix, _, state_key = name.rpartition(b"\0")
