@@ -187,10 +187,10 @@ def _ratios(cells: Cells, line: Line | None) -> str:
     return ratio
 
 
-def best_ratio(table: Table, name: str) -> float | None:
-    """Return the ratio of a line, or of several the one that is farthest from its bar."""
-    found = _held(_known(table, name), BY_NAME[name])
-    return min(found, key=lambda each: each[0] / each[1])[0] if found else None
+def least(table: Table, name: str) -> tuple[float, float] | None:
+    """Return the ratio of a line and its bar; of several the one that is farthest from its bar."""
+    held = _held(_known(table, name), BY_NAME[name])
+    return min(held, key=lambda each: each[0] / each[1], default=None)
 
 
 def reached(table: Table, name: str) -> str:

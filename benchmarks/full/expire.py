@@ -86,9 +86,9 @@ class Reader:
         return (time.perf_counter() - middle - (middle - start)) / SLICE
 
     def before(self) -> float:
-        """Return the median of slices, after some that are not counted."""
+        """Return the mean of slices, as `until` does, after some that are not counted."""
         slices = [self.slice() for _ in range(2 * SLICES_BEFORE)]
-        return statistics.median(slices[SLICES_BEFORE:])
+        return statistics.fmean(slices[SLICES_BEFORE:])
 
     def until(self, ended: Callable[[], bool]) -> float:
         """Read until that is true; return the mean, which counts every slow slice."""

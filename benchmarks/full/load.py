@@ -32,9 +32,7 @@ COMPACTING = (peers.KVENGINE, "LevelDB", "RocksDB")
 
 AMPLE_BUFFER = Memory(OURS.cache, 64 << 20)  # what RocksDB has by default
 AMPLE_PART = 5  # the whole by what is loaded with it
-AMPLE_LINE = (
-    f"load of 1 / {AMPLE_PART} of it, write buffers of {AMPLE_BUFFER.write_buffer >> 20} MiB"
-)
+AMPLE_LINE = f"load of 1 / {AMPLE_PART} of it with write buffers of 64 MiB, per entry"
 
 
 class Load(NamedTuple):

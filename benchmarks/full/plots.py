@@ -8,8 +8,8 @@ from typing import Any
 import matplotlib as mpl
 
 from benchmarks.full.growth import Curve
-from benchmarks.lines import BY_NAME, LINES
-from benchmarks.report import Table, best_ratio, reached
+from benchmarks.lines import LINES
+from benchmarks.report import Table, least
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -49,21 +49,18 @@ def curve(data: Curve, path: Path) -> None:
 
 def ratios(table: Table, path: Path) -> None:
     """Draw the ratio of each line that is held to peers, and its bar."""
-    found = [(line, best_ratio(table, line.name)) for line in LINES if line.name in table]
-    shown = [(line, ratio) for line, ratio in found if ratio is not None and line.at_most is None]
+    held = {line: least(table, line.name) for line in reversed(LINES) if line.name in table}
+    shown = {line: both for line, both in held.items() if both is not None}
     if not shown:
         return
     figure, axes = plt.subplots(figsize=(SIZE[0], 1.2 + 0.21 * len(shown)))
-    for place, (line, ratio) in enumerate(reversed(shown)):
-        wanted = line.bar if line.bar is not None else max(line.bars.values(), default=None)
-        colour = REACHED if reached(table, line.name) == "yes" else MISSED
+    for place, (ratio, wanted) in enumerate(shown.values()):
+        colour = REACHED if ratio >= wanted else MISSED
         axes.barh(place, ratio - 1, left=1, height=0.65, color=colour)
-        if wanted is not None:
-            axes.plot(
-                [wanted, wanted], [place - 0.42, place + 0.42], color="#222222", linewidth=1.5
-            )
-    names = [f"{line.number}  {BY_NAME[line.name].name}" for line, _ in reversed(shown)]
-    axes.set_yticks(range(len(shown)), names, fontsize=7)
+        axes.plot([wanted, wanted], [place - 0.42, place + 0.42], color="#222222", linewidth=1.5)
+    axes.set_yticks(
+        range(len(shown)), [f"{line.number}  {line.name}" for line in shown], fontsize=7
+    )
     axes.set_xscale("log")
     axes.axvline(1, color="#888888", linewidth=0.8)
     axes.set_xlabel("best peer / kvengine; black: the bar; green: reached")
