@@ -49,18 +49,17 @@ def curve(data: Curve, path: Path) -> None:
 
 def ratios(table: Table, path: Path) -> None:
     """Draw the ratio of each line that is held to peers, and its bar."""
-    held = {line: least(table, line.name) for line in reversed(LINES) if line.name in table}
-    shown = {line: both for line, both in held.items() if both is not None}
+    held = [(line, least(table, line.name)) for line in reversed(LINES) if line.name in table]
+    shown = [(line, *both) for line, both in held if both is not None]
     if not shown:
         return
     figure, axes = plt.subplots(figsize=(SIZE[0], 1.2 + 0.21 * len(shown)))
-    for place, (ratio, wanted) in enumerate(shown.values()):
+    for place, (_line, ratio, wanted) in enumerate(shown):
         colour = REACHED if ratio >= wanted else MISSED
         axes.barh(place, ratio - 1, left=1, height=0.65, color=colour)
         axes.plot([wanted, wanted], [place - 0.42, place + 0.42], color="#222222", linewidth=1.5)
-    axes.set_yticks(
-        range(len(shown)), [f"{line.number}  {line.name}" for line in shown], fontsize=7
-    )
+    names = [f"{line.number}  {line.name}" for line, _ratio, _wanted in shown]
+    axes.set_yticks(range(len(shown)), names, fontsize=7)
     axes.set_xscale("log")
     axes.axvline(1, color="#888888", linewidth=0.8)
     axes.set_xlabel("best peer / kvengine; black: the bar; green: reached")
