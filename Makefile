@@ -16,7 +16,7 @@ QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction docs f
 	regressions rules sessions state tools)
 
 .PHONY: help build demo quick test test-plain check test-planted build-sanitized test-sanitized fuzz \
-	fuzz-sanitized wheel bench oracle clean
+	fuzz-sanitized wheel bench bench-full oracle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make fuzz-sanitized  the same for those in C, under AddressSanitizer and UBSan"
 	@echo "make wheel         a compiled wheel for Linux, in dist"
 	@echo "make bench         the benchmark against other embedded stores"
+	@echo "make bench-full    what takes longer: loads, YCSB, growth; fills docs/benchmarks.md"
 	@echo "make oracle        a long campaign: 5,000 programs and 1,000 crash images against 0.1.0"
 	@echo "make clean         remove .venv, .venv-oracle, caches and builds"
 
@@ -102,6 +103,9 @@ wheel: $(VENV)/.stamp-wheel
 
 bench: $(VENV)/.stamp-bench build
 	$(RUN) -m benchmarks $(BENCH_ARGS)
+
+bench-full: $(VENV)/.stamp-bench build
+	$(RUN) -m benchmarks.full $(BENCH_ARGS)
 
 oracle: $(VENV)/.stamp-test
 	$(RUN) -m tools.oracle $(ORACLE_ARGS)

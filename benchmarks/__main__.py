@@ -1,10 +1,11 @@
 """`python -m benchmarks [pytest arguments]`: run all operations, then print the table.
 
-KVENGINE_BENCH_OBJECTS=5000 makes a quick run; `-k "get and not missing"` picks operations,
-`-k session` those of handlers; `--benchmark-json FILE` keeps the figures, for
-`python -m benchmarks.report FILE` (with --markdown: in the form of README.md);
-`--benchmark-timer=time.thread_time` measures processor time, for a machine that is busy with other
-things (not for what is synced or opened, nor for threads). What the lines mean is in lines.py.
+KVENGINE_BENCH_OBJECTS=5000 makes a quick run, KVENGINE_BENCH_PEERS=all asks more stores;
+`-k "get and not missing"` picks operations, `-k session` those of handlers; `--benchmark-json FILE`
+keeps the figures, for `python -m benchmarks.report FILE` (with --markdown: in the form of
+README.md); `--benchmark-timer=time.thread_time` measures processor time, for a machine that is busy
+with other things (not for what is synced or opened, nor for threads). What the lines mean is in
+lines.py.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         output = own.benchmark_json or Path(scratch, "out.json")
         operations = [
-            str(Path(__file__).with_name(f"test_{name}.py")) for name in ("operations", "sessions")
+            str(Path(__file__).with_name(f"test_{name}.py"))
+            for name in ("operations", "sessions", "small_cache")
         ]
         # The tests' own command line options (addopts) do not suit a measurement.
         options = ["-q", "-rs", "-o", "addopts=", "-p", "no:cacheprovider"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 
 
 def copy(source: str, target: str) -> None:
@@ -49,3 +50,8 @@ def disk_use(directory: str) -> int:
             except FileNotFoundError:
                 continue
     return total
+
+
+def remove(directory: str) -> None:
+    """Remove a directory and all in it."""
+    shutil.rmtree(directory)

@@ -47,10 +47,15 @@ def percentiles(samples: array[int]) -> list[float]:
     ]
 
 
-def sample(operation: Operation, prepare: Callable[[], Any], samples: array[int]) -> None:
+def sample(
+    operation: Operation,
+    prepare: Callable[[], Any],
+    samples: array[int],
+    seconds: float = SLICE_SECONDS,
+) -> None:
     """Append the durations of single calls for one slice; `prepare` is outside the clock."""
     clock = time.perf_counter_ns
-    end = clock() + int(SLICE_SECONDS * 1e9)
+    end = clock() + int(seconds * 1e9)
     now = 0
     while now < end:
         argument = prepare()
@@ -63,9 +68,10 @@ def sample(operation: Operation, prepare: Callable[[], Any], samples: array[int]
 class Compaction:
     """Runs `compact()` in a thread again and again, each time over a database made dirty."""
 
-    def __init__(self, store: Any, objects: int) -> None:
+    def __init__(self, store: Any, objects: int, pause: float = SLICE_SECONDS) -> None:
         self._store = store
         self._objects = objects
+        self._pause = pause
         self._offset = 0
         self._thread: threading.Thread | None = None
         self.error: BaseException | None = None
@@ -82,7 +88,7 @@ class Compaction:
             self._dirty()
             self._thread = threading.Thread(target=self._compact, daemon=True)
             self._thread.start()
-            time.sleep(SLICE_SECONDS)  # until the work has reached the background
+            time.sleep(self._pause)  # until the work has reached the background
 
     def finish(self) -> None:
         """Wait until the `compact()` under way has returned."""

@@ -1,8 +1,8 @@
 """`python -m benchmarks.report out.json`: pytest-benchmark's figures as one table of ratios.
 
-Cells are microseconds per operation, the median of the rounds, without what the empty loop took in
-the same round. The ratio is the best peer's time by kvengine's: above 1 kvengine is faster. The bar
-is the ratio to reach. Lines below the table are of one store alone.
+Cells are microseconds per operation where no unit is named, the median of the rounds, without what
+the empty loop took in the same round. The ratio is the best peer's figure by kvengine's: above 1
+kvengine is ahead. The bar is the ratio to reach, or the most that kvengine's own figure may be.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lines import COMMIT_SYNCED, LINES, Line
-from benchmarks.peers import KVENGINE, MODULES, OTHERS
+from benchmarks.lines import BY_NAME, COMMIT_SYNCED, LINES, MICROSECONDS, YCSB, YCSB_BAR, Line
+from benchmarks.peers import COUNTED, KVENGINE, MODULES
 
 FLOOR = f"{COMMIT_SYNCED}, by a bare pwrite + fdatasync"
 OVERHEAD_LIMIT = 1.5  # a session by its own load and write
@@ -25,7 +25,8 @@ STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "min": min,
     "max": max,
 }
-Cells = dict[str, float]  # store -> microseconds
+HEADER = "microseconds per operation, or as named"
+Cells = dict[str, float]  # store -> figure
 Table = dict[str, Cells]  # name of a line, or of a group without one -> cells
 
 
@@ -36,7 +37,7 @@ def collect(benchmarks: list[dict[str, Any]], statistic: str) -> Table:
         extra = benchmark["extra_info"]
         if "base" not in extra:
             cells = table.setdefault(benchmark["group"], {})
-            cells[extra["peer"]] = _microseconds(benchmark, statistic)
+            cells[extra["peer"]] = _figure(benchmark, statistic)
     numbered = {line.name: table.pop(line.name) for line in LINES if line.name in table}
     return numbered | table
 
@@ -47,8 +48,8 @@ def overheads(benchmarks: list[dict[str, Any]], statistic: str) -> list[str]:
     for benchmark in benchmarks:
         base = benchmark["extra_info"].get("base")
         if base is not None:
-            cost = _microseconds(benchmark, statistic)
-            figures = f"{_number(cost)} / {_number(base)} = {cost / base:.2f}"
+            cost = _figure(benchmark, statistic)
+            figures = f"{number(cost)} / {number(base)} = {cost / base:.2f}"
             lines.append(f"{benchmark['group']}: {figures}; at most {OVERHEAD_LIMIT}")
     return lines
 
@@ -64,18 +65,43 @@ def floors(benchmarks: list[dict[str, Any]], statistic: str) -> list[str]:
         extra = benchmark["extra_info"]
         if "floor" in extra:
             floor = extra["floor"]
-            ratio = times[extra["peer"]] = _microseconds(benchmark, statistic) / floor
-            described.append(f"{extra['peer']} {ratio:.2f} times {_number(floor)}")
+            ratio = times[extra["peer"]] = _figure(benchmark, statistic) / floor
+            described.append(f"{extra['peer']} {ratio:.2f} times {number(floor)}")
     if not described:
         return []
-    return [f"{FLOOR} beside it: {', '.join(described)}; ratio by these: {_ratio(times, OTHERS)}"]
+    return [
+        f"{FLOOR} beside it: {', '.join(described)}; "
+        f"ratio by these: {_digits(_ratio(times, COUNTED))}"
+    ]
 
 
-def _microseconds(benchmark: dict[str, Any], statistic: str) -> float:
+def notes(benchmarks: list[dict[str, Any]]) -> list[str]:
+    """Return what is to be said of lines, once each: sizes, and what a figure includes."""
+    said = dict.fromkeys(
+        f"{_title(benchmark['group'])}: {benchmark['extra_info']['note']}"
+        for benchmark in benchmarks
+        if benchmark["extra_info"].get("note")
+    )
+    return list(said)
+
+
+def geometric_mean(table: Table) -> list[str]:
+    """Return a line with the mean of the ratios of YCSB, each to the peer that is best there."""
+    ratios = [_ratio(table[name], COUNTED) for name in YCSB.values() if name in table]
+    known = [ratio for ratio in ratios if ratio is not None]
+    if len(known) < len(YCSB):
+        return []
+    mean = statistics.geometric_mean(known)
+    return [f"YCSB A-F, geometric mean of the ratios: {_digits(mean)}; bar {YCSB_BAR}"]
+
+
+def _figure(benchmark: dict[str, Any], statistic: str) -> float:
     extra, samples = benchmark["extra_info"], benchmark["stats"]["data"]
     loops = extra.get("loops", [0.0] * len(samples))
     net = [sample - loop for sample, loop in zip(samples, loops, strict=True)]
-    return float(STATISTICS[statistic](net) / extra["operations"] * 1e6)
+    line = BY_NAME.get(benchmark["group"])
+    scale = (line.unit if line else MICROSECONDS).scale
+    return float(STATISTICS[statistic](net) / extra["operations"] * scale)
 
 
 def sides(document: dict[str, Any]) -> list[str]:
@@ -84,7 +110,7 @@ def sides(document: dict[str, Any]) -> list[str]:
     for benchmark in document["benchmarks"]:
         extra = benchmark["extra_info"]
         if "version" in extra:
-            described[extra["peer"]] = f"{extra['version']}: {extra['settings']}"
+            described.setdefault(extra["peer"], f"{extra['version']}: {extra['settings']}")
     machine = document["machine_info"]
     python = f"{machine['python_implementation']} {machine['python_version']}"
     return [f"Python: {python}", *(described[name] for name in MODULES if name in described)]
@@ -93,16 +119,20 @@ def sides(document: dict[str, Any]) -> list[str]:
 def rows(table: Table) -> list[list[str]]:
     """Return the table as cells of text, its header first."""
     names = [name for name in MODULES if any(name in cells for cells in table.values())]
-    lines = {line.name: line for line in LINES}
-    header = ["line", "microseconds per operation", *names, "best peer / kvengine", "bar"]
-    result = [header]
+    result = [["line", HEADER, *names, "best peer / kvengine", "bar", "reached"]]
     for name, cells in table.items():
-        line = lines.get(name)
-        number = str(line.number) if line else ""
-        values = [_number(cells.get(store)) for store in names]
-        others = table.get(line.against, {}) if line and line.against else {}
-        result.append([number, name, *values, _ratios(others | cells, line), _bar(line)])
+        line = BY_NAME.get(name)
+        place = str(line.number) if line else ""
+        values = [number(cells.get(store)) for store in names]
+        ratios = [_ratios(_known(table, name), line), _bar(line), reached(table, name)]
+        result.append([place, _title(name), *values, *ratios])
     return result
+
+
+def _title(name: str) -> str:
+    """Return the name of a line, with the unit of its figures."""
+    line = BY_NAME.get(name)
+    return f"{name}, {line.unit.name}" if line and line.unit.name else name
 
 
 def render(table: Table) -> list[str]:
@@ -118,8 +148,14 @@ def render(table: Table) -> list[str]:
 
 def markdown(table: Table) -> list[str]:
     """Return the table in the form of README.md, without numbers and bars."""
-    header, *body = ([operation, *rest] for _, operation, *rest, _ in rows(table))
+    header, *body = ([operation, *rest] for _, operation, *rest, _, _ in rows(table))
     header[0], header[-1] = "operation", "ratio"
+    return markdown_table([header, *body])
+
+
+def markdown_table(cells: list[list[str]]) -> list[str]:
+    """Return rows of text, the header first, as a table in Markdown."""
+    header, *body = cells
     return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *body)]
 
 
@@ -131,7 +167,7 @@ def _is_number(cell: str) -> bool:
     return cell == "-" or cell.replace(",", "").replace(".", "").lstrip("-").isdigit()
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Return about three digits."""
     if value is None:
         return "-"
@@ -144,32 +180,81 @@ def _number(value: float | None) -> str:
 def _ratios(cells: Cells, line: Line | None) -> str:
     """Return the best peer's ratio, or those of the peers that have a bar of their own."""
     if line and line.bars:
-        ratios = [(_ratio(cells, [peer]), peer) for peer in line.bars]
-        return ", ".join(f"{ratio} {peer}" for ratio, peer in ratios)
-    ratio = _ratio(cells, OTHERS)
+        return ", ".join(f"{_digits(_ratio(cells, [peer]))} {peer}" for peer in line.bars)
+    ratio = _digits(_ratio(cells, COUNTED))
     if line and line.apart:
-        rest = _ratio(cells, [peer for peer in OTHERS if peer != line.apart])
-        return f"{ratio} ({rest} without {line.apart})"
+        return f"{ratio} ({_digits(_ratio(cells, _without(line.apart)))} without {line.apart})"
     return ratio
 
 
-def _ratio(cells: Cells, peers: list[str]) -> str:
+def least(table: Table, name: str) -> tuple[float, float] | None:
+    """Return the ratio of a line and its bar; of several the one that is farthest from its bar."""
+    held = _held(_known(table, name), BY_NAME[name])
+    return min(held, key=lambda each: each[0] / each[1], default=None)
+
+
+def reached(table: Table, name: str) -> str:
+    """Return "yes" or "no"; nothing where there is no bar, or no figure to hold to it."""
+    line, cells = BY_NAME.get(name), _known(table, name)
+    if line is None or KVENGINE not in cells:
+        return ""
+    if line.at_most is not None:
+        return "yes" if cells[KVENGINE] <= line.at_most else "no"
+    held = _held(cells, line)
+    if not held:
+        return ""
+    return "yes" if all(ratio >= bar for ratio, bar in held) else "no"
+
+
+def _known(table: Table, name: str) -> Cells:
+    """Return the figures of a line, with the peers' of the line that it stands against."""
+    line = BY_NAME.get(name)
+    others = table.get(line.against, {}) if line and line.against else {}
+    return others | table[name]
+
+
+def _held(cells: Cells, line: Line) -> list[tuple[float, float]]:
+    """Return ratios and bars: against the best peer, or the peers that have bars of their own."""
+    wanted = [([peer], bar) for peer, bar in line.bars.items()]
+    if line.bar is not None:
+        wanted.append((_without(line.apart), line.bar))
+    ratios = [(_ratio(cells, stores), bar) for stores, bar in wanted]
+    return [(ratio, bar) for ratio, bar in ratios if ratio is not None]
+
+
+def _without(peer: str | None) -> list[str]:
+    return [name for name in COUNTED if name != peer]
+
+
+def _ratio(cells: Cells, peers: list[str]) -> float | None:
     others = [cells[peer] for peer in peers if peer in cells]
     if not others or cells.get(KVENGINE, 0) <= 0:
+        return None
+    return min(others) / cells[KVENGINE]
+
+
+def _digits(ratio: float | None) -> str:
+    if ratio is None:
         return "-"
-    return _digits(min(others) / cells[KVENGINE])
-
-
-def _digits(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.1f}" if ratio < 100 else f"{ratio:,.0f}"
 
 
 def _bar(line: Line | None) -> str:
     if line is None:
         return ""
+    if line.at_most is not None:
+        return f"{line.at_most:g} {line.unit.name}, own"
     if line.bars:
         return ", ".join(f"{bar:g} {peer}" for peer, bar in line.bars.items())
     return "" if line.bar is None else f"{line.bar:,}"
+
+
+def remarks(document: dict[str, Any], statistic: str) -> list[str]:
+    """Return what stands below the table."""
+    benchmarks = document["benchmarks"]
+    mean = geometric_mean(collect(benchmarks, statistic))
+    alone = [*floors(benchmarks, statistic), *overheads(benchmarks, statistic)]
+    return [*mean, *alone, *notes(benchmarks)]
 
 
 def main() -> None:
@@ -183,8 +268,7 @@ def main() -> None:
     benchmarks = document["benchmarks"]
     table = collect(benchmarks, arguments.statistic)
     printed = markdown(table) if arguments.markdown else render(table)
-    alone = [*floors(benchmarks, arguments.statistic), *overheads(benchmarks, arguments.statistic)]
-    print("\n".join([*sides(document), "", *printed, *alone]))
+    print("\n".join([*sides(document), "", *printed, *remarks(document, arguments.statistic)]))
 
 
 if __name__ == "__main__":

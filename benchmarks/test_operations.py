@@ -103,6 +103,17 @@ def test_get_unread(reopen_compacted: Reopening, measure: Measure) -> None:
     measure.unread(reopen_compacted, "get", call)
 
 
+@pytest.mark.parametrize("peer_name", [peers.KVENGINE], indirect=True)
+@pytest.mark.benchmark(group=lines.GET_UNREAD_MAPPED)
+def test_get_unread_mapped(reopen_mapped: Reopening, measure: Measure) -> None:
+    """The same, with segments mapped to memory."""
+
+    def call(generator: random.Random, number: int) -> Call:
+        return SERVICE, object_key(number), _entry_name(generator)
+
+    measure.unread(reopen_mapped, "get", call)
+
+
 @pytest.mark.benchmark(group=lines.GET_ALL_UNREAD)
 def test_get_all_unread(reopen_compacted: Reopening, measure: Measure) -> None:
     """All state of an object; no object is read twice."""
@@ -202,7 +213,7 @@ def test_commit_tasks(durable_tasks: KvengineTasks, measure: Measure) -> None:
     measure.tasks(durable_tasks.commit, lambda generator: _entries(generator, 3, 20))
 
 
-@pytest.mark.parametrize("peer_name", peers.OTHERS, indirect=True)
+@pytest.mark.parametrize("peer_name", peers.asked()[1:], indirect=True)
 @pytest.mark.benchmark(group=lines.COMMIT_TASKS)
 def test_commit_tasks_peers(durable_store: Peer, measure: Measure) -> None:
     """What stands beside it: peers have no tasks, but threads."""

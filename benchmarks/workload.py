@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from itertools import accumulate
 
 import msgspec
 
@@ -23,6 +24,7 @@ LARGE_ENTRIES = 100_000  # of one large object
 THREADS = 32
 TASKS = 200
 DEFAULT_OBJECTS = 50_000
+ZIPF_EXPONENT = 0.99
 
 TYPED_SERVICE = "Profile"
 FIELDS: dict[str, type] = {
@@ -62,6 +64,27 @@ def large_object(number: int) -> tuple[str, str, dict[str, bytes]]:
     generator = random.Random(number)
     entries = {f"entry-{i:06d}": generator.randbytes(VALUE_SIZE) for i in range(LARGE_ENTRIES)}
     return SERVICE, f"large-{number}", entries
+
+
+def data_bytes(objects: int) -> int:
+    """Names and values of so many objects, an object's own names once."""
+    names = len(SERVICE) + len(object_key(0))
+    return objects * (names + sum(len(name) + VALUE_SIZE for name in STATE_KEYS))
+
+
+class Zipf:
+    """Object numbers by Zipf's law with YCSB's exponent.
+
+    The frequent ones lie anywhere, or, not shuffled, are the lowest.
+    """
+
+    def __init__(self, count: int, *, shuffled: bool = True) -> None:
+        self._weights = list(accumulate(rank**-ZIPF_EXPONENT for rank in range(1, count + 1)))
+        self._numbers = load_order(count) if shuffled else list(range(count))
+
+    def choices(self, generator: random.Random, count: int) -> list[int]:
+        """So many numbers."""
+        return generator.choices(self._numbers, cum_weights=self._weights, k=count)
 
 
 def load_order(count: int) -> list[int]:

@@ -12,7 +12,7 @@ the fastest way of the same load and the same commit.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -20,14 +20,25 @@ from benchmarks.workload import FIELDS
 
 Entries = dict[str, bytes]
 
-CACHE_BYTES = 256 << 20  # holds the whole working set, for every store that has a cache
-WRITE_BUFFER_BYTES = 64 << 20
+
+class Memory(NamedTuple):
+    """Bytes that a store may use: for blocks that were read, and for what is not yet in files."""
+
+    cache: int
+    write_buffer: int
+
+    def __str__(self) -> str:
+        return f"cache {_mebibytes(self.cache)}, write buffer {_mebibytes(self.write_buffer)}"
+
+
+AMPLE = Memory(256 << 20, 64 << 20)  # the cache holds the whole working set
+OURS = Memory(64 << 20, 16 << 20)  # the defaults of kvengine
 
 
 class Peer(Protocol):
     """One open store."""
 
-    def __init__(self, directory: str, durable: bool) -> None:
+    def __init__(self, directory: str, durable: bool, memory: Memory = AMPLE) -> None:
         """Open or create the store in an existing directory."""
 
     @staticmethod
@@ -35,7 +46,7 @@ class Peer(Protocol):
         """The package and the library beneath it."""
 
     @staticmethod
-    def settings() -> str:
+    def settings(memory: Memory = AMPLE) -> str:
         """What was set apart from the defaults."""
 
     def load_object(self, service: str, key: str, entries: Entries, /) -> object:
@@ -80,11 +91,20 @@ class Peer(Protocol):
     def scan_loop(self, objects: int, /) -> int:
         """Run the loop of `scan` over as many objects that are ready: its own cost, no store."""
 
+    def scan_objects(self, service: str, start: str, count: int, /) -> object:
+        """Return all names and values of so many objects, from the key ``start`` on."""
+
     def compact(self) -> None:
         """Compact all data by the store's own call; return when it is done."""
 
-    def settle(self) -> None:
-        """Return when nothing runs in the background any more."""
+    def rewrite(self) -> None:
+        """Do the same, without waiting for what may follow from it; other threads go on."""
+
+    def settle(self) -> float:
+        """Wait until nothing runs in the background, and a while longer to be sure.
+
+        Return that while in seconds.
+        """
 
     def close(self) -> None:
         """Release the directory."""
@@ -103,6 +123,22 @@ def after_prefix(prefix: bytes) -> bytes:
 def flat_key(service: str, key: str, state_key: str) -> bytes:
     """The flat key of one entry."""
     return f"{service}\0{key}\0{state_key}".encode()
+
+
+def group_objects(pairs: Iterable[tuple[bytes, bytes]], count: int) -> dict[bytes, Entries]:
+    """Return the first ``count`` objects of flat keys in order, by their prefix."""
+    objects: dict[bytes, Entries] = {}
+    entries: Entries = {}
+    last = None
+    for name, value in pairs:
+        prefix, _, state_key = name.rpartition(b"\0")
+        if prefix != last:
+            if len(objects) == count:
+                break
+            entries = objects[prefix] = {}
+            last = prefix
+        entries[state_key.decode()] = value
+    return objects
 
 
 def count_pairs(pairs: Iterable[tuple[object, object]]) -> int:
@@ -127,3 +163,7 @@ def reviewed(entries: Entries) -> bytes:
     """The new bytes of "count" where the handler has all ten values, of the right types."""
     values = {name: decode(entries[name]) for name, decode in _decoders.items()}
     return _encode(values["count"] + 1)
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):.3g} MiB"

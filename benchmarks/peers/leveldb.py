@@ -8,12 +8,13 @@ from itertools import repeat
 import plyvel
 
 from benchmarks.peers.base import (
-    CACHE_BYTES,
-    WRITE_BUFFER_BYTES,
+    AMPLE,
     Entries,
+    Memory,
     count_pairs,
     counted,
     flat_key,
+    group_objects,
     object_prefix,
     reviewed,
 )
@@ -25,13 +26,13 @@ QUIET_SECONDS = 0.5  # without a finished compaction, after which none is taken 
 class LevelDB:
     """Objects are ranges of keys: read with a prefix iterator, written with a WriteBatch."""
 
-    def __init__(self, directory: str, durable: bool) -> None:
+    def __init__(self, directory: str, durable: bool, memory: Memory = AMPLE) -> None:
         self._durable = durable
         self._db = plyvel.DB(
             directory,
             create_if_missing=True,
-            write_buffer_size=WRITE_BUFFER_BYTES,
-            lru_cache_size=CACHE_BYTES,
+            write_buffer_size=memory.write_buffer,
+            lru_cache_size=memory.cache,
             bloom_filter_bits=10,
             compression=None,
         )
@@ -41,11 +42,8 @@ class LevelDB:
         return f"plyvel {plyvel.__version__}, LevelDB {plyvel.__leveldb_version__}"
 
     @staticmethod
-    def settings() -> str:
-        return (
-            f"write buffer {WRITE_BUFFER_BYTES >> 20} MiB, cache {CACHE_BYTES >> 20} MiB, "
-            "bloom 10 bits, no compression; sync=False (synced: sync=True)"
-        )
+    def settings(memory: Memory = AMPLE) -> str:
+        return f"{memory}, bloom 10 bits, no compression; sync=False (synced: sync=True)"
 
     def load_object(self, service: str, key: str, entries: Entries) -> None:
         prefix = object_prefix(service, key)
@@ -100,14 +98,22 @@ class LevelDB:
     def scan_loop(self, objects: int) -> int:
         return count_pairs(repeat((b"", b""), objects * len(STATE_KEYS)))
 
+    def scan_objects(self, service: str, start: str, count: int) -> dict[bytes, Entries]:
+        names = self._db.iterator(start=object_prefix(service, start), stop=f"{service}\1".encode())
+        return group_objects(names, count)
+
     def compact(self) -> None:
-        self._db.compact_range()
+        self.rewrite()
         self.settle()
 
-    def settle(self) -> None:
+    def rewrite(self) -> None:
+        self._db.compact_range()
+
+    def settle(self) -> float:
         before = None
         while before != (before := self._db.get_property(b"leveldb.stats")):
             time.sleep(QUIET_SECONDS)
+        return QUIET_SECONDS
 
     def close(self) -> None:
         self._db.close()

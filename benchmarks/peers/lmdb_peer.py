@@ -9,16 +9,19 @@ from itertools import repeat
 import lmdb
 
 from benchmarks.peers.base import (
+    AMPLE,
     Entries,
+    Memory,
     count_pairs,
     counted,
     flat_key,
+    group_objects,
     object_prefix,
     reviewed,
 )
 from benchmarks.workload import STATE_KEYS
 
-MAP_SIZE = 1 << 30  # bytes; the file is sparse
+MAP_SIZE = 16 << 30  # bytes; the file is sparse
 
 
 class LMDB:
@@ -27,7 +30,7 @@ class LMDB:
     A session is one write transaction: a tenth faster than a read one and then a write one.
     """
 
-    def __init__(self, directory: str, durable: bool) -> None:
+    def __init__(self, directory: str, durable: bool, memory: Memory = AMPLE) -> None:
         self._directory = directory
         self._durable = durable
         self._open()
@@ -48,7 +51,7 @@ class LMDB:
         return f"lmdb {lmdb.__version__}, LMDB {library}"
 
     @staticmethod
-    def settings() -> str:
+    def settings(memory: Memory = AMPLE) -> str:
         return f"writemap, map {MAP_SIZE >> 30} GiB; sync=False (synced: sync=True, metasync)"
 
     def load_object(self, service: str, key: str, entries: Entries) -> None:
@@ -121,6 +124,11 @@ class LMDB:
     def scan_loop(self, objects: int) -> int:
         return count_pairs(repeat((b"", b""), objects * len(STATE_KEYS)))
 
+    def scan_objects(self, service: str, start: str, count: int) -> dict[bytes, Entries]:
+        with self._env.begin() as transaction, transaction.cursor() as cursor:
+            cursor.set_range(object_prefix(service, start))
+            return group_objects(cursor, count)
+
     def compact(self) -> None:
         """Replace the data by a compacted copy, which is the only compaction LMDB has."""
         with tempfile.TemporaryDirectory(dir=self._directory) as scratch:
@@ -129,8 +137,11 @@ class LMDB:
             os.replace(f"{scratch}/data.mdb", f"{self._directory}/data.mdb")
         self._open()
 
-    def settle(self) -> None:
+    rewrite = compact
+
+    def settle(self) -> float:
         """Return at once: nothing runs in the background."""
+        return 0.0
 
     def close(self) -> None:
         self._env.close()

@@ -19,13 +19,14 @@ from rocksdict import (
 )
 
 from benchmarks.peers.base import (
-    CACHE_BYTES,
-    WRITE_BUFFER_BYTES,
+    AMPLE,
     Entries,
+    Memory,
     after_prefix,
     count_pairs,
     counted,
     flat_key,
+    group_objects,
     object_prefix,
     reviewed,
 )
@@ -39,14 +40,14 @@ BACKGROUND = (
 )
 
 
-def _options() -> Options:
+def _options(memory: Memory) -> Options:
     table = BlockBasedOptions()
     table.set_bloom_filter(10, False)
-    table.set_block_cache(Cache(CACHE_BYTES))
+    table.set_block_cache(Cache(memory.cache))
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_block_based_table_factory(table)
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_write_buffer_size(memory.write_buffer)
     options.set_compression_type(DBCompressionType.none())
     return options
 
@@ -65,8 +66,8 @@ def _only(prefix: bytes) -> ReadOptions:
 class RocksDB:
     """Objects are ranges of keys; clear_all is one range tombstone."""
 
-    def __init__(self, directory: str, durable: bool) -> None:
-        self._db = Rdict(directory, _options())
+    def __init__(self, directory: str, durable: bool, memory: Memory = AMPLE) -> None:
+        self._db = Rdict(directory, _options(memory))
         self._write_options = WriteOptions()
         self._write_options.sync = durable
         self._db.set_write_options(self._write_options)
@@ -76,12 +77,8 @@ class RocksDB:
         return f"rocksdict {metadata.version('rocksdict')}"
 
     @staticmethod
-    def settings() -> str:
-        return (
-            f"raw mode, write buffer {WRITE_BUFFER_BYTES >> 20} MiB, "
-            f"cache {CACHE_BYTES >> 20} MiB, bloom 10 bits, no compression; "
-            "sync=False (synced: sync=True)"
-        )
+    def settings(memory: Memory = AMPLE) -> str:
+        return f"raw mode, {memory}, bloom 10 bits, no compression; sync=False (synced: sync=True)"
 
     def load_object(self, service: str, key: str, entries: Entries) -> None:
         prefix = object_prefix(service, key)
@@ -138,14 +135,24 @@ class RocksDB:
     def scan_loop(self, objects: int) -> int:
         return count_pairs(repeat((b"", b""), objects * len(STATE_KEYS)))
 
+    def scan_objects(self, service: str, start: str, count: int) -> dict[bytes, Entries]:
+        within = ReadOptions()
+        within.set_iterate_upper_bound(f"{service}\1".encode())
+        items: Any = self._db.items(from_key=object_prefix(service, start), read_opt=within)
+        return group_objects(items, count)
+
     def compact(self) -> None:
         self._db.flush()
-        self._db.compact_range(None, None)
+        self.rewrite()
         self.settle()
 
-    def settle(self) -> None:
+    def rewrite(self) -> None:
+        self._db.compact_range(None, None)
+
+    def settle(self) -> float:
         while any(self._db.property_int_value(name) for name in BACKGROUND):
             time.sleep(0.01)
+        return 0.0
 
     def close(self) -> None:
         self._db.close()

@@ -7,8 +7,9 @@ import sqlite3
 import threading
 from collections.abc import Iterable
 from itertools import repeat
+from typing import Any
 
-from benchmarks.peers.base import CACHE_BYTES, Entries, counted, reviewed
+from benchmarks.peers.base import AMPLE, Entries, Memory, counted, reviewed
 from benchmarks.workload import STATE_KEYS
 
 _SCHEMA = """
@@ -21,6 +22,10 @@ _PUT = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)"
 _GET = "SELECT value FROM entries WHERE service = ? AND key = ? AND state_key = ?"
 _GET_ALL = "SELECT state_key, value FROM entries WHERE service = ? AND key = ?"
 _STATE_KEYS = "SELECT state_key FROM entries WHERE service = ? AND key = ?"
+_SCAN = (
+    "SELECT key, state_key, value FROM entries WHERE service = ? AND key >= ?"
+    " ORDER BY key, state_key"
+)
 _CLEAR_ALL = "DELETE FROM entries WHERE service = ? AND key = ?"
 
 
@@ -31,25 +36,27 @@ class SQLite:
     take turns on the one connection by a lock, since SQLite has one writer at a time anyway.
     """
 
-    def __init__(self, directory: str, durable: bool) -> None:
+    def __init__(self, directory: str, durable: bool, memory: Memory = AMPLE) -> None:
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(
-            os.path.join(directory, "state.db"), isolation_level=None, check_same_thread=False
-        )
+        self._db = self._connect(os.path.join(directory, "state.db"))
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
-        self._db.execute(f"PRAGMA cache_size={-(CACHE_BYTES >> 10)}")
-        self._db.execute(f"PRAGMA mmap_size={CACHE_BYTES}")
+        self._db.execute(f"PRAGMA cache_size={-(memory.cache >> 10)}")
+        self._db.execute(f"PRAGMA mmap_size={memory.cache}")
         self._db.execute(_SCHEMA)
+
+    @staticmethod
+    def _connect(path: str) -> Any:
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
     @staticmethod
     def version() -> str:
         return f"SQLite {sqlite3.sqlite_version}"
 
     @staticmethod
-    def settings() -> str:
+    def settings(memory: Memory = AMPLE) -> str:
         return (
-            f"WITHOUT ROWID, WAL, cache and mmap {CACHE_BYTES >> 20} MiB; "
+            f"WITHOUT ROWID, WAL, cache and mmap {memory.cache / (1 << 20):.3g} MiB; "
             "synchronous OFF (synced: FULL)"
         )
 
@@ -115,12 +122,26 @@ class SQLite:
     def scan_loop(self, objects: int) -> int:
         return _count(repeat(("", "", "", b""), objects * len(STATE_KEYS)))
 
+    def scan_objects(self, service: str, start: str, count: int) -> dict[str, Entries]:
+        objects: dict[str, Entries] = {}
+        for key, state_key, value in self._db.execute(_SCAN, (service, start)):
+            entries = objects.get(key)
+            if entries is None:
+                if len(objects) == count:
+                    break
+                entries = objects[key] = {}
+            entries[state_key] = value
+        return objects
+
     def compact(self) -> None:
         self._db.execute("VACUUM")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def settle(self) -> None:
+    rewrite = compact
+
+    def settle(self) -> float:
         """Return at once: nothing runs in the background."""
+        return 0.0
 
     def close(self) -> None:
         self._db.close()
