@@ -185,7 +185,7 @@ class Bench:
             "durability": self.durability,
         }
         self.db = kvengine.open("/db", fs=MemoryFileSystem(), clock=self.clock, **options)
-        self.known = self.db._host.known
+        self.known, self.hold = self.db._host.known, self.db._host.hold
 
     def close(self) -> None:
         self.db.close()
@@ -201,6 +201,7 @@ class Bench:
             self.db.close()
             self._open()
         self.db._host.known = self.known if at_hand else None
+        self.db._host.hold = None if way.snapshot else self.hold
         key = f"k{self.count}"
         handle = self.db.object("S", key)
         reference = Reference()

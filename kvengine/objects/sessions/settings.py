@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import NamedTuple
 
 from kvengine.arguments import check_limit
 from kvengine.objects.state.base import State
@@ -16,14 +15,24 @@ from kvengine.storage.names import check_name
 Preload = bool | Iterable[str]
 
 
-class Settings(NamedTuple):
+class Settings:
     """The arguments of ``session(...)``, documented there. ``preload``: a bool, or state keys."""
 
-    preload: bool | tuple[str, ...] = True
-    preload_limit: int | None = None
-    shared: bool = False
-    timeout: float | None = None
-    durability: Durability | None = None
+    __slots__ = ("durability", "preload", "preload_limit", "shared", "timeout")
+
+    def __init__(
+        self,
+        preload: bool | tuple[str, ...] = True,
+        preload_limit: int | None = None,
+        shared: bool = False,
+        timeout: float | None = None,
+        durability: Durability | None = None,
+    ) -> None:
+        self.preload = preload
+        self.preload_limit = preload_limit
+        self.shared = shared
+        self.timeout = timeout
+        self.durability = durability
 
 
 USUAL = Settings()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, get_origin, get_type_hint
 from kvengine.errors import ReadOnly
 from kvengine.objects.state.cells import Cells, Detached
 from kvengine.objects.state.field import MISSING, UNCHANGING, Field
-from kvengine.serdes.codec import Codec
+from kvengine.serdes.codec import Codec, codec_of
 from kvengine.serdes.json import JSONSerde
 
-_NOWHERE = Codec(("", ""), JSONSerde())
+_NOWHERE = codec_of(("", ""), JSONSerde())
 """Of states without a session."""
 
 
