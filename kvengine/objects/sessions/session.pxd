@@ -4,6 +4,7 @@ import cython
 from kvengine.objects.sessions.host cimport Host
 from kvengine.objects.sessions.settings cimport Settings
 from kvengine.objects.sessions.working cimport Working
+from kvengine.objects.state.stored cimport over
 from kvengine.serdes.codec cimport Codec
 from kvengine.storage.names cimport check_name
 

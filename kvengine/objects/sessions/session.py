@@ -15,6 +15,7 @@ from kvengine.objects.sessions.mapping import StateMapping
 from kvengine.objects.sessions.settings import Settings, check_walk
 from kvengine.objects.sessions.working import Working
 from kvengine.objects.state.base import State
+from kvengine.objects.state.stored import over
 from kvengine.serdes.codec import Codec, absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.storage.batch import Batch, Expire, check_value, duration, expire_operation
@@ -162,7 +163,7 @@ class SessionVerbs:
     def _typed(self, kind: type[State]) -> State:
         """A typed state over this session."""
         session: Any = self
-        self._state = kind._kv_over(session, self._codec)
+        self._state = over(kind, session, self._codec)
         return self._state
 
     def _end(self) -> None:
