@@ -1,6 +1,8 @@
 # C types of the memo. `known` is shared with readers, so it is never replaced.
 import cython
 
+from kvengine.storage.resolved cimport Resolved
+
 
 cdef class Memo:
     cdef public long long capacity
@@ -16,9 +18,10 @@ cdef class Memo:
     cpdef put(self, tuple name, object found)
 
     @cython.locals(
-        old=dict, entries=dict, grown="long long", size="long long", value=bytes, earlier=bytes
+        old=dict, entries=dict, grown="long long", size="long long", value=bytes, earlier=bytes,
+        found=Resolved,
     )
-    cpdef change(self, tuple name, object before, long long version, dict changes)
+    cpdef change(self, tuple name, Resolved before, long long version, dict changes)
 
     cpdef replace(self, tuple name, object found)
     cpdef take(self, tuple name)

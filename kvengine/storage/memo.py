@@ -108,7 +108,9 @@ class Memo:
         for state_key, value in changes.items():
             earlier = old.get(state_key)
             grown += len(value) + (_OVERHEAD if earlier is None else -len(earlier))  # type: ignore[arg-type]
-        found = Resolved(version, None, entries, None, None)  # type: ignore[arg-type]
+        found = Resolved.__new__(Resolved)  # `__init__` costs more than all of this
+        found.version, found.entries = version, entries  # type: ignore[assignment]
+        found.expires_at = found.ttls = found.soonest = None
         size = self._sizes[name] + grown
         if grown > 0 and (size * 8 > self.capacity or self.bytes + grown > self.capacity):
             self.put(name, found)

@@ -209,7 +209,7 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
     ),
     "what a session holds counts as current when it has expired": (
         MOMENT,
-        [Change(HELD, "if self._expiring or", "if")],
+        [Change(HELD, "held._expiring = flags & _EXPIRING != 0", "held._expiring = False")],
     ),
     "what a session holds is read at the time of now": (
         MOMENT,

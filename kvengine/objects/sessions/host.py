@@ -63,8 +63,8 @@ class Held(Late, Protocol):
     expires_at: float | None
 
 
-Hold = Callable[[Name], Held | None]
-"""Takes the moment of one object for less than a snapshot costs; None if it takes a snapshot."""
+Hold = Callable[[Name], Held]
+"""Takes the moment of one object, for less than a snapshot costs."""
 
 
 class Host:

@@ -20,10 +20,10 @@ def load(
     ``always``: state keys that are loaded whatever the settings say.
 
     Eager: one read. Else the moment is held, so that what is read late is of the
-    same instant as what was read early: that of the object, or where the store
-    has none, a snapshot. What the store has in whole is shared with it, whatever
-    is asked for: nothing is fetched or copied, and a `Working` never changes its
-    base while that is complete.
+    same instant as what was read early: by the store's `Hold`, or a snapshot if
+    it has none. What the store has in whole is shared with it, whatever is asked
+    for: nothing is fetched or copied, and a `Working` never changes its base while
+    that is complete.
     """
     eager = settings.preload is True and settings.preload_limit is None
     entries: Any  # of values alone: a session that is complete adds none of its own
@@ -40,8 +40,8 @@ def load(
             return begin(0, None, {}, True), None
         entries = found.entries
         return begin(found.version, found.expires_at, entries, True), None
-    held = host.hold(name) if host.hold is not None else None
-    if held is not None:
+    if host.hold is not None:
+        held = host.hold(name)
         working = begin(held.version, held.expires_at, {}, not held.version)
         if held.version and settings.preload is not False:
             working = _part(held, name, settings)

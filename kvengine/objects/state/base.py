@@ -41,7 +41,6 @@ class State(Stored):
 
     __slots__ = ("__dict__",)
 
-    _kv_fields: dict[str, Field] = {}
     _kv_own: ClassVar[dict[str, Field]] = {}
 
     def __init_subclass__(cls, **keywords: Any) -> None:
