@@ -126,7 +126,7 @@ class Session(SessionVerbs):
 
     async def _fetch(self, verb: str, *args: str, **options: Any) -> Any:
         """What a read verb of the session's moment says of the object."""
-        moment, name = self._asked, self._codec.name
+        moment, name = self._asked(), self._codec.name
         read = getattr(moment, verb)
         return await self._waits.read(moment, name, read, *name, *args, **options)
 

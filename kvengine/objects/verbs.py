@@ -24,7 +24,7 @@ class ObjectVerbs:
 
     def object(self, service: str, key: str, *, serde: SerdeChoice | None = None) -> VirtualObject:
         """A handle on an object, which need not exist. ``serde``: of its values."""
-        return _filled(VirtualObject(), self._host, service, key, serde, None)
+        return _filled(VirtualObject.__new__(VirtualObject), self._host, service, key, serde, None)
 
     def workflow(
         self,
@@ -39,7 +39,7 @@ class ObjectVerbs:
         In seconds or as a timedelta, one day by default; zero: gone at completion.
         """
         host, kept = self._host, check_retention(retention)
-        return _filled(Workflow(), host, service, key, serde, kept)
+        return _filled(Workflow.__new__(Workflow), host, service, key, serde, kept)
 
 
 def _filled(

@@ -203,7 +203,7 @@ class VirtualObject:
         of the object already. Leaving raises VersionConflict, with nothing
         written, where the object was changed from outside or expired meanwhile.
         """
-        block: Any = SessionContext()
+        block = SessionContext()
         block.claim = ref(block)
         block._host = self._host
         block._codec = self._codec
@@ -211,4 +211,4 @@ class VirtualObject:
         block._settings = check(state, preload, preload_limit, shared, timeout, durability)
         block._retention = self._retention
         block._session = None
-        return block  # type: ignore[no-any-return]
+        return block  # type: ignore[return-value]

@@ -43,7 +43,7 @@ class Codec:
 
 def codec_of(name: Name, serde: Serde) -> Codec:
     """Return the codec of an object."""
-    codec = Codec()
+    codec = Codec.__new__(Codec)
     codec.name = name
     codec.serde = serde
     return codec

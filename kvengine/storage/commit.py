@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from threading import get_ident
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from kvengine.errors import (
     KVEngineError,
@@ -129,16 +129,18 @@ class Committer:
         entries: dict[str, bytes | None],
         version: int,
         durability: Durability | None,
-        held: object,
+        held: Any,
     ) -> int:
         """Commit new values of one object, None for a cleared entry, if it has ``version``.
 
         Return the stamp. Only sessions call this; they have checked names and values. ``held``: if
         it is a `HeldObject` of this version, it says whether that must be looked up at all.
         """
-        expect: Mapping[Name, int] | HeldObject = {name: version}
-        if isinstance(held, HeldObject) and held.version == version:
+        expect: Mapping[Name, int] | HeldObject
+        if held.__class__ is HeldObject and held.version == version:
             expect = held
+        else:
+            expect = {name: version}
         commit = self._do_all_steps({name: entries}, (), expect, durability or self._durability)
         return commit.stamp if commit is not None else self._db.published
 

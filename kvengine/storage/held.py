@@ -163,7 +163,7 @@ def hold(db: Database, name: Name) -> HeldObject:
     view = db.view
     if type(view) is not View:
         view.check_open()
-    held = HeldObject()
+    held = HeldObject.__new__(HeldObject)
     held._db = db
     held._view = view
     held.name = name

@@ -105,9 +105,8 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
             ),
             Change(
                 "storage/commit.py",
-                "        if isinstance(held, HeldObject) and held.version == version:\n"
-                "            expect = held\n",
-                "        expect = {}\n",
+                "            expect = {name: version}\n",
+                "            expect = {}\n",
             ),
         ],
     ),
@@ -116,7 +115,7 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
         [
             Change(
                 "objects/sessions/session.py",
-                "found = self._asked.get(",
+                "found = self._asked().get(",
                 "found = self._host.store.get(",
             )
         ],
@@ -211,13 +210,17 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
         MOMENT,
         [Change(HELD, "held._expiring = flags & _EXPIRING != 0", "held._expiring = False")],
     ),
+    "what a session holds shows through what cleared it": (
+        PROGRAMS,
+        [Change(HELD, "                held._older = False\n", "                pass\n")],
+    ),
     "what a session holds is read at the time of now": (
         MOMENT,
         [
             Change(
                 HELD,
-                "return read.entry_of(self._pieces, state_key, self._now)",
-                "return read.entry_of(self._pieces, state_key, self._db.clock.now())",
+                "return read.entry_of(self._all(), state_key, self._now)",
+                "return read.entry_of(self._all(), state_key, self._db.clock.now())",
             )
         ],
     ),

@@ -7,4 +7,4 @@ cdef class Host:
     cdef public object commit_entries, hold, known, store
     cdef public Serdes serdes
     cdef public Turns turns
-    cdef public object max_value_size
+    cdef public long long max_value_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -90,7 +91,7 @@ class Host:
         self.known = known
         self.store = store
         self.turns = Turns()
-        self.max_value_size = max_value_size
+        self.max_value_size = min(max_value_size, sys.maxsize)
         self.serdes = serdes
 
     def forget_turns(self) -> None:

@@ -24,6 +24,7 @@ cdef class SessionVerbs:
     cpdef bint _changed(self) except -1
     cpdef _batch(self)
     cpdef _typed(self, kind)
+    cpdef _asked(self)
     cpdef _end(self)
     cpdef _finish(self)
     cpdef _read(self, str state_key)

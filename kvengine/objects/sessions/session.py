@@ -178,7 +178,6 @@ class SessionVerbs:
         """Do the last commit, if anything changed; awaited in a session of a task."""
         raise NotImplementedError
 
-    @property
     def _asked(self) -> Late:
         assert self._moment is not None
         return self._moment
@@ -245,7 +244,7 @@ class Session(SessionVerbs):
         found = None
         if working.keys_missing:
             name, asked = self._codec.name, working.enough(limit)
-            found = self._asked.state_keys(*name, prefix=prefix, start=start, limit=asked)
+            found = self._asked().state_keys(*name, prefix=prefix, start=start, limit=asked)
             if not (prefix or start) and limit is None:
                 working.learn_keys(found)
         return working.state_keys(prefix, start, limit, found)
@@ -255,7 +254,7 @@ class Session(SessionVerbs):
         self._collect()
         working = self._working or self._is_over()
         if not working.complete:
-            working.learn_all(self._asked.get_all(*self._codec.name))
+            working.learn_all(self._asked().get_all(*self._codec.name))
         codec = self._codec
         return {name: codec.decode(name, data, type) for name, data in working.entries().items()}
 
@@ -268,7 +267,7 @@ class Session(SessionVerbs):
             return None
         working = self._working or self._is_over()
         if working.survival_unknown:
-            found = self._asked.state_keys(*self._codec.name, limit=working.enough(1))
+            found = self._asked().state_keys(*self._codec.name, limit=working.enough(1))
             working.learn_some_keys(found)
         expires = working.expiry_changes
         stamp = self._save()
@@ -296,7 +295,7 @@ class Session(SessionVerbs):
         """Commit; VersionConflict where the object is no longer as the session began."""
         host, name, working = self._host, self._codec.name, self._working or self._is_over()
         durability = self._settings.durability
-        if host.commit_entries is not None and working.only_assigns:
+        if host.commit_entries is not None and working.only_assigns():
             version, moment = working.version, self._moment
             return host.commit_entries(name, working.changes, version, durability, moment)
         expect = {name: working.version}
@@ -310,12 +309,11 @@ class Session(SessionVerbs):
         if state_key in working.changes:
             return working.changes[state_key]
         data = working.base.get(state_key)
-        if data is not None or working.complete:
+        if data is not None or working.complete or state_key in working.base:
             return data
-        if working.missing(state_key):
-            found = self._asked.get(*self._codec.name, state_key)
-            working.learn({} if found is None else {state_key: found}, (state_key,))
-        return working.peek(state_key)
+        service, key = self._codec.name
+        found = self._asked().get(service, key, state_key)
+        return working.base.setdefault(state_key, found)
 
 
 def session_of(state: State) -> Session:

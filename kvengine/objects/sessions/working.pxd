@@ -9,6 +9,7 @@ cdef class Working:
     cdef public object _expire
     cdef public list _keys, _some_keys
 
+    cpdef bint only_assigns(self) except -1
     cpdef peek(self, str state_key)
     cpdef bint missing(self, str state_key) except -1
     cpdef learn(self, found, asked)

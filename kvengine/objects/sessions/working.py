@@ -158,7 +158,6 @@ class Working:
         """Whether there is anything to commit."""
         return True if self.changes else self.cleared or self._expire is not None
 
-    @property
     def only_assigns(self) -> bool:
         """Whether the changes are entries set and cleared, and nothing else."""
         return not (self.cleared or self.ttls) and self._expire is None
@@ -210,7 +209,7 @@ def begin(
     version: int, expires_at: float | None, base: dict[str, bytes | None], complete: bool
 ) -> Working:
     """Return the working state of a session that has changed nothing yet."""
-    working = Working()
+    working = Working.__new__(Working)
     working.version = version
     working.expires_at = expires_at
     working.base = base
