@@ -54,7 +54,7 @@ cdef class Committer:
 
     @cython.locals(
         db=Database, memo=Memo, touched=list, name=tuple, row=bytes, snapshots=Snapshots,
-        entries=dict,
+        before=Resolved, entries=dict,
     )
     cdef _publish(self, Commit commit)
 

@@ -483,6 +483,7 @@ class Committer:
             for name, row in commit.objects:
                 before = memo.known.pop(name, None)
                 if before is not None:
+                    memo.bytes -= before.size
                     touched.append((name, before, row))
         snapshots = db.snapshots
         commit.memtable.publish(commit.states, snapshots.newest, snapshots.oldest)
@@ -499,8 +500,6 @@ class Committer:
                     memo.change(name, before, commit.stamp, entries)
                 else:
                     memo.replace(name, extend(before, decode(row)))
-            else:
-                memo.take(name)
 
     # --- step 4
 
