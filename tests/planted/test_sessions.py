@@ -140,7 +140,11 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
     ),
     "one that gave up stays in the queue": (
         EXCLUSIVE,
-        [Change(TURNS, "if each() not in (None, turn))", "if each() is not None)")],
+        [
+            Change(
+                TURNS, "if each() is not None and each is not turn.claim)", "if each() is not None)"
+            )
+        ],
     ),
     "an interrupted session keeps its turn": (
         INTERRUPTED,

@@ -43,14 +43,14 @@ class Late(Protocol):
     def close(self) -> None: ...
 
 
-CommitEntries = Callable[[Name, dict[str, bytes | None], int, Durability | None, Any], int]
+CommitEntries = Callable[[Name, "dict[str, bytes | None]", int, "Durability | None", Any], int]
 """Commits new values of one object, None for a cleared entry, if it has the version given.
 
 Returns the stamp. Names and values have been checked. Last: the `Held` that the version is of, or
 None; the version need not be looked up while that is still as it was.
 """
 
-Known = Callable[[Name, bool], Resolved | None]
+Known = Callable[[Name, bool], "Resolved | None"]
 """An object as it is now, where the store has it at hand in whole. Nobody changes it.
 
 The flag says whether to count the question: a store may keep at hand what is asked for often.

@@ -57,7 +57,7 @@ def check(
             return SHARED if shared else USUAL
         if preload is False:
             return SHARED_LAZY if shared else LAZY
-    if durability not in (None, "sync", "os"):
+    if durability is not None and durability not in ("sync", "os"):
         raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
     chosen = _preload(preload)
     _check_limit(preload_limit, chosen)

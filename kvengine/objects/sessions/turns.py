@@ -139,7 +139,8 @@ class Turns:
                 return
 
     def _unwait(self, name: Name, turn: Turn) -> None:
-        left = deque(each for each in self._waiting.get(name, ()) if each() not in (None, turn))
+        waiting = self._waiting.get(name, ())
+        left = deque(each for each in waiting if each() is not None and each is not turn.claim)
         if left:
             self._waiting[name] = left
         else:
