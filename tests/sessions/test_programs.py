@@ -61,6 +61,11 @@ FIXED: dict[str, Program] = {
         ([("set", "a", 1, None), ("set", "b", 1, None)], "end", "nothing"),
         ([("clear", "a"), ("state_keys",), ("get_all",)], "end", "nothing"),
     ],
+    "what was cleared lies in a segment": [
+        ([("set", "a", 1, None), ("set", "b", 1, None)], "end", "flush"),
+        ([("clear_all",), ("set", "a", 2, None)], "end", "nothing"),
+        ([("get", "b"), ("get", "a"), ("state_keys",)], "end", "nothing"),
+    ],
     "a ttl, and one that is taken back": [
         ([("set", "a", 1, None), ("set", "b", 1, None)], "end", "nothing"),
         ([("set", "a", 2, 5.0), ("set", "a", 3, None)], "end", "later"),
