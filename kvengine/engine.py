@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 from kvengine.closing import Closing
 from kvengine.errors import CorruptionError, DatabaseClosed
@@ -33,6 +34,7 @@ from kvengine.storage.compaction.maintenance import Maintenance
 from kvengine.storage.compaction.schedule import Scheduler
 from kvengine.storage.database import Commit
 from kvengine.storage.estimate import estimate, segments
+from kvengine.storage.held import hold
 from kvengine.storage.lifecycle.close import close, forked
 from kvengine.storage.lifecycle.recover import open_owned, open_read_only
 from kvengine.storage.lifecycle.refresh import refresh
@@ -68,6 +70,7 @@ class Engine(LiveReader, ObjectVerbs, Closing):
             serdes,
             max_value_size=options.max_value_size,
             known=self._for_session,
+            hold=partial(hold, self._db),
             commit_entries=self._committer.commit_entries,
         )
         _engines.add(self)

@@ -15,15 +15,17 @@ from kvengine.aio.session import Session
 from kvengine.aio.turns import wait
 from kvengine.aio.waiting import Waits, settled
 from kvengine.objects.sessions.context import ENTERING, Block
+from kvengine.objects.sessions.host import Late
 from kvengine.objects.sessions.load import load
 from kvengine.objects.sessions.working import Working
-from kvengine.store import Snapshot
 
 T = TypeVar("T")
 
 
-class SessionContext(Block, Generic[T], kw_only=True):
+class SessionContext(Block, Generic[T]):
     """A session to come. Entering it gives a `Session`, or the typed state asked for."""
+
+    __slots__ = ("_waits",)
 
     _waits: Waits
 
@@ -36,12 +38,16 @@ class SessionContext(Block, Generic[T], kw_only=True):
         try:
             if not settings.shared:
                 turns, name = self._host.turns, codec.name
-                if not turns.join(name, self, blocking=False):
+                if not turns.join(name, self, False):
                     await wait(turns, name, self, settings.timeout)
-            working, moment = await self._load()
-            session: Any = Session(
-                self._host, working, moment, codec, settings, self._retention, _waits=self._waits
-            )
+            session: Any = Session()
+            session._host = self._host
+            session._codec = codec
+            session._settings = settings
+            session._working, session._moment = await self._load()
+            session._retention = self._retention
+            session._state = None
+            session._waits = self._waits
             self._session = session
             return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
         except BaseException:
@@ -60,7 +66,7 @@ class SessionContext(Block, Generic[T], kw_only=True):
         finally:
             self._leave()
 
-    async def _load(self) -> tuple[Working, Snapshot | None]:
+    async def _load(self) -> tuple[Working, Late | None]:
         """Typed state reads attributes, which cannot be awaited: its fields are loaded now."""
         waits, name = self._waits, self._codec.name
         always = self._kind._kv_entries() if self._kind is not None else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar, overload
+from weakref import ref
 
 from kvengine.aio.context import SessionContext
 from kvengine.aio.session import Session
@@ -146,11 +147,17 @@ class VirtualObject:
         As `kvengine.VirtualObject.session`. A typed state loads its fields at
         the beginning whatever ``preload`` says: attributes cannot be awaited.
         """
-        settings = check(state, preload, preload_limit, shared, timeout, durability)
-        handle, waits = self._handle, self._waits
-        return SessionContext(
-            handle._host, handle._codec, state, settings, handle._retention, _waits=waits
-        )
+        handle = self._handle
+        block: Any = SessionContext()
+        block.claim = ref(block)
+        block._host = handle._host
+        block._codec = handle._codec
+        block._kind = state
+        block._settings = check(state, preload, preload_limit, shared, timeout, durability)
+        block._retention = handle._retention
+        block._session = None
+        block._waits = self._waits
+        return block  # type: ignore[no-any-return]
 
     async def _read(self, work: Callable[..., T], *args: Any, **keywords: Any) -> T:
         waits, name = self._waits, self._handle._codec.name

@@ -20,12 +20,14 @@ D = TypeVar("D")
 _ABSENT = object()
 
 
-class Session(SessionVerbs, kw_only=True):
+class Session(SessionVerbs):
     """One object for the length of an ``async with`` block; see `kvengine.Session`.
 
     Reads are awaited, and answer at once when the session was loaded eagerly.
     Writes are in memory until the commit, so they are not.
     """
+
+    __slots__ = ("_waits",)
 
     _waits: Waits
 
@@ -49,7 +51,7 @@ class Session(SessionVerbs, kw_only=True):
     ) -> Any:
         """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
         self._collect()
-        working = self._working
+        working = self._working or self._is_over()
         check_name("state_key", name)
         if working.missing(name):
             found = await self._fetch("get", name)
@@ -64,7 +66,7 @@ class Session(SessionVerbs, kw_only=True):
     ) -> list[str]:
         """State keys in byte order from ``start`` on, those just set among them."""
         self._collect()
-        working = self._working
+        working = self._working or self._is_over()
         check_walk(prefix, start, limit)
         found = None
         if working.keys_missing:
@@ -77,12 +79,12 @@ class Session(SessionVerbs, kw_only=True):
     async def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, in key order."""
         self._collect()
-        working = self._working
+        working = self._working or self._is_over()
         if not working.complete:
             found = await self._fetch("get_all")
             working.learn_all(found)
-        decode = self._codec.decode
-        return {name: decode(name, data, type) for name, data in working.entries().items()}
+        codec = self._codec
+        return {name: codec.decode(name, data, type) for name, data in working.entries().items()}
 
     async def contains(self, name: str) -> bool:
         """Whether there is such an entry."""
@@ -95,7 +97,7 @@ class Session(SessionVerbs, kw_only=True):
         """
         if not self._changed():
             return None
-        working = self._working
+        working = self._working or self._is_over()
         if working.survival_unknown:
             found = await self._fetch("state_keys", limit=working.enough(1))
             working.learn_some_keys(found)
@@ -113,7 +115,7 @@ class Session(SessionVerbs, kw_only=True):
 
     async def _save(self, then: Callable[[int], object] | None = None) -> int:
         """Commit; ``then`` is told the stamp, also where a cancellation follows."""
-        expect = {self._codec.name: self._working.version}
+        expect = {self._codec.name: (self._working or self._is_over()).version}
         durability = self._settings.durability
         work = self._waits.write(self._batch(), expect=expect, durability=durability)
         try:
@@ -124,18 +126,19 @@ class Session(SessionVerbs, kw_only=True):
 
     async def _fetch(self, verb: str, *args: str, **options: Any) -> Any:
         """What a read verb of the session's moment says of the object."""
-        moment, name = self._asked, self._codec.name
+        moment, name = self._asked(), self._codec.name
         read = getattr(moment, verb)
         return await self._waits.read(moment, name, read, *name, *args, **options)
 
     def _read(self, state_key: str) -> bytes | None:
         """For typed state, whose attributes cannot be awaited: its fields were loaded."""
-        if self._working.missing(state_key):
+        working = self._working or self._is_over()
+        if working.missing(state_key):
             raise SessionError(
                 f"entry {state_key!r} is not loaded: name it in preload=,"
                 f" or await get({state_key!r})"
             )
-        return self._working.peek(state_key)
+        return working.peek(state_key)
 
     def _commit(self) -> int | None:
         raise SessionError(

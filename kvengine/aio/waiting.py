@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from kvengine.aio.syncs import Syncs
 from kvengine.engine import Engine
 from kvengine.errors import KVEngineError
+from kvengine.objects.sessions.host import Late
 from kvengine.options import Durability
 from kvengine.storage.batch import Batch
 from kvengine.storage.names import Name
@@ -40,7 +41,7 @@ class Waits:
 
     async def read(
         self,
-        source: Reads,
+        source: Reads | Late,
         name: Name,
         work: Callable[..., T],
         *args: Any,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TypeVar
 
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.sessions.settings import check_retention
 from kvengine.objects.virtual_object import VirtualObject
 from kvengine.objects.workflow import DAY, Workflow
-from kvengine.serdes.codec import Codec
+from kvengine.serdes.codec import codec_of
 from kvengine.serdes.registry import SerdeChoice, find
 from kvengine.storage.batch import object_name
 from kvengine.storage.names import are_ascii_names
+
+H = TypeVar("H", bound=VirtualObject)
 
 
 class ObjectVerbs:
@@ -21,7 +24,7 @@ class ObjectVerbs:
 
     def object(self, service: str, key: str, *, serde: SerdeChoice | None = None) -> VirtualObject:
         """A handle on an object, which need not exist. ``serde``: of its values."""
-        return VirtualObject(self._host, self._codec(service, key, serde))
+        return _filled(VirtualObject.__new__(VirtualObject), self._host, service, key, serde, None)
 
     def workflow(
         self,
@@ -35,11 +38,18 @@ class ObjectVerbs:
 
         In seconds or as a timedelta, one day by default; zero: gone at completion.
         """
-        return Workflow(self._host, self._codec(service, key, serde), check_retention(retention))
+        host, kept = self._host, check_retention(retention)
+        return _filled(Workflow.__new__(Workflow), host, service, key, serde, kept)
 
-    def _codec(self, service: str, key: str, serde: SerdeChoice | None) -> Codec:
-        if not are_ascii_names(service, key):
-            service, key = object_name(service, key)
-        return Codec(
-            (service, key), self._host.serdes.of(service) if serde is None else find(serde)
-        )
+
+def _filled(
+    handle: H, host: Host, service: str, key: str, serde: SerdeChoice | None, retention: int | None
+) -> H:
+    """Return a new handle with its fields; `__init__` would cost more."""
+    if not are_ascii_names(service, key):
+        service, key = object_name(service, key)
+    chosen = host.serdes.of(service) if serde is None else find(serde)
+    handle._host = host
+    handle._codec = codec_of((service, key), chosen)
+    handle._retention = retention
+    return handle

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, TypeVar, overload
-
-import msgspec
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+from weakref import ref
 
 from kvengine.objects.sessions.context import SessionContext
 from kvengine.objects.sessions.host import Host
@@ -18,12 +17,15 @@ from kvengine.serdes.codec import Codec, absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.storage.names import check_name
 
+if TYPE_CHECKING:
+    from kvengine.objects.sessions.context import SessionOf
+
 T = TypeVar("T")
 D = TypeVar("D")
 S = TypeVar("S", bound=State)
 
 
-class VirtualObject(msgspec.Struct, frozen=True, eq=False, gc=False):
+class VirtualObject:
     """An object: made by ``db.object(service, key)``, for the moment or for good.
 
     Costs nothing but itself, so make them by the million, and share them
@@ -34,9 +36,11 @@ class VirtualObject(msgspec.Struct, frozen=True, eq=False, gc=False):
     encode or decode, which names service, key and state key.
     """
 
+    __slots__ = ("_codec", "_host", "_retention")
+
     _host: Host
     _codec: Codec
-    _retention: int | None = None
+    _retention: int | None
 
     @property
     def service(self) -> str:
@@ -86,9 +90,9 @@ class VirtualObject(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, of one moment, in key order."""
-        decode = self._codec.decode
+        codec = self._codec
         found = self._host.store.get_all(*self._codec.name)
-        return {name: decode(name, data, type) for name, data in found.items()}
+        return {name: codec.decode(name, data, type) for name, data in found.items()}
 
     def state_keys(
         self, *, prefix: str = "", start: str = "", limit: int | None = None
@@ -151,7 +155,7 @@ class VirtualObject(msgspec.Struct, frozen=True, eq=False, gc=False):
         shared: bool = False,
         timeout: float | timedelta | None = None,
         durability: Durability | None = None,
-    ) -> SessionContext[Session]: ...
+    ) -> SessionOf[Session]: ...
 
     @overload
     def session(
@@ -163,7 +167,7 @@ class VirtualObject(msgspec.Struct, frozen=True, eq=False, gc=False):
         shared: bool = False,
         timeout: float | timedelta | None = None,
         durability: Durability | None = None,
-    ) -> SessionContext[S]: ...
+    ) -> SessionOf[S]: ...
 
     def session(
         self,
@@ -174,7 +178,7 @@ class VirtualObject(msgspec.Struct, frozen=True, eq=False, gc=False):
         shared: bool = False,
         timeout: float | timedelta | None = None,
         durability: Durability | None = None,
-    ) -> SessionContext[Any]:
+    ) -> SessionOf[Any]:
         """The object, exclusively, for a ``with`` block; one atomic commit at its end.
 
         state
@@ -199,5 +203,12 @@ class VirtualObject(msgspec.Struct, frozen=True, eq=False, gc=False):
         of the object already. Leaving raises VersionConflict, with nothing
         written, where the object was changed from outside or expired meanwhile.
         """
-        settings = check(state, preload, preload_limit, shared, timeout, durability)
-        return SessionContext(self._host, self._codec, state, settings, self._retention)
+        block = SessionContext()
+        block.claim = ref(block)
+        block._host = self._host
+        block._codec = self._codec
+        block._kind = state
+        block._settings = check(state, preload, preload_limit, shared, timeout, durability)
+        block._retention = self._retention
+        block._session = None
+        return block  # type: ignore[return-value]

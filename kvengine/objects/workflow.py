@@ -11,7 +11,7 @@ from kvengine.storage.batch import Batch
 DAY = timedelta(days=1)
 
 
-class Workflow(VirtualObject, frozen=True, eq=False, gc=False):
+class Workflow(VirtualObject):
     """A workflow: a virtual object that ends.
 
     It never expires before `complete`. From then on its state stays readable
@@ -19,7 +19,9 @@ class Workflow(VirtualObject, frozen=True, eq=False, gc=False):
     may run again. In a session ``complete()`` is part of the commit.
     """
 
-    _retention: int = 0
+    __slots__ = ()
+
+    _retention: int
 
     @property
     def retention(self) -> timedelta:

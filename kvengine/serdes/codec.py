@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from kvengine.errors import SerdeError
 from kvengine.serdes.base import Serde
 from kvengine.serdes.registry import SerdeChoice, find
 from kvengine.storage.names import Name
 
 
-class Codec(msgspec.Struct, frozen=True, eq=False, gc=False):
+class Codec:
     """Encodes and decodes the entries of one object. Raises SerdeError for each failure."""
+
+    __slots__ = ("name", "serde")
 
     name: Name
     serde: Serde
@@ -39,6 +39,14 @@ class Codec(msgspec.Struct, frozen=True, eq=False, gc=False):
             wanted = "does not decode" if type is None else f"expected {type_name(type)}"
             reason = f"{wanted} ({chosen.__class__.__name__}): {one_line(error)}"
             raise SerdeError(*self.name, state_key, reason) from error
+
+
+def codec_of(name: Name, serde: Serde) -> Codec:
+    """Return the codec of an object."""
+    codec = Codec.__new__(Codec)
+    codec.name = name
+    codec.serde = serde
+    return codec
 
 
 def absent(default: Any, serde: SerdeChoice | None) -> Any:

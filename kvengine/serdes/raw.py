@@ -18,7 +18,7 @@ class BytesSerde:
         return bytes(value)
 
     def decode(self, data: bytes, type: Any, /) -> bytes:
-        if type in (None, bytes, object, Any):
+        if type is None or type in (bytes, object, Any):
             return data
         found: bytes = msgspec.convert(data, type, builtin_types=(bytes,))
         return found

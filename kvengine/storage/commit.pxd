@@ -3,10 +3,12 @@ import cython
 
 from kvengine.storage.batch cimport Batch
 from kvengine.storage.database cimport Commit, Database
+from kvengine.storage.held cimport HeldObject
 from kvengine.storage.memo cimport Memo
 from kvengine.storage.memtable cimport Memtable
 from kvengine.storage.name_bytes cimport are_ascii_names, encode_object
 from kvengine.storage.packed cimport pack, pack_entries
+from kvengine.storage.resolved cimport Resolved
 from kvengine.storage.snapshots cimport Snapshots
 from kvengine.storage.wal.encode cimport encode_record
 from kvengine.storage.wal.file cimport WalWriter
@@ -41,6 +43,9 @@ cdef class Committer:
     @cython.locals(name=tuple)
     cdef bint _may_one_expire(self, dict assignments) except -1
 
+    @cython.locals(db=Database, memo=Memo, held=HeldObject, known=Resolved, version="long long", actual="long long")
+    cdef _check_expected(self, expect, long long now)
+
     @cython.locals(db=Database)
     cdef _accept(self, Commit commit, long long end)
 
@@ -49,7 +54,7 @@ cdef class Committer:
 
     @cython.locals(
         db=Database, memo=Memo, touched=list, name=tuple, row=bytes, snapshots=Snapshots,
-        entries=dict,
+        before=Resolved, entries=dict,
     )
     cdef _publish(self, Commit commit)
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from threading import get_ident
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from kvengine.errors import (
     KVEngineError,
@@ -47,6 +47,7 @@ from kvengine.storage.batch import (
     set_operation,
 )
 from kvengine.storage.database import Commit, Database
+from kvengine.storage.held import HeldObject
 from kvengine.storage.memtable import TOMBSTONES
 from kvengine.storage.names import Name, are_ascii_names, encode_object
 from kvengine.storage.packed import pack, pack_entries
@@ -128,12 +129,18 @@ class Committer:
         entries: dict[str, bytes | None],
         version: int,
         durability: Durability | None,
+        held: Any,
     ) -> int:
         """Commit new values of one object, None for a cleared entry, if it has ``version``.
 
-        Return the stamp. Only sessions call this; they have checked names and values.
+        Return the stamp. Only sessions call this; they have checked names and values. ``held``: if
+        it is a `HeldObject` of this version, it says whether that must be looked up at all.
         """
-        expect = {name: version}
+        expect: Mapping[Name, int] | HeldObject
+        if held.__class__ is HeldObject and held.version == version:
+            expect = held
+        else:
+            expect = {name: version}
         commit = self._do_all_steps({name: entries}, (), expect, durability or self._durability)
         return commit.stamp if commit is not None else self._db.published
 
@@ -217,7 +224,7 @@ class Committer:
         self,
         assignments: Assignments | None,
         operations: Sequence[Operation],
-        expect: Mapping[Name, int] | None,
+        expect: Mapping[Name, int] | HeldObject | None,
         durability: Durability,
     ) -> Commit | None:
         """Do all steps of a commit, and return it, None if there is nothing to write.
@@ -286,7 +293,7 @@ class Committer:
         self,
         assignments: Assignments | None,
         operations: Sequence[Operation],
-        expect: Mapping[Name, int] | None,
+        expect: Mapping[Name, int] | HeldObject | None,
         durability: Durability,
     ) -> Commit | None:
         """Do steps 1 to 3, under the commit lock. Return None if there is nothing to write."""
@@ -387,12 +394,17 @@ class Committer:
             lambda now: (state_key for state_key, _, _ in read.live_entries(pieces, "", now)),
         )
 
-    def _check_expected(self, expect: Mapping[Name, int], now: int) -> None:
+    def _check_expected(self, expect: Mapping[Name, int] | HeldObject, now: int) -> None:
         """Raise VersionConflict if an object does not have the version expected of it.
 
         All commits before this one count, also those that are logged and not yet visible.
         """
         db = self._db
+        if isinstance(expect, HeldObject):
+            held = expect
+            if held.is_current():
+                return
+            expect = {held.name: held.version}
         for name, version in expect.items():
             found: read.Summary | Resolved | None
             known = db.memo.known.get(name) if not db.unpublished else None
@@ -471,6 +483,7 @@ class Committer:
             for name, row in commit.objects:
                 before = memo.known.pop(name, None)
                 if before is not None:
+                    memo.bytes -= before.size
                     touched.append((name, before, row))
         snapshots = db.snapshots
         commit.memtable.publish(commit.states, snapshots.newest, snapshots.oldest)
@@ -487,8 +500,6 @@ class Committer:
                     memo.change(name, before, commit.stamp, entries)
                 else:
                     memo.replace(name, extend(before, decode(row)))
-            else:
-                memo.take(name)
 
     # --- step 4
 

@@ -45,15 +45,15 @@ class Memo:
     ``known`` may be read by anyone at any time, and is changed under the commit lock.
     """
 
-    __slots__ = ("_sizes", "_tally", "bytes", "capacity", "era", "known")
+    __slots__ = ("_tally", "bytes", "capacity", "era", "known")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.known: dict[Name, Resolved] = {}
         self.bytes = 0
+        """The sizes of all in ``known``. Whoever takes an object out of that subtracts its size."""
         self.era = 0
         """Grows when everything is taken out, so that a read that began before puts nothing in."""
-        self._sizes: dict[Name, int] = {}
         self._tally: dict[int, int] = {}
         """Points by the hash of a name. Names are not kept, since they may be long."""
 
@@ -86,8 +86,8 @@ class Memo:
         known = self.known
         while self.bytes + size > self.capacity and known:
             self.take(next(iter(known)))
+        found.size = size
         self.bytes += size
-        self._sizes[name] = size
         known[name] = found
 
     def change(
@@ -95,46 +95,44 @@ class Memo:
     ) -> None:
         """Put back an object of which nothing expires, with values that a commit has set.
 
-        It was popped from ``known``. Call under the commit lock.
+        It was taken out. Call under the commit lock.
         """
         old = before.entries
         entries = old | changes
         if len(entries) != len(old):
             entries = in_order(entries)
             if len(entries) > MOST_ENTRIES:
-                self.take(name)
                 return
-        grown = 0
+        size = before.size
         for state_key, value in changes.items():
             earlier = old.get(state_key)
-            grown += len(value) + (_OVERHEAD if earlier is None else -len(earlier))  # type: ignore[arg-type]
-        found = Resolved(version, None, entries, None, None)  # type: ignore[arg-type]
-        size = self._sizes[name] + grown
-        if grown > 0 and (size * 8 > self.capacity or self.bytes + grown > self.capacity):
+            size += len(value) + (_OVERHEAD if earlier is None else -len(earlier))  # type: ignore[arg-type]
+        found = Resolved.__new__(Resolved)  # `__init__` costs more than all of this
+        found.version, found.entries = version, entries  # type: ignore[assignment]
+        found.expires_at = found.ttls = found.soonest = None
+        if size > before.size and (size * 8 > self.capacity or self.bytes + size > self.capacity):
             self.put(name, found)
             return
-        self.bytes += grown
-        self._sizes[name] = size
+        found.size = size
+        self.bytes += size
         self.known[name] = found
 
     def replace(self, name: Name, found: Resolved | None) -> None:
-        """Put what a commit has made of an object that was popped. Call under the commit lock."""
-        if found is None:
-            self.take(name)
-        else:
+        """Put what a commit has made of an object, if anything. Call under the commit lock."""
+        if found is not None:
             self.put(name, found)
 
     def take(self, name: Name) -> Resolved | None:
         """Take an object out and return it, None if it is not here. Call under the commit lock."""
         found = self.known.pop(name, None)
-        self.bytes -= self._sizes.pop(name, 0)
+        if found is not None:
+            self.bytes -= found.size
         return found
 
     def clear(self) -> None:
         """Take everything out. Call under the commit lock."""
         self.era += 1
         self.known.clear()
-        self._sizes.clear()
         self.bytes = 0
 
 

@@ -28,7 +28,7 @@ cdef bytes _live(object entry, bytes newest, object now)
     data=bytes, row=bytes, encoded=bytes, segments=list, pieces=list, segment=LiveSegment,
     version=Version, memtable=Memtable, state=State
 )
-cpdef list collect(View view, tuple name, object stamp=*, object unpublished=*)
+cpdef list collect(View view, tuple name, object stamp=*, object unpublished=*, list known=*)
 @cython.locals(piece=Piece, entries=Py_ssize_t)
 cpdef bint is_heavy(list pieces) except -1
 @cython.locals(piece=Piece)

@@ -165,14 +165,19 @@ def _live(entry: Entry | Missing, newest: bytes, now: Callable[[], int]) -> byte
 
 
 def collect(
-    view: View, name: Name, stamp: int | None = None, unpublished: States | None = None
+    view: View,
+    name: Name,
+    stamp: int | None = None,
+    unpublished: States | None = None,
+    known: list[Piece] | None = None,
 ) -> list[Piece]:
     """Return what each layer says of an object, newest first, until nothing older shows through.
 
-    ``unpublished``: states of commits not yet visible, for a commit that follows them.
+    ``unpublished``: states of commits not yet visible, for a commit that follows them. ``known``:
+    what the memtables say, if they hide nothing: then the segments' pieces are added to that.
     """
-    pieces: list[Piece] = []
-    for memtable in view.tables:
+    pieces: list[Piece] = [] if known is None else known
+    for memtable in view.tables if known is None else ():
         ours = unpublished if memtable is view.active else None
         if not memtable.states and not ours:
             continue

@@ -169,7 +169,7 @@ class Reader:
         pieces = read.collect(view, name, self._stamp)
         if self._fixed_moment is not None:
             self._fixed_moment.check_open()
-        return _load_part(name, pieces, max_bytes, self._now())
+        return load_part(name, pieces, max_bytes, self._now())
 
     def state_keys(
         self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
@@ -185,10 +185,7 @@ class Reader:
         name = _checked(service, key)
         found, pieces = self._look(name)
         if pieces:
-            first = max(prefix, start)
-            live = read.live_entries(pieces, first, self._now())
-            keys = (state_key for state_key, _, _ in live)
-            return list(islice(_with_prefix(keys, prefix), limit))
+            return keys_of(pieces, prefix, start, limit, self._now())
         if found is None:
             return []
         if not prefix and not start:
@@ -363,7 +360,16 @@ class MomentReader(Reader):
         return moment, False
 
 
-def _load_part(
+def keys_of(
+    pieces: list[read.Piece], prefix: str, start: str, limit: int | None, now: int
+) -> list[str]:
+    """Return state keys of an object that was collected, as `Reader.state_keys` does."""
+    live = read.live_entries(pieces, max(prefix, start), now)
+    keys = (state_key for state_key, _, _ in live)
+    return list(islice(_with_prefix(keys, prefix), limit))
+
+
+def load_part(
     name: Name, pieces: list[read.Piece], max_bytes: int, now: int
 ) -> StoredObject | None:
     """Return an object with as many first entries as fit into ``max_bytes``; None if absent."""

@@ -4,6 +4,7 @@
 cdef class Resolved:
     cdef readonly object version, expires_at, soonest
     cdef readonly dict entries, ttls
+    cdef readonly long long size
 
     cpdef Resolved at(self, object now)
 

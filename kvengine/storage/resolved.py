@@ -10,10 +10,13 @@ class Resolved:
 
     ``entries`` are values in key order, without tombstones. ``ttls`` is the expiry of those that
     have their own. ``soonest`` is the first instant at which any part of it expires, None if
-    nothing does. It is never empty. Readers share it, so nobody may change it.
+    nothing does. It is never empty. Readers share it, so nobody may change it. ``size``: what the
+    memo counts for it, if it is there.
     """
 
-    __slots__ = ("entries", "expires_at", "soonest", "ttls", "version")
+    __slots__ = ("entries", "expires_at", "size", "soonest", "ttls", "version")
+
+    size: int
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ USED = {
     "committer": ("_db", "_begun", "_max_commit", "_memtable_size"),
     "memtable": ("states", "expiring", "extended", "_fresh", "first_deletion"),
     "state": ("stamp", "rows", "fresh", "prev"),
-    "memo": ("known", "_sizes", "_tally", "bytes", "capacity"),
+    "memo": ("known", "_tally", "bytes", "capacity"),
     "wal": ("_file", "_write", "salt", "mark", "end", "synced", "_allocated", "_writing"),
     "clock": ("_read", "_unit", "_last", "_until", "_source"),
     "snapshots": ("newest", "oldest"),

@@ -279,10 +279,6 @@ def session_of(db: kvengine.Engine, preload: bool) -> Callable[[str], Call]:
     return make
 
 
-SESSION_LOCKS = {"commit": 2, "snapshots": 2}
-"""A lazy session holds a moment: one lock more for each end of it, and the commit lock to begin."""
-
-
 @pytest.mark.parametrize(("preload", "most"), [(True, 38), (False, 38)])
 def test_session_of_an_object_in_the_memo(
     fill: kvengine.Engine,
@@ -316,9 +312,9 @@ def test_eager_session_of_a_cold_object(
 def test_lazy_session(
     fill: kvengine.Engine, fs: CountingFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lazy session takes a moment, looks whether its object lives, and reads what is asked."""
+    """A lazy session holds the rows of its object, and its commit looks nothing up."""
     made = Operation(fill, fs, session_of(fill, False)).over(spread())
-    made.must_cost(Costs(129, SESSION_LOCKS, WRITE, 2 * ROW), monkeypatch)
+    made.must_cost(Costs(56, ONE_COMMIT, WRITE, ROW), monkeypatch)
 
 
 def test_lazy_session_of_a_cold_object(
@@ -327,7 +323,7 @@ def test_lazy_session_of_a_cold_object(
     """It reads one block, once."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, False)).over(spread())
-    most = Costs(168, SESSION_LOCKS | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
+    most = Costs(84, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
     made.must_cost(most, monkeypatch)
 
 

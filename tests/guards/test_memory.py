@@ -175,10 +175,9 @@ def test_the_memo_keeps_its_budget(opened: Open, entries: int, value: int) -> No
         db.get_all("S", f"{number:06d}")
         db.get_all("S", f"{number:06d}")
         db.set("S", f"{number:06d}", "state-key-0000", b"w" * value)
-    assert memo.bytes == sum(memo._sizes.values()) <= memo.capacity
-    assert memo.known.keys() == memo._sizes.keys()
+    assert memo.bytes == sum(found.size for found in memo.known.values()) <= memo.capacity
     used = sum(footprint(name, found) for name, found in memo.known.items())
-    used += size(memo.known) + size(memo._sizes)
+    used += size(memo.known)
     assert 0.6 * memo.capacity <= used <= 1.15 * memo.capacity
 
 

@@ -328,12 +328,13 @@ def test_exceptions_pass_through(db: kvengine.Engine, way: Way) -> None:
         pass
 
 
+@pytest.mark.plain
 def test_an_error_at_the_end_keeps_the_one_before_it(
     db: kvengine.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A conflict, and then an interrupt while the turn is given back: both are told."""
 
-    def interrupted(block: SessionContext[Any]) -> None:
+    def interrupted(block: SessionContext) -> None:
         db._host.turns.leave(block._codec.name, block)
         raise KeyboardInterrupt
 

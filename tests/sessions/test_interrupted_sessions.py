@@ -17,6 +17,7 @@ import pytest
 
 import kvengine
 import kvengine.aio
+from kvengine import compiled
 from kvengine.fs.memory import MemoryFileSystem
 from tests.durability.tripwire import Tripwire
 
@@ -108,7 +109,10 @@ def test_interrupted_at_any_point(shape: str, durability: str) -> None:
                 break
             lost, kept = lost + (after == before), kept + (after != before)
             n += 1
-        assert lost > 30 and kept > 2, (lost, kept)
+        if compiled.form == "compiled":  # most points are bytecodes of the hot modules
+            assert lost > 3, (lost, kept)
+        else:
+            assert lost > 30 and kept > 2, (lost, kept)
         assert db.stats().open_snapshots == 0
 
 
@@ -141,7 +145,7 @@ def test_interrupted_in_the_queue() -> None:
             n += 1
         leave.set()
         thread.join()
-        assert n > 20
+        assert n > (12 if compiled.form == "compiled" else 20)
         check(obj, 0, 0, "in the queue")
 
 

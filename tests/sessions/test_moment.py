@@ -8,28 +8,9 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine.snapshot import Snapshot
 from kvengine.storage.clock import ManualClock
+from tests.sessions.reads import Reads
 from tests.sessions.ways import Way
-
-
-class Reads:
-    """Counts the read verbs that reach the engine."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.calls: list[str] = []
-        for kind in (kvengine.Engine, Snapshot):
-            for verb in ("get", "get_many", "get_all", "load", "state_keys"):
-                monkeypatch.setattr(kind, verb, self._counted(verb, getattr(kind, verb)))
-
-    def _counted(self, verb: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if kwargs.get("max_bytes") == 0:  # version and expiry alone
-                return original(*args, **kwargs)
-            self.calls.append(f"{verb} {args[3]}" if verb == "get" else verb)
-            return original(*args, **kwargs)
-
-        return call
 
 
 @pytest.fixture
@@ -37,7 +18,7 @@ def reads(monkeypatch: pytest.MonkeyPatch, db: kvengine.Engine) -> Reads:
     for name in ("a", "b", "c"):
         db.object("S", "k").set(name, name.upper())
     db.flush()
-    return Reads(monkeypatch)
+    return Reads(monkeypatch, db)
 
 
 def use(state: Any) -> None:
@@ -108,6 +89,7 @@ CHANGES: dict[str, Callable[[kvengine.Engine], object]] = {
     "clear_all": lambda db: db.clear_all("S", "k"),
     "clear_service": lambda db: db.clear_service("S"),
     "expire": lambda db: db.expire("S", "k", ttl=100),
+    "flush and set": lambda db: (db.flush(), db.set("S", "k", "b", b'"new"')),
     "clear and set": lambda db: (db.clear_all("S", "k"), db.set("S", "k", "a", b"1")),
 }
 

@@ -61,6 +61,11 @@ FIXED: dict[str, Program] = {
         ([("set", "a", 1, None), ("set", "b", 1, None)], "end", "nothing"),
         ([("clear", "a"), ("state_keys",), ("get_all",)], "end", "nothing"),
     ],
+    "what was cleared lies in a segment": [
+        ([("set", "a", 1, None), ("set", "b", 1, None)], "end", "flush"),
+        ([("clear_all",), ("set", "a", 2, None)], "end", "nothing"),
+        ([("get", "b"), ("get", "a"), ("state_keys",)], "end", "nothing"),
+    ],
     "a ttl, and one that is taken back": [
         ([("set", "a", 1, None), ("set", "b", 1, None)], "end", "nothing"),
         ([("set", "a", 2, 5.0), ("set", "a", 3, None)], "end", "later"),
@@ -185,7 +190,7 @@ class Bench:
             "durability": self.durability,
         }
         self.db = kvengine.open("/db", fs=MemoryFileSystem(), clock=self.clock, **options)
-        self.known = self.db._host.known
+        self.known, self.hold = self.db._host.known, self.db._host.hold
 
     def close(self) -> None:
         self.db.close()
@@ -201,6 +206,7 @@ class Bench:
             self.db.close()
             self._open()
         self.db._host.known = self.known if at_hand else None
+        self.db._host.hold = None if way.snapshot else self.hold
         key = f"k{self.count}"
         handle = self.db.object("S", key)
         reference = Reference()

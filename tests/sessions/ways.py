@@ -49,15 +49,21 @@ class Awaited:
 
 
 class Way(NamedTuple):
-    """How a session loads, and who runs it."""
+    """How a session loads, and who runs it.
+
+    ``snapshot``: what is read late comes from a snapshot, as of an object that lies in chunks.
+    """
 
     loading: dict[str, Any]
     asynchronous: bool
+    snapshot: bool = False
 
     @contextmanager
     def session(
         self, db: kvengine.Engine, service: str = "S", key: str = "k", **arguments: Any
     ) -> Iterator[Any]:
+        if self.snapshot:
+            db._host.hold = None
         if self.asynchronous:
             with asyncio.Runner() as runner:
                 with self.awaited(runner.run, db, service, key, **arguments) as session:
@@ -88,11 +94,12 @@ class Way(NamedTuple):
 LOADINGS: dict[str, dict[str, Any]] = {
     "eager": {},
     "lazy": {"preload": False},
+    "snapshot": {"preload": False},
     "some": {"preload": ["a", "absent", "\u00e9"]},
     "partial": {"preload_limit": 24},
 }
 WAYS = {
-    f"{loading}-{runner}": Way(arguments, runner == "asyncio")
+    f"{loading}-{runner}": Way(arguments, runner == "asyncio", loading == "snapshot")
     for loading, arguments in LOADINGS.items()
     for runner in ("threads", "asyncio")
 }

@@ -9,8 +9,8 @@ import pytest
 
 import kvengine
 from kvengine import field
-from kvengine.snapshot import Snapshot
 from tests.api.refusals import refuses
+from tests.sessions.reads import Reads
 from tests.state.values import Point
 
 
@@ -56,28 +56,21 @@ def test_however_it_is_loaded(
 
 
 def test_a_lazy_state_reads_what_is_used(
-    obj: kvengine.VirtualObject, monkeypatch: pytest.MonkeyPatch
+    db: kvengine.Engine, obj: kvengine.VirtualObject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """preload=False reads a field on its first use, once; a field that is set is not read."""
     obj.mapping().update(count=1, title="t", tags=["a"], other=1)
-    asked: list[str] = []
-    for kind in (kvengine.Engine, Snapshot):
-
-        def get(*args: Any, original: Callable[..., Any] = kind.get) -> Any:
-            asked.append(args[-1])
-            return original(*args)
-
-        monkeypatch.setattr(kind, "get", get)
+    reads = Reads(monkeypatch, db)
     with obj.session(Counter, preload=False) as state:
-        assert asked == []
+        assert reads.calls == []
         assert state.tags == ["a"] and state.tags == ["a"]
         state.count = 5
         assert state.count == 5
-        assert asked == ["tags"]
+        assert reads.calls == ["get tags"]
     with obj.session(Counter) as state:
-        asked.clear()
+        reads.calls.clear()
         assert (state.tags, state.count, state.point) == (["a"], 5, None)
-        assert asked == []
+        assert reads.calls == []
 
 
 def test_of_one_moment(obj: kvengine.VirtualObject) -> None:

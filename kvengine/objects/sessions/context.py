@@ -14,12 +14,12 @@ Steps, and what an interrupt after each leaves:
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kvengine.errors import SessionError
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.sessions.load import load
-from kvengine.objects.sessions.session import Session
+from kvengine.objects.sessions.session import Session, SessionVerbs
 from kvengine.objects.sessions.settings import Settings
 from kvengine.objects.sessions.turns import Turn, wait
 from kvengine.objects.state.base import State
@@ -27,19 +27,24 @@ from kvengine.serdes.codec import Codec
 
 T = TypeVar("T")
 
-ENTERING: Any = object()
+ENTERING = SessionVerbs()
 """In the place of a session that waits for its turn, or loads."""
 
 
 class Block(Turn):
-    """What is the same for the ``with`` block of a thread and the ``async with`` of a task."""
+    """What is the same for the ``with`` block of a thread and the ``async with`` of a task.
+
+    ``session(...)`` makes one and fills in all fields: an `__init__` would cost more.
+    """
+
+    __slots__ = ("_codec", "_host", "_kind", "_retention", "_session", "_settings")
 
     _host: Host
     _codec: Codec
     _kind: type[State] | None
     _settings: Settings
     _retention: int | None
-    _session: Any = None
+    _session: Any  # SessionVerbs, that of a thread or of a task; None before and after
 
     def _refuse_nested(self) -> None:
         raise SessionError("this session is open already: make another by session(...)")
@@ -56,30 +61,32 @@ class Block(Turn):
                 self._host.turns.leave(self._codec.name, self)
 
 
-class SessionContext(Block, Generic[T]):
+class SessionContext(Block):
     """A session to come. Entering it gives a `Session`, or the typed state asked for."""
 
-    def __enter__(self) -> T:
+    __slots__ = ()
+
+    def __enter__(self) -> Any:
         if self._session is not None:
             self._refuse_nested()
         self._session = ENTERING  # no call since the question: no other thread came between
         try:
             if not self._settings.shared:
                 turns, name = self._host.turns, self._codec.name
-                if not turns.join(name, self, blocking=True):
+                if not turns.join(name, self, True):
                     wait(turns, name, self, self._settings.timeout)
-            return self._begin()
+            session = Session()
+            session._host = host = self._host
+            session._codec = codec = self._codec
+            session._settings = settings = self._settings
+            session._working, session._moment = load(host, codec.name, settings, ())
+            session._retention = self._retention
+            session._state = None
+            self._session = session
+            return session if self._kind is None else session._typed(self._kind)
         except BaseException:
             self._leave()
             raise
-
-    def _begin(self) -> T:
-        """Step 2: the session, loaded."""
-        host, codec, settings = self._host, self._codec, self._settings
-        working, moment = load(host, codec.name, settings)
-        session: Any = Session(host, working, moment, codec, settings, self._retention)
-        self._session = session
-        return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
 
     def __exit__(
         self,
@@ -93,3 +100,11 @@ class SessionContext(Block, Generic[T]):
                 session._finish()
         finally:
             self._leave()
+
+
+if TYPE_CHECKING:
+
+    class SessionOf(SessionContext, Generic[T]):
+        """A `SessionContext` for type checkers: what is compiled with C fields is not generic."""
+
+        def __enter__(self) -> T: ...

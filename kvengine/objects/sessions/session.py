@@ -9,55 +9,40 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar, overload
 
-import msgspec
-
 from kvengine.errors import ReadOnly, SessionError
-from kvengine.objects.sessions.host import Host
+from kvengine.objects.sessions.host import Host, Late
 from kvengine.objects.sessions.mapping import StateMapping
 from kvengine.objects.sessions.settings import Settings, check_walk
 from kvengine.objects.sessions.working import Working
 from kvengine.objects.state.base import State
+from kvengine.objects.state.stored import over
 from kvengine.serdes.codec import Codec, absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.storage.batch import Batch, Expire, check_value, duration, expire_operation
-from kvengine.storage.names import Name, check_name
-from kvengine.store import Snapshot
+from kvengine.storage.names import check_name
 
 T = TypeVar("T")
 D = TypeVar("D")
 
 
-class Over(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """The working state of a session that is over: whatever is asked of it raises SessionError.
-
-    In its place, and not in a `__getattr__` of the session, which would make every attribute of
-    a living one slower.
-    """
-
-    _name: Name
-
-    def __getattr__(self, attribute: str) -> NoReturn:
-        raise SessionError(
-            f"the session of object {self._name!r} is over: what it reads and writes"
-            " belongs inside its `with` block"
-        )
-
-
-class SessionVerbs(msgspec.Struct, eq=False):
+class SessionVerbs:
     """The verbs of a session that need no engine.
 
-    ``_moment``: whom to ask for what ``_working`` lacks; None where it is
-    complete. ``_retention``: of a workflow, in microseconds; None for a virtual
-    object. ``_state``: the typed state over this session.
+    ``_working``: None once the session is over. ``_moment``: whom to ask for what
+    that lacks; None where it is complete. ``_retention``: of a workflow, in
+    microseconds; None for a virtual object. ``_state``: the typed state over this
+    session. Whoever enters a block makes one and fills in all fields.
     """
 
+    __slots__ = ("_codec", "_host", "_moment", "_retention", "_settings", "_state", "_working")
+
     _host: Host
-    _working: Working
-    _moment: Snapshot | None
+    _working: Working | None
+    _moment: Late | None
     _codec: Codec
     _settings: Settings
     _retention: int | None
-    _state: State | None = None
+    _state: State | None
 
     @property
     def service(self) -> str:
@@ -70,12 +55,14 @@ class SessionVerbs(msgspec.Struct, eq=False):
     @property
     def version(self) -> int:
         """The version that the session began with, or that of its own last commit; 0: absent."""
-        return self._working.version
+        working = self._working or self._is_over()
+        return working.version
 
     @property
     def expires_at(self) -> float | None:
         """When the object expires, as the session began, or as its own commit set it."""
-        return self._working.expires_at
+        working = self._working or self._is_over()
+        return working.expires_at
 
     def set(
         self,
@@ -89,7 +76,9 @@ class SessionVerbs(msgspec.Struct, eq=False):
 
         ``ttl`` in seconds or a timedelta, from the commit on.
         """
-        working = self._writable() if self._settings.shared else self._working
+        working = self._working or self._is_over()
+        if self._settings.shared:
+            self._refuse_write()
         name = check_name("state_key", name)
         data = self._codec.encode(name, value, serde)
         if len(data) > self._host.max_value_size:
@@ -135,14 +124,22 @@ class SessionVerbs(msgspec.Struct, eq=False):
             working.expire(Expire(self._codec.name, None, self._retention))
 
     def _writable(self) -> Working:
-        working = self._working
+        working = self._working or self._is_over()
         if self._settings.shared:
-            _ = working.version  # that the session is over comes first
-            raise ReadOnly(
-                f"a shared session of object {self._codec.name!r} only reads;"
-                " leave out shared=True to write"
-            )
+            self._refuse_write()
         return working
+
+    def _refuse_write(self) -> NoReturn:
+        raise ReadOnly(
+            f"a shared session of object {self._codec.name!r} only reads;"
+            " leave out shared=True to write"
+        )
+
+    def _is_over(self) -> NoReturn:
+        raise SessionError(
+            f"the session of object {self._codec.name!r} is over: what it reads and writes"
+            " belongs inside its `with` block"
+        )
 
     def _collect(self) -> None:
         """Take in what a typed state has changed in place, so that reads see it."""
@@ -153,31 +150,35 @@ class SessionVerbs(msgspec.Struct, eq=False):
         """Whether there is anything to commit, with what was changed in place."""
         if self._state is not None:
             self._state._kv_collect()
-        return self._working.changed
+        working = self._working or self._is_over()
+        return working.changed
 
     def _batch(self) -> Batch:
         """What is to be committed."""
         batch = Batch()
-        batch.operations = self._working.operations(self._codec.name)
+        working = self._working or self._is_over()
+        batch.operations = working.operations(self._codec.name)
         return batch
 
     def _typed(self, kind: type[State]) -> State:
         """A typed state over this session."""
         session: Any = self
-        self._state = kind._kv_over(session, self._codec)
+        self._state = over(kind, session, self._codec)
         return self._state
 
     def _end(self) -> None:
         """From now on every use raises SessionError. May be called again."""
-        over: Any = Over(self._codec.name)
-        self._working = over
+        self._working = None
         if self._state is not None:
             self._state._kv_forget()
         if self._moment is not None:
             self._moment.close()
 
-    @property
-    def _asked(self) -> Snapshot:
+    def _finish(self) -> Any:
+        """Do the last commit, if anything changed; awaited in a session of a task."""
+        raise NotImplementedError
+
+    def _asked(self) -> Late:
         assert self._moment is not None
         return self._moment
 
@@ -225,7 +226,7 @@ class Session(SessionVerbs):
         """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
         if self._state is not None:
             self._collect()
-        working = self._working
+        working = self._working or self._is_over()
         data = working.changes[name] if name in working.changes else working.base.get(name)
         if data is None:
             data = self._read(check_name("state_key", name))
@@ -238,12 +239,12 @@ class Session(SessionVerbs):
     ) -> list[str]:
         """State keys in byte order from ``start`` on, those just set among them."""
         self._collect()
-        working = self._working
+        working = self._working or self._is_over()
         check_walk(prefix, start, limit)
         found = None
         if working.keys_missing:
             name, asked = self._codec.name, working.enough(limit)
-            found = self._asked.state_keys(*name, prefix=prefix, start=start, limit=asked)
+            found = self._asked().state_keys(*name, prefix=prefix, start=start, limit=asked)
             if not (prefix or start) and limit is None:
                 working.learn_keys(found)
         return working.state_keys(prefix, start, limit, found)
@@ -251,11 +252,11 @@ class Session(SessionVerbs):
     def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, in key order."""
         self._collect()
-        working = self._working
+        working = self._working or self._is_over()
         if not working.complete:
-            working.learn_all(self._asked.get_all(*self._codec.name))
-        decode = self._codec.decode
-        return {name: decode(name, data, type) for name, data in working.entries().items()}
+            working.learn_all(self._asked().get_all(*self._codec.name))
+        codec = self._codec
+        return {name: codec.decode(name, data, type) for name, data in working.entries().items()}
 
     def commit(self) -> int | None:
         """Commit what has changed so far, as one; the stamp, None where nothing has.
@@ -264,9 +265,9 @@ class Session(SessionVerbs):
         """
         if not self._changed():
             return None
-        working = self._working
+        working = self._working or self._is_over()
         if working.survival_unknown:
-            found = self._asked.state_keys(*self._codec.name, limit=working.enough(1))
+            found = self._asked().state_keys(*self._codec.name, limit=working.enough(1))
             working.learn_some_keys(found)
         expires = working.expiry_changes
         stamp = self._save()
@@ -286,16 +287,17 @@ class Session(SessionVerbs):
         """The last commit, if anything changed."""
         if self._state is not None:
             self._state._kv_collect()
-        working = self._working
+        working = self._working or self._is_over()
         if working.changes or working.changed:
             self._save()
 
     def _save(self) -> int:
         """Commit; VersionConflict where the object is no longer as the session began."""
-        host, name, working = self._host, self._codec.name, self._working
+        host, name, working = self._host, self._codec.name, self._working or self._is_over()
         durability = self._settings.durability
-        if host.commit_entries is not None and working.only_assigns:
-            return host.commit_entries(name, working.changes, working.version, durability)
+        if host.commit_entries is not None and working.only_assigns():
+            version, moment = working.version, self._moment
+            return host.commit_entries(name, working.changes, version, durability, moment)
         expect = {name: working.version}
         return host.store.write(self._batch(), expect=expect, durability=durability)
 
@@ -303,16 +305,15 @@ class Session(SessionVerbs):
         return self._read(check_name("state_key", name)) is not None
 
     def _read(self, state_key: str) -> bytes | None:
-        working = self._working
+        working = self._working or self._is_over()
         if state_key in working.changes:
             return working.changes[state_key]
         data = working.base.get(state_key)
-        if data is not None or working.complete:
+        if data is not None or working.complete or state_key in working.base:
             return data
-        if working.missing(state_key):
-            found = self._asked.get(*self._codec.name, state_key)
-            working.learn({} if found is None else {state_key: found}, (state_key,))
-        return working.peek(state_key)
+        service, key = self._codec.name
+        found = self._asked().get(service, key, state_key)
+        return working.base.setdefault(state_key, found)
 
 
 def session_of(state: State) -> Session:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import NamedTuple
 
 from kvengine.arguments import check_limit
 from kvengine.objects.state.base import State
@@ -16,14 +15,24 @@ from kvengine.storage.names import check_name
 Preload = bool | Iterable[str]
 
 
-class Settings(NamedTuple):
+class Settings:
     """The arguments of ``session(...)``, documented there. ``preload``: a bool, or state keys."""
 
-    preload: bool | tuple[str, ...] = True
-    preload_limit: int | None = None
-    shared: bool = False
-    timeout: float | None = None
-    durability: Durability | None = None
+    __slots__ = ("durability", "preload", "preload_limit", "shared", "timeout")
+
+    def __init__(
+        self,
+        preload: bool | tuple[str, ...] = True,
+        preload_limit: int | None = None,
+        shared: bool = False,
+        timeout: float | None = None,
+        durability: Durability | None = None,
+    ) -> None:
+        self.preload = preload
+        self.preload_limit = preload_limit
+        self.shared = shared
+        self.timeout = timeout
+        self.durability = durability
 
 
 USUAL = Settings()
@@ -48,7 +57,7 @@ def check(
             return SHARED if shared else USUAL
         if preload is False:
             return SHARED_LAZY if shared else LAZY
-    if durability not in (None, "sync", "os"):
+    if durability is not None and durability not in ("sync", "os"):
         raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
     chosen = _preload(preload)
     _check_limit(preload_limit, chosen)

@@ -18,8 +18,6 @@ from threading import get_ident
 from typing import Any
 from weakref import ref
 
-import msgspec
-
 from kvengine.errors import SessionError, SessionTimeout
 from kvengine.storage.names import Name
 
@@ -27,19 +25,23 @@ LOOK_AGAIN = 0.25
 """Seconds after which a waiter looks for itself: an interrupt may have cost it its call."""
 
 
-class Turn(msgspec.Struct, eq=False, weakref=True, kw_only=True):
+class Turn:
     """A claim on an object: a place in its queue, and in the end the object.
 
-    ``thread`` is the thread that may not be blocked before the turn is over;
-    ``task`` the asyncio task it belongs to, if any. ``call`` is called when the
-    turn has come, from any thread.
+    ``claim``: the weak reference by which it is noted; whoever makes a turn makes
+    this too. `Turns.join` sets the rest. ``thread`` is the thread that may not be
+    blocked before the turn is over; ``task`` the asyncio task it belongs to, if
+    any. ``call`` is called when the turn has come, from any thread.
     """
 
-    thread: int = 0
-    task: Any = None
-    call: Callable[[], object] | None = None
+    __slots__ = ("__weakref__", "call", "claim", "task", "thread")
 
-    def blocks(self, other: Turn, *, blocking: bool) -> bool:
+    claim: ref[Turn]
+    thread: int
+    task: Any
+    call: Callable[[], object] | None
+
+    def blocks(self, other: Turn, blocking: bool) -> bool:
         """Whether this turn could not end while ``other`` waits (in a thread that stands still)."""
         if self.task is not None and self.task is other.task:
             return True
@@ -63,35 +65,34 @@ class Turns:
         # Reentrant: a finalizer or signal handler may run inside.
         self._lock = threading.RLock()
 
-    def join(self, name: Name, turn: Turn, *, blocking: bool) -> bool:
+    def join(self, name: Name, turn: Turn, blocking: bool) -> bool:
         """Take the object, or queue up; True where it was free.
 
         ``blocking``: the thread will stand still until the turn comes.
         SessionError where that would be never.
         """
-        me = ref(turn)
+        me = turn.claim
         turn.thread = get_ident()
-        # Imported or not, by whatever program this is; another thread may be just doing so.
+        turn.task = turn.call = None
         asyncio = modules.get("asyncio")
-        running = getattr(asyncio, "_get_running_loop", None)
-        if running is not None and running() is not None:
-            turn.task = asyncio.current_task()  # type: ignore[union-attr]
-        else:
-            turn.task = None
-        turn.call = None
+        if asyncio is not None:
+            # Another thread may be just importing it.
+            running = getattr(asyncio, "_get_running_loop", None)
+            if running is not None and running() is not None:
+                turn.task = asyncio.current_task()
         # Asked first whether anybody waits at all: a name is a tuple, hashed at each look-up.
         waiting = self._waiting
         if (not waiting or name not in waiting) and self._holders.setdefault(name, me) is me:
             return True
         with self._lock:
-            self._refuse_deadlock(name, turn, blocking=blocking)
+            self._refuse_deadlock(name, turn, blocking)
             self._waiting.setdefault(name, deque()).append(me)
         return self.has_come(name, turn)
 
-    def _refuse_deadlock(self, name: Name, turn: Turn, *, blocking: bool) -> None:
+    def _refuse_deadlock(self, name: Name, turn: Turn, blocking: bool) -> None:
         for each in (self._holders.get(name), *self._waiting.get(name, ())):
             other = each() if each is not None else None
-            if other is not None and other.blocks(turn, blocking=blocking):
+            if other is not None and other.blocks(turn, blocking):
                 raise SessionError(
                     f"object {name!r} is in a session of this thread or task, which cannot end"
                     " while another one waits for it here: use the one there is, or end it"
@@ -107,7 +108,7 @@ class Turns:
                 holder = None
             if holder is None:
                 self._pass_on(name)
-            if self._holders.get(name) is not ref(turn):
+            if self._holders.get(name) is not turn.claim:
                 return False
             self._unwait(name, turn)
             return True
@@ -117,13 +118,13 @@ class Turns:
         waiting = self._waiting
         if not waiting or name not in waiting:
             holders = self._holders
-            if holders.get(name) is ref(turn):
+            if holders.get(name) is turn.claim:
                 del holders[name]
             if not waiting or name not in waiting:
                 return
         with self._lock:
             self._unwait(name, turn)
-            if self._holders.get(name) is ref(turn):
+            if self._holders.get(name) is turn.claim:
                 del self._holders[name]
             if name not in self._holders:
                 self._pass_on(name)
@@ -138,7 +139,8 @@ class Turns:
                 return
 
     def _unwait(self, name: Name, turn: Turn) -> None:
-        left = deque(each for each in self._waiting.get(name, ()) if each() not in (None, turn))
+        waiting = self._waiting.get(name, ())
+        left = deque(each for each in waiting if each() is not None and each is not turn.claim)
         if left:
             self._waiting[name] = left
         else:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
 from kvengine.storage.batch import Clear, ClearAll, Expire, Operation, Set
 from kvengine.storage.names import Name
 
 
-class Working(msgspec.Struct, eq=False):
-    """The working state of one session.
+class Working:
+    """The working state of one session, made by `begin`.
 
     ``base`` maps a state key to what the moment holds, None for nothing; where
     ``complete`` is True every live entry is in it. ``changes`` are the session's
@@ -25,16 +23,29 @@ class Working(msgspec.Struct, eq=False):
     ``expires_at`` in seconds since the epoch.
     """
 
+    __slots__ = (
+        "_expire",
+        "_keys",
+        "_some_keys",
+        "base",
+        "changes",
+        "cleared",
+        "complete",
+        "expires_at",
+        "ttls",
+        "version",
+    )
+
     version: int
     expires_at: float | None
     base: dict[str, bytes | None]
     complete: bool
-    changes: dict[str, bytes | None] = {}
-    ttls: dict[str, int] | None = None
-    cleared: bool = False
-    _expire: Expire | None = None
-    _keys: list[str] | None = None
-    _some_keys: list[str] = []
+    changes: dict[str, bytes | None]
+    ttls: dict[str, int] | None
+    cleared: bool
+    _expire: Expire | None
+    _keys: list[str] | None
+    _some_keys: list[str] | None
 
     # --- reading
 
@@ -147,7 +158,6 @@ class Working(msgspec.Struct, eq=False):
         """Whether there is anything to commit."""
         return True if self.changes else self.cleared or self._expire is not None
 
-    @property
     def only_assigns(self) -> bool:
         """Whether the changes are entries set and cleared, and nothing else."""
         return not (self.cleared or self.ttls) and self._expire is None
@@ -193,3 +203,18 @@ class Working(msgspec.Struct, eq=False):
             self.expires_at = None
         self.base = {**self.base, **self.changes}
         self.changes, self.ttls, self.cleared = {}, None, False
+
+
+def begin(
+    version: int, expires_at: float | None, base: dict[str, bytes | None], complete: bool
+) -> Working:
+    """Return the working state of a session that has changed nothing yet."""
+    working = Working.__new__(Working)
+    working.version = version
+    working.expires_at = expires_at
+    working.base = base
+    working.complete = complete
+    working.changes = {}
+    working.ttls = working._expire = working._keys = working._some_keys = None
+    working.cleared = False
+    return working

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import re
 import sys
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Self, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, get_origin, get_type_hints
 
-from kvengine.errors import ReadOnly
-from kvengine.objects.state.cells import Cells, Detached
-from kvengine.objects.state.field import MISSING, UNCHANGING, Field
-from kvengine.serdes.codec import Codec
+from kvengine.objects.state.cells import Detached
+from kvengine.objects.state.field import MISSING, Field
+from kvengine.objects.state.stored import Stored
+from kvengine.serdes.codec import codec_of
 from kvengine.serdes.json import JSONSerde
 
-_NOWHERE = Codec(("", ""), JSONSerde())
+_NOWHERE = codec_of(("", ""), JSONSerde())
 """Of states without a session."""
 
 
-class State:
+class State(Stored):
     """The base of typed states. Annotated attributes are fields, each an entry of the object::
 
         class Greeter(kvengine.State):
@@ -40,13 +39,9 @@ class State:
     too) where a value does not; both name it.
     """
 
-    __slots__ = ("__dict__", "_kv_cells", "_kv_codec", "_kv_watched")
+    __slots__ = ("__dict__",)
 
-    _kv_fields: ClassVar[dict[str, Field]] = {}
     _kv_own: ClassVar[dict[str, Field]] = {}
-    _kv_cells: Cells
-    _kv_codec: Codec
-    _kv_watched: dict[str, bytes]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -122,13 +117,6 @@ class State:
     # --- what a session calls
 
     @classmethod
-    def _kv_over(cls, cells: Cells, codec: Codec) -> Self:
-        """A state whose entries are those of a session."""
-        state = cls.__new__(cls)
-        state._kv_bind(cells, codec)
-        return state
-
-    @classmethod
     def _kv_entries(cls) -> tuple[str, ...]:
         """The state keys that fields may lie in."""
         found = cls._kv_fields.values()
@@ -139,84 +127,6 @@ class State:
         kind = type(self)
         if not isinstance(getattr(kind, name, None), property):
             raise AttributeError(f"{kind.__qualname__} has no field {name!r}: {consequence}")
-
-    def _kv_set(self, field: Field, value: Any) -> None:
-        data, value = field.encode(self._kv_codec, type(self), value)
-        self._kv_cells._write(field.state_key, data)
-        for alias in field.aliases:
-            self._kv_cells._erase(alias)
-        self.__dict__[field.attribute] = value
-        if value.__class__ in UNCHANGING:
-            self._kv_watched.pop(field.attribute, None)
-        else:
-            self._kv_watched[field.attribute] = data
-
-    def _kv_clear(self, field: Field) -> None:
-        for state_key in (field.state_key, *field.aliases):
-            self._kv_cells._erase(state_key)
-        self._kv_watched.pop(field.attribute, None)
-        self.__dict__.pop(field.attribute, None)
-
-    def _kv_collect(self) -> None:
-        """Write what was changed in place; ReadOnly where only reads are allowed."""
-        for name, before in list(self._kv_watched.items()):
-            value = self.__dict__[name]
-            field, codec, kind = type(self)._kv_fields[name], self._kv_codec, type(self)
-            data, _ = field.encode(codec, kind, value)
-            if data == before:
-                continue
-            try:
-                self._kv_cells._write(field.state_key, data)
-            except ReadOnly as error:
-                raise ReadOnly(
-                    f"{kind.__qualname__}.{name} was changed in place in a shared session,"
-                    " which only reads"
-                ) from error
-            for alias in field.aliases:
-                self._kv_cells._erase(alias)
-            self._kv_watched[name] = data
-
-    def _kv_forget(self, state_key: str | None = None) -> None:
-        """The entry (None: every one) was changed beside this state: read it anew."""
-        if state_key is None:
-            self.__dict__.clear()
-            self._kv_watched.clear()
-            return
-        for name, field in type(self)._kv_fields.items():
-            if state_key == field.state_key or state_key in field.aliases:
-                self.__dict__.pop(name, None)
-                self._kv_watched.pop(name, None)
-
-    # --- what a field calls
-
-    def _kv_load(self, field: Field) -> Any:
-        kind, codec, cells = type(self), self._kv_codec, self._kv_cells
-        state_key = field.state_key
-        data = cells._read(state_key)
-        if data is None and field.aliases:
-            for state_key in field.aliases:
-                data = cells._read(state_key)
-                if data is not None:
-                    break
-        if data is not None:
-            value = field.decode(codec, kind, data, state_key)
-        else:
-            value = field.initial(kind)
-        self.__dict__[field.attribute] = value
-        if value.__class__ not in UNCHANGING:
-            # Not the stored bytes: whoever wrote those may write otherwise, or with less in them.
-            self._kv_watched[field.attribute] = field.encode(codec, kind, value)[0]
-        return value
-
-    def _kv_bind(self, cells: Cells, codec: Codec) -> None:
-        _set_cells(self, cells)
-        _set_codec(self, codec)
-        _set_watched(self, {})
-
-
-_set_cells = vars(State)["_kv_cells"].__set__
-_set_codec = vars(State)["_kv_codec"].__set__
-_set_watched = vars(State)["_kv_watched"].__set__
 
 
 def _resolve(
@@ -256,7 +166,7 @@ def _declared(cls: type[State], attribute: str) -> Field:
         )
     given = vars(cls).get(attribute, MISSING)
     # A copy: the same field(...) may stand in another class, under another name.
-    one = copy.copy(given) if isinstance(given, Field) else Field(given, None, None, (), None)
+    one = given.copied() if isinstance(given, Field) else Field(given, None, None, (), None)
     one.belongs(attribute)
     setattr(cls, attribute, one)
     return one

@@ -79,6 +79,10 @@ class Field:
         self.resolve: Callable[[], object] | None = None
         """Settles the type, where the annotation names what was not yet defined."""
 
+    def copied(self) -> Field:
+        """Return a field as declared, for another class."""
+        return Field(self.default, self.factory, self.state_key, self.aliases, self.serde)
+
     def belongs(self, attribute: str) -> None:
         """Take the attribute's name, for the state key too where none was given."""
         self.attribute = attribute

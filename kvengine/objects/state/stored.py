@@ -1,0 +1,112 @@
+"""What a typed state knows of its entries: values that were read or set, and where they lie."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from kvengine.errors import ReadOnly
+from kvengine.objects.state.cells import Cells
+from kvengine.objects.state.field import UNCHANGING, Field
+from kvengine.serdes.codec import Codec
+
+K = TypeVar("K", bound="Stored")
+
+_NO_FIELDS: dict[str, Field] = {}
+
+
+class Stored:
+    """The values of the fields of a `State`, in its ``__dict__`` from their first use on.
+
+    ``_kv_cells``: the entries beneath. ``_kv_watched``: by attribute, the bytes of values that
+    can change in place.
+    """
+
+    __slots__ = ("_kv_cells", "_kv_codec", "_kv_watched")
+
+    _kv_fields = _NO_FIELDS
+    _kv_cells: Cells
+    _kv_codec: Codec
+    _kv_watched: dict[str, bytes]
+
+    def _kv_load(self, field: Field) -> Any:
+        kind, codec, cells = type(self), self._kv_codec, self._kv_cells
+        state_key = field.state_key
+        data = cells._read(state_key)
+        if data is None and field.aliases:
+            for state_key in field.aliases:
+                data = cells._read(state_key)
+                if data is not None:
+                    break
+        if data is not None:
+            value = field.decode(codec, kind, data, state_key)
+        else:
+            value = field.initial(kind)
+        self.__dict__[field.attribute] = value
+        if value.__class__ not in UNCHANGING:
+            # Not the stored bytes: whoever wrote those may write otherwise, or with less in them.
+            self._kv_watched[field.attribute] = field.encode(codec, kind, value)[0]
+        return value
+
+    def _kv_bind(self, cells: Cells, codec: Codec) -> None:
+        _set_cells(self, cells)
+        _set_codec(self, codec)
+        _set_watched(self, {})
+
+    def _kv_set(self, field: Field, value: Any) -> None:
+        data, value = field.encode(self._kv_codec, type(self), value)
+        self._kv_cells._write(field.state_key, data)
+        for alias in field.aliases:
+            self._kv_cells._erase(alias)
+        self.__dict__[field.attribute] = value
+        if value.__class__ in UNCHANGING:
+            self._kv_watched.pop(field.attribute, None)
+        else:
+            self._kv_watched[field.attribute] = data
+
+    def _kv_clear(self, field: Field) -> None:
+        for state_key in (field.state_key, *field.aliases):
+            self._kv_cells._erase(state_key)
+        self._kv_watched.pop(field.attribute, None)
+        self.__dict__.pop(field.attribute, None)
+
+    def _kv_collect(self) -> None:
+        """Write what was changed in place; ReadOnly where only reads are allowed."""
+        for name, before in list(self._kv_watched.items()):
+            value = self.__dict__[name]
+            field, codec, kind = type(self)._kv_fields[name], self._kv_codec, type(self)
+            data, _ = field.encode(codec, kind, value)
+            if data == before:
+                continue
+            try:
+                self._kv_cells._write(field.state_key, data)
+            except ReadOnly as error:
+                raise ReadOnly(
+                    f"{kind.__qualname__}.{name} was changed in place in a shared session,"
+                    " which only reads"
+                ) from error
+            for alias in field.aliases:
+                self._kv_cells._erase(alias)
+            self._kv_watched[name] = data
+
+    def _kv_forget(self, state_key: str | None = None) -> None:
+        """The entry (None: every one) was changed beside this state: read it anew."""
+        if state_key is None:
+            self.__dict__.clear()
+            self._kv_watched.clear()
+            return
+        for name, field in type(self)._kv_fields.items():
+            if state_key == field.state_key or state_key in field.aliases:
+                self.__dict__.pop(name, None)
+                self._kv_watched.pop(name, None)
+
+
+_set_cells = vars(Stored)["_kv_cells"].__set__
+_set_codec = vars(Stored)["_kv_codec"].__set__
+_set_watched = vars(Stored)["_kv_watched"].__set__
+
+
+def over(kind: type[K], cells: Cells, codec: Codec) -> K:
+    """Return a state whose entries are those of a session."""
+    state = kind.__new__(kind)
+    state._kv_bind(cells, codec)
+    return state

@@ -1,0 +1,17 @@
+# C types of the values of one object.
+import cython
+
+from kvengine.serdes.registry cimport find
+
+
+cdef class Codec:
+    cdef readonly tuple name
+    cdef readonly object serde
+
+    cpdef bytes encode(self, object state_key, object value, object serde=*)
+    cpdef decode(self, object state_key, bytes data, object type=*, object serde=*)
+
+
+@cython.locals(codec=Codec)
+cpdef Codec codec_of(tuple name, serde)
+cpdef absent(object default, object serde)

@@ -1,0 +1,5 @@
+# Bytes as they are, compiled for their calls.
+
+
+cdef class BytesSerde:
+    pass

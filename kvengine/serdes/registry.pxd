@@ -1,0 +1,11 @@
+# C types of serdes by name.
+
+
+cdef class Serdes:
+    cdef readonly object _usual
+    cdef readonly dict _own
+
+    cpdef of(self, str service)
+
+
+cpdef find(choice)
