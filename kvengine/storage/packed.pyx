@@ -272,7 +272,7 @@ cpdef dict values_of(bytes data):
     cdef bint ordered = False
     cdef dict found = packed_values(at, at + size, &ordered)
     if found is None:
-        found = decode_any(data).entries
+        found, ordered = decode_any(data).entries, False
     return found if ordered else {name: found[name] for name in sorted(found)}
 
 
