@@ -98,7 +98,7 @@ class Options:
     memtable_size: int = 16 * MIB
     cache_size: int = 64 * MIB
     mapped_reads: bool = False
-    block_size: int = 8 * KIB
+    block_size: int = 4 * KIB
     chunk_size: int = 64 * KIB
     segment_size: int = 16 * MIB
     level_base: int = 64 * MIB

@@ -1,4 +1,4 @@
-"""The system calls that commits and cold reads consist of: write and pread, as in `os`.
+"""What commits and cold reads ask of the system: write and pread, as in `os`, and mapped memory.
 
 Beside this stands a compiled twin, which keeps the interpreter lock over a short call: whoever
 gives it up to a busy thread gets it back after 5 ms, a thousand times what the call takes.
@@ -6,4 +6,9 @@ gives it up to a busy thread gets it back after 5 ms, a thousand times what the 
 
 from os import pread, write
 
-__all__ = ["pread", "write"]
+__all__ = ["part", "pread", "write"]
+
+
+def part(data: memoryview, start: int, length: int) -> bytes:
+    """Return up to ``length`` bytes from ``start`` on, fewer where the data ends."""
+    return bytes(data[start : start + length])

@@ -1,4 +1,4 @@
-"""The system calls that commits and cold reads consist of: calls.py in C, which says why.
+"""What commits and cold reads ask of the system: calls.py in C, which says why.
 
 A write of up to 64 KiB keeps the interpreter lock. So does a read of as much, if the system says
 that it need not wait for the disk; else the lock is given up, and the read waits.
@@ -76,3 +76,13 @@ cpdef bytes pread(int fd, Py_ssize_t length, long long offset):
             PyErr_SetFromErrno(OSError)
         PyErr_CheckSignals()
     return data if got == length else data[:got]
+
+
+cpdef bytes part(const unsigned char[::1] data, Py_ssize_t start, Py_ssize_t length):
+    """Return up to ``length`` bytes from ``start`` on, fewer where the data ends."""
+    if data is None:
+        raise TypeError("there are no data")
+    if start < 0 or length < 0:
+        raise OSError(EINVAL, "Invalid argument")
+    length = min(length, data.shape[0] - start)
+    return PyBytes_FromStringAndSize(<const char *>&data[start], length) if length > 0 else b""

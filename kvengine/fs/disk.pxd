@@ -4,9 +4,12 @@ import cython
 from kvengine.fs cimport calls
 
 
+cdef Py_ssize_t _CHECKED_LENGTH
+
+
 cdef class DiskFile:
     cdef public int _fd
-    cdef object _mapped
+    cdef const unsigned char[::1] _mapped
 
     @cython.locals(written="Py_ssize_t")
     cpdef write(self, data)

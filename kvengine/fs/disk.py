@@ -22,6 +22,9 @@ from .directory import Descriptor, Directory, DirectoryPath
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """O_NONBLOCK means nothing to a regular file; without it opening a planted FIFO would hang."""
 
+_NO_ATIME: Final = getattr(os, "O_NOATIME", 0) | os.O_NONBLOCK
+"""A read need not note its time, which costs a twentieth of what it takes from memory."""
+
 _MODE: Final = 0o666
 _ZEROS: Final = bytes(1 << 20)
 _CHECKED_LENGTH: Final = 1 << 20
@@ -128,7 +131,7 @@ class DiskFile:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._mapped: mmap.mmap | None = None
+        self._mapped: memoryview | None = None
 
     def write(self, data: bytes | bytearray | memoryview, /) -> None:
         written = calls.write(self._fd, data)
@@ -148,14 +151,13 @@ class DiskFile:
 
     def map(self) -> None:
         if self.size():  # an empty file cannot be mapped
-            self._mapped = mmap.mmap(self._fd, 0, prot=mmap.PROT_READ, **_UNTRACKED)
+            self._mapped = memoryview(mmap.mmap(self._fd, 0, prot=mmap.PROT_READ, **_UNTRACKED))
 
     def pread(self, length: int, offset: int, /) -> bytes:
         if self._mapped is not None:
             if length < 0 or offset < 0:
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-            length = min(length, max(0, len(self._mapped) - offset))
-            return self._mapped[offset : offset + length]
+            return calls.part(self._mapped, offset, length)
         if length > _CHECKED_LENGTH:
             length = min(length, max(0, self.size() - offset))
         data = calls.pread(self._fd, length, offset)
@@ -269,7 +271,10 @@ class DiskFileSystem:
         return DiskFile(_open_regular(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
 
     def open(self, path: str, /) -> DiskFile:
-        return DiskFile(_open_regular(path, os.O_RDONLY))
+        fd = _open_regular(path, os.O_RDONLY)
+        with contextlib.suppress(PermissionError):  # it is somebody else's file
+            fcntl.fcntl(fd, fcntl.F_SETFL, _NO_ATIME)
+        return DiskFile(fd)
 
     def open_write(self, path: str, /) -> DiskFile:
         return DiskFile(_open_regular(path, os.O_RDWR))

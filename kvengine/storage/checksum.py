@@ -46,6 +46,11 @@ def trailer_of(body: bytes, kind: int, codec: int, seed: int) -> bytes:
     return tag + crc32c(tag, crc32c(body, seed)).to_bytes(4, "little")
 
 
+def check_block(data: bytes, kind: int, file_id: int, offset: int) -> int:
+    """Return the codec of a sealed block of a file; ValueError if it is not valid, as `unseal`."""
+    return unseal(data, kind, place_seed(file_id, offset))[1]
+
+
 def unseal(data: bytes, kind: int, seed: int) -> tuple[memoryview, int]:
     """Return the body and codec of a sealed block. Raise ValueError if it is not valid.
 

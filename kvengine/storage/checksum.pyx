@@ -126,6 +126,18 @@ def trailer_of(body, kind, codec, uint32_t seed):
     return trailer
 
 
+cpdef int check_block(bytes data, int kind, uint64_t file_id, uint64_t offset) except -1:
+    """Return the codec of a sealed block of a file. Raise ValueError if it is not valid."""
+    if data is None:
+        raise TypeError("a block must be bytes")
+    return check_sealed(
+        <const uint8_t *>PyBytes_AS_STRING(data),
+        PyBytes_GET_SIZE(data),
+        kind,
+        seed_of_place(file_id, offset),
+    )
+
+
 def unseal(data, int kind, uint32_t seed):
     """Return the body and codec of a sealed block. Raise ValueError if it is not valid."""
     cdef Py_buffer view

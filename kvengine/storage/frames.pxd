@@ -2,16 +2,27 @@
 cimport cython
 
 
+cdef unsigned long long _ODD, _BITS
+cdef long long OVERHEAD
+
+
 cdef class Frame:
-    cdef readonly object offset, block
+    cdef readonly unsigned long long file_id, offset
+    cdef readonly object block
     cdef public long long size
     cdef public bint used
     cdef public object head
 
 
+@cython.locals(frame=Frame)
+cpdef Frame new_frame(
+    unsigned long long file_id, unsigned long long offset, object block, long long size
+)
+
+
 cdef class OpenSegment:
     cdef object __weakref__
-    cdef public object file_id
+    cdef public unsigned long long file_id
     cdef public dict frames
 
 
@@ -19,11 +30,13 @@ cdef class Frames:
     cdef readonly long long capacity, bytes
     cdef readonly bint mapped
     cdef readonly object _queue, _lock
-    cdef object _reads
-    cdef tuple _last
+    cdef unsigned long long[::1] _reads
+    cdef Frame _last
 
-    cpdef object last(self, OpenSegment segment, object offset)
-    cpdef note(self, OpenSegment segment, object offset, object block, long long size)
+    @cython.locals(frame=Frame)
+    cpdef object last(self, OpenSegment segment, unsigned long long offset)
+    @cython.locals(frame=Frame, trace="unsigned long long", slot="unsigned long long")
+    cpdef note(self, OpenSegment segment, unsigned long long offset, object block, long long size)
     cpdef add(self, OpenSegment segment, Frame frame)
     cpdef keep_head(self, OpenSegment segment, Frame frame, object head)
     @cython.locals(frame=Frame, segment=OpenSegment)

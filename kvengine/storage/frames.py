@@ -28,27 +28,44 @@ from kvengine.storage.segment.block import RowBlock
 OVERHEAD = 560
 """About how many bytes a frame costs beside those of its block: slots and objects."""
 
-_BLOCK = 8192
+_BLOCK = 4096
 """About how many bytes a block has. One read is remembered for so many bytes of the budget."""
 
 _HEAD_CHUNK = 240
 """About how many bytes of memory a chunk costs in a decoded head."""
 
 
+_ODD = 0x9E3779B97F4A7C15  # any large odd constant, which spreads offsets over all bits
+_BITS = 0xFFFFFFFFFFFFFFFF
+
+
 class Frame:
     """A block in memory: a block of rows, or a chunk as its encoded row.
 
-    ``head``: the decoded head of a large row, if the block holds one and it was decoded.
+    ``file_id``, ``offset``: where it was read. ``head``: the decoded head of a large row, if the
+    block holds one and it was decoded.
     """
 
-    __slots__ = ("block", "head", "offset", "size", "used")
+    __slots__ = ("block", "file_id", "head", "offset", "size", "used")
 
-    def __init__(self, offset: int, block: RowBlock | bytes, size: int) -> None:
-        self.offset = offset
-        self.block = block
-        self.size = size + OVERHEAD
-        self.used = False
-        self.head: Row | None = None
+    file_id: int
+    offset: int
+    block: RowBlock | bytes
+    size: int
+    used: bool
+    head: Row | None
+
+
+def new_frame(file_id: int, offset: int, block: RowBlock | bytes, size: int) -> Frame:
+    """Return a frame. Compiled, this costs less than a call of the class, which each read makes."""
+    frame = Frame.__new__(Frame)
+    frame.file_id = file_id
+    frame.offset = offset
+    frame.block = block
+    frame.size = size + OVERHEAD
+    frame.used = False
+    frame.head = None
+    return frame
 
 
 class OpenSegment:
@@ -71,32 +88,37 @@ class Frames:
         self.bytes = 0
         self._queue: deque[tuple[ref[OpenSegment], Frame]] = deque()
         self._lock = threading.Lock()
-        self._reads = array("q", bytes(8 * (capacity // _BLOCK + 1)))
+        self._reads = array("Q", bytes(8 * (capacity // _BLOCK + 1)))
         """Reads that are remembered, each in the slot that its file and offset hash to."""
-        self._last: tuple[int, int, RowBlock | bytes] = (0, 0, b"")
+        self._last: Frame | None = None
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def last(self, segment: OpenSegment, offset: int) -> RowBlock | bytes | None:
-        """Return a block without a frame if it is the one that was read last."""
-        file_id, at, block = self._last
-        return block if at == offset and file_id == segment.file_id else None
+        """Return a block if it is the one that was read last, and make it a frame."""
+        frame = self._last
+        if frame is None or frame.offset != offset or frame.file_id != segment.file_id:
+            return None
+        self.add(segment, frame)
+        return frame.block
 
     def note(self, segment: OpenSegment, offset: int, block: RowBlock | bytes, size: int) -> None:
-        """Make a block a frame if an earlier read of it is remembered, else remember this read.
+        """Make a block that was read a frame if an earlier read of it is remembered.
+
+        Else remember this read.
 
         If two threads call this at once, one may forget what the other remembers.
         """
-        file_id = segment.file_id
-        trace = hash((file_id, offset))
-        slot = trace % len(self._reads)
+        frame = new_frame(segment.file_id, offset, block, size)
+        trace = (frame.file_id ^ frame.offset * _ODD) & _BITS
+        slot = (trace >> 32) % len(self._reads)
         if self._reads[slot] == trace:
-            self.add(segment, Frame(offset, block, size))
+            self.add(segment, frame)
         else:
             self._reads[slot] = trace
             if size * 8 <= self.capacity:
-                self._last = (file_id, offset, block)
+                self._last = frame
 
     def add(self, segment: OpenSegment, frame: Frame) -> None:
         """Keep a frame, and evict others until the budget holds.
@@ -150,11 +172,11 @@ class Frames:
             self._queue = deque(kept)
             self.bytes = sum(frame.size for _, frame in kept)
             segment.frames.clear()
-            self._last = (0, 0, b"")
+            self._last = None
 
     def clear(self) -> None:
         """Drop all frames. Never waits for a lock."""
-        self._last = (0, 0, b"")
+        self._last = None
         queue, self._queue = self._queue, deque()
         self.bytes = 0
         for reference, _ in list(queue):

@@ -1,17 +1,22 @@
 # C types of the memo. `known` is shared with readers, so it is never replaced.
-import cython
+cimport cython
 
 from kvengine.storage.resolved cimport Resolved
+
+cdef long long _TALLIES, _SLOTS
 
 
 cdef class Memo:
     cdef public long long capacity
     cdef readonly long long bytes, era
     cdef readonly dict known
-    cdef readonly dict _tally
+    cdef long long[::1] _tally
 
+    @cython.locals(spot="long long", slot="long long")
     cpdef bint wants(self, object name, long long points) except -1
+    @cython.locals(spot="long long", slot="long long")
     cpdef refuse(self, object name)
+    @cython.locals(spot="long long", slot="long long")
     cpdef count_anew(self, object name)
 
     @cython.locals(size="long long")

@@ -18,6 +18,7 @@ object two. The object that was let in first is the first to go.
 
 from __future__ import annotations
 
+from array import array
 from typing import Final
 
 from kvengine.storage.names import Name
@@ -36,7 +37,8 @@ _OVERHEAD = 120
 _OBJECT = 500
 """About how many bytes of memory an object costs beside its entries."""
 _TALLIES = 8192
-"""How many objects have their reads counted before counting starts again."""
+"""How many objects have their reads counted. Another one that hashes to a slot takes it over."""
+_SLOTS = _TALLIES - 1
 
 
 class Memo:
@@ -54,28 +56,33 @@ class Memo:
         """The sizes of all in ``known``. Whoever takes an object out of that subtracts its size."""
         self.era = 0
         """Grows when everything is taken out, so that a read that began before puts nothing in."""
-        self._tally: dict[int, int] = {}
-        """Points by the hash of a name. Names are not kept, since they may be long."""
+        self._tally = array("q", bytes(16 * _TALLIES))
+        """Hashes of names, each followed by its points. Names are not kept: they may be long."""
 
     def __len__(self) -> int:
         return len(self.known)
 
     def wants(self, name: Name, points: int) -> bool:
         """Count a read of an object that is not here. Return whether to put what it finds."""
-        tally, spot = self._tally, hash(name)
-        total = tally.get(spot, 0) + points
-        if len(tally) >= _TALLIES:
-            tally.clear()
-        tally[spot] = total
-        return total >= ADMISSION
+        spot = hash(name)
+        slot = 2 * (spot & _SLOTS)
+        if self._tally[slot] != spot:
+            self._tally[slot], self._tally[slot + 1] = spot, 0
+        self._tally[slot + 1] += points
+        return self._tally[slot + 1] >= ADMISSION
 
     def refuse(self, name: Name) -> None:
         """Note that an object is too large for this memo, so that `wants` is False for a while."""
-        self._tally[hash(name)] = -_TALLIES
+        spot = hash(name)
+        slot = 2 * (spot & _SLOTS)
+        self._tally[slot], self._tally[slot + 1] = spot, -_TALLIES
 
     def count_anew(self, name: Name) -> None:
         """Forget the reads of an absent object: they do not count for one that is made later."""
-        self._tally.pop(hash(name), None)
+        spot = hash(name)
+        slot = 2 * (spot & _SLOTS)
+        if self._tally[slot] == spot:
+            self._tally[slot + 1] = 0
 
     def put(self, name: Name, found: Resolved) -> None:
         """Keep an object. Call under the commit lock."""

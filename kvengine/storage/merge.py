@@ -1,86 +1,106 @@
 """Walking several layers at once, in the order of objects, a block at a time.
 
-Each source gives blocks of (names, rows). The merge takes from every source all rows up to a bound
-that no block exceeds, so most of the work is slicing lists and one sort of runs that are
-sorted already, at C speed. What newer tombstones cover is left out: a layer's tombstones reach
+Each source gives blocks of objects in order. The merge goes from object to object, always to the
+first among those at which the sources stand, and says where its rows lie; they are cut out or
+decoded when they are asked for. What newer tombstones cover is left out: a layer's tombstones reach
 strictly older layers. Listings, scans and compactions all walk with it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from kvengine.storage import range_tombstones
 from kvengine.storage.memtable import Memtable
 from kvengine.storage.names import Name, encode_object, least_name
+from kvengine.storage.packed import values_of, version_of
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.read import Piece
-from kvengine.storage.row import CLEARED, Row, decode_many, fold
+from kvengine.storage.row import CLEARED, fold
 from kvengine.storage.segment.block import RowBlock
 from kvengine.storage.segment.reader import LiveSegment, SegmentReader
-
-_T = TypeVar("_T")
 
 FIRST_WINDOW = 16
 _LARGEST_WINDOW = 256
 
 
 class Block:
-    """Encoded objects in order, their encoded rows, and the segment they came from, if any.
+    """Encoded objects of one layer in order, their rows, and the segment they came from, if any.
 
-    The rows of a whole block of a segment are split only if they are asked for: a scan decodes
-    them all in one call instead.
+    ``rows``: encoded, or a whole block of a segment, whose rows are not cut out until they are
+    asked for. ``span``: the numbers of the objects that belong to the walk, in its direction.
     """
 
-    __slots__ = ("_made", "_rows", "names", "segment")
+    __slots__ = ("_block", "_rows", "names", "segment", "span")
 
     def __init__(
         self,
         names: Sequence[bytes],
-        rows: Sequence[bytes] | RowBlock,
+        rows: list[bytes] | RowBlock,
         segment: SegmentReader | None,
+        span: range | None = None,
     ) -> None:
         self.names = names
-        self._rows = rows
         self.segment = segment
-        self._made: Sequence[bytes] | None = None
+        self.span = range(len(names)) if span is None else span
+        self._block = rows if isinstance(rows, RowBlock) else None
+        self._rows = [] if isinstance(rows, RowBlock) else rows
 
-    @property
-    def rows(self) -> Sequence[bytes]:
-        """The rows, in the order of their objects."""
-        if not isinstance(self._rows, RowBlock):
-            return self._rows
-        if self._made is None:
-            self._made = self._checked(lambda: self._rows.rows)  # type: ignore[union-attr]
-        return self._made
+    def values(self, at: int) -> tuple[int, dict[str, bytes]] | None:
+        """Return (version, entries) of object number ``at`` if it has only values, else None.
 
-    def decode(self) -> list[Row]:
-        """Return the decoded rows; CorruptionError if those of a segment are damaged."""
-        found = self._rows
-        if isinstance(found, RowBlock):
-            return self._checked(found.decode)
-        return self._checked(partial(decode_many, found))
-
-    def part(self, low: int, high: int, reverse: bool) -> Block:
-        """Return the objects from number ``low`` to before ``high``, in reverse if asked for."""
-        if not reverse and high - low == len(self.names):
-            return self
-        names, rows = self.names[low:high], self.rows[low:high]
-        if reverse:
-            names, rows = names[::-1], rows[::-1]
-        return Block(names, rows, self.segment)
-
-    def _checked(self, make: Callable[[], _T]) -> _T:
+        The entries are in key order. For one walk, which asks for each object once.
+        """
         try:
-            return make()
+            if self._block is not None:
+                return self._block.values(at)  # type: ignore[return-value]
+            row = self._rows[at]
+            entries = values_of(row)
+            return None if entries is None else (version_of(row), entries)
         except ValueError as error:
-            if self.segment is None:
-                raise
-            raise self.segment.damaged(self.names[0], error) from None
+            raise self._damaged(at, error) from None
+
+    def piece(self, at: int) -> Piece:
+        """Return what the layer says of object number ``at``."""
+        if self._block is None:
+            return Piece(self._rows[at], self.segment, self.names[at])
+        try:
+            return Piece(self._block.row(at), self.segment, self.names[at])
+        except ValueError as error:
+            raise self._damaged(at, error) from None
+
+    def over(self, low: int, high: int, reverse: bool) -> Block:
+        """Return the block with the objects from number ``low`` to before ``high`` as its span."""
+        span = range(high - 1, low - 1, -1) if reverse else range(low, high)
+        rows = self._rows if self._block is None else self._block
+        return Block(self.names, rows, self.segment, span)
+
+    def _damaged(self, at: int, error: ValueError) -> Exception:
+        return error if self.segment is None else self.segment.damaged(self.names[at], error)
+
+
+class Place:
+    """Where the newest row of an object lies in a walk: number ``at`` of a block.
+
+    ``pieces``: what all layers say of it, newest first, if more than one says anything.
+    """
+
+    __slots__ = ("at", "block", "pieces")
+
+    def __init__(self, block: Block, at: int) -> None:
+        self.block = block
+        self.at = at
+        self.pieces: list[Piece] | None = None
+
+    def add_older(self, block: Block, at: int) -> None:
+        """Add what an older layer says, unless a newer one has cleared the object."""
+        if self.pieces is None:
+            self.pieces = [self.block.piece(self.at)]
+        if not self.pieces[-1].row[1] & CLEARED:
+            self.pieces.append(block.piece(at))
 
 
 class Source(NamedTuple):
@@ -90,8 +110,8 @@ class Source(NamedTuple):
     tombstones: Tombstones
 
 
-Window = Block | list[tuple[bytes, list[Piece]]]
-"""A part of a walk: a block if only one layer has anything there, else objects with pieces."""
+Window = Block | list[Place]
+"""A part of a walk: a block if only one layer has anything there, else where each object lies."""
 
 
 def segment_blocks(
@@ -180,85 +200,118 @@ def merge(
     ``sources``: newest first. No piece follows one that is cleared.
     """
     for window in windows(sources, start, stop, reverse=reverse):
-        if isinstance(window, Block):
-            for name, row in zip(window.names, window.rows, strict=True):
-                yield name, [Piece(row, window.segment, name)]
-        else:
-            yield from window
+        yield from objects(window)
+
+
+def objects(window: Window) -> Iterator[tuple[bytes, list[Piece]]]:
+    """Yield the objects of a window in order, each with its pieces, newest first."""
+    if isinstance(window, Block):
+        for at in window.span:
+            piece = window.piece(at)
+            yield piece.name, [piece]
+    else:
+        for place in window:
+            pieces = place.pieces or [place.block.piece(place.at)]
+            yield pieces[0].name, pieces
 
 
 def windows(
     sources: Sequence[Source], start: bytes, stop: bytes, *, reverse: bool = False
 ) -> Iterator[Window]:
     """Yield what `merge` yields, a window at a time."""
-    cursors = [_Cursor(source.blocks, start, stop, reverse) for source in sources]
-    hidden: list[Tombstones] = []
+    cursors = []
     above: Tombstones = ()
     for source in sources:
-        hidden.append(above)
+        cursors.append(_Cursor(source.blocks, above, start, stop, reverse))
         above = range_tombstones.union(source.tombstones, above)
     while True:
-        live = [(cursor, hidden[i]) for i, cursor in enumerate(cursors) if cursor.fill()]
+        live = [cursor for cursor in cursors if cursor.fill()]
         if not live:
             return
-        if len(live) == 1 and not live[0][1]:
-            yield live[0][0].take_all()
-            continue
-        ends = [cursor.edge for cursor, _ in live]
-        bound = max(ends) if reverse else min(ends)
-        window: dict[bytes, list[Piece]] = {}
-        for cursor, covers in live:
-            for name, piece in cursor.take(bound):
-                pieces = window.get(name)
-                if covers and range_tombstones.covering(covers, name):
-                    continue
-                if pieces is None:
-                    window[name] = [piece]
-                elif not pieces[-1].row[1] & CLEARED:
-                    pieces.append(piece)
-        yield [(name, window[name]) for name in sorted(window, reverse=reverse)]
+        if len(live) == 1 and not live[0].hidden:
+            yield live[0].take_all()
+        else:
+            yield _merged(live, reverse)
+
+
+def _merged(cursors: list[_Cursor], reverse: bool) -> list[Place]:
+    """Return what comes next in the order of objects, until the block of a cursor is used up.
+
+    ``cursors``: of the newest layer first. Each stands at an object.
+    """
+    window: list[Place] = []
+    used_up = False
+    while not used_up:
+        first = cursors[0]
+        for cursor in cursors:
+            if cursor.name > first.name if reverse else cursor.name < first.name:
+                first = cursor
+        name = first.name
+        place: Place | None = None
+        for cursor in cursors:  # all that have this object, the newest first
+            if cursor.name == name:
+                if not cursor.hidden or not range_tombstones.covering(cursor.hidden, name):
+                    if place is None:
+                        place = Place(cursor.block, cursor.at)
+                        window.append(place)
+                    else:
+                        place.add_older(cursor.block, cursor.at)
+                if not cursor.advance():
+                    used_up = True
+    return window
 
 
 class _Cursor:
-    """The current block of a source, and the part of it that is still to come."""
+    """The current block of a source, and the object of it that comes next.
 
-    def __init__(self, blocks: Iterator[Block], start: bytes, stop: bytes, reverse: bool) -> None:
+    ``hidden``: the range tombstones of newer layers.
+    """
+
+    __slots__ = ("_blocks", "_end", "_reverse", "_start", "_stop", "at", "block", "hidden", "name")
+
+    def __init__(
+        self,
+        blocks: Iterator[Block],
+        hidden: Tombstones,
+        start: bytes,
+        stop: bytes,
+        reverse: bool,
+    ) -> None:
         self._blocks = blocks
         self._start, self._stop, self._reverse = start, stop, reverse
-        self._block = Block((), (), None)
-        self._low = self._high = 0
+        self._end = self.at = 0
+        self.block = Block([], [], None)
+        self.hidden = hidden
+        self.name = b""
 
     def fill(self) -> bool:
         """Return whether there is more to come. Take the next block if this one is used up."""
-        while self._low >= self._high:
+        while self.at == self._end:
             block = next(self._blocks, None)
             if block is None:
                 return False
-            self._block = block
             names = block.names
-            self._low = 0 if self._start <= names[0] else bisect_left(names, self._start)
-            self._high = len(names) if names[-1] < self._stop else bisect_left(names, self._stop)
+            low = 0 if self._start <= names[0] else bisect_left(names, self._start)
+            high = len(names) if names[-1] < self._stop else bisect_left(names, self._stop)
+            self.at, self._end = (high - 1, low - 1) if self._reverse else (low, high)
+            self.block = block
+            if low < high:
+                self.name = names[self.at]
+            else:
+                self.at = self._end
         return True
 
-    @property
-    def edge(self) -> bytes:
-        """The last object of the current block, in the direction of the walk."""
-        names = self._block.names
-        return names[self._low] if self._reverse else names[self._high - 1]
-
-    def take(self, bound: bytes) -> Iterator[tuple[bytes, Piece]]:
-        """Yield what lies at or before ``bound`` in the direction of the walk."""
-        names, rows, segment = self._block.names, self._block.rows, self._block.segment
-        if self._reverse:
-            low = bisect_left(names, bound, self._low, self._high)
-            span, self._high = range(low, self._high), low
-        else:
-            high = bisect_right(names, bound, self._low, self._high)
-            span, self._low = range(self._low, high), high
-        return ((names[i], Piece(rows[i], segment, names[i])) for i in span)
+    def advance(self) -> bool:
+        """Go to the next object; return False if the block is used up."""
+        self.at += -1 if self._reverse else 1
+        if self.at == self._end:
+            return False
+        self.name = self.block.names[self.at]
+        return True
 
     def take_all(self) -> Block:
         """Return the rest of the block, in the direction of the walk."""
-        low, high = self._low, self._high
-        self._low = high
-        return self._block.part(low, high, self._reverse)
+        at, self.at = self.at, self._end
+        if self._reverse:
+            return self.block.over(self._end + 1, at + 1, True)
+        return self.block.over(at, self._end, False)

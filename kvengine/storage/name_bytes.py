@@ -1,10 +1,11 @@
-"""What every verb does to names: look whether they need a closer check, and encode them.
+"""What every verb does to names: look whether they need a closer check, encode and find them.
 
 names.py has the form of an encoded object, and the rest of what is known of names.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Final
 
 MAX_NAME: Final = 65536
@@ -23,6 +24,11 @@ def are_ascii_names(first: str, second: str, third: str = "") -> bool:
         and len(joined := first + second + third) <= MAX_NAME
         and joined.isascii()
     )
+
+
+def last_up_to(names: list[bytes], name: bytes) -> int:
+    """Return the number of the last of ordered names that is not above ``name``, -1 if none is."""
+    return bisect_right(names, name) - 1
 
 
 def encode_object(service: str, key: str) -> bytes:

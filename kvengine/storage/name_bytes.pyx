@@ -1,7 +1,7 @@
 """What every verb does to names: name_bytes.py in C."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.string cimport memchr, memcpy
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memchr, memcmp, memcpy
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
@@ -28,6 +28,28 @@ cpdef bint are_ascii_names(object first, object second, object third="") except 
         PyUnicode_GET_LENGTH(first) + PyUnicode_GET_LENGTH(second) + PyUnicode_GET_LENGTH(third)
         <= _MAX_NAME
     )
+
+
+cpdef Py_ssize_t last_up_to(list names, bytes name) except -2:
+    """Return the number of the last of ordered names that is not above ``name``, -1 if none is."""
+    if names is None or name is None:
+        raise TypeError("names must be a list, and a name bytes")
+    cdef Py_ssize_t low = 0, high = len(names), middle
+    while low < high:
+        middle = (low + high) // 2
+        if _order(<bytes?>names[middle], name) > 0:
+            high = middle
+        else:
+            low = middle + 1
+    return low - 1
+
+
+cdef inline int _order(bytes first, bytes second) except? -2:
+    if first is None:
+        raise TypeError("a name must be bytes")
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(first), other = PyBytes_GET_SIZE(second)
+    cdef int order = memcmp(PyBytes_AS_STRING(first), PyBytes_AS_STRING(second), min(size, other))
+    return order if order else (size > other) - (size < other)
 
 
 cpdef bytes encode_object(str service, str key):

@@ -156,6 +156,43 @@ static inline int packed_equal(packed_text a, packed_text b)
     return a.size == b.size && (a.size == 0 || !memcmp(a.at, b.at, a.size));
 }
 
+/* Up to eight bytes as a number. Calls of memcpy and memcmp with a size that the compiler does not
+   know cost more than what they do for state keys. */
+static inline uint64_t packed_word(const uint8_t *at, size_t size)
+{
+    uint64_t word = 0;
+    if (size >= 8)
+        memcpy(&word, at, 8);
+    else if (size >= 4) {
+        uint32_t low, high;
+        memcpy(&low, at, 4);
+        memcpy(&high, at + size - 4, 4);
+        word = low | (uint64_t)high << 32;
+    } else if (size)
+        word = at[0] | (uint64_t)at[size / 2] << 8 | (uint64_t)at[size - 1] << 16;
+    return word;
+}
+
+static inline int packed_same(const uint8_t *a, const uint8_t *b, size_t size)
+{
+    for (; size > 8; a += 8, b += 8, size -= 8)
+        if (packed_word(a, 8) != packed_word(b, 8))
+            return 0;
+    return packed_word(a, size) == packed_word(b, size);
+}
+
+/* A hash for a small table of texts, by its highest bits: all bytes reach those. An enemy can make
+   texts collide, which costs no more than having no table. */
+static inline uint64_t packed_spread(packed_text text)
+{
+    uint64_t mixed = text.size;
+    const uint8_t *at = text.at;
+    size_t size = text.size;
+    for (; size > 8; at += 8, size -= 8)
+        mixed = (mixed ^ packed_word(at, 8)) * 0x9E3779B97F4A7C15u;
+    return (mixed ^ packed_word(at, size)) * 0x9E3779B97F4A7C15u;
+}
+
 static inline int packed_is_ascii(packed_text text)
 {
     uint64_t high = 0, word;

@@ -42,6 +42,8 @@ cdef extern from "kvengine/storage/packed.h" nogil:
     int packed_order(packed_text a, packed_text b) noexcept
     bint packed_equal(packed_text a, packed_text b) noexcept
     bint packed_is_ascii(packed_text text) noexcept
+    bint packed_same(const uint8_t *a, const uint8_t *b, size_t size) noexcept
+    uint64_t packed_spread(packed_text text) noexcept
     bint packed_is_utf8(packed_text text) noexcept
     size_t packed_size_of_str(size_t size) noexcept
     size_t packed_size_of_bin(size_t size) noexcept
@@ -62,6 +64,8 @@ cpdef bytes pack_entries(object version, object entries)
 cpdef bytes pack(int flags, object version, object expires_at, object entries, object completed_at=*)
 cpdef object decode(object data)
 cpdef object find(bytes data, str state_key)
+cdef dict packed_values(const uint8_t *at, const uint8_t *end, bint *ordered)
+cpdef dict values_of(bytes data)
 cpdef int check_prefix(bytes data, Py_ssize_t start, Py_ssize_t stop) except -1
 cpdef object version_of(bytes data)
 cpdef object expires_at_of(bytes data)

@@ -31,6 +31,7 @@ from typing import Final
 import msgspec
 
 from kvengine.storage.decoded import (
+    CLEARED,
     MISSING,
     TABLE_ENTRIES,
     TOMBSTONES,
@@ -51,6 +52,7 @@ __all__ = [
     "items",
     "pack",
     "pack_entries",
+    "values_of",
     "version_of",
 ]
 
@@ -198,6 +200,21 @@ def find(data: bytes, state_key: str) -> Entry | Missing:
     if state_key.encode() not in data:
         return MISSING
     return decode(data).entries.get(state_key, MISSING)
+
+
+def values_of(data: bytes) -> dict[str, bytes] | None:
+    """Return the entries of a row in key order if its flags say that all are values, else None.
+
+    ValueError if it is no row. Values of such a row have no expiry.
+    """
+    check_prefix(data, 0, len(data))
+    if data[1] & ~CLEARED:
+        return None
+    entries = decode(data).entries
+    names = sorted(entries)
+    if list(entries) != names:
+        entries = {name: entries[name] for name in names}
+    return entries  # type: ignore[return-value]
 
 
 def items(data: bytes, start: str = "") -> Iterator[tuple[str, Entry]]:

@@ -19,7 +19,10 @@ from cpython.long cimport PyLong_Check
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_DecodeUTF8
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
+
+cdef extern from *:
+    dict __Pyx_PyDict_NewPresized(Py_ssize_t count)  # of Cython: a plain PyDict_New where need be
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
@@ -32,9 +35,10 @@ WITH_TABLE = 0x97
 SEARCHED = 4096
 
 cdef enum:
+    _CLEARED = 1
     _TOMBSTONES = 16
     _TABLE_ENTRIES = 32
-    _KNOWN_KEYS = 512
+    _KNOWN_BITS = 9
     _LONGEST_KNOWN = 32
 
 cdef object _MISSING = MISSING
@@ -252,6 +256,58 @@ cdef object _decoded(bytes data):
     return _Row(row.flags, row.version, expires_at, entries, completed_at, None, table)
 
 
+cpdef dict values_of(bytes data):
+    """Return the entries of a row in key order if its flags say that all are values, else None.
+
+    ValueError if it is no row.
+    """
+    if data is None:
+        raise TypeError("a row must be bytes")
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    if not has_head(at, size):
+        raise ValueError("not a row: its fixed fields are not in their places")
+    if at[1] & ~_CLEARED:
+        return None
+    cdef bint ordered = False
+    cdef dict found = packed_values(at, at + size, &ordered)
+    if found is None:
+        found, ordered = decode_any(data).entries, False
+    return found if ordered else {name: found[name] for name in sorted(found)}
+
+
+cdef dict packed_values(const uint8_t *at, const uint8_t *end, bint *ordered):
+    """Return the entries of a row that looks as rows are written, None for any other bytes.
+
+    ``ordered`` becomes whether its state keys rise. The caller keeps the bytes alive.
+    """
+    cdef packed_row row
+    cdef packed_text key, before
+    cdef packed_entry entry
+    cdef dict entries
+    cdef uint32_t number
+    at = packed_take_head(at, end, &row)
+    if at is NULL:
+        return None
+    # Room at once for as many as a row without a table has; a count that nobody checked is no size.
+    entries = __Pyx_PyDict_NewPresized(min(row.count, <uint32_t>_TABLE_ENTRIES))
+    ordered[0] = True
+    for number in range(row.count):
+        at = packed_take_entry(packed_take_str(at, end, &key), end, &entry)
+        if at is NULL:
+            return None
+        if number and packed_order(before, key) >= 0:
+            ordered[0] = False
+        name = text_of(key)
+        if name is None:
+            return None
+        entries[name] = _entry_of(&entry)
+        before = key
+    if packed_take_tail(at, end, &row) is NULL:
+        return None
+    return entries
+
+
 cdef inline object _entry_of(packed_entry *entry):
     if entry.kind == PACKED_TOMBSTONE:
         return None
@@ -259,39 +315,33 @@ cdef inline object _entry_of(packed_entry *entry):
     return value if entry.kind == PACKED_VALUE else (entry.expires_at, value)
 
 
-cdef list _known = [""] * _KNOWN_KEYS
-"""State keys that were decoded of late, by a hash: most rows have the same few."""
+cdef list _known = [""] * (1 << _KNOWN_BITS)
+"""State keys that were decoded of late, by a hash: most rows have the same few. All are ASCII."""
 
 
 cdef str text_of(packed_text text):
     """Return bytes of UTF-8 as str, None if they are no UTF-8."""
-    cdef uint64_t mixed, word
-    cdef size_t at
+    cdef uint64_t mixed
     cdef PyObject *known
-    if not packed_is_ascii(text):
-        if not packed_is_utf8(text):
-            return None
-        return PyUnicode_DecodeUTF8(<const char *>text.at, text.size, NULL)
-    if text.size > _LONGEST_KNOWN:
-        return PyUnicode_DecodeUTF8(<const char *>text.at, text.size, NULL)
-    mixed, at = text.size, 0
-    while at + 8 <= text.size:
-        memcpy(&word, text.at + at, 8)
-        mixed = (mixed ^ word) * <uint64_t>0x9E3779B97F4A7C15
-        at += 8
-    word = 0
-    memcpy(&word, text.at + at, text.size - at)
-    mixed = (mixed ^ word) * <uint64_t>0x9E3779B97F4A7C15
-    mixed = (mixed >> 40) % _KNOWN_KEYS
+    if not 0 < text.size <= _LONGEST_KNOWN:
+        return _decoded_text(text)
+    mixed = packed_spread(text) >> (64 - _KNOWN_BITS)
     known = <PyObject *>_known[<Py_ssize_t>mixed]
     if (
         PyUnicode_GET_LENGTH(known) == <Py_ssize_t>text.size
-        and memcmp(PyUnicode_DATA(known), text.at, text.size) == 0
+        and packed_same(<const uint8_t *>PyUnicode_DATA(known), text.at, text.size)
     ):
         return <str>known
-    made = PyUnicode_DecodeUTF8(<const char *>text.at, text.size, NULL)
-    _known[<Py_ssize_t>mixed] = made
+    made = _decoded_text(text)
+    if packed_is_ascii(text):
+        _known[<Py_ssize_t>mixed] = made
     return made
+
+
+cdef inline str _decoded_text(packed_text text):
+    if not packed_is_utf8(text):
+        return None
+    return PyUnicode_DecodeUTF8(<const char *>text.at, text.size, NULL)
 
 
 # --- parts of a row, without decoding the rest

@@ -4,10 +4,14 @@ cimport cython
 from kvengine.storage.memtable cimport Memtable
 from kvengine.storage.state cimport State
 from kvengine.storage.name_bytes cimport encode_object
-from kvengine.storage.packed cimport entry_count, expires_at_of, version_of
+from kvengine.storage.packed cimport entry_count, expires_at_of, find, values_of, version_of
+from kvengine.storage.resolved cimport Resolved, plain_object
 from kvengine.storage.segment.filter cimport barrier_digest, entry_digest, object_digest
 from kvengine.storage.segment.reader cimport LiveSegment, SegmentReader
 from kvengine.storage.version cimport Version, View
+
+
+cdef int CLEARED, LARGE
 
 
 cdef class Piece:
@@ -15,6 +19,7 @@ cdef class Piece:
     cdef readonly SegmentReader segment
 
     cpdef object load(self)
+    cpdef dict values(self)
     cpdef object find(self, str state_key)
 
 
@@ -31,5 +36,5 @@ cdef bytes _live(object entry, bytes newest, object now)
 cpdef list collect(View view, tuple name, object stamp=*, object unpublished=*, list known=*)
 @cython.locals(piece=Piece, entries=Py_ssize_t)
 cpdef bint is_heavy(list pieces) except -1
-@cython.locals(piece=Piece)
-cpdef object resolved(list pieces)
+@cython.locals(piece=Piece, values=dict)
+cpdef Resolved resolved(list pieces)

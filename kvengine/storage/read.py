@@ -25,7 +25,8 @@ from kvengine.storage import range_tombstones
 from kvengine.storage import row as rows
 from kvengine.storage.memtable import States
 from kvengine.storage.names import Name, encode_object
-from kvengine.storage.resolved import Resolved
+from kvengine.storage.packed import find, values_of
+from kvengine.storage.resolved import Resolved, plain_object
 from kvengine.storage.row import (
     CLEARED,
     ENTRY_TTLS,
@@ -67,10 +68,19 @@ class Piece:
             return rows.decode(self.row)
         return self.segment.load(self.row, self.name)
 
+    def values(self) -> dict[str, bytes] | None:
+        """Return the entries in key order if all are values without an expiry, else None."""
+        try:
+            return values_of(self.row)
+        except ValueError as error:
+            if self.segment is None:
+                raise
+            raise self.segment.damaged(self.name, error) from None
+
     def find(self, state_key: str) -> Entry | Missing:
         """Return what the row says of an entry, `MISSING` for nothing."""
         if self.segment is None:
-            return rows.find(self.row, state_key)
+            return find(self.row, state_key)
         return self.segment.find_in(self.row, self.name, state_key)
 
     def items(self, start: str) -> Iterator[tuple[str, Entry]]:
@@ -102,13 +112,13 @@ def get(  # noqa: C901, PLR0912 - one path, to be read from top to bottom
         if state is not None:
             newest = newest or state.rows[0]
             for data in state.rows:
-                entry = rows.find(data, state_key)
+                entry = find(data, state_key)
                 if entry is not MISSING:
                     return _live(entry, newest, now)
         if hides:
             return None
     version = view.version
-    encoded = encode_object(*name)
+    encoded = encode_object(name[0], name[1])
     segments = version.segments_for(encoded)
     if not segments:
         return None
@@ -121,10 +131,11 @@ def get(  # noqa: C901, PLR0912 - one path, to be read from top to bottom
             if row is not None:
                 entry = segment.find_in(row, encoded, state_key)
                 if entry is not MISSING:
-                    for above in _barriers(passed, encoded, digest):
-                        if above[1] & CLEARED:
-                            return None
-                        newest = newest or above
+                    if passed:
+                        for above in _barriers(passed, encoded, digest):
+                            if above[1] & CLEARED:
+                                return None
+                            newest = newest or above
                     return _live(entry, newest or row, now)
                 if row[1] & CLEARED:
                     return None
@@ -188,7 +199,7 @@ def collect(
         if hides:
             return pieces
     version = view.version
-    encoded = encode_object(*name)
+    encoded = encode_object(name[0], name[1])
     segments = version.segments_for(encoded)
     if not segments:
         return pieces
@@ -217,6 +228,11 @@ def is_heavy(pieces: Sequence[Piece]) -> bool:
 
 def resolved(pieces: Sequence[Piece]) -> Resolved | None:
     """Return the object that pieces make, before time is applied."""
+    if len(pieces) == 1:
+        piece = pieces[0]
+        values = piece.values()
+        if values is not None:
+            return plain_object(version_of(piece.row), values)
     return resolve([piece.load() for piece in pieces])
 
 
@@ -293,7 +309,7 @@ def in_memory(view: View, name: Name, stamp: int | None) -> bool:
     for memtable in view.tables:
         if memtable.states and memtable.find(name, stamp)[1]:
             return True
-    encoded = encode_object(*name)
+    encoded = encode_object(name[0], name[1])
     segments = view.version.segments_for(encoded)
     if not segments:
         return True

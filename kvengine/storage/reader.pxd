@@ -1,6 +1,7 @@
 # Types of reader.py.
 cimport cython
 
+from kvengine.storage cimport read
 from kvengine.storage.database cimport Database
 from kvengine.storage.memo cimport Memo
 from kvengine.storage.name_bytes cimport are_ascii_names
@@ -8,6 +9,9 @@ from kvengine.storage.names cimport check_name
 from kvengine.storage.moment cimport Moment
 from kvengine.storage.resolved cimport Resolved
 from kvengine.storage.version cimport View
+
+
+cdef int ENTRY, WHOLE
 
 
 cdef class Reader:
@@ -40,6 +44,13 @@ cdef class LiveReader(Reader):
 
 cdef class MomentReader(Reader):
     pass
+
+
+cdef class Walk:
+    cdef Database _db
+    cdef Moment _moment
+    cdef bint _ours
+    cdef object _found
 
 
 cdef tuple _checked(service, key)

@@ -9,4 +9,5 @@ cdef class Resolved:
     cpdef Resolved at(self, object now)
 
 
+cpdef Resolved plain_object(object version, dict values)
 cpdef Resolved with_ttls(object version, object expires_at, dict values, dict ttls)

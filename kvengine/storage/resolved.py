@@ -45,6 +45,11 @@ class Resolved:
         return with_ttls(self.version, self.expires_at, entries, left)
 
 
+def plain_object(version: int, values: dict[str, bytes]) -> Resolved | None:
+    """Return an object of which nothing expires, from its values in key order; None without any."""
+    return Resolved(version, None, values, None, None) if values else None
+
+
 def with_ttls(
     version: int, expires_at: int | None, values: dict[str, bytes], ttls: Mapping[str, int]
 ) -> Resolved | None:

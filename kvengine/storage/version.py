@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 from kvengine.storage.memtable import Memtable
+from kvengine.storage.name_bytes import last_up_to
 from kvengine.storage.segment.reader import LiveSegment
 
 
@@ -42,11 +42,16 @@ class Version:
 
     def segments_for(self, name: bytes) -> list[LiveSegment]:
         """Return the segments whose range includes an encoded object, newest first."""
-        found = [segment for segment in self.levels[0] if segment.start <= name < segment.stop]
+        found = []
+        for segment in self.levels[0]:
+            if segment.start <= name < segment.stop:
+                found.append(segment)
         for starts, level in self._runs:
-            at = bisect_right(starts, name) - 1
-            if at >= 0 and name < level[at].stop:
-                found.append(level[at])
+            at = last_up_to(starts, name)
+            if at >= 0:
+                segment = level[at]
+                if name < segment.stop:
+                    found.append(segment)
         return found
 
 

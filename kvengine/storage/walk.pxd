@@ -1,7 +1,7 @@
 # Types of walk.py: what a scan makes of each object.
 cimport cython
 
-from kvengine.storage.merge cimport Block
+from kvengine.storage.merge cimport Block, Place
 from kvengine.storage.resolved cimport Resolved
 
 
@@ -10,8 +10,10 @@ cdef class _Form:
     cdef bytes _prefix
     cdef Py_ssize_t _cut
 
-    @cython.locals(live=Resolved)
-    cdef _add(self, list out, bytes name, Resolved found, object now)
-    @cython.locals(out=list, of_segment=bint, at=Py_ssize_t, name=bytes, entries=dict, whole=Resolved)
-    cpdef list block(self, Block block, object now)
+    @cython.locals(out=list, block=Block, place=Place, at=Py_ssize_t)
+    cpdef list window(self, window, object now)
+    @cython.locals(found=tuple, name=bytes)
+    cdef _add(self, list out, Block block, Py_ssize_t at, object now)
+    @cython.locals(found=Resolved, live=Resolved, name=bytes)
+    cdef _add_resolved(self, list out, list pieces, object now)
     cdef _look(self, bytes name)

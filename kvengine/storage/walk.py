@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self
 from weakref import ref
 
@@ -23,21 +22,13 @@ from kvengine.storage.merge import (
     Window,
     level_sources,
     memtable_blocks,
+    objects,
     windows,
 )
 from kvengine.storage.names import Range, decode_object, service_range
 from kvengine.storage.read import Piece
 from kvengine.storage.resolved import Resolved
-from kvengine.storage.row import (
-    LARGE,
-    VALUES_ONLY,
-    Row,
-    decode_many,
-    has_values,
-    in_order,
-    is_sorted,
-    resolve,
-)
+from kvengine.storage.row import has_values
 from kvengine.store import StoredObject
 
 if TYPE_CHECKING:
@@ -61,7 +52,7 @@ def scan(moment: Moment, within: Range) -> Iterator[Sequence[StoredObject]]:
     """
     now, form = moment.now, _Form()
     for window in _windows(moment, within, FIRST_WINDOW):
-        yield form.block(window, now) if isinstance(window, Block) else form.objects(window, now)
+        yield form.window(window, now)
 
 
 def live_names(
@@ -78,7 +69,7 @@ def live_names(
             if edge != (stop if reverse else start):
                 crossing.span(edge)
             for window in _windows(moment, (start, stop), first, reverse=reverse, keep=seeks):
-                for name, pieces in _objects(window):
+                for name, pieces in objects(window):
                     if _is_live(pieces, moment.now):
                         crossing.end(name)
                         yield name
@@ -316,14 +307,6 @@ def _windows(
     return windows(sources, start, stop, reverse=reverse)
 
 
-def _objects(window: Window) -> Iterator[tuple[bytes, list[Piece]]]:
-    if isinstance(window, Block):
-        for name, row in zip(window.names, window.rows, strict=True):
-            yield name, [Piece(row, window.segment, name)]
-    else:
-        yield from window
-
-
 def _is_live(pieces: list[Piece], now: int) -> bool:
     return has_values(pieces[0].row) or read.summary(pieces, now) is not None
 
@@ -336,56 +319,42 @@ class _Form:
         self._prefix = names.END
         self._cut = 0
 
-    def objects(self, window: list[tuple[bytes, list[Piece]]], now: int) -> list[StoredObject]:
-        """Return the live objects of a window. All its rows are decoded in one call."""
-        rows = [piece.row for _, pieces in window for piece in pieces]
-        decoded: Iterator[Row] = iter(())
-        together = not any(row[1] & LARGE for row in rows)
-        if together:
-            try:
-                decoded = iter(decode_many(rows))
-            except ValueError:
-                together = False  # decode one by one, so that the error says where
+    def window(self, window: Window, now: int) -> list[StoredObject]:
+        """Return the live objects of a window."""
         out: list[StoredObject] = []
-        for name, pieces in window:
-            if together:
-                found = resolve(list(islice(decoded, len(pieces))))
+        if isinstance(window, Block):
+            block = window
+            for at in block.span:
+                self._add(out, block, at, now)
+            return out
+        for place in window:
+            if place.pieces is None:
+                self._add(out, place.block, place.at, now)
             else:
-                found = read.resolved(pieces)
-            self._add(out, name, found, now)
+                self._add_resolved(out, place.pieces, now)
         return out
 
-    def _add(self, out: list[StoredObject], name: bytes, found: Resolved | None, now: int) -> None:
-        """Append an object, if it lives, to ``out``. It was resolved for this walk alone."""
-        if found is not None and found.soonest is not None:
-            live = found.at(now)
-            if live is not None:
-                self._look(name)
-                out.append(stored(self._service, name[self._cut :].decode(), live))
-        elif found is not None:
+    def _add(self, out: list[StoredObject], block: Block, at: int, now: int) -> None:
+        """Append object number ``at`` of a block to ``out``, if it lives."""
+        found = block.values(at)
+        if found is None:
+            self._add_resolved(out, [block.piece(at)], now)
+        elif found[1]:
+            version, entries = found
+            name = block.names[at]
             if not name.startswith(self._prefix):
                 self._look(name)
             key = name[self._cut :].decode()
-            out.append(StoredObject(self._service, key, found.version, None, found.entries))
+            out.append(StoredObject(self._service, key, version, None, entries))
 
-    def block(self, block: Block, now: int) -> list[StoredObject]:
-        """Return the live objects of a block."""
-        out: list[StoredObject] = []
-        of_segment = block.segment is not None
-        for at, (name, found) in enumerate(zip(block.names, block.decode(), strict=True)):
-            if found.flags in VALUES_ONLY:
-                if found.entries:
-                    if not name.startswith(self._prefix):
-                        self._look(name)
-                    key = name[self._cut :].decode()
-                    entries = found.entries
-                    if not of_segment and not is_sorted(entries):
-                        entries = in_order(entries)
-                    out.append(StoredObject(self._service, key, found.version, None, entries))  # type: ignore[arg-type]
-                continue
-            whole = read.resolved([Piece(block.rows[at], block.segment, name)])
-            self._add(out, name, whole, now)
-        return out
+    def _add_resolved(self, out: list[StoredObject], pieces: list[Piece], now: int) -> None:
+        """Append the object that pieces make to ``out``, if it lives."""
+        found = read.resolved(pieces)
+        live = found.at(now) if found is not None else None
+        if live is not None:
+            name = pieces[0].name
+            self._look(name)
+            out.append(stored(self._service, name[self._cut :].decode(), live))
 
     def _look(self, name: bytes) -> None:
         if not name.startswith(self._prefix):

@@ -28,6 +28,9 @@ from kvengine.storage.segment import writer as segment_writer
 from kvengine.storage.segment.format import Properties
 from kvengine.storage.segment.writer import SegmentWriter
 from kvengine.storage.wal import format as wal
+from tests.twins.forms import plain
+
+index = plain("kvengine.storage.segment.index")
 
 DOCUMENT = (Path(kvengine.__file__).parent / "storage" / "FORMAT.md").read_text("utf-8")
 LINE = re.compile(r"^\s*\| (\d+)\s*\| (\w+)\s*\| ([\w()]+)\s*\|", re.MULTILINE)
@@ -101,7 +104,7 @@ def test_a_layout_table_says_what_the_struct_does(
         ("## WAL", wal._HEADER),
         ("## Manifest", manifest._HEADER),
         ("## Segment", segment._HEADER),
-        ("A slot:", segment._SLOT),
+        ("A slot:", index._SLOT),
     ],
 )
 def test_a_table_of_the_document_says_what_the_struct_does(

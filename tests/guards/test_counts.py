@@ -102,7 +102,7 @@ WRITE = {"write": 1, "written": RECORD}
 ONE_COMMIT = {"commit": 1}
 ROW = 17 + len(VALUE)
 """Bytes of the row of one entry."""
-BLOCK = {"pread": 1, "read": 8192}
+BLOCK = {"pread": 1, "read": 4096}
 
 
 def test_set_of_a_new_object(
@@ -169,16 +169,19 @@ def test_get_all_from_the_memtable(
 ) -> None:
     """An object in memory is decoded once, without a lock."""
     made = Operation(fill, fs, lambda key: lambda: fill.get_all("S", key))
-    made.over(spread()).must_cost(Costs(19, {}, {}, ROW), monkeypatch)
+    made.over(spread()).must_cost(Costs(21, {}, {}, ROW), monkeypatch)
 
 
 def test_cold_get(
     fill: kvengine.Engine, fs: CountingFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cold get reads one block by one call, and decodes one row of it."""
+    """A cold get reads one block by one call, and decodes one row of it.
+
+    Index, seal and frame are functions of their own: compiled, each is a call in C.
+    """
     fill.flush()
     made = Operation(fill, fs, lambda key: lambda: fill.get("S", key, "k"))
-    made.over(spread()).must_cost(Costs(31, {"frames": 1}, BLOCK, ROW), monkeypatch)
+    made.over(spread()).must_cost(Costs(38, {"frames": 1}, BLOCK, ROW), monkeypatch)
 
 
 def test_get_from_a_frame(
@@ -189,7 +192,7 @@ def test_get_from_a_frame(
     for key in [*spread(), *spread()]:  # a block that is read again becomes a frame
         fill.get("S", key, "k")
     made = Operation(fill, fs, lambda key: lambda: fill.get("S", key, "k"))
-    made.over(spread()).must_cost(Costs(23, {}, {}, ROW), monkeypatch)
+    made.over(spread()).must_cost(Costs(24, {}, {}, ROW), monkeypatch)
 
 
 def test_cold_get_all(
@@ -198,7 +201,7 @@ def test_cold_get_all(
     """A cold object costs one block, and its row is decoded once."""
     fill.flush()
     made = Operation(fill, fs, lambda key: lambda: fill.get_all("S", key))
-    made.over(spread()).must_cost(Costs(35, {"frames": 1}, BLOCK, ROW), monkeypatch)
+    made.over(spread()).must_cost(Costs(43, {"frames": 1}, BLOCK, ROW), monkeypatch)
 
 
 @pytest.mark.parametrize(("flushed", "most"), [(False, 10), (True, 12)])
@@ -242,8 +245,11 @@ def test_get_from_a_chain_of_rows(fill: kvengine.Engine, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("flushed", [False, True])
 def test_scan(fill: kvengine.Engine, fs: CountingFileSystem, flushed: bool) -> None:
-    """A scan costs a few frames an object in memory, about one in segments; each block is read
-    once, and no lock is taken for an object."""
+    """A scan costs ten frames an object in memory, and half of that in segments.
+
+    Frames are those that the compiled form needs to make an object from its bytes; blocks that
+    follow each other are read by one call, and no lock is taken for an object.
+    """
     if flushed:
         fill.flush()
 
@@ -251,13 +257,13 @@ def test_scan(fill: kvengine.Engine, fs: CountingFileSystem, flushed: bool) -> N
         assert sum(1 for _ in fill.scan("S")) == OBJECTS + 1
 
     entered = frames(run)
-    most = 1.6 if flushed else 5.3
+    most = 5.1 if flushed else 10.3
     assert len(entered) <= most * OBJECTS, Counter(entered).most_common(9)
     assert within(locks(fill, run), {"commit": 1, "snapshots": 2, "order": 6})
     blocks = sum(segment.block_count for segment in fill._db.view.version)
     found = fs.count(run)
-    assert found.get("pread", 0) <= blocks
-    assert flushed == bool(blocks)
+    assert found.get("pread", 0) <= blocks / 4
+    assert flushed == (blocks > 20)
 
 
 # --- sessions
@@ -297,7 +303,7 @@ def test_eager_session(
 ) -> None:
     """An eager session decodes its object once and takes one lock, that of its commit."""
     made = Operation(fill, fs, session_of(fill, True)).over(spread())
-    made.must_cost(Costs(71, ONE_COMMIT, WRITE, ROW), monkeypatch)
+    made.must_cost(Costs(73, ONE_COMMIT, WRITE, ROW), monkeypatch)
 
 
 def test_eager_session_of_a_cold_object(
@@ -306,7 +312,7 @@ def test_eager_session_of_a_cold_object(
     """It reads one block, once: the commit finds it in memory."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, True)).over(spread())
-    made.must_cost(Costs(98, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
+    made.must_cost(Costs(105, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
 
 
 def test_lazy_session(

@@ -388,7 +388,7 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
             Change(
                 SEGMENT,
                 "class SegmentReader(OpenSegment):",
-                "_SHARED: dict[str, dict[int, Frame]] = {}\n\n\nclass SegmentReader(OpenSegment):",
+                "_SHARED: dict[str, dict[int, object]] = {}\n\n\nclass SegmentReader(OpenSegment):",
             ),
             Change(
                 SEGMENT,
@@ -414,7 +414,7 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
             Change(
                 SEGMENT,
                 "frames.note(self, chunk.offset, found, chunk.length)",
-                "self.frames[chunk.offset] = Frame(chunk.offset, found, chunk.length)",
+                "self.frames[chunk.offset] = new_frame(0, chunk.offset, found, 9)",
             )
         ],
     ),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import kvengine
-from kvengine.storage.frames import Frame, Frames, OpenSegment
+from kvengine.storage.frames import Frames, OpenSegment, new_frame
 from kvengine.storage.memtable import Memtable
 from kvengine.storage.row import Chunk, Row, pack_entries
 from kvengine.storage.snapshots import Snapshots
@@ -104,7 +104,7 @@ def test_an_interrupt_leaves_the_lock_of_the_frames_free() -> None:
     head = Row(0, STAMP, None, {}, None, [Chunk("a", 0, 100, 1)])
     for n in count(1):
         frames, segment = Frames(1_000_000), OpenSegment(1)
-        frame = Frame(0, b"block", 5)
+        frame = new_frame(0, 0, b"block", 5)
         frames.add(segment, frame)
         wire = Tripwire(n, KeyboardInterrupt)
         with suppress(KeyboardInterrupt):

@@ -2,8 +2,8 @@
 
     python -m tests.twins.guided TARGET [option of libFuzzer ...]
 
-Rows, blocks and filters are given to both forms of the twins, which must answer the same. Commits,
-indexes and tombstones are given to their decoders, behind the checksums; these return something or
+Rows, blocks, indexes and filters are given to both forms of the twins, which must answer the same.
+Commits and tombstones are given to their decoders, behind the checksums; these return something or
 raise ValueError. A run ends at the first input that breaks this, that takes
 more than ``-timeout`` seconds or ``-rss_limit_mb``, or after ``-runs=N`` inputs. `make fuzz`
 installs atheris and runs all of them.
@@ -24,7 +24,7 @@ import atheris
 from kvengine import compiled
 from kvengine.storage import names
 from kvengine.storage.wal import format as wal
-from tests.twins import test_block, test_filter, test_packed
+from tests.twins import test_block, test_filter, test_index, test_packed
 from tests.twins.forms import plain
 
 SEEDS = 200
@@ -59,12 +59,10 @@ def some_commit(choice: random.Random) -> bytes:
 
 
 def some_index(choice: random.Random) -> bytes:
-    index = segment.Index()
+    index = test_index.plain.Index()
     for number in range(choice.randrange(9)):
-        index.firsts.append(names.encode_object("s", f"k{number:03}"))
-        index.offsets.append(32 + 100 * number)
-        index.lengths.append(100)
-    data: bytes = segment.encode_index(index)
+        index.add(names.encode_object("s", f"k{number:03}"), 32 + 100 * number, 100)
+    data: bytes = test_index.plain.encode_index(index)
     return data
 
 
@@ -103,7 +101,9 @@ TARGETS = {
         test_filter.plain, lambda data: test_filter.assert_alike(data, DIGESTS), some_filter
     ),
     "commits": Target(wal, refused_or_decoded(wal.decode_commit), some_commit),
-    "indexes": Target(segment, refused_or_decoded(segment.decode_index), some_index),
+    "indexes": Target(
+        test_index.plain, lambda data: test_index.assert_decoded_alike(data, OBJECTS), some_index
+    ),
     "tombstones": Target(segment, refused_or_decoded(segment.decode_tombstones), some_tombstones),
 }
 

@@ -46,6 +46,22 @@ def test_seeds_of_places(file_id: int, offset: int) -> None:
     assert fast.place_seed(file_id, offset) == plain.place_seed(file_id, offset)
 
 
+@given(st.binary(max_size=300), st.integers(0, 255), st.integers(0, 255), U64, U64, st.randoms())
+def test_blocks_of_a_file(
+    body: bytes, kind: int, codec: int, file_id: int, offset: int, choice: random.Random
+) -> None:
+    sealed = plain.seal(body, kind, codec, plain.place_seed(file_id, offset))
+    place = (file_id, offset)
+    assert (
+        fast.check_block(sealed, kind, *place) == plain.check_block(sealed, kind, *place) == codec
+    )
+    for wrong in ((file_id ^ 1, offset), (file_id, offset ^ 1 << 40)):
+        assert outcome(fast.check_block, sealed, kind, *wrong) == ("raises", ValueError)
+    for damaged in (mutate(sealed, choice), b"", sealed[:5]):
+        found = outcome(fast.check_block, damaged, kind, *place)
+        assert found == outcome(plain.check_block, damaged, kind, *place)
+
+
 @given(st.binary(max_size=20), U64)
 def test_salts(database_id: bytes, number: int) -> None:
     assert fast.salt(database_id, number) == plain.salt(database_id, number)

@@ -42,3 +42,16 @@ def test_names_are_judged_alike(names: list[Any]) -> None:
 def test_what_is_no_name_is_a_type_error(args: tuple[Any, Any]) -> None:
     with pytest.raises(TypeError):
         fast.encode_object(*args)
+
+
+@given(st.lists(st.binary(max_size=3), max_size=20), st.binary(max_size=3))
+def test_the_last_name_up_to_another(names: list[bytes], name: bytes) -> None:
+    ordered = sorted(names)
+    for wanted in (name, b"", b"\xff" * 4, *ordered):
+        assert fast.last_up_to(ordered, wanted) == plain.last_up_to(ordered, wanted)
+
+
+@pytest.mark.parametrize("args", [(None, b""), ([], None), ([None], b""), (["a"], b""), ((), b"")])
+def test_what_is_no_list_of_names_is_a_type_error(args: tuple[Any, Any]) -> None:
+    with pytest.raises(TypeError):
+        fast.last_up_to(*args)

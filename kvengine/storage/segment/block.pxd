@@ -15,5 +15,7 @@ cdef class RowBlock:
     cdef bytes _slice(self, Py_ssize_t low, Py_ssize_t high)
     cdef int _check_row(self, Py_ssize_t at) except -1
     cpdef RowBlock for_walk(self)
+    cpdef Py_ssize_t footprint(self) except -1
     cpdef bytes row(self, Py_ssize_t at)
+    cpdef tuple values(self, Py_ssize_t at)
     cpdef bytes find(self, bytes name)

@@ -28,7 +28,15 @@ from typing import Final
 
 from kvengine.storage.checksum import TRAILER_SIZE
 from kvengine.storage.names import are_objects
-from kvengine.storage.row import LARGE, Row, check_prefix, check_prefixes, decode_array
+from kvengine.storage.row import (
+    LARGE,
+    VALUES_ONLY,
+    Entry,
+    Row,
+    check_prefix,
+    check_prefixes,
+    decode_array,
+)
 
 _ARRAY = struct.Struct(">BI")
 _COUNT = struct.Struct("<I")
@@ -68,7 +76,7 @@ class RowBlock:
     `names` checks rule 5, and `rows` checks 3 and 4 of all rows.
     """
 
-    __slots__ = ("_names", "count", "data", "is_sound", "slots")
+    __slots__ = ("_decoded", "_names", "count", "data", "is_sound", "slots")
 
     def __init__(self, data: bytes) -> None:
         """Raise ValueError if rule 1 or 2 is broken."""
@@ -92,6 +100,7 @@ class RowBlock:
         self.is_sound = False
         """Whether rule 5 has been checked."""
         self._names: list[bytes] | None = None
+        self._decoded: list[Row] | None = None
 
     def for_walk(self) -> RowBlock:
         """Return a copy of the block for one walk; the names that it makes go with the copy.
@@ -100,10 +109,9 @@ class RowBlock:
         """
         found = RowBlock.__new__(RowBlock)
         found.data, found.count, found.slots = self.data, self.count, self.slots
-        found.is_sound, found._names = self.is_sound, None
+        found.is_sound, found._names, found._decoded = self.is_sound, None, None
         return found
 
-    @property
     def footprint(self) -> int:
         """Bytes that the block takes in memory, apart from a fixed number of objects."""
         return len(self.data) + sys.getsizeof(self.slots)
@@ -147,6 +155,20 @@ class RowBlock:
         if data[low + 1] & LARGE and self.count > 1:
             raise ValueError("the head of a large row is not alone in its block")
         return data[low:high]
+
+    def values(self, at: int) -> tuple[int, dict[str, Entry]] | None:
+        """Return (version, entries) of row number ``at`` if its flags say that all are values.
+
+        Else None. ValueError if it is no row. Plain Python decodes all rows at the first call,
+        since one call of the decoder costs less than many: so it is for one walk, which asks for
+        each row once.
+        """
+        if not 0 <= at < self.count:
+            raise IndexError(f"there is no row number {at}")
+        if self._decoded is None:
+            self._decoded = self.decode()
+        row = self._decoded[at]
+        return (row.version, row.entries) if row.flags in VALUES_ONLY else None
 
     def find(self, name: bytes) -> bytes | None:
         """Return the row of one encoded object, None if the block has none.

@@ -7,7 +7,7 @@ leads into the block, and none leads in front of the one before it.
 import struct
 
 from kvengine.storage.checksum import TRAILER_SIZE
-from kvengine.storage.row import LARGE, decode_array
+from kvengine.storage.decoded import CLEARED, LARGE, decode_array
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
@@ -20,6 +20,7 @@ from kvengine.storage.packed cimport (
     packed_load_le32,
     packed_order,
     packed_text,
+    packed_values,
 )
 
 ROWS = 1
@@ -37,7 +38,7 @@ cdef enum:
     _COUNT_SIZE = 4
 
 cdef Py_ssize_t _TRAILER_SIZE = TRAILER_SIZE
-cdef int _LARGE = LARGE
+cdef int _CLEARED = CLEARED, _LARGE = LARGE
 
 
 def encode_rows(names, rows):
@@ -98,8 +99,7 @@ cdef class RowBlock:
         found.is_sound = self.is_sound
         return found
 
-    @property
-    def footprint(self):
+    cpdef Py_ssize_t footprint(self) except -1:
         """Bytes that the block takes in memory, apart from a fixed number of objects."""
         return len(self.data)
 
@@ -173,6 +173,26 @@ cdef class RowBlock:
             raise IndexError(f"there is no row number {at}")
         self._check_row(at)
         return self._slice(self._bound(at), self._bound(at + 1))
+
+    cpdef tuple values(self, Py_ssize_t at):
+        """Return (version, entries) of row number ``at`` if its flags say that all are values.
+
+        Else None. ValueError if it is no row.
+        """
+        if not 0 <= at < self.count:
+            raise IndexError(f"there is no row number {at}")
+        cdef bint ordered
+        cdef bytes data = self.data  # making objects may run any code: this keeps the bytes
+        cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(data) + self._bound(at)
+        cdef const uint8_t *end = <const uint8_t *>PyBytes_AS_STRING(data) + self._bound(at + 1)
+        if has_head(start, end - start):
+            if start[1] & ~_CLEARED:
+                return None
+            entries = packed_values(start, end, &ordered)
+            if entries is not None:
+                return packed_load(start + 3, 8), entries
+        row = self.decode()[at]  # as the plain form does
+        return None if row.flags & ~_CLEARED else (row.version, row.entries)
 
     cpdef bytes find(self, bytes name):
         """Return the row of one encoded object, None if the block has none.

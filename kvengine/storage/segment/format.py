@@ -18,22 +18,12 @@ Footer, 72 bytes, at the end of the file: four handles (offset u64, length
 u32), of the filter, tombstones, index and properties blocks, then file_id
 u64, version u32, crc u32 of the 60 bytes before, magic. The other parts are
 sealed blocks (checksum.py): tombstones and properties of MessagePack, the index slotted.
-
-Index, integers little endian:
-
-    | field  | size   | field                                                                |
-    |--------|--------|----------------------------------------------------------------------|
-    | firsts |        | the first encoded object of each block of rows, one behind the other |
-    | slots  | 16 * n | for each: where it starts here (u32), its block's offset (u64) and   |
-    |        |        | length, trailer included (u32)                                       |
-    | count  | 4      | n, u32                                                               |
+index.py has the index.
 """
 
 from __future__ import annotations
 
 import struct
-from array import array
-from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -41,13 +31,34 @@ from crc32c import crc32c
 
 from kvengine.storage.checksum import Buffer
 from kvengine.storage.range_tombstones import Tombstones
+from kvengine.storage.segment.index import Index, decode_index, encode_index
+
+# What others import from here, wherever it is defined.
+__all__ = [
+    "FOOTER_SIZE",
+    "FORMAT_VERSION",
+    "HEADER_SIZE",
+    "MAGIC",
+    "Footer",
+    "Handle",
+    "Index",
+    "Properties",
+    "decode_footer",
+    "decode_header",
+    "decode_index",
+    "decode_properties",
+    "decode_tombstones",
+    "encode_footer",
+    "encode_header",
+    "encode_index",
+    "encode_properties",
+    "encode_tombstones",
+]
 
 FORMAT_VERSION = 2
 MAGIC = b"KVESEG\r\n"
 _HEADER = struct.Struct("<8sIQ8xI")
 _FOOTER = struct.Struct("<QIQIQIQIQII8s")
-_SLOT = struct.Struct("<IQI")
-_COUNT = struct.Struct("<I")
 HEADER_SIZE = _HEADER.size
 FOOTER_SIZE = _FOOTER.size
 
@@ -69,23 +80,6 @@ class Footer(NamedTuple):
     block_index: Handle
     properties: Handle
     file_id: int
-
-
-class Index:
-    """Blocks of rows in order: the first encoded object of each, and where it lies."""
-
-    __slots__ = ("firsts", "lengths", "offsets")
-
-    def __init__(self) -> None:
-        self.firsts: list[bytes] = []
-        self.offsets = array("Q")
-        self.lengths = array("I")
-
-    def add(self, first: bytes, offset: int, length: int) -> None:
-        """Append the next block."""
-        self.firsts.append(first)
-        self.offsets.append(offset)
-        self.lengths.append(length)
 
 
 class Properties(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
@@ -170,46 +164,6 @@ def decode_footer(data: Buffer, file_size: int) -> Footer:
         if not HEADER_SIZE <= handle.offset <= file_size - FOOTER_SIZE - handle.length:
             raise ValueError("segment footer points outside its file")
     return Footer(handles[0], handles[1], handles[2], handles[3], file_id)
-
-
-def encode_index(index: Index) -> bytes:
-    """Return the body of an index."""
-    slots, at = bytearray(), 0
-    for first, offset, length in zip(index.firsts, index.offsets, index.lengths, strict=True):
-        slots += _SLOT.pack(at, offset, length)
-        at += len(first)
-    return b"".join((*index.firsts, slots, _COUNT.pack(len(index.firsts))))
-
-
-def decode_index(body: Buffer) -> Index:
-    """Return the index that these bytes are; ValueError if they are none.
-
-    It is valid if (1) the slots fit, (2) they lead to first objects in strictly rising order, (3)
-    no block begins before the one before it ends, so that no part of the file is read twice.
-    """
-    table = len(body) - _COUNT.size
-    if table < 0:
-        raise ValueError("index is cut short")
-    (count,) = _COUNT.unpack_from(body, table)
-    end = table - _SLOT.size * count
-    if end < 0:
-        raise ValueError("index is shorter than its slots")
-    index, starts, edge = Index(), [], 0
-    for start, offset, length in _SLOT.iter_unpack(body[end:table]):
-        if offset < edge or length == 0:
-            raise ValueError("index names blocks that overlap")
-        edge = offset + length
-        starts.append(start)
-        index.offsets.append(offset)
-        index.lengths.append(length)
-    starts.append(end)
-    if starts[0] != 0 or sorted(starts) != starts:
-        raise ValueError("index slots are out of order")
-    data = bytes(body[:end])
-    index.firsts += [data[low:high] for low, high in pairwise(starts)]
-    if any(first >= following for first, following in pairwise(index.firsts)):
-        raise ValueError("index is out of order")
-    return index
 
 
 def decode_properties(body: Buffer) -> Properties:

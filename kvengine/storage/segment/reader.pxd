@@ -1,28 +1,36 @@
 # Types of reader.py: an open segment.
 cimport cython
 
+from kvengine.fs.disk cimport DiskFile
+from kvengine.storage.checksum cimport check_block
 from kvengine.storage.frames cimport Frame, Frames, OpenSegment
+from kvengine.storage.packed cimport find
 from kvengine.storage.segment.block cimport RowBlock
 from kvengine.storage.segment.filter cimport Filter
-from kvengine.storage.segment.format cimport Index
+from kvengine.storage.segment.index cimport Index
+
+cdef int _ROWS, _UNCOMPRESSED, LARGE
 
 
 cdef class SegmentReader(OpenSegment):
     # Public for salvage.py, whose readers fill them in for themselves.
     cdef public object _file
+    cdef public DiskFile _disk  # the same, if it is one: then it is read by a call in C
     cdef public Filter _filter
     cdef public Frames _frames
     cdef public Index _index
     cdef public object footer, properties
     cdef public str path
-    cdef public long long size
+    cdef public unsigned long long size
     cdef public tuple tombstones
 
     cpdef bint may_hold(self, unsigned long long digest) except -1
-    @cython.locals(index=Index, at=Py_ssize_t, frame=Frame, kept=RowBlock)
+    @cython.locals(at=Py_ssize_t, kept=RowBlock)
     cpdef bytes find(self, bytes name)
-    @cython.locals(at=Py_ssize_t, frame=Frame, kept=RowBlock, row=bytes)
+    @cython.locals(at=Py_ssize_t, row=bytes)
     cpdef bint has_in_memory(self, bytes name) except -1
+    @cython.locals(frame=Frame, frames=Frames, offset="unsigned long long")
+    cdef RowBlock _in_memory(self, Py_ssize_t at)
     @cython.locals(at=Py_ssize_t)
     cpdef object find_in(self, bytes row, bytes name, str state_key)
     cpdef object decode(self, bytes row, bytes name)
@@ -30,8 +38,8 @@ cdef class SegmentReader(OpenSegment):
     cpdef object chunk(self, object chunk)
     @cython.locals(frame=Frame, frames=Frames, data=bytes)
     cpdef bytes chunk_bytes(self, object chunk)
-    @cython.locals(frames=Frames, found=RowBlock)
-    cdef RowBlock _read_rows(self, object offset, object length, bint keep)
+    @cython.locals(found=RowBlock, frames=Frames, offset="unsigned long long")
+    cdef RowBlock _read_rows(self, Py_ssize_t at, bint keep)
     @cython.locals(frame=Frame)
     cdef object _head(self, bytes row, bytes name)
     cdef object _decoded(self, bytes row, bytes name)
@@ -39,7 +47,18 @@ cdef class SegmentReader(OpenSegment):
     cpdef object _with_places(self, object row, Py_ssize_t at)
     cpdef object damaged(self, bytes name, object error)
     @cython.locals(data=bytes)
-    cpdef bytes _sealed(self, object offset, object length, int kind)
+    cpdef bytes _sealed(self, unsigned long long offset, unsigned long long length, int kind)
+    @cython.locals(
+        index=Index, start="unsigned long long", stop="unsigned long long", last=Py_ssize_t,
+        data=bytes, run=list, number=Py_ssize_t, offset="unsigned long long", low=Py_ssize_t
+    )
+    cpdef list _read_run(self, Py_ssize_t at, Py_ssize_t end, unsigned long long most)
+    cpdef RowBlock _rows_in(self, bytes data, unsigned long long offset)
+    cpdef RowBlock _with_names(self, RowBlock found, unsigned long long offset)
+    @cython.locals(codec=int)
+    cdef int _check(self, bytes data, unsigned long long offset, int kind) except -1
+    @cython.locals(disk=DiskFile)
+    cpdef bytes _read(self, unsigned long long offset, unsigned long long length)
 
 
 cdef class LiveSegment(SegmentReader):

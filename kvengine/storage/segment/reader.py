@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -10,11 +10,13 @@ from typing import TypeVar
 
 from kvengine.errors import CorruptionError
 from kvengine.fs.base import FileSystem
+from kvengine.fs.disk import DiskFile
 from kvengine.storage import filenames
 from kvengine.storage import row as rows
-from kvengine.storage.checksum import TRAILER_SIZE, place_seed, unseal
+from kvengine.storage.checksum import TRAILER_SIZE, check_block
 from kvengine.storage.frames import Frames, OpenSegment
 from kvengine.storage.manifest.format import SegmentMeta
+from kvengine.storage.packed import find
 from kvengine.storage.row import LARGE, MISSING, Chunk, Entry, Missing, Row
 from kvengine.storage.segment import block, filter
 from kvengine.storage.segment import format as segment
@@ -24,6 +26,10 @@ from kvengine.storage.segment.format import Handle
 _T = TypeVar("_T")
 
 _first = attrgetter("first")
+_OUTSIDE = "block lies outside its file"
+_FIRST_RUN, _LONGEST_RUN = 8192, 65536
+"""A walk reads so many bytes of blocks at once at first, and at most."""
+_ROWS, _UNCOMPRESSED = block.ROWS, block.UNCOMPRESSED
 
 
 class SegmentReader(OpenSegment):
@@ -35,6 +41,7 @@ class SegmentReader(OpenSegment):
     """
 
     __slots__ = (
+        "_disk",
         "_file",
         "_filter",
         "_frames",
@@ -56,6 +63,7 @@ class SegmentReader(OpenSegment):
             raise CorruptionError(path, 0, "segment is missing") from None
         if frames is not None and frames.mapped:
             self._file.map()
+        self._disk = self._file if type(self._file) is DiskFile else None
         self.size = self._file.size()
         tail_at = max(0, self.size - segment.FOOTER_SIZE)
         tail = self._file.pread(segment.FOOTER_SIZE, tail_at)
@@ -89,37 +97,34 @@ class SegmentReader(OpenSegment):
 
         Of a large row the head is returned; `find_in`, `items_of` and `load` read its chunks.
         """
-        index = self._index
-        at = bisect_right(index.firsts, name) - 1
+        at = self._index.find(name)
         if at < 0:
             return None
-        offset = index.offsets[at]
-        frame = self.frames.get(offset)
+        kept = self._in_memory(at) or self._read_rows(at, True)
         try:
-            if frame is not None:
-                frame.used = True
-                kept: RowBlock = frame.block  # type: ignore[assignment]
-            else:
-                kept = self._read_rows(offset, index.lengths[at], True)
             return kept.find(name)
         except ValueError as error:
-            raise CorruptionError(self.path, offset, str(error)) from None
+            raise self.damaged(name, error) from None
 
     def has_in_memory(self, name: bytes) -> bool:
         """Return whether an encoded object can be read without the file; False for a large one."""
-        at = self._block_of(name)
+        at = self._index.find(name)
         if at < 0:
             return True
-        offset = self._index.offsets[at]
+        if self._in_memory(at) is None:
+            return False
+        row = self.find(name)
+        return row is None or not row[1] & LARGE
+
+    def _in_memory(self, at: int) -> RowBlock | None:
+        """Return block number ``at`` if it is at hand, else None."""
+        offset = self._index.offset(at)
         frame = self.frames.get(offset)
         if frame is not None:
-            kept: RowBlock = frame.block  # type: ignore[assignment]
-        elif self._frames is not None and (last := self._frames.last(self, offset)) is not None:
-            kept = last  # type: ignore[assignment]
-        else:
-            return False
-        row = kept.find(name)
-        return row is None or not row[1] & LARGE
+            frame.used = True
+            return frame.block  # type: ignore[return-value]
+        frames = self._frames
+        return frames.last(self, offset) if frames is not None else None  # type: ignore[return-value]
 
     def find_in(self, row: bytes, name: bytes, state_key: str) -> Entry | Missing:
         """Return what a row found here says of an entry, `MISSING` for nothing."""
@@ -130,7 +135,7 @@ class SegmentReader(OpenSegment):
                 return MISSING
             row = self.chunk_bytes(next(self._placed(chunks, at, self._block_of(name))))
         try:
-            return rows.find(row, state_key)
+            return find(row, state_key)
         except ValueError as error:
             raise self.damaged(name, error) from None
 
@@ -177,10 +182,12 @@ class SegmentReader(OpenSegment):
         frames = self._frames
         found = frames.last(self, chunk.offset) if frames is not None else None
         if found is None:
+            if chunk.offset < 0 or chunk.length < 0:  # a tool asks for any that is stated
+                raise CorruptionError(self.path, chunk.offset, _OUTSIDE)
             data = self._sealed(chunk.offset, chunk.length, block.CHUNK)
             found = data[: len(data) - TRAILER_SIZE]
-        if frames is not None:
-            frames.note(self, chunk.offset, found, chunk.length)
+            if frames is not None:
+                frames.note(self, chunk.offset, found, chunk.length)
         return found  # type: ignore[return-value]
 
     # --- blocks
@@ -188,54 +195,94 @@ class SegmentReader(OpenSegment):
     @property
     def block_count(self) -> int:
         """How many blocks of rows there are."""
-        return len(self._index.firsts)
+        return len(self._index)
 
     def block_handle(self, at: int) -> tuple[bytes, Handle]:
         """Return the first encoded object and the place of block number ``at``."""
-        return self._index.firsts[at], Handle(self._index.offsets[at], self._index.lengths[at])
+        index = self._index
+        return index.first(at), Handle(index.offset(at), index.length(at))
 
     def blocks_from(
         self, start: bytes, stop: bytes | None = None, *, keep: bool = False
     ) -> Iterator[RowBlock]:
         """Yield checked blocks, from the one that may hold ``start`` to the last below ``stop``."""
-        firsts = self._index.firsts
-        at = max(0, bisect_right(firsts, start) - 1)
-        while at < len(firsts) and (stop is None or firsts[at] < stop):
-            yield self.block(at, keep=keep)
-            at += 1
+        index = self._index
+        at = max(0, index.find(start))
+        end = len(index) if stop is None else index.before(stop) + 1
+        most = _FIRST_RUN
+        while at < end:
+            run = [self.block(at, keep=True)] if keep else self._read_run(at, end, most)
+            yield from run
+            at += len(run)
+            most = min(2 * most, _LONGEST_RUN)
+
+    def _read_run(self, at: int, end: int, most: int) -> list[RowBlock]:
+        """Return checked blocks from number ``at`` on, of up to ``most`` bytes, by one read.
+
+        It is one block if the next one is a frame, does not follow without a gap, or is too large.
+        It ends in front of a damaged one, which is an error when the next run begins with it.
+        """
+        index, frames = self._index, self.frames
+        start = index.offset(at)
+        if start in frames:
+            return [self.block(at)]
+        stop, last = start + index.length(at), at + 1
+        while last < end and index.offset(last) == stop and stop not in frames:
+            if stop + index.length(last) - start > most:
+                break
+            stop += index.length(last)
+            last += 1
+        data = self._read(start, stop - start)
+        run: list[RowBlock] = []
+        for number in range(at, last):
+            offset = index.offset(number)
+            low = offset - start
+            try:
+                found = self._rows_in(data[low : low + index.length(number)], offset)
+                run.append(self._with_names(found, offset))
+            except CorruptionError:
+                if not run:
+                    raise
+                break
+        return run
 
     def blocks_before(self, stop: bytes, *, keep: bool = False) -> Iterator[RowBlock]:
         """Yield checked blocks in reverse order, from the last that begins below ``stop``."""
-        at = bisect_left(self._index.firsts, stop) - 1
+        at = self._index.before(stop)
         while at >= 0:
             yield self.block(at, keep=keep)
             at -= 1
 
     def block(self, at: int, *, keep: bool = False) -> RowBlock:
-        """Return block number ``at``, with its objects checked. ``keep``: it stays in memory."""
-        offset = self._index.offsets[at]
-        frame = self.frames.get(offset)
-        if frame is not None:
-            kept: RowBlock = frame.block  # type: ignore[assignment]
-            frame.used = frame.used or keep
-            found = kept.for_walk()
+        """Return block number ``at``, with its objects checked. ``keep``: it may become a frame."""
+        offset = self._index.offset(at)
+        if keep:
+            kept = self._in_memory(at) or self._read_rows(at, True)
+        elif offset in self.frames:
+            kept = self.frames[offset].block  # type: ignore[assignment]
         else:
-            length = self._index.lengths[at]
-            kept = self._checked(offset, lambda: self._read_rows(offset, length, keep))
-            found = kept.for_walk() if keep else kept
-        self._checked(offset, lambda: found.names)
+            return self._with_names(self._read_rows(at, False), offset)
+        found = self._with_names(kept.for_walk(), offset)
         kept.is_sound = True
+        return found
+
+    def _with_names(self, found: RowBlock, offset: int) -> RowBlock:
+        """Return a block whose objects have been checked."""
+        try:
+            found.names  # noqa: B018 - which are made now, and kept
+        except ValueError as error:
+            raise CorruptionError(self.path, offset, str(error)) from None
         return found
 
     def rows_of(self, at: int) -> tuple[list[bytes], list[bytes]]:
         """Return the encoded objects and rows of block number ``at``, with every rule checked."""
         found = self.block(at)
-        return found.names, self._checked(self._index.offsets[at], lambda: found.rows)
+        return found.names, self._checked(self._index.offset(at), lambda: found.rows)
 
     def read_block(self, at: int) -> tuple[list[bytes], list[Row]]:
         """Return block number ``at`` decoded: encoded objects and their rows. For tools."""
         names, encoded = self.rows_of(at)
-        decoded = self._checked(self._index.offsets[at], lambda: rows.decode_many(encoded))
+        decoded = self._checked(self._index.offset(at), lambda: rows.decode_many(encoded))
         return names, [row if row.chunks is None else self._with_places(row, at) for row in decoded]
 
     def extent(self, start: bytes, stop: bytes) -> tuple[float, int]:
@@ -244,27 +291,23 @@ class SegmentReader(OpenSegment):
         Only the index is read, so a block, with the chunks behind it, counts whole or not at all.
         """
         index = self._index
-        low = max(0, bisect_right(index.firsts, start) - 1)
-        high = bisect_left(index.firsts, stop)
+        low = max(0, index.find(start))
+        high = index.before(stop) + 1
         if high <= low:
             return 0.0, 0
-        ends = [*index.offsets[high : high + 1], self.footer.filter.offset]
-        return (high - low) / len(index.firsts), max(0, ends[0] - index.offsets[low])
+        end = index.offset(high) if high < len(index) else self.footer.filter.offset
+        return (high - low) / len(index), max(0, end - index.offset(low))
 
     # --- from the file
 
-    def _read_rows(self, offset: int, length: int, keep: bool) -> RowBlock:
-        """Return the block of rows at ``offset``; ValueError if there is none.
-
-        ``keep``: the block may stay in memory as a frame.
-        """
-        frames = self._frames if keep else None
-        found = frames.last(self, offset) if frames is not None else None
-        if found is None:
-            found = RowBlock(self._sealed(offset, length, block.ROWS))
-        if frames is not None:
-            frames.note(self, offset, found, found.footprint)  # type: ignore[union-attr]
-        return found  # type: ignore[return-value]
+    def _read_rows(self, at: int, keep: bool) -> RowBlock:
+        """Read block number ``at`` from the file. ``keep``: it may become a frame."""
+        offset = self._index.offset(at)
+        found = self._rows_in(self._read(offset, self._index.length(at)), offset)
+        frames = self._frames
+        if keep and frames is not None:
+            frames.note(self, offset, found, found.footprint())
+        return found
 
     def _items(self, row: bytes, name: bytes, start: str) -> Iterator[tuple[str, Entry]]:
         try:
@@ -274,7 +317,7 @@ class SegmentReader(OpenSegment):
 
     def _head(self, row: bytes, name: bytes) -> Row:
         """Return the head of a large row found here, decoded. Its chunks are not checked."""
-        frame = self.frames.get(self._index.offsets[self._block_of(name)])
+        frame = self.frames.get(self._index.offset(self._block_of(name)))
         if frame is not None and frame.head is not None:
             return frame.head
         found = self._decoded(row, name)
@@ -289,7 +332,7 @@ class SegmentReader(OpenSegment):
             raise self.damaged(name, error) from None
 
     def _block_of(self, name: bytes) -> int:
-        return bisect_right(self._index.firsts, name) - 1
+        return self._index.find(name)
 
     def _with_places(self, row: Row, at: int) -> Row:
         """Return the head of a large row in block ``at``, with its chunks' offsets in the file."""
@@ -305,9 +348,9 @@ class SegmentReader(OpenSegment):
         over and over.
         """
         index = self._index
-        start = index.offsets[at]
-        base = start + index.lengths[at]
-        end = index.offsets[at + 1] if at + 1 < len(index.offsets) else self.size
+        start = index.offset(at)
+        base = start + index.length(at)
+        end = index.offset(at + 1) if at + 1 < len(index) else self.size
         before = chunks[first - 1] if first else None
         for chunk in islice(chunks, first, None):
             edge = 0 if before is None else before.offset + before.length
@@ -325,7 +368,7 @@ class SegmentReader(OpenSegment):
     def damaged(self, name: bytes, error: ValueError) -> CorruptionError:
         """Return the error for the block of an object in which ``error`` was found."""
         at = max(0, self._block_of(name))
-        return CorruptionError(self.path, self._index.offsets[at], str(error))
+        return CorruptionError(self.path, self._index.offset(at), str(error))
 
     def _part(self, handle: Handle, kind: int, decode: Callable[[memoryview], _T]) -> _T:
         data = self._sealed(handle.offset, handle.length, kind)
@@ -334,16 +377,31 @@ class SegmentReader(OpenSegment):
 
     def _sealed(self, offset: int, length: int, kind: int) -> bytes:
         """Return the bytes of a sealed block, trailer included. Check its place and checksum."""
-        if not 0 < length <= self.size or not 0 <= offset <= self.size - length:
-            raise CorruptionError(self.path, offset, "block lies outside its file")
-        data = self._file.pread(length, offset)
+        data = self._read(offset, length)
+        self._check(data, offset, kind)
+        return data
+
+    def _rows_in(self, data: bytes, offset: int) -> RowBlock:
+        """Return the block of rows that these bytes are, which were read from ``offset``."""
+        self._check(data, offset, _ROWS)
         try:
-            _, codec = unseal(data, kind, place_seed(self.file_id, offset))
-            if codec != block.UNCOMPRESSED:
+            return RowBlock(data)
+        except ValueError as error:
+            raise CorruptionError(self.path, offset, str(error)) from None
+
+    def _check(self, data: bytes, offset: int, kind: int) -> None:
+        try:
+            codec = check_block(data, kind, self.file_id, offset)
+            if codec != _UNCOMPRESSED:
                 raise ValueError(f"block has unknown codec {codec}")
         except ValueError as error:
             raise CorruptionError(self.path, offset, str(error)) from None
-        return data
+
+    def _read(self, offset: int, length: int) -> bytes:
+        if not 0 < length <= self.size or not 0 <= offset <= self.size - length:
+            raise CorruptionError(self.path, offset, _OUTSIDE)
+        disk = self._disk
+        return disk.pread(length, offset) if disk is not None else self._file.pread(length, offset)
 
     def _checked(self, offset: int, decode: Callable[[], _T]) -> _T:
         try:

@@ -54,6 +54,7 @@ class SalvageReader(SegmentReader):
     def __init__(self, fs: FileSystem, path: str, file_id: int | None = None) -> None:
         """Raise OSError if the file cannot be opened. ``file_id``: as the manifest states it."""
         self.path = path
+        self._disk = None
         self._frames = None  # a tool reads each block once: none stays in memory
         self.frames: dict[int, Frame] = {}
         self.damage: list[CorruptionError] = []
@@ -106,9 +107,9 @@ class SalvageReader(SegmentReader):
 
     def range_of(self, at: int) -> tuple[bytes, bytes | None]:
         """Return the range of objects that block ``at`` may hold, its end None if not known."""
-        firsts = self._index.firsts
+        index = self._index
         stop = self.properties.stop if "properties" in self.known else None
-        return firsts[at], firsts[at + 1] if at + 1 < len(firsts) else stop
+        return index.first(at), index.first(at + 1) if at + 1 < len(index) else stop
 
     def _read_parts(self, footer: Footer | None, identified: bool) -> None:
         nowhere = Handle(0, 0)
