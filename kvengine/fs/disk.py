@@ -23,7 +23,11 @@ _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """O_NONBLOCK means nothing to a regular file; without it opening a planted FIFO would hang."""
 
 _MODE: Final = 0o666
-_ZEROS: Final = bytes(1 << 20)
+_ZEROS: Final = bytes(16 * 1024)
+"""What space is written ahead with, a piece at a time. The page cache makes a folio of each piece,
+and every short write into a large folio costs more: 0.3 us more at 256 KiB than at this size.
+"""
+
 _CHECKED_LENGTH: Final = 1 << 20
 """Reads longer than this, in bytes, are held against the file's size before memory is taken."""
 
