@@ -104,8 +104,8 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
             ),
             Change(
                 "storage/commit.py",
-                "expect = {name: version}\n        commit",
-                "expect = None\n        commit",
+                "{name: version}, durability or",
+                "None, durability or",
             ),
         ],
     ),
