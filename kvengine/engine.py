@@ -1,4 +1,6 @@
-"""The embedded engine: a facade. Reads are its `LiveReader`; every other verb is one call down."""
+"""The embedded engine: a facade. Reads are its `LiveReader`, writes its `LiveWriter`; every other
+verb is one call down.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,6 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
-from datetime import timedelta
 from functools import partial
 
 from kvengine.closing import Closing
@@ -21,13 +22,7 @@ from kvengine.serdes.registry import Serdes
 from kvengine.share import live_access
 from kvengine.snapshot import Snapshot
 from kvengine.storage import statistics
-from kvengine.storage.batch import (
-    Batch,
-    clear_operation,
-    clear_range_operation,
-    clear_service_operation,
-    expire_operation,
-)
+from kvengine.storage.batch import Batch
 from kvengine.storage.commit import Committer
 from kvengine.storage.compaction import install
 from kvengine.storage.compaction.maintenance import Maintenance
@@ -40,14 +35,14 @@ from kvengine.storage.lifecycle.recover import open_owned, open_read_only
 from kvengine.storage.lifecycle.refresh import refresh
 from kvengine.storage.moment import open_moment
 from kvengine.storage.names import END, Name, check_name, prefix_range, service_range
-from kvengine.storage.reader import LiveReader
 from kvengine.storage.repair.verify import verify
+from kvengine.storage.writer import LiveWriter
 from kvengine.store import Estimate, SegmentStats, Stats
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-class Engine(LiveReader, ObjectVerbs, Closing):
+class Engine(LiveWriter, ObjectVerbs, Closing):
     """The embedded Store: durable objects in one directory, owned by one process.
 
     Made by `kvengine.open`. Thread-safe. A context manager; `close` is
@@ -90,77 +85,7 @@ class Engine(LiveReader, ObjectVerbs, Closing):
         """Return the options that the engine was opened with."""
         return self._db.options
 
-    # --- writing
-
-    def set(
-        self,
-        service: str,
-        key: str,
-        state_key: str,
-        value: bytes,
-        *,
-        ttl: float | timedelta | None = None,
-    ) -> int:
-        """Set an entry and return the stamp of the commit.
-
-        ``ttl``: seconds or a timedelta after which the entry expires. Without it, an
-        expiry that the entry had before is removed.
-        """
-        return self._committer.set(service, key, state_key, value, ttl=ttl)
-
-    def clear(self, service: str, key: str, state_key: str) -> int:
-        """Clear an entry and return the stamp of the commit."""
-        return self._committer.commit_operations((clear_operation(service, key, state_key),))
-
-    def clear_all(self, service: str, key: str) -> int:
-        """Clear every entry of an object, and its expiry, by one small write. Return the stamp."""
-        return self._committer.clear_all(service, key)
-
-    def clear_service(self, service: str) -> int:
-        """Clear every object of a service by one small write. Return the stamp."""
-        return self._committer.commit_operations((clear_service_operation(service),))
-
-    def clear_range(self, service: str, start: str, stop: str | None) -> int:
-        """Clear the objects of a service from key ``start`` to before ``stop`` (None: to the end).
-
-        Return the stamp. Where ``start`` is not below ``stop``, nothing is cleared.
-        """
-        return self._committer.commit_operations((clear_range_operation(service, start, stop),))
-
-    def expire(
-        self,
-        service: str,
-        key: str,
-        *,
-        at: float | None = None,
-        ttl: float | timedelta | None = None,
-    ) -> bool:
-        """Give an object an expiry, or remove the one it has if neither argument is given.
-
-        ``at``: seconds since the epoch. ``ttl``: seconds or a timedelta from now. Return
-        whether the object exists; if it does not, nothing is written.
-        """
-        return self._committer.expire(expire_operation(service, key, at, ttl))
-
-    def batch(self) -> Batch:
-        """Return a batch, whose writes are committed as one when its ``with`` block ends."""
-        self._db.check_writable()
-        return Batch(_commit=self.write, _limit=self._db.options.max_value_size)
-
-    def write(
-        self,
-        batch: Batch,
-        *,
-        expect: Mapping[Name, int] | None = None,
-        durability: Durability | None = None,
-    ) -> int:
-        """Commit a batch and return its stamp.
-
-        ``expect`` maps objects to the versions that they must have, 0 for an absent one.
-        If one has another version, VersionConflict is raised and nothing is written.
-        ``durability``: "sync" or "os", by default that of the engine.
-        """
-        return self._committer.write(batch, expect=expect, durability=durability)
+    # --- writing: the verbs are those of `LiveWriter`
 
     def may_wait(self, durability: Durability | None = None) -> bool:
         """Return whether a commit made now may wait for a sync, back-pressure or work in place."""

@@ -22,7 +22,7 @@ PACKAGE = ROOT / "kvengine"
 # folder; "" is kvengine itself, where the public names are. A module stands on the floor of the
 # longest name that holds it, and imports from lower floors and from its own folder.
 RULES = {"names", "name_bytes", "decoded", "packed", "resolved", "row", "range_tombstones"}
-RULES |= {"retention", "clock", "batch"}
+RULES |= {"retention", "clock", "batch", "machine"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("ground", {"errors", "release", "compiled", "interpreter", "arguments", "closing"}),
     ("rules of the tree", {f"storage.{name}" for name in RULES}),

@@ -132,7 +132,7 @@ class LiveStore(RemoteReads, Closing):
 
     def batch(self) -> Batch:
         """Writes that commit as one when the ``with`` block ends."""
-        return Batch(_commit=self.write)
+        return Batch(_store=self)
 
     def write(
         self,

@@ -96,11 +96,12 @@ def operations(batch: Batch) -> list[list[Any]]:
 def replay(verbs: list[list[Any]]) -> Batch:
     """The batch that `operations` came from; TypeError or ValueError for what is none."""
     batch = Batch()
+    operations = batch.operations  # asked for first, so that the last one is that of the last verb
     for verb in verbs:
         match verb:
             case ["set", str(service), str(key), str(state_key), bytes(value), ttl]:
                 batch.set(service, key, state_key, value)
-                _give_times(batch, ttl=ttl)
+                _give_times(operations, ttl=ttl)
             case ["clear", str(service), str(key), str(state_key)]:
                 batch.clear(service, key, state_key)
             case ["clear_all", str(service), str(key)]:
@@ -109,7 +110,7 @@ def replay(verbs: list[list[Any]]) -> Batch:
                 batch.clear_range(service, start, stop)
             case ["expire", str(service), str(key), at, ttl]:
                 batch.expire(service, key)
-                _give_times(batch, at=at, ttl=ttl)
+                _give_times(operations, at=at, ttl=ttl)
             case _:
                 raise ValueError(f"no operation: {verb!r:.100}")
     return batch
@@ -146,11 +147,11 @@ def _range(start: bytes, stop: bytes) -> tuple[str, str, str | None]:
     return service, key, stop[len(first) :].decode() if stop.startswith(first) else None
 
 
-def _give_times(batch: Batch, **times: object) -> None:
+def _give_times(operations: list[Operation], **times: object) -> None:
     """Set the times of the last operation: microseconds, which survive no float."""
     for name, time in times.items():
         if time is None:
             continue
         if type(time) is not int or not 0 <= time <= MAX_TIME:
             raise ValueError(f"{name} on the wire is whole microseconds, not {time!r}")
-        batch.operations[-1] = msgspec.structs.replace(batch.operations[-1], **{name: time})
+        operations[-1] = msgspec.structs.replace(operations[-1], **{name: time})

@@ -9,12 +9,19 @@ cpdef clear_operation(service, key, state_key)
 
 
 cdef class Batch:
-    cdef public list operations
     cdef public object stamp
-    cdef object _commit, _limit
+    cdef readonly dict _changes
+    cdef list _operations
+    cdef dict _entries
+    cdef Py_ssize_t _merged, _limit
+    cdef object _store, _service, _key
     cdef str _state
 
     cdef _add(self, operation)
+    cdef bint _change(self, operation) except -1
+    @cython.locals(entries=dict)
+    cdef dict _entries_of(self, tuple name)
     cpdef check_open(self)
     cpdef check_values(self, limit)
-    cpdef close(self, stamp)
+    cpdef close(self, stamp=*)
+    cpdef _reopen(self)

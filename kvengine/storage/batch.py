@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 import msgspec
 
@@ -63,6 +64,9 @@ class Expire(msgspec.Struct, frozen=True, gc=False):
 
 
 Operation = Set | Clear | ClearAll | ClearRange | Expire
+
+Entries = dict[str, bytes | None]
+"""What a commit assigns to entries of an object, None for one that it clears."""
 
 
 def check_value(value: bytes, limit: int | None = None) -> bytes:
@@ -158,6 +162,10 @@ def object_name(service: str, key: str) -> Name:
     return check_name("service", service), check_name("key", key)
 
 
+class _Writer(Protocol):
+    def write(self, batch: Batch, /) -> int: ...
+
+
 class Batch:
     """Write verbs in order, committed as one: all or nothing, across objects too.
 
@@ -167,17 +175,37 @@ class Batch:
     return None; a wrong argument raises at once.
     """
 
-    __slots__ = ("_commit", "_limit", "_state", "operations", "stamp")
+    __slots__ = (
+        "_changes",
+        "_entries",
+        "_key",
+        "_limit",
+        "_merged",
+        "_operations",
+        "_service",
+        "_state",
+        "_store",
+        "stamp",
+    )
 
-    def __init__(
-        self, *, _commit: Callable[[Batch], int] | None = None, _limit: int | None = None
-    ) -> None:
-        self.operations: list[Operation] = []
+    def __init__(self, *, _store: _Writer | None = None, _limit: int | None = None) -> None:
         self.stamp: int | None = None
         """The commit's stamp, once written."""
+        self._changes: dict[Name, Entries | None] | None = {}
+        """What the verbs come to, None for an object that is cleared.
+
+        None as a whole once a verb was more than that: then `operations` counts.
+        """
+        self._operations: list[Operation] | None = None
+        self._merged = 0
+        """How many verbs were called that are not among ``_operations``."""
         self._state: Literal["open", "written", "abandoned"] = "open"
-        self._commit = _commit
-        self._limit = _limit
+        self._store = _store
+        self._limit = -1 if _limit is None else min(_limit, sys.maxsize)
+        """The longest value in bytes, -1 if the store will look."""
+        self._service = self._key = ""
+        self._entries: Entries | None = None
+        """The changes to the object of ``_service`` and ``_key``, that of the last verb."""
 
     def set(
         self,
@@ -188,9 +216,23 @@ class Batch:
         *,
         ttl: float | timedelta | None = None,
     ) -> None:
-        if self._state != "open":
-            self.check_open()
-        self.operations.append(set_operation(service, key, state_key, value, ttl, self._limit))
+        if (
+            ttl is None
+            and self._changes is not None
+            and self._state == "open"
+            and type(value) is bytes
+            and (len(value) <= self._limit or self._limit < 0)
+            and are_ascii_names(service, key, state_key)
+        ):
+            entries = self._entries
+            if entries is None or key is not self._key or service is not self._service:
+                entries = self._entries_of((service, key))
+            if entries is not None:
+                entries[state_key] = value
+                self._merged += 1
+                return
+        limit = self._limit if self._limit >= 0 else None
+        self._add(set_operation(service, key, state_key, value, ttl, limit))
 
     def clear(self, service: str, key: str, state_key: str) -> None:
         self._add(clear_operation(service, key, state_key))
@@ -216,7 +258,52 @@ class Batch:
 
     def _add(self, operation: Operation) -> None:
         self.check_open()
-        self.operations.append(operation)
+        if self._changes is not None and self._change(operation):
+            self._merged += 1
+        else:
+            self.operations.append(operation)
+
+    def _change(self, operation: Operation) -> bool:
+        """Add an operation to the changes. Return False if it cannot be one of them."""
+        assert self._changes is not None
+        if isinstance(operation, ClearAll):
+            self._changes[operation.name] = self._entries = None
+            return True
+        if isinstance(operation, Clear) or (isinstance(operation, Set) and operation.ttl is None):
+            entries = self._entries_of(operation.name)
+            if entries is not None:
+                value = operation.value if isinstance(operation, Set) else None
+                entries[operation.state_key] = value
+                return True
+        return False
+
+    def _entries_of(self, name: Name) -> Entries | None:
+        """Return the changes to entries of an object, None if it is cleared as a whole."""
+        assert self._changes is not None
+        entries = self._changes.get(name)
+        if entries is None:
+            if name in self._changes:
+                return None
+            entries = self._changes[name] = {}
+        self._entries = None  # an interrupt between the two must not let another object have them
+        self._service, self._key = name
+        self._entries = entries
+        return entries
+
+    @property
+    def operations(self) -> list[Operation]:
+        """The operations in order, to which more may be added."""
+        if self._operations is None:
+            assert self._changes is not None
+            self._operations = list(operations_of(self._changes.items()))
+            self._merged -= len(self._operations)
+            self._changes = self._entries = None
+        return self._operations
+
+    @operations.setter
+    def operations(self, operations: list[Operation]) -> None:
+        self._operations = operations
+        self._changes = self._entries = None
 
     def check_open(self) -> None:
         """Raise KVEngineError if this batch was written or abandoned."""
@@ -225,22 +312,34 @@ class Batch:
 
     def check_values(self, limit: int) -> None:
         """Raise ValueTooLarge for a value over ``limit``, if the batch had no limit of its own."""
-        if self._limit is None:
+        if self._limit >= 0:
+            return
+        if self._changes is None:
             for operation in self.operations:
                 if isinstance(operation, Set):
                     check_value(operation.value, limit)
+            return
+        for entries in self._changes.values():
+            if entries is not None:
+                for value in entries.values():
+                    if value is not None:
+                        check_value(value, limit)
 
-    def close(self, stamp: int) -> None:
-        """Mark this batch as written with ``stamp``. The store calls this."""
+    def close(self, stamp: int | None = None) -> None:
+        """Mark this batch as written, with ``stamp`` if it is known. The store calls this."""
         self.stamp = stamp
         self._state = "written"
 
+    def _reopen(self) -> None:
+        """Take `close` back, since nothing was written. The store calls this."""
+        self._state = "open"
+
     def __len__(self) -> int:
-        return len(self.operations)
+        return self._merged + len(self._operations or ())
 
     def __enter__(self) -> Self:
         self.check_open()
-        if self._commit is None:
+        if self._store is None:
             raise KVEngineError("a Batch() of its own goes to db.write(); use db.batch() in a with")
         return self
 
@@ -252,8 +351,21 @@ class Batch:
     ) -> None:
         if kind is not None:
             self._state = "abandoned"
-        elif self._state == "open" and self._commit is not None:
-            self._commit(self)
+        elif self._state == "open" and self._store is not None:
+            self._store.write(self)
+
+
+def operations_of(changes: Iterable[tuple[Name, Entries | None]]) -> Iterator[Operation]:
+    """Yield the operations that changes to objects stand for."""
+    for name, entries in changes:
+        if entries is None:
+            yield ClearAll(name)
+            continue
+        for state_key, value in entries.items():
+            if value is None:
+                yield Clear(name, state_key)
+            else:
+                yield Set(name, state_key, value, None)
 
 
 def covers(operation: ClearRange, name: Name) -> bool:

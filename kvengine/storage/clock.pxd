@@ -1,11 +1,14 @@
 # C types of the engine's clock.
 import cython
 
+from kvengine.storage.machine cimport time_ns
+
 
 cdef class EngineClock:
     cdef readonly object _source
-    cdef object _read, _lock
-    cdef long long _unit, _last, _until, _believed, _believed_at, _started_at, _max_step
+    cdef object _lock
+    cdef bint _of_machine
+    cdef long long _last, _until, _believed, _believed_at, _started_at, _max_step
     cdef readonly long long opened
     cdef public long long last_trusted
 

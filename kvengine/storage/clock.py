@@ -24,6 +24,8 @@ import threading
 import time
 from typing import Protocol
 
+from kvengine.storage.machine import time_ns
+
 SECOND = 1_000_000
 """A second in microseconds."""
 
@@ -93,10 +95,9 @@ class EngineClock:
         "_last",
         "_lock",
         "_max_step",
-        "_read",
+        "_of_machine",
         "_source",
         "_started_at",
-        "_unit",
         "_until",
         "last_trusted",
         "opened",
@@ -109,9 +110,7 @@ class EngineClock:
         """
         self._source = source
         self._max_step = max_step
-        # Every commit reads the machine's clock, so no Python frame lies in between.
-        of_machine = source.__class__ is SystemClock
-        self._read, self._unit = (time.time_ns, 1000) if of_machine else (source.wall, 1)
+        self._of_machine = source.__class__ is SystemClock
         self._lock = threading.Lock()
         self._believed = source.wall()
         self._believed_at = source.monotonic()
@@ -130,8 +129,8 @@ class EngineClock:
         or a jump backward, so no other thread runs between the comparison with the
         last answer and the assignment of the new one.
         """
-        wall = self._read()
-        wall //= self._unit
+        # Every commit reads the machine's clock, so no Python frame lies in between.
+        wall = time_ns() // 1000 if self._of_machine else self._source.wall()
         if self._last <= wall < self._until:
             self._last = wall
             return wall

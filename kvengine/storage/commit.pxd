@@ -4,44 +4,61 @@ import cython
 from kvengine.storage.batch cimport Batch
 from kvengine.storage.database cimport Commit, Database
 from kvengine.storage.held cimport HeldObject
+from kvengine.storage.machine cimport get_ident
 from kvengine.storage.memo cimport Memo
-from kvengine.storage.memtable cimport Memtable
+from kvengine.storage.memtable cimport Memtable, states_of
 from kvengine.storage.name_bytes cimport are_ascii_names, encode_object
 from kvengine.storage.packed cimport pack, pack_entries
 from kvengine.storage.resolved cimport Resolved
+from kvengine.storage.serial cimport Serial
 from kvengine.storage.snapshots cimport Snapshots
+from kvengine.storage.state cimport Change, TombstoneState, change_of
+from kvengine.storage.version cimport View
 from kvengine.storage.wal.encode cimport encode_record
 from kvengine.storage.wal.file cimport WalWriter
 
 
-cdef class Committer:
-    cdef readonly Database _db
+cdef class Committer(Serial):
     cdef public object _maintain
     cdef object _pressure, _durability
     cdef readonly Commit _begun
-    cdef long long _max_value, _max_commit, _memtable_size
+    cdef long long _max_value, _max_record, _memtable_size, _least
 
-    cdef _check(self, batch, expect)
+    @cython.locals(content=Batch)
+    cdef Batch _check(self, batch, expect)
 
-    cpdef commit_operations(self, operations, expect=*, durability=*)
+    @cython.locals(db=Database)
+    cpdef Batch batch(self)
+    cpdef commit_operations(self, operations)
+    cpdef set(self, service, key, state_key, value, ttl=*)
+    cpdef clear(self, service, key, state_key)
     cpdef clear_all(self, service, key)
+    @cython.locals(content=Batch, stamp="long long", changes=list)
+    cpdef write(self, batch, expect=*, durability=*)
     cpdef expire(self, operation)
 
-    @cython.locals(db=Database, me="unsigned long long", commit=Commit, memtable=Memtable)
-    cdef Commit _do_all_steps(self, dict assignments, operations, expect, durability)
+    @cython.locals(commit=Commit)
+    cdef long long _commit(
+        self, list changes, operations, expect, durability
+    ) except -1
+
+    @cython.locals(db=Database, me="unsigned long", commit=Commit, memtable=Memtable)
+    cdef Commit _do_all_steps(
+        self, list changes, operations, expect, durability, bint wait=*
+    )
 
     @cython.locals(memtable=Memtable)
     cdef _follow(self, Commit commit)
 
     @cython.locals(
         db=Database, wal=WalWriter, active=Memtable, now="long long", stamp="long long",
-        name=tuple, entries=dict, objects=list, row=bytes, record=tuple, piece=bytes, size="long long",
-        states=dict, commit=Commit,
+        view=View, change=Change, one=Change, record=tuple, piece=bytes, size="long long",
+        marks=TombstoneState, commit=Commit,
     )
-    cdef Commit _log(self, dict assignments, operations, expect, durability)
+    cdef Commit _log(self, list changes, operations, expect, durability)
 
-    @cython.locals(name=tuple)
-    cdef bint _may_one_expire(self, dict assignments) except -1
+    @cython.locals(change=Change)
+    cdef bint _may_one(self, list changes) except -1
 
     @cython.locals(db=Database, memo=Memo, held=HeldObject, known=Resolved, version="long long", actual="long long")
     cdef _check_expected(self, expect, long long now)
@@ -53,10 +70,12 @@ cdef class Committer:
     cpdef finish_interrupted(self)
 
     @cython.locals(
-        db=Database, memo=Memo, touched=list, name=tuple, row=bytes, snapshots=Snapshots,
-        before=Resolved, entries=dict,
+        db=Database, memo=Memo, touched=bint, change=Change, before=Resolved, snapshots=Snapshots,
     )
     cdef _publish(self, Commit commit)
+
+    @cython.locals(memo=Memo, change=Change, before=Resolved, entries=dict)
+    cdef _change_memo(self, Commit commit)
 
     @cython.locals(db=Database)
     cpdef sync(self, Commit commit=*)
@@ -68,8 +87,7 @@ cdef class Committer:
     cpdef publish_synced(self, WalWriter wal)
 
 
+@cython.locals(found=dict)
+cdef list _changes_of(Batch batch)
 cdef long long _after(long long stamp) except -1
 
-
-@cython.locals(found=dict, entries=dict)
-cdef dict _assignments_of(operations)

@@ -19,10 +19,9 @@ the rows are made of its sets and clears, and nothing is looked up. Step 3 updat
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from threading import get_ident
 from typing import Any, NoReturn
 
 from kvengine.errors import (
@@ -37,19 +36,18 @@ from kvengine.storage import read
 from kvengine.storage.back_pressure import BackPressure
 from kvengine.storage.batch import (
     Batch,
-    Clear,
-    ClearAll,
     Expire,
     Operation,
-    Set,
     check_expect,
     object_name,
+    operations_of,
     set_operation,
 )
 from kvengine.storage.database import Commit, Database
 from kvengine.storage.held import HeldObject
-from kvengine.storage.memtable import TOMBSTONES
-from kvengine.storage.names import Name, are_ascii_names, encode_object
+from kvengine.storage.machine import get_ident
+from kvengine.storage.memtable import states_of
+from kvengine.storage.names import Name, are_ascii_names, check_name, encode_object
 from kvengine.storage.packed import pack, pack_entries
 from kvengine.storage.record import HEADER_SIZE
 from kvengine.storage.resolve import NOTHING, Below, Resolution
@@ -64,14 +62,10 @@ from kvengine.storage.row import (
     extend,
 )
 from kvengine.storage.segment.filter import barrier_digest, object_digest
+from kvengine.storage.serial import Serial
+from kvengine.storage.state import NO_ROW, Change, change_of
 from kvengine.storage.wal.encode import encode_record
 from kvengine.storage.wal.file import WalWriter
-
-Assignments = dict[Name, "dict[str, bytes | None] | None"]
-"""What a commit sets, and clears (None: an entry, or a whole object), if it does nothing else.
-
-It has no ttl and no range, and writes into no object that it clears.
-"""
 
 _NO_ENTRIES: dict[str, Entry] = {}
 _LAST_STAMP = (1 << 63) - 1
@@ -80,7 +74,7 @@ LEADER_POLL_SECONDS = 0.05
 """How long a commit waits at most before it checks whether some thread still syncs."""
 
 
-class Committer:
+class Committer(Serial):
     """Commits batches to one database. ``maintain`` is called when there may be background work."""
 
     def __init__(self, db: Database, maintain: Callable[[], None]) -> None:
@@ -92,7 +86,8 @@ class Committer:
         options = db.options
         self._durability = options.durability
         self._max_value = min(options.max_value_size, sys.maxsize)
-        self._max_commit = min(options.max_commit_size, sys.maxsize)
+        self._max_record = min(options.max_commit_size, sys.maxsize - HEADER_SIZE) + HEADER_SIZE
+        self._least: int = LEAST_VERSION
         self._memtable_size = min(options.memtable_size, sys.maxsize)
 
     def set(
@@ -101,27 +96,30 @@ class Committer:
         key: str,
         state_key: str,
         value: bytes,
-        *,
         ttl: float | timedelta | None = None,
     ) -> int:
         """Commit one entry, as `Store.set`. Return the stamp."""
         if (
             ttl is None
-            and value.__class__ is bytes
+            and type(value) is bytes
             and len(value) <= self._max_value
             and are_ascii_names(service, key, state_key)
         ):
-            entries: dict[str, bytes | None] = {state_key: value}
-            commit = self._do_all_steps({(service, key): entries}, (), None, self._durability)
-            return commit.stamp if commit is not None else self._db.published
+            changes = [change_of((service, key), {state_key: value}, NO_ROW)]
+            return self._commit(changes, (), None, self._durability)
         operation = set_operation(service, key, state_key, value, ttl, self._max_value)
         return self.commit_operations((operation,))
+
+    def clear(self, service: str, key: str, state_key: str) -> int:
+        """Commit the end of one entry, as `Store.clear`. Return the stamp."""
+        name = object_name(service, key)
+        changes = [change_of(name, {check_name("state_key", state_key): None}, NO_ROW)]
+        return self._commit(changes, (), None, self._durability)
 
     def clear_all(self, service: str, key: str) -> int:
         """Commit the end of all entries of an object, as `Store.clear_all`. Return the stamp."""
         name = (service, key) if are_ascii_names(service, key) else object_name(service, key)
-        commit = self._do_all_steps({name: None}, (), None, self._durability)
-        return commit.stamp if commit is not None else self._db.published
+        return self._commit([change_of(name, None, NO_ROW)], (), None, self._durability)
 
     def commit_entries(
         self,
@@ -141,20 +139,37 @@ class Committer:
             expect = held
         else:
             expect = {name: version}
-        commit = self._do_all_steps({name: entries}, (), expect, durability or self._durability)
-        return commit.stamp if commit is not None else self._db.published
+        changes = [change_of(name, entries, NO_ROW)]
+        return self._commit(changes, (), expect, durability or self._durability)
+
+    def batch(self) -> Batch:
+        """Return a batch that `write` commits, as `Store.batch`."""
+        db = self._db
+        if db.failed is not None or db.wal is None or db.gone:
+            db.check_writable()
+        return Batch(_store=self, _limit=self._max_value)
 
     def write(
         self,
         batch: Batch,
-        *,
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
     ) -> int:
         """Commit a batch, as `Store.write`, and mark it as written. Return the stamp."""
-        self._check(batch, expect)
-        stamp = self.commit_operations(batch.operations, expect, durability)
-        batch.close(stamp)
+        content = self._check(batch, expect)
+        if durability is None:
+            durability = self._durability
+        elif durability not in ("sync", "os"):
+            raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
+        content.close()  # what is being committed must not change
+        try:
+            changes = _changes_of(content)
+            operations = () if changes else content.operations
+            stamp = self._commit(changes, operations, expect, durability)
+        except BaseException:
+            content._reopen()
+            raise
+        content.close(stamp)
         return stamp
 
     def begin(self, batch: Batch, expect: Mapping[Name, int] | None) -> Commit | None:
@@ -164,89 +179,72 @@ class Committer:
         is fixed. It becomes durable and visible by `sync`. The caller must make sure that some
         thread calls `sync`: the commits that follow wait for this one.
         """
-        self._check(batch, expect)
-        self._db.refuse_nested()
+        content = self._check(batch, expect)
+        content.close()
         try:
-            with self._db.commit_lock:
-                self._db.committing = get_ident()
-                try:
-                    commit = self._log(
-                        _assignments_of(batch.operations), batch.operations, expect, "sync"
-                    )
-                finally:
-                    self._db.committing = 0
-        except VersionConflict:
-            self._show_pending()
-            raise
-        except KVEngineError as error:
-            if error.__class__ is KVEngineError:  # as in `_do_all_steps`
-                self._finish_and_sync()
-            raise
+            changes = _changes_of(content)
+            operations = () if changes else content.operations
+            commit = self._do_all_steps(changes, operations, expect, "sync", wait=False)
         except BaseException:
-            self._finish_and_sync()
+            content._reopen()
             raise
-        batch.close(commit.stamp if commit is not None else self._db.published)
-        if commit is not None:
-            self._follow(commit)
+        content.close(commit.stamp if commit is not None else self._db.published)
         return commit
 
-    def _check(self, batch: Batch, expect: Mapping[Name, int] | None) -> None:
+    def _check(self, batch: Batch, expect: Mapping[Name, int] | None) -> Batch:
+        """Return the batch, if it is one and can be written."""
         if not isinstance(batch, Batch):
             raise TypeError(f"batch must be a kvengine.Batch, not {type(batch).__name__}")
         if expect is not None:
             check_expect(expect)
-        batch.check_open()
-        batch.check_values(self._db.options.max_value_size)
+        content = batch
+        content.check_open()
+        content.check_values(self._max_value)
+        return content
 
-    def commit_operations(
-        self,
-        operations: Sequence[Operation],
-        expect: Mapping[Name, int] | None = None,
-        durability: Durability | None = None,
-    ) -> int:
-        """Commit operations. Return the stamp, the last visible one if nothing was to be written.
-
-        ``durability``: by default that of the options.
-        """
-        if durability is None:
-            durability = self._durability
-        elif durability not in ("sync", "os"):
-            raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
-        commit = self._do_all_steps(_assignments_of(operations), operations, expect, durability)
-        return commit.stamp if commit is not None else self._db.published
+    def commit_operations(self, operations: Sequence[Operation]) -> int:
+        """Commit operations. Return the stamp, the last visible one if there was nothing to do."""
+        return self._commit([], operations, None, self._durability)
 
     def expire(self, operation: Expire) -> bool:
-        """Commit one `expire`. Return whether its object was found."""
-        commit = self._do_all_steps(None, (operation,), None, self._durability)
-        return commit is not None and commit.expired_object
+        """Commit one `expire`. Return whether its object was found: else nothing is written."""
+        return self._do_all_steps([], (operation,), None, self._durability) is not None
 
-    def _do_all_steps(
+    def _commit(
         self,
-        assignments: Assignments | None,
+        changes: list[Change],
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | HeldObject | None,
         durability: Durability,
+    ) -> int:
+        """Commit. Return the stamp, the last visible one if there was nothing to write."""
+        commit = self._do_all_steps(changes, operations, expect, durability)
+        return commit.stamp if commit is not None else self._db.published
+
+    def _do_all_steps(
+        self,
+        changes: list[Change],
+        operations: Sequence[Operation],
+        expect: Mapping[Name, int] | HeldObject | None,
+        durability: Durability,
+        wait: bool = True,
     ) -> Commit | None:
         """Do all steps of a commit, and return it, None if there is nothing to write.
 
-        ``operations`` count only if ``assignments`` is None.
+        ``operations`` count only if there are no ``changes``. ``wait``: for background work that is
+        behind, and for the sync; else the commit waits among the pending ones for `sync`.
         """
         db = self._db
         me = get_ident()
         if me in (db.committing, db.syncing):
             db.refuse_nested()
-        if db.stalled:
+        if wait and db.stalled:
             self._pressure.wait()
         try:
-            with db.commit_lock:
-                db.committing = me
-                try:
-                    commit = self._log(assignments, operations, expect, durability)
-                finally:
-                    db.committing = 0
+            commit = self._log_alone(changes, operations, expect, durability)
             if commit is None:
                 return None
-            if not commit.published:
+            if wait and not commit.published:
                 self.sync(commit)
         except VersionConflict:
             self._show_pending()
@@ -281,7 +279,7 @@ class Committer:
         if (
             commit.end >= self._memtable_size
             or (memtable.timed and not memtable.announced)
-            or TOMBSTONES in commit.states
+            or commit.marks is not None
         ):
             memtable.announced = memtable.timed
             self._maintain()
@@ -289,9 +287,9 @@ class Committer:
 
     # --- steps 1 to 3: prepare, append, publish
 
-    def _log(  # noqa: C901, PLR0912, PLR0915 - one path, to be read from top to bottom
+    def _log(  # noqa: C901, PLR0912 - one path, to be read from top to bottom
         self,
-        assignments: Assignments | None,
+        changes: list[Change],
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | HeldObject | None,
         durability: Durability,
@@ -301,7 +299,7 @@ class Committer:
         if self._begun is not None:
             self.finish_interrupted()
         wal = db.wal
-        if db.failed is not None or wal is None:
+        if db.failed is not None or wal is None or db.gone:
             db.check_writable()
         assert wal is not None
         view = db.view
@@ -310,46 +308,43 @@ class Committer:
         if expect:
             self._check_expected(expect, now)
         stamp = now if now > db.last_stamp else _after(db.last_stamp)
-        if stamp < LEAST_VERSION:  # noqa: PLR1730 - a clock in 1970; no call of max on each commit
-            stamp = LEAST_VERSION
+        if stamp < self._least:  # noqa: PLR1730 - a clock in 1970; no call of max on each commit
+            stamp = self._least
         ranges: Sequence[tuple[bytes, bytes]] = ()
-        found = False
-        if assignments is not None and (
-            not (active.expiring or view.expiring) or not self._may_one_expire(assignments)
-        ):
-            objects = []
-            for name, entries in assignments.items():
-                if entries is None:
-                    row = pack(CLEARED, stamp, None, _NO_ENTRIES)
+        if changes and (not (active.expiring or view.expiring) or not self._may_one(changes)):
+            for change in changes:
+                if change.entries is None:
+                    change.row = pack(CLEARED, stamp, None, _NO_ENTRIES)
                 else:
-                    row = pack_entries(stamp, entries)
-                objects.append((name, row))
+                    change.row = pack_entries(stamp, change.entries)
         else:
+            if changes:
+                operations = list(operations_of([(one.name, one.entries) for one in changes]))
             resolution = Resolution(now, self._below, self._may_expire)
-            resolution.apply(operations if assignments is None else _operations_of(assignments))
-            objects, ranges = resolution.objects(stamp), resolution.ranges()
-            found, assignments = resolution.expired_object, None
-            if not objects and not ranges:
+            resolution.apply(operations)
+            changes, ranges = resolution.changes(stamp), resolution.ranges()
+            if not changes and not ranges:
                 return None
         ahead = now if stamp > now else 0
-        record = encode_record(stamp, objects, ranges, ahead, wal.salt, wal.mark, wal.synced)
-        size = -HEADER_SIZE
+        record = encode_record(stamp, changes, ranges, ahead, wal.salt, wal.mark, wal.synced)
+        size = 0
         for piece in record:
             size += len(piece)
-        if size > self._max_commit:
+        if size > self._max_record:
             raise ValueTooLarge(
-                f"commit is {size:,} bytes, over max_commit_size {self._max_commit:,}"
+                f"commit is {size - HEADER_SIZE:,} bytes,"
+                f" over max_commit_size {self._max_record - HEADER_SIZE:,}"
             )
-        states = active.prepare_states(db.unpublished, objects, ranges, stamp, now)
+        marks = active.prepare_states(db.unpublished, changes, ranges, stamp, now)
         commit = Commit()
         commit.stamp, commit.now = stamp, now
-        commit.assignments, commit.objects, commit.states = assignments, objects, states
+        commit.changes, commit.marks = changes, marks
         commit.memtable, commit.start, commit.end = active, wal.end, 0
-        commit.expired_object, commit.published, commit.waiter = found, False, None
+        commit.published, commit.waiter = False, None
         if durability == "sync" or db.pending:
             commit.defer()
         if db.spans.watching:
-            db.spans.touch([encode_object(*name) for name, row in objects if not _is_gone(row)])
+            db.spans.touch([encode_object(*one.name) for one in changes if not _is_gone(one.row)])
         self._begun = commit
         try:
             self._accept(commit, wal.append(record))
@@ -357,10 +352,10 @@ class Committer:
             self._append_failed(error, wal)
         return commit
 
-    def _may_one_expire(self, assignments: Assignments) -> bool:
+    def _may_one(self, changes: list[Change]) -> bool:
         """Return whether `_may_expire` is true of any object."""
-        for name in assignments:  # noqa: SIM110 - `any` would make a generator on each commit
-            if self._may_expire(name):
+        for change in changes:  # noqa: SIM110 - `any` would make a generator on each commit
+            if self._may_expire(change.name):
                 return True
         return False
 
@@ -442,7 +437,7 @@ class Committer:
         commit.end = end
         db.last_stamp = commit.stamp
         if commit.waiter is not None:
-            db.unpublished.update(commit.states)
+            db.unpublished.update(states_of(commit.changes, commit.marks))
             db.pending.append(commit)
         else:
             self._publish(commit)
@@ -476,30 +471,39 @@ class Committer:
         """Make a commit visible. Call under the commit lock."""
         db = self._db
         memo = db.memo
-        touched: list[tuple[Name, Resolved, bytes]] = []
+        touched = False
         if memo.known:
-            if TOMBSTONES in commit.states:
+            if commit.marks is not None:
                 memo.clear()
-            for name, row in commit.objects:
-                before = memo.known.pop(name, None)
+            for change in commit.changes:
+                before = memo.known.pop(change.name, None)
+                change.known = before
                 if before is not None:
                     memo.bytes -= before.size
-                    touched.append((name, before, row))
+                    touched = True
         snapshots = db.snapshots
-        commit.memtable.publish(commit.states, snapshots.newest, snapshots.oldest)
+        commit.memtable.publish(commit.changes, commit.marks, snapshots.newest, snapshots.oldest)
         db.published = commit.stamp
         commit.published = True
         if commit.waiter is not None:
             commit.wake()
         db.counters.commits += 1
-        for name, before, row in touched:
+        if touched:
+            self._change_memo(commit)
+
+    def _change_memo(self, commit: Commit) -> None:
+        """Put objects that were in the memo back into it, with what a commit has changed."""
+        memo = self._db.memo
+        for change in commit.changes:
+            before, entries = change.known, change.entries
+            if before is None:
+                continue
             # What has expired by then stays out: it could come back once a compaction dropped it.
             if before.soonest is None or before.soonest > commit.now:
-                entries = commit.assignments[name] if commit.assignments is not None else None
                 if entries is not None and before.soonest is None and None not in entries.values():
-                    memo.change(name, before, commit.stamp, entries)
+                    memo.change(change.name, before, commit.stamp, entries)
                 else:
-                    memo.replace(name, extend(before, decode(row)))
+                    memo.replace(change.name, extend(before, decode(change.row)))
 
     # --- step 4
 
@@ -574,41 +578,10 @@ def _after(stamp: int) -> int:
     return stamp + 1
 
 
-def _assignments_of(operations: Sequence[Operation]) -> Assignments | None:
-    """Return what a commit sets and clears, None if it does anything else or has a ttl."""
-    found: Assignments = {}
-    for operation in operations:
-        value: bytes | None
-        if operation.__class__ is Set and operation.ttl is None:
-            value = operation.value
-        elif operation.__class__ is Clear:
-            value = None
-        elif operation.__class__ is ClearAll:
-            found[operation.name] = None
-            continue
-        else:
-            return None
-        entries = found.get(operation.name)
-        if entries is None:
-            if operation.name in found:  # it was cleared as a whole
-                return None
-            found[operation.name] = {operation.state_key: value}
-        else:
-            entries[operation.state_key] = value
-    return found or None
-
-
-def _operations_of(assignments: Assignments) -> Iterator[Operation]:
-    """Yield the operations that assignments stand for."""
-    for name, entries in assignments.items():
-        if entries is None:
-            yield ClearAll(name)
-            continue
-        for state_key, value in entries.items():
-            if value is None:
-                yield Clear(name, state_key)
-            else:
-                yield Set(name, state_key, value, None)
+def _changes_of(batch: Batch) -> list[Change]:
+    """Return the changes that a batch comes to, an empty list if only operations tell."""
+    found = batch._changes
+    return [change_of(name, entries, NO_ROW) for name, entries in found.items()] if found else []
 
 
 def _is_gone(row: bytes) -> bool:

@@ -2,16 +2,18 @@
 from kvengine.storage.clock cimport EngineClock
 from kvengine.storage.memo cimport Memo
 from kvengine.storage.memtable cimport Memtable
+from kvengine.storage.machine cimport Lock
 from kvengine.storage.snapshots cimport Snapshots
+from kvengine.storage.state cimport TombstoneState
 from kvengine.storage.wal.file cimport WalWriter
 
 
 cdef class Commit:
     cdef readonly long long stamp, now, start, end
-    cdef readonly dict assignments, states
-    cdef readonly list objects
+    cdef readonly list changes
+    cdef readonly TombstoneState marks
     cdef readonly Memtable memtable
-    cdef readonly bint expired_object, published
+    cdef readonly bint published
     cdef readonly object waiter
 
     cpdef defer(self)
@@ -27,7 +29,8 @@ cdef class Counters:
 
 cdef class Database:
     cdef public object fs, directory, options, catalog, view, frames, manifest, lock, spans
-    cdef public object install_lock, sync_lock, commit_lock, failed
+    cdef public object install_lock, sync_lock, failed
+    cdef public Lock commit_lock
     # Readonly is what a commit uses after it was logged: nobody can set it to None.
     cdef readonly EngineClock clock
     cdef readonly Memo memo

@@ -6,7 +6,6 @@ import threading
 from _thread import LockType, allocate_lock
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from threading import get_ident
 from typing import NoReturn, cast
 
 from kvengine.errors import KVEngineError, OwnerLost, ReadOnly, WriteFailed
@@ -15,12 +14,13 @@ from kvengine.options import Options
 from kvengine.storage.clock import SECOND, EngineClock
 from kvengine.storage.frames import Frames
 from kvengine.storage.lifecycle.lock import Ownership
+from kvengine.storage.machine import Lock, get_ident
 from kvengine.storage.manifest.file import Catalog, ManifestWriter
 from kvengine.storage.manifest.format import SegmentMeta, VersionEdit
 from kvengine.storage.memo import Memo
 from kvengine.storage.memtable import Memtable, States
-from kvengine.storage.names import Name
 from kvengine.storage.snapshots import Snapshots
+from kvengine.storage.state import Change, TombstoneState
 from kvengine.storage.version import View
 from kvengine.storage.wal.file import WalWriter
 from kvengine.storage.walk import DeadSpans
@@ -30,37 +30,33 @@ from kvengine.store import Job
 class Commit:
     """A commit on its way from the log to its visibility. `format.Commit` is one in a WAL file.
 
-    ``now``: the time at which it was resolved. ``assignments``: what it sets and clears if it does
-    nothing else. ``objects``: the encoded row of each object. ``start`` and ``end``: of its record
-    in the log. ``expired_object``: whether the last `expire` in it found its object. ``waiter``:
-    the lock that its thread waits for if it is published later, perhaps by another thread.
+    ``now``: the time at which it was resolved. ``changes``: to its objects. ``marks``: the state of
+    the range tombstones, if it made any. ``start`` and ``end``: of its record
+    in the log. ``waiter``: the lock that its thread waits for if it is published later, perhaps by
+    another thread.
 
     The committer makes one and fills in all fields: a call with so many arguments would cost more.
     """
 
     __slots__ = (
-        "assignments",
+        "changes",
         "end",
-        "expired_object",
+        "marks",
         "memtable",
         "now",
-        "objects",
         "published",
         "stamp",
         "start",
-        "states",
         "waiter",
     )
 
     stamp: int
     now: int
-    assignments: dict[Name, dict[str, bytes | None] | None] | None
-    objects: list[tuple[Name, bytes]]
-    states: States
+    changes: list[Change]
+    marks: TombstoneState | None
     memtable: Memtable
     start: int
     end: int
-    expired_object: bool
     published: bool
     waiter: LockType | None
 
@@ -223,7 +219,7 @@ class Database:
         self.snapshots = Snapshots()
         self.install_lock = threading.RLock()
         self.sync_lock = threading.Lock()
-        self.commit_lock = threading.Lock()
+        self.commit_lock = Lock()
 
     def allocate_number(self) -> int:
         """Return the next file number. Numbers only grow, across reopens too."""

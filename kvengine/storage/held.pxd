@@ -13,7 +13,7 @@ from kvengine.storage.version cimport View
 cdef class HeldObject:
     cdef Database _db
     cdef View _view
-    cdef tuple _rows
+    cdef list _rows
     cdef list _pieces
     cdef object _now
     cdef bint _older, _expiring
@@ -31,7 +31,7 @@ cdef class HeldObject:
 
 
 @cython.locals(
-    db=Database, view=View, states=dict, rows=tuple, newest=bytes, pieces=list, piece=Piece, memtable=Memtable,
+    db=Database, view=View, states=dict, rows=list, newest=bytes, pieces=list, piece=Piece, memtable=Memtable,
     state=State, flags=int, held=HeldObject,
 )
 cpdef HeldObject hold(Database db, tuple name)

@@ -52,7 +52,7 @@ class HeldObject:
 
     _db: Database
     _view: View
-    _rows: tuple[bytes, ...]  # of the memtables, newest first
+    _rows: list[bytes]  # of the memtables, newest first
     _older: bool  # whether segments may have more
     _pieces: list[Piece] | None  # of all layers, once they are needed
     _now: int
@@ -169,13 +169,14 @@ def hold(db: Database, name: Name) -> HeldObject:
     held.name = name
     states = view.active.states
     held._marks, held._state = states.get(TOMBSTONES), states.get(name)
-    rows: tuple[bytes, ...] = ()
+    rows: list[bytes] = []
     held._older = True
     for memtable in view.tables:
         if memtable.states:
             state, hides = memtable.find(name)
-            if state is not None:
-                rows = rows + state.rows if rows else state.rows
+            while state is not None:
+                rows.append(state.row)
+                state = state.below
             if hides:
                 held._older = False
                 break

@@ -2,7 +2,8 @@
 import cython
 
 from kvengine.storage.name_bytes cimport encode_object
-from kvengine.storage.state cimport State, TombstoneState
+from kvengine.storage.packed cimport entry_count
+from kvengine.storage.state cimport Change, State, TombstoneState, state_of
 
 
 cdef class Memtable:
@@ -12,19 +13,25 @@ cdef class Memtable:
     cdef public long long first_deletion
     cdef public bint timed, announced, has_tombstones, _torn
     cdef public object first_expiry
-    cdef readonly list _fresh
+    cdef readonly list _fresh, _cleared
     cdef readonly object _ordered, _order_lock
 
     @cython.locals(
-        states=dict, published=dict, marks=tuple, before=State, name=tuple, row=bytes,
-        current=State, flags=int,
+        published=dict, marks=tuple, before=State, change=Change, name=tuple, row=bytes,
+        current=State, flags=int, cleared=bint, large=bint,
     )
-    cpdef dict prepare_states(
-        self, dict unpublished, object objects, object ranges, long long stamp, long long now
+    cpdef TombstoneState prepare_states(
+        self, dict unpublished, list changes, object ranges, long long stamp, long long now
     )
 
-    @cython.locals(mine=dict, state=State, prev=State)
-    cpdef publish(self, dict states, long long newest_snapshot=*, long long oldest_snapshot=*)
+    @cython.locals(change=Change, state=State, prev=State)
+    cpdef publish(
+        self,
+        list changes,
+        TombstoneState marks=*,
+        long long newest_snapshot=*,
+        long long oldest_snapshot=*,
+    )
 
     @cython.locals(flags=int)
     cpdef _note(self, tuple name, bytes row, long long now)
@@ -33,4 +40,8 @@ cdef class Memtable:
     cpdef tuple find(self, object name, object stamp=*, dict unpublished=*)
 
 
-cdef bint _is_large(bytes row) except -1
+@cython.locals(change=Change)
+cpdef dict states_of(list changes, TombstoneState marks)
+cdef bint _is_heavy(State state) except -1
+cdef _unlink(State state, State prev, long long newest_snapshot, long long oldest_snapshot)
+cdef State _folded(long long stamp, bytes row, State current)

@@ -26,7 +26,6 @@ from kvengine.storage.row import (
     ENTRY_TTLS,
     EXPIRES,
     EXTENDS,
-    WITH_TABLE,
     decode,
     entry_count,
     fold,
@@ -34,7 +33,7 @@ from kvengine.storage.row import (
 from kvengine.storage.row import (
     TOMBSTONES as HAS_TOMBSTONES,
 )
-from kvengine.storage.state import State, TombstoneState
+from kvengine.storage.state import Change, State, TombstoneState, state_of
 
 FRESH_ROWS: Final = 8
 """Rows of single commits that a state keeps as they are before they are folded into one."""
@@ -43,6 +42,9 @@ _FOLD_RATIO = 4
 
 _LARGE_COMMIT = 1024
 """A row of a commit with more entries than this is folded at once."""
+
+_HEAVY = 256 * 1024
+"""Bytes of a row that take long to free, since the system must take the memory back."""
 
 TOMBSTONES: Final = None
 """The key of the range tombstones among the states; no object has this name. (`row.TOMBSTONES`,
@@ -64,6 +66,7 @@ class Memtable:
     """
 
     __slots__ = (
+        "_cleared",
         "_fresh",
         "_order_lock",
         "_ordered",
@@ -90,6 +93,9 @@ class Memtable:
         self.first_expiry: int | None = None
         self.has_tombstones = False
         self._fresh: list[Name] = []
+        self._cleared: list[State] = []
+        """Heavy states that were cleared: they go with the memtable, so no commit waits to free
+        them. Its log holds them too, and the size of that is bounded."""
         self._ordered: SortedList = SortedList()
         self._order_lock = threading.Lock()
         self._torn = False
@@ -102,73 +108,89 @@ class Memtable:
     def prepare_states(
         self,
         unpublished: States,
-        objects: Sequence[tuple[Name, bytes]],
+        changes: Sequence[Change],
         ranges: Sequence[tuple[bytes, bytes]],
         stamp: int,
         now: int,
-    ) -> States:
-        """Return the states that a commit at ``now`` makes of the newest ones.
+    ) -> TombstoneState | None:
+        """Give each change of a commit at ``now`` the state that it makes of the newest one.
 
+        Return that of the range tombstones, None if the commit clears no ``ranges``.
         ``unpublished``: the newest states of commits that are not visible yet. A range tombstone
         leaves states of smaller stamps as they are: it covers them, and a later row is laid over
         nothing.
         """
-        states: States = {}
         published = self.states
         marks: Tombstones = ()
+        before = None
         if self.has_tombstones or ranges:
             before = unpublished.get(TOMBSTONES) or published.get(TOMBSTONES)
             marks = before.tombstones if isinstance(before, TombstoneState) else ()
+            for start, stop in ranges:
+                marks = range_tombstones.add(marks, start, stop, stamp)
             if ranges:
-                for start, stop in ranges:
-                    marks = range_tombstones.add(marks, start, stop, stamp)
                 self.first_deletion = self.first_deletion or now
                 self.timed = self.has_tombstones = True
-                states[TOMBSTONES] = TombstoneState(marks, stamp, before)
-        for name, row in objects:
-            current = unpublished.get(name) or published.get(name)
-            flags = row[1]
+        for change in changes:
+            name, row = change.name, change.row
+            current = unpublished.get(name) if unpublished else None
+            if current is None:
+                current = published.get(name)
+            flags, cleared = row[1], False
             if flags:
                 self._note(name, row, now)
+                cleared = flags & CLEARED != 0
+            # An entry takes two bytes at least.
+            large = len(row) > 2048 and entry_count(row) > _LARGE_COMMIT
             if (
                 current is None
-                or flags & CLEARED
+                or cleared
                 or (
                     marks and current.stamp < range_tombstones.covering(marks, encode_object(*name))
                 )
             ):
-                states[name] = State(
-                    stamp, (row,), 0 if row[0] == WITH_TABLE and _is_large(row) else 1, current
-                )
-            elif current.fresh < FRESH_ROWS and not (row[0] == WITH_TABLE and _is_large(row)):
-                found = (row,) + current.rows  # noqa: RUF005 - a list would be made first
-                states[name] = State(stamp, found, current.fresh + 1, current)
+                change.state = state_of(stamp, row, None, 0 if large else 1, current)
+            elif current.fresh < FRESH_ROWS and not large:
+                change.state = state_of(stamp, row, current, current.fresh + 1, current)
             else:
-                found = _folded((row, *current.rows), current.fresh + 1)
-                states[name] = State(stamp, found, 0, current)
-        return states
+                change.state = _folded(stamp, row, current)
+        return TombstoneState(marks, stamp, before) if ranges else None
 
-    def publish(self, states: States, newest_snapshot: int = -1, oldest_snapshot: int = -1) -> None:
+    def publish(
+        self,
+        changes: Sequence[Change],
+        marks: TombstoneState | None = None,
+        newest_snapshot: int = -1,
+        oldest_snapshot: int = -1,
+    ) -> None:
         """Make the states of a commit visible, all at once.
 
+        ``marks``: that of the range tombstones, if there is a new one.
         ``newest_snapshot``, ``oldest_snapshot``: stamps of the open ones, -1 if none is open.
         States that no open snapshot can see are unlinked. New names are noted first: a walk that
         finds a name without a visible state skips it. May be repeated after an interrupt: a name
         noted twice is listed once.
         """
-        mine = self.states
-        for name, state in states.items():
+        for change in changes:
+            state = change.state
             prev = state.prev
             if prev is None:
-                if name is not None and name not in mine:
-                    self._fresh.append(name)
+                self._fresh.append(change.name)
             elif newest_snapshot < 0:
+                if state.below is None and _is_heavy(prev):
+                    self._cleared.append(prev)
                 state.prev = None
             elif newest_snapshot < prev.stamp:
                 state.prev = prev.prev
             elif prev.stamp <= oldest_snapshot:
                 prev.prev = None
-        mine.update(states)
+        if marks is not None and marks.prev is not None:
+            _unlink(marks, marks.prev, newest_snapshot, oldest_snapshot)
+        if len(changes) == 1 and marks is None:
+            change = changes[0]
+            self.states[change.name] = change.state
+        else:
+            self.states.update(states_of(changes, marks))
 
     def _note(self, name: Name, row: bytes, now: int) -> None:
         """Note what a row states of expiry and deletion, before it is published."""
@@ -230,7 +252,7 @@ class Memtable:
             cover = range_tombstones.covering(found, encode_object(*name))
         if state is None or state.stamp < cover:
             return None, cover > 0
-        return state, cover > 0 or state.rows[-1][1] & CLEARED != 0
+        return state, cover > 0 or state.hides
 
     def rows(self) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
         """Yield encoded objects and their rows, in order. The memtable must be frozen."""
@@ -281,19 +303,45 @@ class Memtable:
         return self._ordered
 
 
-def _is_large(row: bytes) -> bool:
-    """Return whether a commit's row is folded at once, so that no small commit must do it later."""
-    return entry_count(row) > _LARGE_COMMIT
+def _is_heavy(state: State) -> bool:
+    """Return whether one of the rows of a state takes long to free."""
+    below: State | None = state
+    while below is not None:
+        if len(below.row) > _HEAVY:
+            return True
+        below = below.below
+    return False
 
 
-def _folded(rows: Sequence[bytes], end: int) -> tuple[bytes, ...]:
-    """Return the rows of a state, the first ``end`` of which, of single commits, folded into one.
+def _unlink(state: State, prev: State, newest_snapshot: int, oldest_snapshot: int) -> None:
+    """Let go of the states before ``state`` that no open snapshot can see, as `publish` does."""
+    if newest_snapshot < prev.stamp:
+        state.prev = prev.prev if newest_snapshot >= 0 else None
+    elif oldest_snapshot >= prev.stamp:
+        prev.prev = None
+
+
+def states_of(changes: Sequence[Change], marks: TombstoneState | None) -> States:
+    """Return the states of a commit, by name."""
+    states: States = {change.name: change.state for change in changes}
+    if marks is not None:
+        states[TOMBSTONES] = marks
+    return states
+
+
+def _folded(stamp: int, row: bytes, current: State) -> State:
+    """Return the state of a row over ``current``, with all rows that are not folded yet folded.
 
     Older rows are folded in too while they are not much larger. So a commit to an object of n
     entries costs O(log n) on average (the logarithmic method of Bentley and Saxe, 1980).
     """
+    rows = (row, *current.rows)
+    end = current.fresh + 1
     count = sum(map(entry_count, rows[:end]))
     while end < len(rows) and entry_count(rows[end]) <= count * _FOLD_RATIO:
         count += entry_count(rows[end])
         end += 1
-    return (fold(rows[:end]), *rows[end:])
+    below: State | None = None
+    for older in reversed(rows[end:]):  # anew, since the old states may have a long past
+        below = state_of(stamp, older, below, 0, None)
+    return state_of(stamp, fold(rows[:end]), below, 0, current)

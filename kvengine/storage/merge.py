@@ -170,7 +170,7 @@ def _block_of(memtable: Memtable, names: Sequence[Name], stamp: int | None) -> I
         state, _ = memtable.find(name, stamp)
         if state is not None:
             encoded.append(encode_object(*name))
-            rows.append(fold(state.rows))
+            rows.append(state.row if state.below is None else fold(state.rows))
     if rows:
         yield Block(encoded, rows, None)
 

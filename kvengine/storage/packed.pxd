@@ -60,7 +60,7 @@ cdef extern from "kvengine/storage/packed.h" nogil:
 
 cdef str text_of(packed_text text)
 cdef bint has_head(const uint8_t *data, Py_ssize_t size) noexcept nogil
-cpdef bytes pack_entries(object version, object entries)
+cpdef bytes pack_entries(uint64_t version, object entries)
 cpdef bytes pack(int flags, object version, object expires_at, object entries, object completed_at=*)
 cpdef object decode(object data)
 cpdef object find(bytes data, str state_key)

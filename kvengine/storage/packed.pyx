@@ -49,7 +49,7 @@ cdef object _encode = msgspec.msgpack.Encoder().encode
 # --- writing
 
 
-cpdef bytes pack_entries(object version, object entries):
+cpdef bytes pack_entries(uint64_t version, object entries):
     """Return the bytes of a row that has only values and tombstones, and states no expiry."""
     cdef int flags = 0
     cdef PyObject *name
@@ -62,7 +62,7 @@ cpdef bytes pack_entries(object version, object entries):
             flags = _TOMBSTONES
         elif not PyBytes_Check(<object>value):
             raise TypeError(f"a value must be bytes, not {type(<object>value).__name__}")
-    return _packed(flags, version, None, <dict>entries, None)
+    return _packed(flags, version, False, 0, <dict>entries, None)
 
 
 cpdef bytes pack(
@@ -74,29 +74,10 @@ cpdef bytes pack(
     """
     if not 0 <= flags < 128:
         raise ValueError("not a row: its flags are not known")
+    cdef bint expires = expires_at is not None
+    cdef uint64_t number, time = 0
     if not isinstance(entries, dict):
         entries = dict(entries)
-    return _packed(flags, version, expires_at, <dict>entries, completed_at)
-
-
-cdef bytes _packed(
-    int flags, object version, object expires_at, dict entries, object completed_at
-):
-    """Return the bytes of a row, in one allocation.
-
-    Between the first look at the entries and the last, nothing runs that could change them.
-    """
-    cdef Py_ssize_t count = len(entries), at = 0, row
-    cdef bint tabled = count > _TABLE_ENTRIES
-    cdef bint expires = expires_at is not None, completed = completed_at is not None
-    cdef uint64_t number, time = 0
-    cdef size_t size
-    cdef list names = sorted(entries) if tabled else None
-    cdef PyObject *name
-    cdef PyObject *entry
-    cdef uint8_t *to
-    cdef uint8_t *start
-    cdef uint8_t *table = NULL
     if not PyLong_Check(version) or (expires and not PyLong_Check(expires_at)):
         raise TypeError("a version and a time must be int")
     try:
@@ -105,8 +86,28 @@ cdef bytes _packed(
             time = expires_at
     except OverflowError as error:
         raise struct.error(f"a version or a time is out of range: {error}") from None
+    return _packed(flags, number, expires, time, <dict>entries, completed_at)
+
+
+cdef bytes _packed(
+    int flags, uint64_t number, bint expires, uint64_t time, dict entries, object completed_at
+):
+    """Return the bytes of a row, in one allocation.
+
+    Between the first look at the entries and the last, nothing runs that could change them.
+    """
+    cdef Py_ssize_t count = len(entries), at = 0, row
+    cdef bint tabled = count > _TABLE_ENTRIES
+    cdef bint completed = completed_at is not None
+    cdef size_t size
+    cdef list names = sorted(entries) if tabled else None
+    cdef PyObject *name
+    cdef PyObject *entry
+    cdef uint8_t *to
+    cdef uint8_t *start
+    cdef uint8_t *table = NULL
     if number >> 32 == 0 and not tabled and not expires and not completed:
-        return _encode((flags, version, None, entries))  # no commit has such a version
+        return _encode((flags, number, None, entries))  # no commit has such a version
     size = (20 if expires else 12) + packed_size_of_map(count)
     while PyDict_Next(entries, &at, &name, &entry):
         size += _size_of_name(<object>name) + _size_of_entry(<object>entry)

@@ -110,11 +110,12 @@ def get(  # noqa: C901, PLR0912 - one path, to be read from top to bottom
             continue
         state, hides = memtable.find(name, stamp)
         if state is not None:
-            newest = newest or state.rows[0]
-            for data in state.rows:
-                entry = find(data, state_key)
+            newest = newest or state.row
+            while state is not None:
+                entry = find(state.row, state_key)
                 if entry is not MISSING:
                     return _live(entry, newest, now)
+                state = state.below
         if hides:
             return None
     version = view.version
@@ -193,9 +194,9 @@ def collect(
         if not memtable.states and not ours:
             continue
         state, hides = memtable.find(name, stamp, ours)
-        if state is not None:
-            for data in state.rows:
-                pieces.append(Piece(data))
+        while state is not None:
+            pieces.append(Piece(state.row))
+            state = state.below
         if hides:
             return pieces
     version = view.version

@@ -31,6 +31,7 @@ from kvengine.storage.row import (
     Entry,
     pack,
 )
+from kvengine.storage.state import Change
 
 
 class Below(NamedTuple):
@@ -100,10 +101,7 @@ class _Delta:
 
 
 class Resolution:
-    """The rows and range tombstones of one commit.
-
-    ``expired_object``: whether the last `expire` among the operations found its object.
-    """
+    """The rows and range tombstones of one commit."""
 
     def __init__(
         self, now: int, look_up: Callable[[Name], Below], may_expire: Callable[[Name], bool]
@@ -114,7 +112,6 @@ class Resolution:
         self._may_expire = may_expire
         self._deltas: dict[Name, _Delta] = {}
         self._ranges: list[ClearRange] = []
-        self.expired_object = False
 
     def apply(self, operations: Iterable[Operation]) -> None:
         """Apply operations in their order."""
@@ -134,9 +131,9 @@ class Resolution:
             else:
                 self._expire(operation)
 
-    def objects(self, stamp: int) -> list[tuple[Name, bytes]]:
-        """Return the encoded row of each object."""
-        return [(name, delta.row(stamp)) for name, delta in self._deltas.items()]
+    def changes(self, stamp: int) -> list[Change]:
+        """Return the change to each object, with its encoded row."""
+        return [Change(name, None, delta.row(stamp)) for name, delta in self._deltas.items()]
 
     def ranges(self) -> list[tuple[bytes, bytes]]:
         """Return the range tombstones."""
@@ -174,6 +171,5 @@ class Resolution:
         at = operation.at if operation.ttl is None else min(self._now + operation.ttl, MAX_TIME)
         known = operation.name in self._deltas
         delta = self._delta(operation.name, look=True)
-        self.expired_object = delta.expire(at, self._now)
-        if not self.expired_object and not known:
+        if not delta.expire(at, self._now) and not known:
             del self._deltas[operation.name]

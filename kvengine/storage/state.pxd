@@ -1,12 +1,27 @@
 # What state.pyx gives other compiled modules.
+from kvengine.storage.resolved cimport Resolved
 
 
 cdef class State:
     cdef readonly long long stamp
-    cdef readonly tuple rows
-    cdef readonly int fresh
+    cdef readonly bytes row
+    cdef readonly State below
     cdef public State prev
+    cdef readonly int fresh
+    cdef readonly bint hides
 
 
 cdef class TombstoneState(State):
     cdef readonly tuple tombstones
+
+
+cdef class Change:
+    cdef readonly tuple name
+    cdef readonly dict entries
+    cdef public bytes row
+    cdef public State state
+    cdef public Resolved known
+
+
+cpdef Change change_of(tuple name, dict entries, bytes row)
+cpdef State state_of(long long stamp, bytes row, State below, int fresh, State prev)

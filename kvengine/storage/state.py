@@ -1,36 +1,83 @@
 """States: what a memtable says of an object as of one commit, linked to what it said before.
 
-Beside this stands a compiled twin, which frees a long chain of states link by link: the types of a
-`.pxd` cannot ask for that.
+And changes, which a commit consists of. Beside this stands a compiled twin. What it makes is no
+container to the garbage collector, which else looks at each state of a memtable again and again,
+and a long chain is freed link by link. The types of a `.pxd` can ask for neither.
 """
 
 from __future__ import annotations
 
+from kvengine.storage.decoded import CLEARED
+from kvengine.storage.names import Name
 from kvengine.storage.range_tombstones import Tombstones
+from kvengine.storage.resolved import Resolved
+
+NO_ROW = bytes(2)
+"""Stands for a row that is not there: it has no flags and no entries."""
 
 
 class State:
     """What this memtable says of an object as of one commit. Immutable but for ``prev``.
 
-    ``rows``: encoded, newest first; none follows one that is cleared. ``fresh``: how many of the
-    first have not been folded. ``stamp``: of the newest commit. ``prev``: the state before, while
-    an open snapshot can see it. Each state is complete: reads of now never follow ``prev``.
+    ``row``: the newest row, encoded. ``below``: the state whose rows follow it; None if it is the
+    last one here, or is cleared. ``fresh``: how many of the first rows have not been folded.
+    ``hides``: whether the last row is cleared, so that no older layer shows through. ``stamp``: of
+    the newest commit. ``prev``: the state before, while an open snapshot can see it. Each state is
+    complete: reads of now never follow ``prev``.
     """
 
-    __slots__ = ("fresh", "prev", "rows", "stamp")
+    __slots__ = ("below", "fresh", "hides", "prev", "row", "stamp")
 
-    def __init__(self, stamp: int, rows: tuple[bytes, ...], fresh: int, prev: State | None) -> None:
+    def __init__(
+        self, stamp: int, row: bytes, below: State | None, fresh: int, prev: State | None
+    ) -> None:
         self.stamp = stamp
-        self.rows = rows
+        self.row = row
+        self.below = below
         self.fresh = fresh
         self.prev = prev
+        self.hides: bool = below.hides if below is not None else row[1] & CLEARED != 0
+
+    @property
+    def rows(self) -> tuple[bytes, ...]:
+        """The rows, newest first; none follows one that is cleared."""
+        found = [self.row]
+        state = self.below
+        while state is not None:
+            found.append(state.row)
+            state = state.below
+        return tuple(found)
 
 
 class TombstoneState(State):
-    """All range tombstones of the memtable as of one commit."""
+    """All range tombstones of the memtable as of one commit. It has no row of its own."""
 
     __slots__ = ("tombstones",)
 
     def __init__(self, found: Tombstones, stamp: int, prev: State | None) -> None:
-        super().__init__(stamp, (), 0, prev)
+        super().__init__(stamp, NO_ROW, None, 0, prev)
         self.tombstones = found
+
+
+class Change:
+    """What one commit does to one object, from what it was asked to what becomes visible.
+
+    ``entries``: what it assigns to entries, None for one that it clears. It is None as a whole if
+    the object is cleared, or if only ``row`` tells. ``row``: encoded; ``state``: which it makes.
+    ``known``: what the memo knew of the object, while the change is published.
+    """
+
+    __slots__ = ("entries", "known", "name", "row", "state")
+
+    state: State
+
+    def __init__(self, name: Name, entries: dict[str, bytes | None] | None, row: bytes) -> None:
+        self.name = name
+        self.entries = entries
+        self.row = row
+        self.known: Resolved | None = None
+
+
+state_of = State
+change_of = Change
+"""Make a state, or a change. The compiled twin makes them in C."""

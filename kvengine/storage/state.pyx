@@ -1,23 +1,103 @@
-"""States: state.py in C, which describes them."""
+"""States: state.py in C, which describes them.
+
+They are no containers to the garbage collector: they refer to older states and to bytes, so there
+are no cycles.
+"""
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+cdef enum:
+    _CLEARED = 1  # as in decoded.py
+
+NO_ROW = bytes(2)
+
+cdef bytes _NO_ROW = NO_ROW
+cdef list _released = []
+cdef bint _releasing = False
 
 
-@cython.trashcan(True)  # a chain may be longer than the stack of C is deep
+@cython.no_gc
 cdef class State:
     """What a memtable says of an object as of one commit."""
 
-    def __init__(self, long long stamp, tuple rows not None, int fresh, State prev):
-        self.stamp = stamp
-        self.rows = rows
-        self.fresh = fresh
-        self.prev = prev
+    def __init__(self, long long stamp, bytes row not None, State below, int fresh, State prev):
+        _fill(self, stamp, row, below, fresh, prev)
+
+    @property
+    def rows(self):
+        """The rows, newest first."""
+        cdef State state = self
+        cdef list found = []
+        while state is not None:
+            found.append(state.row)
+            state = state.below
+        return tuple(found)
+
+    def __dealloc__(self):
+        """Let go of the states behind, one after the other: a chain may be longer than the stack
+        of C is deep."""
+        global _releasing
+        if self.below is None and self.prev is None:
+            return
+        _released.append(self.below)
+        self.below = None
+        _released.append(self.prev)
+        self.prev = None
+        if not _releasing:
+            _releasing = True
+            while _released:
+                _released.pop()
+            _releasing = False
 
 
-@cython.trashcan(True)
+@cython.no_gc
 cdef class TombstoneState(State):
     """All range tombstones of the memtable as of one commit."""
 
     def __init__(self, tuple found not None, long long stamp, State prev):
-        State.__init__(self, stamp, (), 0, prev)
+        _fill(self, stamp, _NO_ROW, None, 0, prev)
         self.tombstones = found
+
+
+@cython.no_gc
+@cython.freelist(8)
+cdef class Change:
+    """What one commit does to one object."""
+
+    def __init__(self, tuple name not None, dict entries, bytes row):
+        self.name = name
+        self.entries = entries
+        self.row = row
+
+
+cpdef Change change_of(tuple name, dict entries, bytes row):
+    """Make a change."""
+    cdef Change change = Change.__new__(Change)
+    if name is None:
+        raise TypeError("a change needs a name")
+    change.name = name
+    change.entries = entries
+    change.row = row
+    return change
+
+
+cpdef State state_of(long long stamp, bytes row, State below, int fresh, State prev):
+    """Make a state."""
+    cdef State state = State.__new__(State)
+    _fill(state, stamp, row, below, fresh, prev)
+    return state
+
+
+cdef int _fill(
+    State state, long long stamp, bytes row, State below, int fresh, State prev
+) except -1:
+    if row is None or PyBytes_GET_SIZE(row) < 2:
+        raise ValueError("a state needs a row")
+    state.stamp = stamp
+    state.row = row
+    state.below = below
+    state.fresh = fresh
+    state.prev = prev
+    state.hides = below.hides if below is not None else PyBytes_AS_STRING(row)[1] & _CLEARED
+    return 0

@@ -34,12 +34,12 @@ OWNERS: dict[str, Callable[[Any], Any]] = {
 # they are kept as they are, are checked by `Options`.
 USED = {
     "database": ("wal", "memo", "clock", "snapshots", "counters", "unpublished", "pending"),
-    "committer": ("_db", "_begun", "_max_commit", "_memtable_size"),
+    "committer": ("_db", "_begun", "_max_record", "_memtable_size"),
     "memtable": ("states", "expiring", "extended", "_fresh", "first_deletion"),
-    "state": ("stamp", "rows", "fresh", "prev"),
+    "state": ("stamp", "row", "below", "fresh", "hides", "prev"),
     "memo": ("known", "_tally", "bytes", "capacity"),
-    "wal": ("_file", "_write", "salt", "mark", "end", "synced", "_allocated", "_writing"),
-    "clock": ("_read", "_unit", "_last", "_until", "_source"),
+    "wal": ("_file", "_disk", "salt", "mark", "end", "synced", "_allocated", "_writing"),
+    "clock": ("_of_machine", "_last", "_until", "_source"),
     "snapshots": ("newest", "oldest"),
     "counters": ("commits",),
 }

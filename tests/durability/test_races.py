@@ -155,6 +155,7 @@ def test_commit_that_waits_for_a_seal_that_fails(verb: str) -> None:
     db.close()
 
 
+@pytest.mark.plain
 def test_commit_that_waits_for_a_close() -> None:
     """A commit that gets the lock just when a close gives it up is refused, not lost.
 

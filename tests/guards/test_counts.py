@@ -108,17 +108,21 @@ BLOCK = {"pread": 1, "read": 4096}
 def test_set_of_a_new_object(
     fill: kvengine.Engine, fs: CountingFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A set is one record by one write under one lock; nothing is read and nothing decoded."""
+    """A set is one record by one write under one lock; nothing is read and nothing decoded.
+
+    A change is made in a frame, the lock is taken in one, and a third makes a stamp of a commit:
+    compiled they cost next to nothing.
+    """
     made = Operation(fill, fs, lambda key: lambda: fill.set("S", key, "k", VALUE))
-    made.over(fresh()).must_cost(Costs(16, ONE_COMMIT, WRITE), monkeypatch)
+    made.over(fresh()).must_cost(Costs(19, ONE_COMMIT, WRITE), monkeypatch)
 
 
 def test_set_of_an_object_in_the_memo(
     fill: kvengine.Engine, fs: CountingFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An object that is known in whole stays known, for one frame more."""
+    """An object that is known in whole stays known, for three frames more."""
     made = Operation(fill, fs, lambda key: lambda: fill.set("S", key, "k", VALUE))
-    made.over(hot()).must_cost(Costs(18, ONE_COMMIT, WRITE), monkeypatch)
+    made.over(hot()).must_cost(Costs(22, ONE_COMMIT, WRITE), monkeypatch)
     assert ("S", "hot") in fill._db.memo.known
 
 
@@ -312,7 +316,7 @@ def test_eager_session_of_a_cold_object(
     """It reads one block, once: the commit finds it in memory."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, True)).over(spread())
-    made.must_cost(Costs(105, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
+    made.must_cost(Costs(101, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
 
 
 def test_lazy_session(

@@ -109,8 +109,8 @@ BUGS: dict[str, tuple[str, Change]] = {
         REFRESH,
         Change(
             "storage/lifecycle/refresh.py",
-            "memtable.publish(states, db.snapshots.newest, db.snapshots.oldest)",
-            "memtable.publish(states)",
+            "memtable.publish(changes, marks, db.snapshots.newest, db.snapshots.oldest)",
+            "memtable.publish(changes, marks)",
         ),
     ),
     "a refresh does not look at the set of files": (

@@ -25,7 +25,7 @@ _CLOCKS = []
 
 def _anew(memtable, name, row):
     state = memtable.states.get(name)
-    ends = expires_at_of(state.rows[0]) if state is not None else None
+    ends = expires_at_of(state.row) if state is not None else None
     if ends is None or ends > _CLOCKS[-1].wall():
         return row
     return bytes((row[0], row[1] | CLEARED)) + row[2:]
@@ -85,8 +85,8 @@ BUGS: dict[str, list[Change]] = {
         Change(RECOVER, "def rebuilt(", REPLAY),
         Change(
             RECOVER,
-            "objects = [((service, key), row) for service, key, row in commit.rows]",
-            "objects = [((s, k), _anew(memtable, (s, k), row)) for s, k, row in commit.rows]",
+            "Change((service, key), None, row)",
+            "Change((service, key), None, _anew(memtable, (service, key), row))",
         ),
         Change(
             RECOVER,

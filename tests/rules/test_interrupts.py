@@ -14,7 +14,7 @@ from kvengine.storage.frames import Frames, OpenSegment, new_frame
 from kvengine.storage.memtable import Memtable
 from kvengine.storage.row import Chunk, Row, pack_entries
 from kvengine.storage.snapshots import Snapshots
-from kvengine.storage.state import State
+from kvengine.storage.state import Change, State
 from tests.durability.tripwire import Tripwire
 from tests.rules.place import pending
 
@@ -54,19 +54,24 @@ def test_an_order_made_anew_knows_names_that_are_about_to_be_published() -> None
     found that object any more.
     """
     memtable = Memtable(1)
-    row = pack_entries(STAMP, {"n": b"1"})
-    memtable.publish({("s", "a"): State(STAMP, (row,), 1, None)})
+
+    def change(key: str, stamp: int) -> Change:
+        made = Change(("s", key), None, pack_entries(stamp, {"n": b"1"}))
+        made.state = State(stamp, made.row, None, 1, None)
+        return made
+
+    memtable.publish([change("a", STAMP)])
     memtable._torn = True
 
     class Published(dict[Any, Any]):
-        """The states, whose update lets a walk come first."""
+        """The states, into which a state goes only after a walk."""
 
-        def update(self, *args: Any, **more: Any) -> None:
+        def __setitem__(self, name: Any, state: Any) -> None:
             assert memtable.names_from(("", ""), 10)
-            super().update(*args, **more)
+            super().__setitem__(name, state)
 
     memtable.states = Published(memtable.states)
-    memtable.publish({("s", "b"): State(STAMP + 1, (row,), 1, None)})
+    memtable.publish([change("b", STAMP + 1)])
     assert memtable.names_from(("", ""), 10) == [("s", "a"), ("s", "b")]
 
 

@@ -241,23 +241,21 @@ cdef class _Layer:
         cdef Cursor *cursor = &self.cursor
         cdef Gathered found
         cdef packed_text row
-        cdef tuple rows = state.rows
-        cdef Py_ssize_t at
+        cdef State below = state
         if not PyTuple_CheckExact(name) or PyTuple_GET_SIZE(name) != 2:
             raise TypeError("an object is named by two str")
-        if not rows:
-            raise ValueError("a state without rows")
         found.stamp = state.stamp
         found.first = cursor.rows.size // sizeof(packed_text)
-        found.last = found.first + PyTuple_GET_SIZE(rows)
+        self.kept.append(state)
+        while below is not None:
+            row = _text(below.row)
+            _grow(memory_add(&cursor.rows, &row, sizeof(packed_text)))
+            below = below.below
+        found.last = cursor.rows.size // sizeof(packed_text)
         found.name.at = NULL  # the names still move
         found.name.size = _add_name(
             &cursor.names, <object>PyTuple_GET_ITEM(name, 0), <object>PyTuple_GET_ITEM(name, 1)
         )
-        for at in range(PyTuple_GET_SIZE(rows)):
-            row = _text(<object>PyTuple_GET_ITEM(rows, at))
-            _grow(memory_add(&cursor.rows, &row, sizeof(packed_text)))
-        self.kept.append(rows)
         return _grow(memory_add(&cursor.gathered, &found, sizeof(Gathered)))
 
     cdef int _add_file(self, LiveSegment segment) except -1:

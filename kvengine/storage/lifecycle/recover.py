@@ -35,9 +35,10 @@ from kvengine.storage.manifest.file import Catalog, ManifestWriter
 from kvengine.storage.manifest.format import HEADER_SIZE as MANIFEST_HEADER
 from kvengine.storage.manifest.format import Shape, decode_header
 from kvengine.storage.memo import Memo
-from kvengine.storage.memtable import Memtable, States
+from kvengine.storage.memtable import Memtable
 from kvengine.storage.segment.filter import seed_of
 from kvengine.storage.segment.reader import LiveSegment
+from kvengine.storage.state import Change, TombstoneState
 from kvengine.storage.version import Version, View
 from kvengine.storage.wal import file as wal
 from kvengine.storage.wal.format import HEADER_SIZE, Commit, Header
@@ -298,15 +299,16 @@ def rebuilt(number: int, commits: list[Commit]) -> Memtable:
     """Return the memtable that the commits of a WAL file make."""
     memtable = Memtable(number)
     for commit in commits:
-        memtable.publish(states_of(memtable, commit))
+        memtable.publish(*prepared(memtable, commit))
     return memtable
 
 
-def states_of(memtable: Memtable, commit: Commit) -> States:
-    """Return the states that a commit read from a log makes visible."""
-    objects = [((service, key), row) for service, key, row in commit.rows]
+def prepared(memtable: Memtable, commit: Commit) -> tuple[list[Change], TombstoneState | None]:
+    """Return the changes of a commit read from a log, and its range tombstones, to be published."""
+    changes = [Change((service, key), None, row) for service, key, row in commit.rows]
     now = commit.now or commit.stamp
-    return memtable.prepare_states({}, objects, commit.tombstones, commit.stamp, now)
+    marks = memtable.prepare_states({}, changes, commit.tombstones, commit.stamp, now)
+    return changes, marks
 
 
 def _take_over(db: Database, recovered: Recovery) -> None:

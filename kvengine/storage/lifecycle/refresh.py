@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from kvengine.errors import CorruptionError
 from kvengine.storage.database import Database
-from kvengine.storage.lifecycle.recover import Recovery, recover_beside, stage_of_life, states_of
+from kvengine.storage.lifecycle.recover import Recovery, prepared, recover_beside, stage_of_life
 from kvengine.storage.version import View
 from kvengine.storage.wal import file as wal
 
@@ -47,11 +47,11 @@ def _follow_wal(db: Database) -> bool:
     if memtable is None or memtable.wal != number:
         return False
     for commit in commits:
-        states = states_of(memtable, commit)
+        changes, marks = prepared(memtable, commit)
         with db.commit_lock:
             db.memo.clear()
             db.spans.clear()
-            memtable.publish(states, db.snapshots.newest, db.snapshots.oldest)
+            memtable.publish(changes, marks, db.snapshots.newest, db.snapshots.oldest)
             db.published = db.last_stamp = commit.stamp
             db.memo.clear()  # again, since a read may have put what it found in between
     db.catalog.wal_ends[number] = end

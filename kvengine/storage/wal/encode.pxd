@@ -1,11 +1,13 @@
 # What encode.pyx gives other compiled modules.
 
+from libc.stdint cimport uint32_t, uint64_t
+
 cpdef tuple encode_record(
-    object stamp,
-    object objects,
+    uint64_t stamp,
+    list changes,
     object tombstones,
-    object now,
-    object salt,
-    object mark,
-    object synced,
+    uint64_t now,
+    uint32_t salt,
+    uint32_t mark,
+    uint64_t synced,
 )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kvengine.storage.record import header_of
+from kvengine.storage.state import Change
 from kvengine.storage.wal.format import encode_commit
 
 LARGE: Final = 64 * 1024
@@ -17,7 +18,7 @@ LARGE: Final = 64 * 1024
 
 def encode_record(
     stamp: int,
-    objects: Sequence[tuple[tuple[str, str], bytes]],
+    changes: Sequence[Change],
     tombstones: Sequence[tuple[bytes, bytes]],
     now: int,
     salt: int,
@@ -26,8 +27,9 @@ def encode_record(
 ) -> tuple[bytes, ...]:
     """Return the record of a commit in one piece, or in two if it is large: header and payload.
 
-    The first four arguments are those of `encode_commit`, the others those of `header_of`.
+    The other arguments are those of `encode_commit`, and those of `header_of`.
     """
+    objects = [(change.name, change.row) for change in changes]
     payload = encode_commit(stamp, objects, tombstones, now)
     header = header_of(payload, salt, mark, synced)
     return (header, payload) if len(payload) > LARGE else (header + payload,)

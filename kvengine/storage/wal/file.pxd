@@ -1,15 +1,19 @@
 # C types of the WAL file that commits append to.
 import cython
+from libc.stdint cimport uint32_t
+
+from kvengine.fs.disk cimport DiskFile
 
 
 cdef class WalWriter:
     cdef readonly long long number, end, synced
     cdef readonly object path
-    cdef readonly object salt, mark
+    cdef readonly uint32_t salt, mark
     cdef long long _allocated
     cdef bytes _database_id
     cdef readonly object _file
-    cdef object _failed, _write
+    cdef object _failed
+    cdef DiskFile _disk
     cdef tuple _writing
 
     @cython.locals(end="long long", piece=bytes)

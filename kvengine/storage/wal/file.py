@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from kvengine.errors import CorruptionError, is_io_error
 from kvengine.fs.base import FileSystem
+from kvengine.fs.disk import DiskFile
 from kvengine.storage import filenames, record
 from kvengine.storage.checksum import salt
 from kvengine.storage.wal.format import (
@@ -35,9 +36,9 @@ class WalWriter:
     __slots__ = (
         "_allocated",
         "_database_id",
+        "_disk",
         "_failed",
         "_file",
-        "_write",
         "_writing",
         "end",
         "mark",
@@ -59,7 +60,7 @@ class WalWriter:
         self._writing: tuple[bytes, ...] | None = None
         self._failed: OSError | None = None
         self._file = fs.create(self.path)
-        self._write = self._file.write
+        self._disk = self._file if isinstance(self._file, DiskFile) else None
         try:
             self._reserve(HEADER_SIZE)
             self._file.sync()  # so that `begin`, which commits wait for, has less to do
@@ -88,7 +89,10 @@ class WalWriter:
             self._reserve(end)
         self._writing = record
         for piece in record:
-            self._write(piece)
+            if self._disk is not None:  # a call in C
+                self._disk.write(piece)
+            else:
+                self._file.write(piece)
         self.end = end
         self._writing = None
         return end

@@ -1,0 +1,14 @@
+# What machine.pyx gives other compiled modules.
+from cpython.pythread cimport PyThread_type_lock
+
+
+cdef class Lock:
+    cdef PyThread_type_lock _lock
+    cdef bint _held
+
+    cdef int take(self) except -1
+    cdef void give(self) noexcept
+
+
+cpdef unsigned long get_ident() noexcept
+cpdef long long time_ns() except -1

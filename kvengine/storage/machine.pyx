@@ -1,0 +1,85 @@
+"""What each commit asks of the machine: machine.py in C."""
+
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.pythread cimport (
+    NOWAIT_LOCK,
+    PyThread_acquire_lock,
+    PyThread_allocate_lock,
+    PyThread_free_lock,
+    PyThread_get_thread_ident,
+    PyThread_release_lock,
+)
+from cpython.pythread cimport PyLockStatus, PY_LOCK_ACQUIRED
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+
+cdef extern from "pythread.h" nogil:
+    PyLockStatus PyThread_acquire_lock_timed(
+        PyThread_type_lock lock, long long microseconds, int interruptible
+    )
+
+
+cdef class Lock:
+    """A lock as `threading.Lock`, for as much of it as is used here."""
+
+    def __cinit__(self):
+        self._lock = PyThread_allocate_lock()
+        if self._lock is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self._lock is not NULL:
+            if self._held:
+                PyThread_release_lock(self._lock)
+            PyThread_free_lock(self._lock)
+
+    cdef int take(self) except -1:
+        """Take the lock. If it is taken, wait without the interpreter lock; signals are handled."""
+        cdef PyLockStatus status
+        if not PyThread_acquire_lock(self._lock, NOWAIT_LOCK):
+            while True:
+                with nogil:
+                    status = PyThread_acquire_lock_timed(self._lock, -1, 1)
+                if status == PY_LOCK_ACQUIRED:
+                    break
+                PyErr_CheckSignals()
+        self._held = True
+        return 0
+
+    cdef void give(self) noexcept:
+        self._held = False
+        PyThread_release_lock(self._lock)
+
+    def acquire(self):
+        """Take the lock. Return True."""
+        self.take()
+        return True
+
+    def release(self):
+        """Give the lock back. RuntimeError if nobody has it."""
+        if not self._held:
+            raise RuntimeError("release unlocked lock")
+        self.give()
+
+    def locked(self):
+        """Return whether somebody has the lock."""
+        return self._held
+
+    def __enter__(self):
+        self.take()
+        return True
+
+    def __exit__(self, kind, error, traceback):
+        self.release()
+
+
+cpdef unsigned long get_ident() noexcept:
+    """Return the number of this thread, as `threading.get_ident`."""
+    return PyThread_get_thread_ident()
+
+
+cpdef long long time_ns() except -1:
+    """Return nanoseconds since the epoch, as `time.time_ns`."""
+    cdef timespec found
+    if clock_gettime(CLOCK_REALTIME, &found):
+        PyErr_SetFromErrno(OSError)
+    return found.tv_sec * <long long>1_000_000_000 + found.tv_nsec

@@ -1,0 +1,48 @@
+"""One commit at a time: what a commit does under the commit lock.
+
+Beside this stands a compiled twin. A `with` finds the methods of a lock by their names each time,
+and a lock that is taken by calling them would stay taken at an interrupt; in C there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kvengine.options import Durability
+from kvengine.storage.batch import Operation
+from kvengine.storage.database import Commit, Database
+from kvengine.storage.held import HeldObject
+from kvengine.storage.machine import get_ident
+from kvengine.storage.names import Name
+from kvengine.storage.state import Change
+
+
+class Serial:
+    """What logs the commits of one database, one at a time."""
+
+    _db: Database
+
+    def _log_alone(
+        self,
+        changes: list[Change],
+        operations: Sequence[Operation],
+        expect: Mapping[Name, int] | HeldObject | None,
+        durability: Durability,
+    ) -> Commit | None:
+        """Do `_log` under the commit lock."""
+        db = self._db
+        with db.commit_lock:
+            db.committing = get_ident()
+            try:
+                return self._log(changes, operations, expect, durability)
+            finally:
+                db.committing = 0
+
+    def _log(
+        self,
+        changes: list[Change],
+        operations: Sequence[Operation],
+        expect: Mapping[Name, int] | HeldObject | None,
+        durability: Durability,
+    ) -> Commit | None:
+        raise NotImplementedError

@@ -1,0 +1,22 @@
+"""One commit at a time: serial.py in C, which says why."""
+
+from kvengine.storage.machine cimport Lock, get_ident
+
+
+cdef class Serial:
+    """What logs the commits of one database, one at a time."""
+
+    cdef Commit _log_alone(self, list changes, operations, expect, durability):
+        """Do `_log` under the commit lock."""
+        cdef Database db = self._db
+        cdef Lock lock = db.commit_lock
+        lock.take()
+        try:
+            db.committing = get_ident()
+            return self._log(changes, operations, expect, durability)
+        finally:
+            db.committing = 0
+            lock.give()
+
+    cdef Commit _log(self, list changes, operations, expect, durability):
+        raise NotImplementedError
