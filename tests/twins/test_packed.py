@@ -109,7 +109,7 @@ def check_mutated(choice: random.Random) -> None:
 
 
 def test_values_are_in_order_whoever_decodes_them() -> None:
-    """The compiled form gives up at the time of ``b``, whose keys have been in order up to there."""
+    """The compiled form gives up at the time of ``b``: up to there the keys were in order."""
     head = b"\x94\0\xcf" + (1 << 50).to_bytes(8, "big") + b"\xc0\x82"
     assert_read_alike(head + b"\xa1b\x92\xd0\x05\xc4\x01v" + b"\xa1a\xc4\x01w", ["a", "b"])
 
