@@ -91,7 +91,7 @@ WRONG: list[tuple[Any, ...]] = [
 ]
 
 
-@pytest.mark.parametrize("args", WRONG, ids=str)
+@pytest.mark.parametrize("args", WRONG)
 def test_wrong_types_are_type_errors(args: tuple[Any, ...]) -> None:
     assert outcome(fast.encode_record, *args) == ("raises", TypeError)
 
@@ -108,7 +108,6 @@ def test_wrong_types_are_type_errors(args: tuple[Any, ...]) -> None:
         (-1, [], []),
         (1 << 64, [], []),
     ],
-    ids=str,
 )
 def test_what_is_no_commit_makes_no_record(args: tuple[Any, ...]) -> None:
     with pytest.raises((TypeError, ValueError, OverflowError, IndexError)):
