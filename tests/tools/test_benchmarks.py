@@ -24,11 +24,15 @@ BEYOND_OPERATIONS = [line for line in lines.LINES if line.number > 13]
 
 
 def run(module: str, *arguments: str, **environment: str) -> str:
-    """Run a module of the checkout; return what it printed."""
+    """Run a module of the checkout; return what it printed.
+
+    Where these tests run in several processes, pytest-benchmark would measure nothing.
+    """
+    inherited = {name: value for name, value in os.environ.items() if "XDIST" not in name}
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
-        env=os.environ | environment,
+        env=inherited | environment,
         capture_output=True,
         text=True,
         check=False,

@@ -34,6 +34,7 @@ from kvengine.storage.row import Entry, Row
 from kvengine.storage.segment import writer as fast_writer
 from kvengine.storage.segment.block import ROWS
 from kvengine.storage.segment.reader import LiveSegment
+from kvengine.storage.state import Change
 from tests.twins.forms import MARKERS, only_compiled, plain
 from tests.twins.test_writer import Fixed
 
@@ -98,16 +99,16 @@ class Place:
         choice, table = self.choice, Memtable(1)
         for _ in range(choice.choice([1, 3, 10, 30])):
             self.stamp += 1
-            objects = []
+            changes = []
             for name in choice.sample(self.names, min(len(self.names), choice.choice([1, 1, 4]))):
                 row = self.some_row()
                 order = choice.sample(list(row.entries), len(row.entries))
                 shuffled = {key: row.entries[key] for key in order}
                 made = rows.pack(row.flags, row.version, row.expires_at, shuffled, row.completed_at)
-                objects.append((name, made))
+                changes.append(Change(name, None, made))
             ranges = [self.some_range()] if choice.random() < 0.1 else []
-            states = table.prepare_states({}, objects, ranges, self.stamp, STAMP)
-            table.publish(states)
+            marks = table.prepare_states({}, changes, ranges, self.stamp, STAMP)
+            table.publish(changes, marks)
         return table
 
     def layer(self) -> list[LiveSegment]:
@@ -260,8 +261,9 @@ def test_a_job_stops_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place(random.Random(2), MemoryFileSystem(), "/db", [("s", str(n)) for n in range(99)])
     place.fs.makedirs("/db")
     table = Memtable(1)
-    objects = [(name, rows.pack_entries(STAMP, {"n": bytes(70_000)})) for name in place.names]
-    table.publish(table.prepare_states({}, objects, [], STAMP, STAMP))
+    row = rows.pack_entries(STAMP, {"n": bytes(70_000)})
+    changes = [Change(name, None, row) for name in place.names]
+    table.publish(changes, table.prepare_states({}, changes, [], STAMP, STAMP))
     job = replace(place.job(), tables=[table], layers=[], chunk_size=65536)
     write, asked = MemoryFile.write, []
 
