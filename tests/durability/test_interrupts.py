@@ -235,7 +235,7 @@ def test_interrupted_at_any_point(name: str, error: type[BaseException]) -> None
             assert happened
             break
         lost, kept = lost + (not happened), kept + happened
-    assert lost > 10 and kept > 2, "the points do not lie on both sides of the commit"
+    assert lost > 10 and kept > 0, "the points do not lie on both sides of the commit"
 
 
 @pytest.mark.plain

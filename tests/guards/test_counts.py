@@ -289,7 +289,7 @@ def session_of(db: kvengine.Engine, preload: bool) -> Callable[[str], Call]:
     return make
 
 
-@pytest.mark.parametrize(("preload", "most"), [(True, 38), (False, 38)])
+@pytest.mark.parametrize(("preload", "most"), [(True, 41), (False, 41)])
 def test_session_of_an_object_in_the_memo(
     fill: kvengine.Engine,
     fs: CountingFileSystem,
@@ -307,7 +307,7 @@ def test_eager_session(
 ) -> None:
     """An eager session decodes its object once and takes one lock, that of its commit."""
     made = Operation(fill, fs, session_of(fill, True)).over(spread())
-    made.must_cost(Costs(73, ONE_COMMIT, WRITE, ROW), monkeypatch)
+    made.must_cost(Costs(76, ONE_COMMIT, WRITE, ROW), monkeypatch)
 
 
 def test_eager_session_of_a_cold_object(
@@ -316,7 +316,7 @@ def test_eager_session_of_a_cold_object(
     """It reads one block, once: the commit finds it in memory."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, True)).over(spread())
-    made.must_cost(Costs(101, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
+    made.must_cost(Costs(108, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, ROW), monkeypatch)
 
 
 def test_lazy_session(
@@ -333,7 +333,7 @@ def test_lazy_session_of_a_cold_object(
     """It reads one block, once."""
     fill.flush()
     made = Operation(fill, fs, session_of(fill, False)).over(spread())
-    most = Costs(84, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
+    most = Costs(93, ONE_COMMIT | {"frames": 1}, WRITE | BLOCK, 2 * ROW)
     made.must_cost(most, monkeypatch)
 
 

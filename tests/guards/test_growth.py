@@ -102,15 +102,16 @@ def test_a_walk_during_a_commit_does_not_hide_it(opened: Open, fs: CountingFileS
     walk = db.object_keys("Q")
     wal = db._db.wal
     assert wal is not None
-    write = wal._write
+    file: Any = wal._file
+    write = file.write
 
     def while_writing(data: Any) -> None:
         assert next(walk) == job(0)
         write(data)
 
-    wal._write = while_writing
+    file.write = while_writing
     db.set("Q", job(100), "k", b"alive")
-    wal._write = write
+    file.write = write
     assert list(walk) == [job(199)]  # as of the moment before the commit
     assert list(db.object_keys("Q")) == [job(0), job(100), job(199)]
 
