@@ -184,7 +184,8 @@ def test_a_batch_applied_object_by_object_is_found(tmp_path: Path) -> None:
     """A reader in between sees one object of the batch and not the other."""
     change = Change(
         "storage/memtable.py",
-        "        mine.update(states)",
-        "        for name, state in states.items():\n            mine[name] = state",
+        "            self.states.update(states_of(changes, marks))",
+        "            for name, state in states_of(changes, marks).items():\n"
+        "                self.states[name] = state",
     )
     must_find(tmp_path, [change], "a reader saw", MOMENTS)
