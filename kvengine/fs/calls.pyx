@@ -12,6 +12,7 @@ from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, EINTR, EINVAL, errno
 
 cdef extern from "<unistd.h>" nogil:
+    int c_close "close"(int fd)
     ssize_t c_write "write"(int fd, const void *data, size_t size)
     ssize_t c_pread "pread"(int fd, void *to, size_t size, long long offset)
 
@@ -86,3 +87,9 @@ cpdef bytes part(const unsigned char[::1] data, Py_ssize_t start, Py_ssize_t len
         raise OSError(EINVAL, "Invalid argument")
     length = min(length, data.shape[0] - start)
     return PyBytes_FromStringAndSize(<const char *>&data[start], length) if length > 0 else b""
+
+
+cpdef drop(int fd):
+    """Close a descriptor that nobody refers to any more, whatever the system says to that."""
+    with nogil:
+        c_close(fd)

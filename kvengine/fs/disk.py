@@ -227,8 +227,9 @@ class DiskFile:
             os.close(fd)
 
     def __del__(self) -> None:
-        with contextlib.suppress(OSError):
-            self.close()
+        if self._fd >= 0:
+            calls.drop(self._fd)
+            self._fd = -1
 
 
 class DiskLock(Descriptor):

@@ -6,6 +6,9 @@ are no cycles.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from libc.stdlib cimport realloc
 
 cdef enum:
     _CLEARED = 1  # as in decoded.py
@@ -13,8 +16,13 @@ cdef enum:
 NO_ROW = bytes(2)
 
 cdef bytes _NO_ROW = NO_ROW
-cdef list _released = []
-cdef bint _releasing = False
+cdef struct Released:
+    # States to let go of. Not a list: the interpreter frees states after this module at its end.
+    PyObject **at
+    size_t count, room
+    bint busy
+
+cdef Released _released
 
 
 @cython.no_gc
@@ -37,18 +45,33 @@ cdef class State:
     def __dealloc__(self):
         """Let go of the states behind, one after the other: a chain may be longer than the stack
         of C is deep."""
-        global _releasing
-        if self.below is None and self.prev is None:
+        if self.below is not None:
+            _take(self.below)
+            self.below = None
+        if self.prev is not None:
+            _take(self.prev)
+            self.prev = None
+        if not _released.busy:
+            _released.busy = True
+            while _released.count:
+                _released.count -= 1
+                Py_XDECREF(_released.at[_released.count])
+            _released.busy = False
+
+
+cdef void _take(State state) noexcept:
+    """Note a state to be let go of later; if there is no memory for that, it goes at once."""
+    cdef size_t room = 2 * _released.room + 64
+    cdef void *grown
+    if _released.count == _released.room:
+        grown = realloc(_released.at, room * sizeof(PyObject *))
+        if grown is NULL:
             return
-        _released.append(self.below)
-        self.below = None
-        _released.append(self.prev)
-        self.prev = None
-        if not _releasing:
-            _releasing = True
-            while _released:
-                _released.pop()
-            _releasing = False
+        _released.at = <PyObject **>grown
+        _released.room = room
+    Py_INCREF(state)
+    _released.at[_released.count] = <PyObject *>state
+    _released.count += 1
 
 
 @cython.no_gc

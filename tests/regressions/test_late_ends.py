@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +107,33 @@ def test_a_handler_that_is_refused_inside_a_commit(monkeypatch: pytest.MonkeyPat
             db.set("s", "k", "n", b"1")
         assert db.get("s", "k", "n") == b"1"
         assert not db._db.pending
+
+
+LEFT_OPEN = """
+import os, sys
+from kvengine.fs.disk import DiskFileSystem
+
+class Holder:
+    pass
+
+holder = Holder()
+holder.itself = holder
+holder.file = DiskFileSystem().create(sys.argv[1])
+os.holder = holder  # a cycle that the interpreter frees after all names of modules are gone
+"""
+
+
+def test_a_file_that_is_left_open_until_the_interpreter_ends(tmp_path: Path) -> None:
+    """An engine that was never closed was freed last of all, and its files said so.
+
+    Compiled, a program ended with "Error in sys.excepthook" on its standard error: to close the
+    file, `os` and `contextlib` were looked up, whose names were gone.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN, str(tmp_path / "file")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
