@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import count, islice, pairwise
 from typing import Any, NamedTuple
 
@@ -93,10 +94,7 @@ def over_objects(directory: str, sizes: Sizes) -> Curve:
 
 
 def _of_objects(store: Any, objects: int, calls: int) -> Figures:
-    generator = random.Random(1)
-
-    def any_object(*more: object) -> Calls:
-        return [(SERVICE, _any(generator, objects), *more) for _ in range(calls)]
+    any_object = partial(_any_objects, random.Random(1), objects, calls)
 
     def listing(service: str, key: str) -> list[str]:
         return list(store.object_keys(service, start=key, limit=PAGE))
@@ -139,7 +137,7 @@ def _of_keys(store: Any, keys: int, sizes: Sizes) -> Figures:
         ]
 
     def any_object(most: int) -> Calls:
-        return [(SERVICE, _any(generator, objects)) for _ in range(max(1, most))]
+        return _any_objects(generator, objects, max(1, most))
 
     def lazy_session(service: str, key: str, name: str) -> None:
         with store.object(service, key, serde="bytes").session(preload=False) as state:
@@ -192,7 +190,7 @@ def _of_values(store: Any, size: int, sizes: Sizes) -> Figures:
         return [(SERVICE, _scattered(n), "state", value) for n in islice(numbers, some)]
 
     def any_object() -> Calls:
-        return [(SERVICE, _any(generator, written), "state") for _ in range(some)]
+        return _any_objects(generator, written, some, "state")
 
     figures = {"set": per_call(store.set, new_objects)}
     settle(store)
@@ -241,10 +239,7 @@ def over_snapshots(directory: str, sizes: Sizes) -> Curve:
 
 
 def _beside_snapshots(store: Any, objects: int, calls: int) -> Figures:
-    generator = random.Random(1)
-
-    def any_object(*more: object) -> Calls:
-        return [(SERVICE, _any(generator, objects), *more) for _ in range(calls)]
+    any_object = partial(_any_objects, random.Random(1), objects, calls)
 
     def one_more() -> None:
         store.snapshot().close()
@@ -265,6 +260,11 @@ def _scattered(number: int) -> str:
 
 def _any(generator: random.Random, objects: int) -> str:
     return _scattered(generator.randrange(objects))
+
+
+def _any_objects(generator: random.Random, objects: int, calls: int, *more: object) -> Calls:
+    """Return arguments for so many calls, each on any object, with ``more`` behind its name."""
+    return [(SERVICE, _any(generator, objects), *more) for _ in range(calls)]
 
 
 def _scan(store: Any, objects: int, entries: int) -> float:
