@@ -9,6 +9,7 @@ import pytest
 import kvengine
 from kvengine import CorruptionError
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage import row
 from tests.inspection.damage_forge import Forgery, forge_segment
 
 
@@ -47,4 +48,30 @@ def test_a_forged_row_of_a_block_in_memory_is_corruption(
             assert db.get("s", "k0", "n") == b"value"
         with pytest.raises(CorruptionError) as caught:
             ask(db)
+        assert caught.value.path == path
+
+
+def test_a_compaction_refuses_a_forged_row_that_a_newer_one_hides() -> None:
+    """Plain Python never looked at a row below one that clears its object, and wrote the segment
+    anew without a word; compiled code checks the block whole. Whether damage is found must not
+    depend on which of the two runs.
+    """
+    fs = MemoryFileSystem()
+    with kvengine.open("/db", fs=fs, background="none") as db:
+        for key in ("k0", "k1", "k2"):
+            db.set("s", key, "n", b"value")
+        db.flush()
+        (segment,) = db._db.view.version
+        path = segment.path
+
+    def forge(forgery: Forgery) -> None:
+        (rows,) = forgery.blocks()
+        rows.raw[1] = b"\0" + row.encode(rows.rows[1])[1:]
+
+    forge_segment(fs, path, forge)
+    with kvengine.open("/db", fs=fs, background="none") as db:
+        db.clear_all("s", "k1")
+        db.flush()
+        with pytest.raises(CorruptionError) as caught:
+            db.compact()
         assert caught.value.path == path

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from kvengine.storage import names
 from kvengine.storage.compaction.job import Abandoned, Layer
 from kvengine.storage.memtable import Memtable
-from kvengine.storage.merge import Block, Source, merge, segment_blocks
+from kvengine.storage.merge import Block, Source, merge
 from kvengine.storage.row import fold
+from kvengine.storage.segment.reader import LiveSegment
 
 if TYPE_CHECKING:
     from kvengine.storage.compaction.run import Outputs, Policy
@@ -40,18 +41,27 @@ def rewrite(
 def _blocks(layer: Layer) -> Iterator[Block]:
     if layer.table is not None:
         return _memtable_blocks(layer.table)
-    return _in_order(segment_blocks(layer.segments, b"", names.END))
+    return _segment_blocks(layer.segments)
 
 
-def _in_order(blocks: Iterator[Block]) -> Iterator[Block]:
-    """Yield blocks of segments. Raise CorruptionError if objects do not ascend through them."""
+def _segment_blocks(segments: Sequence[LiveSegment]) -> Iterator[Block]:
+    """Yield the blocks of disjoint segments, each checked whole.
+
+    Raise CorruptionError if a block is damaged, even where a newer layer hides it, or if objects do
+    not ascend through the blocks.
+    """
     last = b""
-    for block in blocks:
-        if block.names[0] <= last and block.segment is not None:
-            error = ValueError("objects are out of order")
-            raise block.segment.damaged(block.names[0], error)
-        last = block.names[-1]
-        yield block
+    for segment in segments:
+        for block in segment.blocks_from(b"", names.END):
+            objects = block.names
+            try:
+                if objects[0] <= last:
+                    raise ValueError("objects are out of order")
+                rows = block.rows
+            except ValueError as error:
+                raise segment.damaged(objects[0], error) from None
+            last = objects[-1]
+            yield Block(objects, rows, segment)
 
 
 def _memtable_blocks(table: Memtable) -> Iterator[Block]:
