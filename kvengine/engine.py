@@ -27,7 +27,6 @@ from kvengine.storage.commit import Committer
 from kvengine.storage.compaction import install
 from kvengine.storage.compaction.maintenance import Maintenance
 from kvengine.storage.compaction.schedule import Scheduler
-from kvengine.storage.database import Commit
 from kvengine.storage.estimate import estimate, segments
 from kvengine.storage.held import hold
 from kvengine.storage.lifecycle.close import close, forked
@@ -36,6 +35,7 @@ from kvengine.storage.lifecycle.refresh import refresh
 from kvengine.storage.moment import open_moment
 from kvengine.storage.names import END, Name, check_name, prefix_range, service_range
 from kvengine.storage.repair.verify import verify
+from kvengine.storage.state import Commit
 from kvengine.storage.writer import LiveWriter
 from kvengine.store import Estimate, SegmentStats, Stats
 

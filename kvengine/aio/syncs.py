@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from kvengine.errors import WriteFailed
-from kvengine.storage.database import Commit
+from kvengine.storage.state import Commit
 
 Waiter = tuple[Commit, "asyncio.Future[int]"]
 

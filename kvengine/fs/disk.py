@@ -34,8 +34,9 @@ and every short write into a large folio costs more: 0.3 us more at 256 KiB than
 _CHECKED_LENGTH: Final = 1 << 20
 """Reads longer than this, in bytes, are held against the file's size before memory is taken."""
 
-_UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
-_NO_DIRECTORY_LOCKS: Final = _UNSUPPORTED | {errno.EBADF, errno.ENOLCK}
+_NO_DIRECTORY_LOCKS: Final = frozenset(
+    {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.ENOLCK}
+)
 """What flock of a directory says where there is no such thing; EBADF is NFS, which locks what is
 open to write."""
 
@@ -185,22 +186,9 @@ class DiskFile:
     def allocate(self, offset: int, length: int, /) -> None:
         if offset < 0 or length <= 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        size = self.size()
-        try:
-            os.posix_fallocate(self._fd, offset, length)
-        except AttributeError:
-            pass
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-        self._write_zeros(size, offset + length)
-
-    def _write_zeros(self, size: int, end: int) -> None:
-        """Fill from the size before to ``end``: bytes that were there are not overwritten.
-
-        Space that is allocated and never written would make each sync of a later
-        write commit the file system's journal, and wait for what others wrote.
-        """
+        # Zeros, not fallocate: with space that is allocated and never written, each sync of a later
+        # write would commit the file system's journal, and wait for what others wrote.
+        size, end = self.size(), offset + length
         while size < end:
             zeros = _ZEROS[: end - size]
             _pwrite_all(self._fd, zeros, size)

@@ -2,7 +2,7 @@
 import cython
 
 from kvengine.storage.batch cimport Batch
-from kvengine.storage.database cimport Commit, Database
+from kvengine.storage.database cimport Database
 from kvengine.storage.held cimport HeldObject
 from kvengine.storage.machine cimport get_ident
 from kvengine.storage.memo cimport Memo
@@ -12,7 +12,7 @@ from kvengine.storage.packed cimport pack, pack_entries
 from kvengine.storage.resolved cimport Resolved
 from kvengine.storage.serial cimport Serial
 from kvengine.storage.snapshots cimport Snapshots
-from kvengine.storage.state cimport Change, TombstoneState, change_of
+from kvengine.storage.state cimport Change, Commit, TombstoneState, change_of, new_commit
 from kvengine.storage.version cimport View
 from kvengine.storage.wal.encode cimport encode_record
 from kvengine.storage.wal.file cimport WalWriter
@@ -20,7 +20,8 @@ from kvengine.storage.wal.file cimport WalWriter
 
 cdef class Committer(Serial):
     cdef public object _maintain
-    cdef object _pressure, _durability
+    cdef object _pressure
+    cdef bint _synced
     cdef readonly Commit _begun
     cdef long long _max_value, _max_record, _memtable_size, _least
 
@@ -39,12 +40,12 @@ cdef class Committer(Serial):
 
     @cython.locals(commit=Commit)
     cdef long long _commit(
-        self, list changes, operations, expect, durability
+        self, list changes, operations, expect, bint synced
     ) except -1
 
     @cython.locals(db=Database, me="unsigned long", commit=Commit, memtable=Memtable)
     cdef Commit _do_all_steps(
-        self, list changes, operations, expect, durability, bint wait=*
+        self, list changes, operations, expect, bint synced, bint wait=*
     )
 
     @cython.locals(memtable=Memtable)
@@ -52,13 +53,10 @@ cdef class Committer(Serial):
 
     @cython.locals(
         db=Database, wal=WalWriter, active=Memtable, now="long long", stamp="long long",
-        view=View, change=Change, one=Change, record=tuple, piece=bytes, size="long long",
+        view=View, change=Change, one=Change, record=bytes,
         marks=TombstoneState, commit=Commit,
     )
-    cdef Commit _log(self, list changes, operations, expect, durability)
-
-    @cython.locals(change=Change)
-    cdef bint _may_one(self, list changes) except -1
+    cdef Commit _log(self, list changes, operations, expect, bint synced)
 
     @cython.locals(db=Database, memo=Memo, held=HeldObject, known=Resolved, version="long long", actual="long long")
     cdef _check_expected(self, expect, long long now)
@@ -71,6 +69,7 @@ cdef class Committer(Serial):
 
     @cython.locals(
         db=Database, memo=Memo, touched=bint, change=Change, before=Resolved, snapshots=Snapshots,
+        memtable=Memtable,
     )
     cdef _publish(self, Commit commit)
 
@@ -87,6 +86,8 @@ cdef class Committer(Serial):
     cpdef publish_synced(self, WalWriter wal)
 
 
+@cython.locals(change=Change)
+cdef bint _may_expire(View view, list changes) except -1
 @cython.locals(found=dict)
 cdef list _changes_of(Batch batch)
 cdef long long _after(long long stamp) except -1

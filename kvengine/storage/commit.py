@@ -43,7 +43,7 @@ from kvengine.storage.batch import (
     operations_of,
     set_operation,
 )
-from kvengine.storage.database import Commit, Database
+from kvengine.storage.database import Database
 from kvengine.storage.held import HeldObject
 from kvengine.storage.machine import get_ident
 from kvengine.storage.memtable import states_of
@@ -61,9 +61,9 @@ from kvengine.storage.row import (
     expires_at_of,
     extend,
 )
-from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.serial import Serial
-from kvengine.storage.state import NO_ROW, Change, change_of
+from kvengine.storage.state import NO_ROW, Change, Commit, change_of, new_commit
+from kvengine.storage.version import View
 from kvengine.storage.wal.encode import encode_record
 from kvengine.storage.wal.file import WalWriter
 
@@ -84,7 +84,7 @@ class Committer(Serial):
         """The commit whose record is being written."""
         self._pressure = BackPressure(db, maintain)
         options = db.options
-        self._durability = options.durability
+        self._synced: bool = options.durability == "sync"
         self._max_value = min(options.max_value_size, sys.maxsize)
         self._max_record = min(options.max_commit_size, sys.maxsize - HEADER_SIZE) + HEADER_SIZE
         self._least: int = LEAST_VERSION
@@ -106,7 +106,7 @@ class Committer(Serial):
             and are_ascii_names(service, key, state_key)
         ):
             changes = [change_of((service, key), {state_key: value}, NO_ROW)]
-            return self._commit(changes, (), None, self._durability)
+            return self._commit(changes, (), None, self._synced)
         operation = set_operation(service, key, state_key, value, ttl, self._max_value)
         return self.commit_operations((operation,))
 
@@ -114,12 +114,12 @@ class Committer(Serial):
         """Commit the end of one entry, as `Store.clear`. Return the stamp."""
         name = object_name(service, key)
         changes = [change_of(name, {check_name("state_key", state_key): None}, NO_ROW)]
-        return self._commit(changes, (), None, self._durability)
+        return self._commit(changes, (), None, self._synced)
 
     def clear_all(self, service: str, key: str) -> int:
         """Commit the end of all entries of an object, as `Store.clear_all`. Return the stamp."""
         name = (service, key) if are_ascii_names(service, key) else object_name(service, key)
-        return self._commit([change_of(name, None, NO_ROW)], (), None, self._durability)
+        return self._commit([change_of(name, None, NO_ROW)], (), None, self._synced)
 
     def commit_entries(
         self,
@@ -140,7 +140,8 @@ class Committer(Serial):
         else:
             expect = {name: version}
         changes = [change_of(name, entries, NO_ROW)]
-        return self._commit(changes, (), expect, durability or self._durability)
+        synced = self._synced if durability is None else durability == "sync"
+        return self._commit(changes, (), expect, synced)
 
     def batch(self) -> Batch:
         """Return a batch that `write` commits, as `Store.batch`."""
@@ -157,15 +158,14 @@ class Committer(Serial):
     ) -> int:
         """Commit a batch, as `Store.write`, and mark it as written. Return the stamp."""
         content = self._check(batch, expect)
-        if durability is None:
-            durability = self._durability
-        elif durability not in ("sync", "os"):
+        if durability is not None and durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
+        synced = self._synced if durability is None else durability == "sync"
         content.close()  # what is being committed must not change
         try:
             changes = _changes_of(content)
             operations = () if changes else content.operations
-            stamp = self._commit(changes, operations, expect, durability)
+            stamp = self._commit(changes, operations, expect, synced)
         except BaseException:
             content._reopen()
             raise
@@ -184,7 +184,7 @@ class Committer(Serial):
         try:
             changes = _changes_of(content)
             operations = () if changes else content.operations
-            commit = self._do_all_steps(changes, operations, expect, "sync", wait=False)
+            commit = self._do_all_steps(changes, operations, expect, True, wait=False)
         except BaseException:
             content._reopen()
             raise
@@ -204,21 +204,21 @@ class Committer(Serial):
 
     def commit_operations(self, operations: Sequence[Operation]) -> int:
         """Commit operations. Return the stamp, the last visible one if there was nothing to do."""
-        return self._commit([], operations, None, self._durability)
+        return self._commit([], operations, None, self._synced)
 
     def expire(self, operation: Expire) -> bool:
         """Commit one `expire`. Return whether its object was found: else nothing is written."""
-        return self._do_all_steps([], (operation,), None, self._durability) is not None
+        return self._do_all_steps([], (operation,), None, self._synced) is not None
 
     def _commit(
         self,
         changes: list[Change],
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | HeldObject | None,
-        durability: Durability,
+        synced: bool,
     ) -> int:
         """Commit. Return the stamp, the last visible one if there was nothing to write."""
-        commit = self._do_all_steps(changes, operations, expect, durability)
+        commit = self._do_all_steps(changes, operations, expect, synced)
         return commit.stamp if commit is not None else self._db.published
 
     def _do_all_steps(
@@ -226,7 +226,7 @@ class Committer(Serial):
         changes: list[Change],
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | HeldObject | None,
-        durability: Durability,
+        synced: bool,
         wait: bool = True,
     ) -> Commit | None:
         """Do all steps of a commit, and return it, None if there is nothing to write.
@@ -241,7 +241,7 @@ class Committer(Serial):
         if wait and db.stalled:
             self._pressure.wait()
         try:
-            commit = self._log_alone(changes, operations, expect, durability)
+            commit = self._log_alone(changes, operations, expect, synced)
             if commit is None:
                 return None
             if wait and not commit.published:
@@ -292,7 +292,7 @@ class Committer(Serial):
         changes: list[Change],
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | HeldObject | None,
-        durability: Durability,
+        synced: bool,
     ) -> Commit | None:
         """Do steps 1 to 3, under the commit lock. Return None if there is nothing to write."""
         db = self._db
@@ -311,7 +311,7 @@ class Committer(Serial):
         if stamp < self._least:  # noqa: PLR1730 - a clock in 1970; no call of max on each commit
             stamp = self._least
         ranges: Sequence[tuple[bytes, bytes]] = ()
-        if changes and (not (active.expiring or view.expiring) or not self._may_one(changes)):
+        if changes and (not (active.expiring or view.expiring) or not _may_expire(view, changes)):
             for change in changes:
                 if change.entries is None:
                     change.row = pack(CLEARED, stamp, None, _NO_ENTRIES)
@@ -320,28 +320,25 @@ class Committer(Serial):
         else:
             if changes:
                 operations = list(operations_of([(one.name, one.entries) for one in changes]))
-            resolution = Resolution(now, self._below, self._may_expire)
+            resolution = Resolution(now, view, self._below)
             resolution.apply(operations)
             changes, ranges = resolution.changes(stamp), resolution.ranges()
             if not changes and not ranges:
                 return None
         ahead = now if stamp > now else 0
         record = encode_record(stamp, changes, ranges, ahead, wal.salt, wal.mark, wal.synced)
-        size = 0
-        for piece in record:
-            size += len(piece)
-        if size > self._max_record:
+        if len(record) > self._max_record:
             raise ValueTooLarge(
-                f"commit is {size - HEADER_SIZE:,} bytes,"
+                f"commit is {len(record) - HEADER_SIZE:,} bytes,"
                 f" over max_commit_size {self._max_record - HEADER_SIZE:,}"
             )
         marks = active.prepare_states(db.unpublished, changes, ranges, stamp, now)
-        commit = Commit()
+        commit = new_commit()
         commit.stamp, commit.now = stamp, now
         commit.changes, commit.marks = changes, marks
         commit.memtable, commit.start, commit.end = active, wal.end, 0
         commit.published, commit.waiter = False, None
-        if durability == "sync" or db.pending:
+        if synced or db.pending:
             commit.defer()
         if db.spans.watching:
             db.spans.touch([encode_object(*one.name) for one in changes if not _is_gone(one.row)])
@@ -351,32 +348,6 @@ class Committer(Serial):
         except BaseException as error:
             self._append_failed(error, wal)
         return commit
-
-    def _may_one(self, changes: list[Change]) -> bool:
-        """Return whether `_may_expire` is true of any object."""
-        for change in changes:  # noqa: SIM110 - `any` would make a generator on each commit
-            if self._may_expire(change.name):
-                return True
-        return False
-
-    def _may_expire(self, name: Name) -> bool:
-        """Return whether a layer, or a commit not yet visible, may state an expiry of an object."""
-        view = self._db.view
-        if name in view.active.expiring:
-            return True
-        if not view.expiring:
-            return False
-        if any(name in table.expiring for table in view.frozen):
-            return True
-        version = view.version
-        if not version.expiring:
-            return False
-        encoded = encode_object(*name)
-        barrier = barrier_digest(object_digest(encoded, version.seed))
-        return any(
-            segment.properties.expiring and segment.may_hold(barrier)
-            for segment in version.segments_for(encoded)
-        )
 
     def _below(self, name: Name) -> Below:
         """Return what all commits before this one together state of an object."""
@@ -482,7 +453,8 @@ class Committer(Serial):
                     memo.bytes -= before.size
                     touched = True
         snapshots = db.snapshots
-        commit.memtable.publish(commit.changes, commit.marks, snapshots.newest, snapshots.oldest)
+        memtable = commit.memtable
+        memtable.publish(commit.changes, commit.marks, snapshots.newest, snapshots.oldest)
         db.published = commit.stamp
         commit.published = True
         if commit.waiter is not None:
@@ -576,6 +548,14 @@ def _after(stamp: int) -> int:
     if stamp >= _LAST_STAMP:
         raise KVEngineError("the last commit has the largest stamp there is: nothing can follow it")
     return stamp + 1
+
+
+def _may_expire(view: View, changes: list[Change]) -> bool:
+    """Return whether a layer may state an expiry of one of the objects."""
+    for change in changes:  # noqa: SIM110 - `any` would make a generator on each commit
+        if view.may_expire(change.name):
+            return True
+    return False
 
 
 def _changes_of(batch: Batch) -> list[Change]:

@@ -4,20 +4,8 @@ from kvengine.storage.memo cimport Memo
 from kvengine.storage.memtable cimport Memtable
 from kvengine.storage.machine cimport Lock
 from kvengine.storage.snapshots cimport Snapshots
-from kvengine.storage.state cimport TombstoneState
 from kvengine.storage.wal.file cimport WalWriter
-
-
-cdef class Commit:
-    cdef readonly long long stamp, now, start, end
-    cdef readonly list changes
-    cdef readonly TombstoneState marks
-    cdef readonly Memtable memtable
-    cdef readonly bint published
-    cdef readonly object waiter
-
-    cpdef defer(self)
-    cpdef wake(self)
+from kvengine.storage.walk cimport DeadSpans
 
 
 cdef class Counters:
@@ -28,7 +16,7 @@ cdef class Counters:
 
 
 cdef class Database:
-    cdef public object fs, directory, options, catalog, view, frames, manifest, lock, spans
+    cdef public object fs, directory, options, catalog, view, frames, manifest, lock
     cdef public object install_lock, sync_lock, failed
     cdef public Lock commit_lock
     # Readonly is what a commit uses after it was logged: nobody can set it to None.
@@ -39,6 +27,7 @@ cdef class Database:
     cdef readonly list pending, running
     cdef readonly dict unpublished
     cdef public WalWriter wal
+    cdef readonly DeadSpans spans
     cdef public set obsolete
     cdef public tuple recovery, life
     cdef public str stalled, live_access

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from _thread import LockType, allocate_lock
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import NoReturn, cast
 
 from kvengine.errors import KVEngineError, OwnerLost, ReadOnly, WriteFailed
@@ -18,63 +16,13 @@ from kvengine.storage.machine import Lock, get_ident
 from kvengine.storage.manifest.file import Catalog, ManifestWriter
 from kvengine.storage.manifest.format import SegmentMeta, VersionEdit
 from kvengine.storage.memo import Memo
-from kvengine.storage.memtable import Memtable, States
+from kvengine.storage.memtable import States
 from kvengine.storage.snapshots import Snapshots
-from kvengine.storage.state import Change, TombstoneState
+from kvengine.storage.state import Commit
 from kvengine.storage.version import View
 from kvengine.storage.wal.file import WalWriter
 from kvengine.storage.walk import DeadSpans
 from kvengine.store import Job
-
-
-class Commit:
-    """A commit on its way from the log to its visibility. `format.Commit` is one in a WAL file.
-
-    ``now``: the time at which it was resolved. ``changes``: to its objects. ``marks``: the state of
-    the range tombstones, if it made any. ``start`` and ``end``: of its record
-    in the log. ``waiter``: the lock that its thread waits for if it is published later, perhaps by
-    another thread.
-
-    The committer makes one and fills in all fields: a call with so many arguments would cost more.
-    """
-
-    __slots__ = (
-        "changes",
-        "end",
-        "marks",
-        "memtable",
-        "now",
-        "published",
-        "stamp",
-        "start",
-        "waiter",
-    )
-
-    stamp: int
-    now: int
-    changes: list[Change]
-    marks: TombstoneState | None
-    memtable: Memtable
-    start: int
-    end: int
-    published: bool
-    waiter: LockType | None
-
-    def defer(self) -> None:
-        """Prepare this commit to be published later, so that its thread can `wait` for that."""
-        self.waiter = allocate_lock()
-        self.waiter.acquire()
-
-    def wait(self, seconds: float) -> None:
-        """Wait until somebody calls `wake`, at most ``seconds``."""
-        if self.waiter is not None:
-            self.waiter.acquire(timeout=seconds)
-
-    def wake(self) -> None:
-        """Let the thread that waits look again. May be called more than once."""
-        if self.waiter is not None:
-            with suppress(RuntimeError):  # it is not waiting
-                self.waiter.release()
 
 
 class Counters:

@@ -25,7 +25,7 @@ Then they are damage. SQLite's WAL salts its frames for the same reason.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from crc32c import crc32c
@@ -54,16 +54,21 @@ def marker(salt: int) -> int:
     return crc32c(b"record", salt) or 1
 
 
-def header_of(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
-    """Return the header of a record. ``mark`` is ``marker(salt)``, computed once by the caller."""
-    length = len(payload)
-    crc = crc32c(payload, crc32c(_COVERED.pack(length, synced), salt))
+def header_of(pieces: Sequence[bytes], salt: int, mark: int, synced: int) -> bytes:
+    """Return the header of a record whose payload is these pieces, one behind the other.
+
+    ``mark`` is ``marker(salt)``, computed once by the caller.
+    """
+    length = sum(map(len, pieces))
+    crc = crc32c(_COVERED.pack(length, synced), salt)
+    for piece in pieces:
+        crc = crc32c(piece, crc)
     return _HEADER.pack(mark, crc, length, synced)
 
 
 def encode(payload: bytes, salt: int, mark: int, synced: int) -> bytes:
     """Return one record."""
-    return header_of(payload, salt, mark, synced) + payload
+    return header_of((payload,), salt, mark, synced) + payload
 
 
 def decode_at(

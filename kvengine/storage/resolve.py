@@ -32,6 +32,7 @@ from kvengine.storage.row import (
     pack,
 )
 from kvengine.storage.state import Change
+from kvengine.storage.version import View
 
 
 class Below(NamedTuple):
@@ -103,13 +104,11 @@ class _Delta:
 class Resolution:
     """The rows and range tombstones of one commit."""
 
-    def __init__(
-        self, now: int, look_up: Callable[[Name], Below], may_expire: Callable[[Name], bool]
-    ) -> None:
-        """``may_expire``: whether some layer below may state an expiry of an object."""
+    def __init__(self, now: int, view: View, look_up: Callable[[Name], Below]) -> None:
+        """``view``: the layers below. ``look_up``: what they say of an object."""
         self._now = now
+        self._view = view
         self._look_up = look_up
-        self._may_expire = may_expire
         self._deltas: dict[Name, _Delta] = {}
         self._ranges: list[ClearRange] = []
 
@@ -147,7 +146,7 @@ class Resolution:
         delta = self._deltas.get(name)
         if delta is None:
             below = NOTHING
-            if look or self._may_expire(name):
+            if look or self._view.may_expire(name):
                 below = self._below(name)
             delta = self._deltas[name] = _Delta(below)
         elif look and delta.below is NOTHING and not delta.cleared:

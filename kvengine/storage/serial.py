@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kvengine.options import Durability
 from kvengine.storage.batch import Operation
-from kvengine.storage.database import Commit, Database
+from kvengine.storage.database import Database
 from kvengine.storage.held import HeldObject
 from kvengine.storage.machine import get_ident
 from kvengine.storage.names import Name
-from kvengine.storage.state import Change
+from kvengine.storage.state import Change, Commit
 
 
 class Serial:
@@ -27,14 +26,14 @@ class Serial:
         changes: list[Change],
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | HeldObject | None,
-        durability: Durability,
+        synced: bool,
     ) -> Commit | None:
         """Do `_log` under the commit lock."""
         db = self._db
         with db.commit_lock:
             db.committing = get_ident()
             try:
-                return self._log(changes, operations, expect, durability)
+                return self._log(changes, operations, expect, synced)
             finally:
                 db.committing = 0
 
@@ -43,6 +42,6 @@ class Serial:
         changes: list[Change],
         operations: Sequence[Operation],
         expect: Mapping[Name, int] | HeldObject | None,
-        durability: Durability,
+        synced: bool,
     ) -> Commit | None:
         raise NotImplementedError

@@ -6,17 +6,17 @@ from kvengine.storage.machine cimport Lock, get_ident
 cdef class Serial:
     """What logs the commits of one database, one at a time."""
 
-    cdef Commit _log_alone(self, list changes, operations, expect, durability):
+    cdef Commit _log_alone(self, list changes, operations, expect, bint synced):
         """Do `_log` under the commit lock."""
         cdef Database db = self._db
         cdef Lock lock = db.commit_lock
         lock.take()
         try:
             db.committing = get_ident()
-            return self._log(changes, operations, expect, durability)
+            return self._log(changes, operations, expect, synced)
         finally:
             db.committing = 0
             lock.give()
 
-    cdef Commit _log(self, list changes, operations, expect, durability):
+    cdef Commit _log(self, list changes, operations, expect, bint synced):
         raise NotImplementedError

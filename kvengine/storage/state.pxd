@@ -23,5 +23,18 @@ cdef class Change:
     cdef public Resolved known
 
 
+cdef class Commit:
+    cdef readonly long long stamp, now, start, end
+    cdef readonly list changes
+    cdef readonly TombstoneState marks
+    cdef readonly object memtable
+    cdef readonly bint published
+    cdef readonly object waiter
+
+    cpdef defer(self)
+    cpdef wake(self)
+
+
 cpdef Change change_of(tuple name, dict entries, bytes row)
+cpdef Commit new_commit()
 cpdef State state_of(long long stamp, bytes row, State below, int fresh, State prev)

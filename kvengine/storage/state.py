@@ -1,16 +1,24 @@
 """States: what a memtable says of an object as of one commit, linked to what it said before.
 
-And changes, which a commit consists of. Beside this stands a compiled twin. What it makes is no
-container to the garbage collector, which else looks at each state of a memtable again and again,
-and a long chain is freed link by link. The types of a `.pxd` can ask for neither.
+And commits, with the changes that they consist of. Beside this stands a compiled twin. What it
+makes is no container to the garbage collector, which else looks at each state of a memtable, and
+at its name, again and again; and a long chain is freed link by link. The types of a `.pxd` can ask
+for neither.
 """
 
 from __future__ import annotations
+
+from _thread import LockType, allocate_lock
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from kvengine.storage.decoded import CLEARED
 from kvengine.storage.names import Name
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.resolved import Resolved
+
+if TYPE_CHECKING:
+    from kvengine.storage.memtable import Memtable
 
 NO_ROW = bytes(2)
 """Stands for a row that is not there: it has no flags and no entries."""
@@ -78,6 +86,58 @@ class Change:
         self.known: Resolved | None = None
 
 
+class Commit:
+    """A commit on its way from the log to its visibility. `format.Commit` is one in a WAL file.
+
+    ``now``: the time at which it was resolved. ``changes``: to its objects. ``marks``: the state of
+    the range tombstones, if it made any. ``start`` and ``end``: of its record
+    in the log. ``waiter``: the lock that its thread waits for if it is published later, perhaps by
+    another thread.
+
+    The committer makes one by `new_commit` and fills in all fields: a call with so many arguments
+    would cost more.
+    """
+
+    __slots__ = (
+        "changes",
+        "end",
+        "marks",
+        "memtable",
+        "now",
+        "published",
+        "stamp",
+        "start",
+        "waiter",
+    )
+
+    stamp: int
+    now: int
+    changes: list[Change]
+    marks: TombstoneState | None
+    memtable: Memtable
+    start: int
+    end: int
+    published: bool
+    waiter: LockType | None
+
+    def defer(self) -> None:
+        """Prepare this commit to be published later, so that its thread can `wait` for that."""
+        self.waiter = allocate_lock()
+        self.waiter.acquire()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until somebody calls `wake`, at most ``seconds``."""
+        if self.waiter is not None:
+            self.waiter.acquire(timeout=seconds)
+
+    def wake(self) -> None:
+        """Let the thread that waits look again. May be called more than once."""
+        if self.waiter is not None:
+            with suppress(RuntimeError):  # it is not waiting
+                self.waiter.release()
+
+
 state_of = State
 change_of = Change
-"""Make a state, or a change. The compiled twin makes them in C."""
+new_commit = Commit
+"""Make a state, a change, a commit. The compiled twin makes them in C."""

@@ -1,14 +1,23 @@
-"""States: state.py in C, which describes them.
+"""States and commits: state.py in C, which describes them.
 
-They are no containers to the garbage collector: they refer to older states and to bytes, so there
-are no cycles.
+They are no containers to the garbage collector: they refer to older states, to what has been
+written and to a lock, so there are no cycles.
 """
+
+from _thread import allocate_lock
+from contextlib import suppress
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdlib cimport realloc
+
+cdef extern from "Python.h":
+    bint PyTuple_CheckExact(object)
+    bint PyUnicode_CheckExact(object)
+    void PyObject_GC_UnTrack(void *)
 
 cdef enum:
     _CLEARED = 1  # as in decoded.py
@@ -94,11 +103,45 @@ cdef class Change:
         self.row = row
 
 
+@cython.no_gc
+@cython.freelist(8)
+cdef class Commit:
+    """A commit on its way from the log to its visibility."""
+
+    cpdef defer(self):
+        """Prepare this commit to be published later, so that its thread can `wait` for that."""
+        self.waiter = allocate_lock()
+        self.waiter.acquire()
+
+    def wait(self, seconds):
+        """Wait until somebody calls `wake`, at most ``seconds``."""
+        if self.waiter is not None:
+            self.waiter.acquire(timeout=seconds)
+
+    cpdef wake(self):
+        """Let the thread that waits look again. May be called more than once."""
+        if self.waiter is not None:
+            with suppress(RuntimeError):  # it is not waiting
+                self.waiter.release()
+
+
+cpdef Commit new_commit():
+    """Make a commit without anything in it."""
+    return Commit.__new__(Commit)
+
+
 cpdef Change change_of(tuple name, dict entries, bytes row):
     """Make a change."""
     cdef Change change = Change.__new__(Change)
     if name is None:
         raise TypeError("a change needs a name")
+    if (
+        PyTuple_CheckExact(name)
+        and PyTuple_GET_SIZE(name) == 2
+        and PyUnicode_CheckExact(<object>PyTuple_GET_ITEM(name, 0))
+        and PyUnicode_CheckExact(<object>PyTuple_GET_ITEM(name, 1))
+    ):
+        PyObject_GC_UnTrack(<void *>name)  # as the collector itself would when it comes past
     change.name = name
     change.entries = entries
     change.row = row

@@ -1,7 +1,9 @@
 # Types of version.py.
 cimport cython
 
-from kvengine.storage.name_bytes cimport last_up_to
+from kvengine.storage.memtable cimport Memtable
+from kvengine.storage.name_bytes cimport encode_object, last_up_to
+from kvengine.storage.segment.filter cimport barrier_digest, object_digest
 from kvengine.storage.segment.reader cimport LiveSegment
 
 
@@ -17,9 +19,14 @@ cdef class Version:
 
 
 cdef class View:
-    cdef readonly object active
+    cdef readonly Memtable active
     cdef readonly bint expiring
     cdef readonly tuple frozen, tables
     cdef readonly Version version
 
+    @cython.locals(
+        table=Memtable, version=Version, encoded=bytes, barrier="unsigned long long",
+        segment=LiveSegment,
+    )
+    cpdef bint may_expire(self, tuple name) except -1
     cpdef check_open(self)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kvengine.storage.memtable import Memtable
-from kvengine.storage.name_bytes import last_up_to
+from kvengine.storage.name_bytes import encode_object, last_up_to
+from kvengine.storage.names import Name
+from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.segment.reader import LiveSegment
 
 
@@ -33,7 +35,7 @@ class Version:
         self.levels = tuple(tuple(level) for level in by_level)
         self._runs = [([s.start for s in level], level) for level in self.levels[1:] if level]
         self.files = frozenset(s.meta.number for s in found)
-        self.expiring = any(s.properties.expiring for s in found)
+        self.expiring = any(s.expiring for s in found)
 
     def __iter__(self) -> Iterator[LiveSegment]:
         """Yield all segments, newest layer first."""
@@ -70,6 +72,25 @@ class View:
         self.version = version
         self.tables = (active, *frozen)
         self.expiring = version.expiring or any(table.expiring for table in frozen)
+
+    def may_expire(self, name: Name) -> bool:
+        """Return whether a layer, or a commit not yet visible, may state an expiry of an object."""
+        if name in self.active.expiring:
+            return True
+        if not self.expiring:
+            return False
+        for table in self.frozen:
+            if name in table.expiring:
+                return True
+        version = self.version
+        if not version.expiring:
+            return False
+        encoded = encode_object(*name)
+        barrier = barrier_digest(object_digest(encoded, version.seed))
+        for segment in version.segments_for(encoded):
+            if segment.expiring and segment.may_hold(barrier):
+                return True
+        return False
 
     def check_open(self) -> None:
         """Raise if the database may no longer be used (see `Database.disappear`)."""

@@ -5,6 +5,12 @@ from kvengine.storage.merge cimport Block, Place
 from kvengine.storage.resolved cimport Resolved
 
 
+cdef class DeadSpans:
+    cdef readonly list _spans
+    cdef public object _walks
+    cdef readonly bint watching
+
+
 cdef class _Form:
     cdef str _service
     cdef bytes _prefix

@@ -9,7 +9,7 @@ from typing import Any
 import kvengine
 from kvengine.fs.base import FileSystem
 from kvengine.storage.clock import ManualClock
-from kvengine.storage.database import Commit
+from kvengine.storage.state import Commit
 
 OPTIONS: dict[str, Any] = {
     "background": "none",

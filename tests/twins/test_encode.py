@@ -50,7 +50,7 @@ def test_records_are_those_of_the_plain_form(
 
 @pytest.mark.parametrize("size", [0, 65_400, *range(65_470, 65_500), 65_536, 200_000])
 @pytest.mark.parametrize("count", [1, 15, 16, 17])
-def test_large_commits_are_cut_at_the_same_size(size: int, count: int) -> None:
+def test_large_commits(size: int, count: int) -> None:
     row = pack_entries(1 << 50, {"a": bytes(size // count)})
     changes = [Change(("Cart", f"{number}"), None, row) for number in range(count)]
     args = (1 << 50, changes, (), 0, 1, 2, 3)
@@ -69,7 +69,7 @@ def test_a_record_is_read_back() -> None:
     stamp = 1 << 50
     rows = [pack_entries(stamp, {"a": rng.randbytes(n)}) for n in range(30)]
     changes = [Change(("S", f"k{n}"), None, row) for n, row in enumerate(rows)]
-    (record,) = fast.encode_record(stamp, changes, [(b"a", b"b")], 0, 7, 8, 64)
+    record = fast.encode_record(stamp, changes, [(b"a", b"b")], 0, 7, 8, 64)
     found = decode_at(memoryview(b"x" * 64 + record), 64, 7, 8)
     assert found is not None and found.synced == 64 and found.end == 64 + len(record)
     objects = [("S", f"k{n}", row) for n, row in enumerate(rows)]

@@ -64,3 +64,4 @@ cdef class SegmentReader(OpenSegment):
 cdef class LiveSegment(SegmentReader):
     cdef readonly object meta
     cdef readonly bytes start, stop
+    cdef readonly bint expiring

@@ -413,7 +413,7 @@ class SegmentReader(OpenSegment):
 class LiveSegment(SegmentReader):
     """A segment as the manifest states it: its number, level and identity."""
 
-    __slots__ = ("meta", "start", "stop")
+    __slots__ = ("expiring", "meta", "start", "stop")
 
     def __init__(
         self, fs: FileSystem, directory: str, meta: SegmentMeta, frames: Frames, seed: int
@@ -429,3 +429,5 @@ class LiveSegment(SegmentReader):
             raise CorruptionError(self.path, offset, "the filter is of another database")
         self.meta = meta
         self.start, self.stop = meta.start, meta.stop
+        self.expiring = self.properties.expiring > 0
+        """Whether some row states an expiry of its object."""

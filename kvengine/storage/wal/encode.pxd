@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-cpdef tuple encode_record(
+cpdef bytes encode_record(
     uint64_t stamp,
     list changes,
     object tombstones,

@@ -1,11 +1,8 @@
-"""The record of a commit, as it is appended to the log: encode.py in C, for small commits.
+"""The record of a commit, as it is appended to the log: encode.py in C.
 
 Sizes first, then one allocation, then the bytes. All types are checked as sizes are added up, and
 nothing runs between the first look at an object and the last that could change one.
 """
-
-from kvengine.storage.record import header_of
-from kvengine.storage.wal.format import encode_commit
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
@@ -29,16 +26,13 @@ cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
     bint PyUnicode_CheckExact(object text)
 
-LARGE = 64 * 1024
-
 cdef list _NO_RANGES = []
 
 cdef enum:
     _HEADER = 20
-    _LARGE = 64 * 1024
 
 
-cpdef tuple encode_record(
+cpdef bytes encode_record(
     uint64_t stamp,
     list changes,
     object tombstones,
@@ -47,10 +41,7 @@ cpdef tuple encode_record(
     uint32_t mark,
     uint64_t synced,
 ):
-    """Return the record of a commit in one piece, or in two if it is large: header and payload.
-
-    The other arguments are those of `encode_commit`, and those of `header_of`.
-    """
+    """Return the record of a commit. The arguments are those of `commit_pieces` and `header_of`."""
     cdef list ranges = list(tombstones) if tombstones else _NO_RANGES
     cdef Py_ssize_t count = len(changes)
     cdef Change change
@@ -68,10 +59,8 @@ cpdef tuple encode_record(
         if len(pair) != 2:
             raise TypeError("a range tombstone must be (start, stop)")
         size += 1 + packed_size_of_bin(_size_of(pair[0])) + packed_size_of_bin(_size_of(pair[1]))
-    if size > _LARGE:
-        objects = [(change.name, change.row) for change in changes]
-        payload = encode_commit(stamp, objects, tombstones, now)
-        return header_of(payload, salt, mark, synced), payload
+    if size >> 32:
+        raise OverflowError("a record of 4 GiB or more has no header")
     cdef bytes record = PyBytes_FromStringAndSize(NULL, _HEADER + size)
     start = <uint8_t *>PyBytes_AS_STRING(record)
     to = start + _HEADER
@@ -92,7 +81,7 @@ cpdef tuple encode_record(
     packed_store_le32(start + 16, <uint32_t>(synced >> 32))
     packed_store_le32(start, mark)
     packed_store_le32(start + 4, crc32c(salt, start + 8, 12 + size))
-    return (record,)
+    return record
 
 
 cdef inline size_t _size_of_array(size_t count) noexcept:

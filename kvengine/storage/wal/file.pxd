@@ -14,10 +14,10 @@ cdef class WalWriter:
     cdef readonly object _file
     cdef object _failed
     cdef DiskFile _disk
-    cdef tuple _writing
+    cdef bytes _writing
 
-    @cython.locals(end="long long", piece=bytes)
-    cpdef long long append(self, tuple record) except -1
+    @cython.locals(end="long long")
+    cpdef long long append(self, bytes record) except -1
 
     cpdef finish_interrupted_append(self)
     cpdef discard(self)

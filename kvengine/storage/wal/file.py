@@ -20,6 +20,7 @@ from kvengine.storage.wal.format import (
     is_unfinished,
 )
 
+_STEP = 16 * 1024
 _FIRST_STEP = 64 * 1024
 _LAST_STEP = 256 * 1024
 
@@ -29,8 +30,9 @@ class WalWriter:
 
     ``end``: where the next record goes. ``synced``: below it everything is known
     to be on the medium. ``salt`` and ``mark``: of its records (record.py).
-    Space is allocated ahead in steps that grow with the file: a sync then writes
-    no file size, and an idle database stays small.
+    Space is allocated ahead: a write into it costs less. If the file is synced, in steps that grow
+    with it, so that most syncs write no file size; else in small ones, so that no commit pays for
+    much.
     """
 
     __slots__ = (
@@ -57,7 +59,7 @@ class WalWriter:
         self._database_id = database_id
         self.salt = salt(database_id, number)
         self.mark = record.marker(self.salt)
-        self._writing: tuple[bytes, ...] | None = None
+        self._writing: bytes | None = None
         self._failed: OSError | None = None
         self._file = fs.create(self.path)
         self._disk = self._file if isinstance(self._file, DiskFile) else None
@@ -77,22 +79,19 @@ class WalWriter:
         self._file.write(encode_header(Header(self._database_id, self.number, previous, proven)))
         self._file.datasync()
 
-    def append(self, record: tuple[bytes, ...]) -> int:
-        """Append a record, in the pieces that `encode_record` made; return the new end.
+    def append(self, record: bytes) -> int:
+        """Append a record; return the new end.
 
         After an exception, call `finish_interrupted_append` or `discard`.
         """
-        end = self.end
-        for piece in record:
-            end += len(piece)
+        end = self.end + len(record)
         if end > self._allocated:
             self._reserve(end)
         self._writing = record
-        for piece in record:
-            if self._disk is not None:  # a call in C
-                self._disk.write(piece)
-            else:
-                self._file.write(piece)
+        if self._disk is not None:  # a call in C
+            self._disk.write(record)
+        else:
+            self._file.write(record)
         self.end = end
         self._writing = None
         return end
@@ -106,7 +105,7 @@ class WalWriter:
         """
         if self._writing is None:
             return
-        data = b"".join(self._writing)
+        data = self._writing
         written = self._file.position() - self.end
         if 0 < written < len(data):
             self._file.write(data[written:])
@@ -156,7 +155,9 @@ class WalWriter:
         self._file.close()
 
     def _reserve(self, end: int) -> None:
-        step = min(max(self._allocated, _FIRST_STEP), _LAST_STEP)
+        step = _STEP
+        if self.synced >= self._allocated // 2:  # the file is synced again and again
+            step = min(max(self._allocated, _FIRST_STEP), _LAST_STEP)
         target = -(-end // step) * step
         self._file.allocate(self._allocated, target - self._allocated)
         self._allocated = target

@@ -86,30 +86,33 @@ def encode_commit(
     now: int,
 ) -> bytes:
     """Return the payload of a commit of ((service, key), encoded row) pairs."""
-    if sum([len(row) for _, row in objects]) > _LARGE:
-        return _join_commit(stamp, objects, tombstones, now)
-    parts = []
-    for (service, key), row in objects:
-        parts.append((service, key, _Raw(row)))
-    return _encode((stamp, parts, tombstones, now))
+    return b"".join(commit_pieces(stamp, objects, tombstones, now))
 
 
-def _join_commit(
+def commit_pieces(
     stamp: int,
     objects: Sequence[tuple[tuple[str, str], bytes]],
     tombstones: Sequence[tuple[bytes, bytes]],
     now: int,
-) -> bytes:
-    """Return the payload joined from its parts: the encoder would copy large rows twice."""
+) -> list[bytes]:
+    """Return the payload in pieces, each of them small or one of the rows.
+
+    The encoder, which makes it in one piece, would copy large rows twice.
+    """
+    if sum([len(row) for _, row in objects]) <= _LARGE:
+        parts = []
+        for (service, key), row in objects:
+            parts.append((service, key, _Raw(row)))
+        return [_encode((stamp, parts, tombstones, now))]
     count = len(objects)
     size = bytes((0x90 | count,)) if count < 16 else b"\xdd" + count.to_bytes(4, "big")
     if 16 <= count < 65536:
         size = b"\xdc" + count.to_bytes(2, "big")
-    parts = [b"\x94", _encode(stamp), size]
+    pieces = [b"\x94", _encode(stamp), size]
     for (service, key), row in objects:
-        parts += (b"\x93", _encode(service), _encode(key), row)
-    parts += (_encode(tombstones), _encode(now))
-    return b"".join(parts)
+        pieces += (b"\x93", _encode(service), _encode(key), row)
+    pieces += (_encode(tombstones), _encode(now))
+    return pieces
 
 
 def decode_commit(payload: Buffer) -> Commit:
