@@ -18,7 +18,7 @@ from kvengine.objects.workflow import DAY
 from kvengine.options import Durability
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.snapshot import Snapshot
-from kvengine.storage.batch import Batch
+from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.names import Name
 from kvengine.store import Estimate, SegmentStats, Stats, StoredObject
 
@@ -148,7 +148,7 @@ class Engine:
     @asynccontextmanager
     async def batch(self) -> AsyncIterator[Batch]:
         """Writes that commit as one when the ``async with`` block ends."""
-        batch = Batch(_limit=self.engine.options.max_value_size)
+        batch = batch_of(limit=self.engine.options.max_value_size)
         yield batch
         await self.write(batch)
 

@@ -13,7 +13,7 @@ from kvengine.engine import Engine
 from kvengine.errors import KVEngineError
 from kvengine.objects.sessions.host import Late
 from kvengine.options import Durability
-from kvengine.storage.batch import Batch
+from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.names import Name
 from kvengine.store import Reads
 
@@ -90,7 +90,7 @@ class Waits:
 
     async def commit(self, verb: str, *args: Any, **kwargs: Any) -> int:
         """A write verb of a batch as one commit; its stamp."""
-        batch = Batch(_limit=self.engine.options.max_value_size)
+        batch = batch_of(limit=self.engine.options.max_value_size)
         getattr(batch, verb)(*args, **kwargs)
         return await self.write(batch)
 

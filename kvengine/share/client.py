@@ -18,7 +18,7 @@ from kvengine.share.link import Link
 from kvengine.share.reads import LiveSnapshot, RemoteReads
 from kvengine.share.transport import BadFrame, at_path, receive
 from kvengine.storage import filenames
-from kvengine.storage.batch import Batch, expire_operation
+from kvengine.storage.batch import Batch, batch_of, expire_operation
 from kvengine.storage.names import Name
 from kvengine.store import Estimate, SegmentStats, Stats
 
@@ -132,7 +132,7 @@ class LiveStore(RemoteReads, Closing):
 
     def batch(self) -> Batch:
         """Writes that commit as one when the ``with`` block ends."""
-        return Batch(_store=self)
+        return batch_of(self)
 
     def write(
         self,

@@ -25,3 +25,7 @@ cdef class Batch:
     cpdef check_values(self, limit)
     cpdef close(self, stamp=*)
     cpdef _reopen(self)
+
+
+@cython.locals(batch=Batch)
+cpdef Batch batch_of(store=*, limit=*)

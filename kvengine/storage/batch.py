@@ -188,7 +188,7 @@ class Batch:
         "stamp",
     )
 
-    def __init__(self, *, _store: _Writer | None = None, _limit: int | None = None) -> None:
+    def __init__(self) -> None:
         self.stamp: int | None = None
         """The commit's stamp, once written."""
         self._changes: dict[Name, Entries | None] | None = {}
@@ -200,8 +200,8 @@ class Batch:
         self._merged = 0
         """How many verbs were called that are not among ``_operations``."""
         self._state: Literal["open", "written", "abandoned"] = "open"
-        self._store = _store
-        self._limit = -1 if _limit is None else min(_limit, sys.maxsize)
+        self._store: _Writer | None = None
+        self._limit = -1
         """The longest value in bytes, -1 if the store will look."""
         self._service = self._key = ""
         self._entries: Entries | None = None
@@ -353,6 +353,15 @@ class Batch:
             self._state = "abandoned"
         elif self._state == "open" and self._store is not None:
             self._store.write(self)
+
+
+def batch_of(store: _Writer | None = None, limit: int | None = None) -> Batch:
+    """Return a batch that ``store`` commits, each of its values at most ``limit`` bytes long."""
+    batch = Batch()
+    batch._store = store
+    if limit is not None:
+        batch._limit = min(limit, sys.maxsize)
+    return batch
 
 
 def operations_of(changes: Iterable[tuple[Name, Entries | None]]) -> Iterator[Operation]:

@@ -1,7 +1,7 @@
 # C types of the write path.
 import cython
 
-from kvengine.storage.batch cimport Batch
+from kvengine.storage.batch cimport Batch, batch_of
 from kvengine.storage.database cimport Database
 from kvengine.storage.held cimport HeldObject
 from kvengine.storage.machine cimport get_ident
@@ -88,7 +88,7 @@ cdef class Committer(Serial):
 
 @cython.locals(change=Change)
 cdef bint _may_expire(View view, list changes) except -1
-@cython.locals(found=dict)
+@cython.locals(changes=list)
 cdef list _changes_of(Batch batch)
 cdef long long _after(long long stamp) except -1
 

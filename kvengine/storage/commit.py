@@ -38,6 +38,7 @@ from kvengine.storage.batch import (
     Batch,
     Expire,
     Operation,
+    batch_of,
     check_expect,
     object_name,
     operations_of,
@@ -148,7 +149,7 @@ class Committer(Serial):
         db = self._db
         if db.failed is not None or db.wal is None or db.gone:
             db.check_writable()
-        return Batch(_store=self, _limit=self._max_value)
+        return batch_of(self, self._max_value)
 
     def write(
         self,
@@ -560,8 +561,11 @@ def _may_expire(view: View, changes: list[Change]) -> bool:
 
 def _changes_of(batch: Batch) -> list[Change]:
     """Return the changes that a batch comes to, an empty list if only operations tell."""
-    found = batch._changes
-    return [change_of(name, entries, NO_ROW) for name, entries in found.items()] if found else []
+    changes = []
+    if batch._changes is not None:
+        for name, entries in batch._changes.items():
+            changes.append(change_of(name, entries, NO_ROW))
+    return changes
 
 
 def _is_gone(row: bytes) -> bool:

@@ -251,7 +251,11 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
         EXPIRY,
         [
             Change(COMMIT, "not (active.expiring or view.expiring)", "not active.first_expiry"),
-            Change(COMMIT, "if name in view.active.expiring:", "if view.active.first_expiry:"),
+            Change(
+                "storage/version.py",
+                "if name in self.active.expiring:",
+                "if self.active.first_expiry:",
+            ),
         ],
     ),
     "a segment with a ttl states expiries of objects": (
