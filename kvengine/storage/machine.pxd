@@ -12,3 +12,4 @@ cdef class Lock:
 
 cpdef unsigned long get_ident() noexcept
 cpdef long long time_ns() except -1
+cpdef Py_ssize_t references(object thing)

@@ -1,6 +1,7 @@
 # C types of the memtable.
 import cython
 
+from kvengine.storage.fold cimport fold
 from kvengine.storage.name_bytes cimport encode_object
 from kvengine.storage.packed cimport entry_count
 from kvengine.storage.state cimport Change, State, TombstoneState, state_of

@@ -19,6 +19,7 @@ from typing import Final, cast
 from sortedcontainers import SortedList
 
 from kvengine.storage import range_tombstones
+from kvengine.storage.fold import fold
 from kvengine.storage.names import Name, encode_object
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.row import (
@@ -28,7 +29,6 @@ from kvengine.storage.row import (
     EXTENDS,
     decode,
     entry_count,
-    fold,
 )
 from kvengine.storage.row import (
     TOMBSTONES as HAS_TOMBSTONES,

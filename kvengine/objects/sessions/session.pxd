@@ -6,6 +6,8 @@ from kvengine.objects.sessions.settings cimport Settings
 from kvengine.objects.sessions.working cimport Working
 from kvengine.objects.state.stored cimport over
 from kvengine.serdes.codec cimport Codec
+from kvengine.storage.commit cimport Committer
+from kvengine.storage.name_bytes cimport are_ascii_names
 from kvengine.storage.names cimport check_name
 
 
@@ -35,7 +37,7 @@ cdef class SessionVerbs:
 cdef class Session(SessionVerbs):
     @cython.locals(working=Working)
     cpdef _finish(self)
-    @cython.locals(host=Host, name=tuple, working=Working)
+    @cython.locals(host=Host, name=tuple, working=Working, committer=Committer)
     cdef _save(self)
     @cython.locals(working=Working)
     cpdef _read(self, str state_key)

@@ -19,7 +19,7 @@ from kvengine.objects.state.stored import over
 from kvengine.serdes.codec import Codec, absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.storage.batch import Batch, Expire, check_value, duration, expire_operation
-from kvengine.storage.names import check_name
+from kvengine.storage.names import are_ascii_names, check_name
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -79,7 +79,8 @@ class SessionVerbs:
         working = self._working or self._is_over()
         if self._settings.shared:
             self._refuse_write()
-        name = check_name("state_key", name)
+        if not are_ascii_names(name, ""):
+            name = check_name("state_key", name)
         data = self._codec.encode(name, value, serde)
         if len(data) > self._host.max_value_size:
             check_value(data, self._host.max_value_size)
@@ -289,15 +290,17 @@ class Session(SessionVerbs):
             self._state._kv_collect()
         working = self._working or self._is_over()
         if working.changes or working.changed:
+            working.base = working.changes  # so that the memo may change in place what it shared
             self._save()
 
     def _save(self) -> int:
         """Commit; VersionConflict where the object is no longer as the session began."""
         host, name, working = self._host, self._codec.name, self._working or self._is_over()
         durability = self._settings.durability
-        if host.commit_entries is not None and working.only_assigns():
+        committer = host.committer
+        if committer is not None and working.only_assigns():
             version, moment = working.version, self._moment
-            return host.commit_entries(name, working.changes, version, durability, moment)
+            return committer.commit_entries(name, working.changes, version, durability, moment)
         expect = {name: working.version}
         return host.store.write(self._batch(), expect=expect, durability=durability)
 

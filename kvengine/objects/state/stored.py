@@ -42,7 +42,7 @@ class Stored:
         else:
             value = field.initial(kind)
         self.__dict__[field.attribute] = value
-        if value.__class__ not in UNCHANGING:
+        if type(value) not in UNCHANGING:
             # Not the stored bytes: whoever wrote those may write otherwise, or with less in them.
             self._kv_watched[field.attribute] = field.encode(codec, kind, value)[0]
         return value
@@ -58,7 +58,7 @@ class Stored:
         for alias in field.aliases:
             self._kv_cells._erase(alias)
         self.__dict__[field.attribute] = value
-        if value.__class__ in UNCHANGING:
+        if type(value) in UNCHANGING:
             self._kv_watched.pop(field.attribute, None)
         else:
             self._kv_watched[field.attribute] = data
