@@ -6,8 +6,9 @@ than a tenth of a commit, most of it to find the methods.
 
 from threading import Lock, get_ident
 from time import time_ns
+from weakref import ref
 
-__all__ = ["Lock", "get_ident", "references", "time_ns"]
+__all__ = ["Lock", "get_ident", "ref", "references", "time_ns"]
 
 references = id
 """How many references there are to an object. Nothing says that in plain Python without counting

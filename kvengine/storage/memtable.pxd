@@ -45,4 +45,5 @@ cdef class Memtable:
 cpdef dict states_of(list changes, TombstoneState marks)
 cdef bint _is_heavy(State state) except -1
 cdef _unlink(State state, State prev, long long newest_snapshot, long long oldest_snapshot)
+@cython.locals(rows=tuple, end="Py_ssize_t", count="Py_ssize_t", fresh=bytes, below=State)
 cdef State _folded(long long stamp, bytes row, State current)

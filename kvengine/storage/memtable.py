@@ -337,7 +337,9 @@ def _folded(stamp: int, row: bytes, current: State) -> State:
     """
     rows = (row, *current.rows)
     end = current.fresh + 1
-    count = sum(map(entry_count, rows[:end]))
+    count = 0
+    for fresh in rows[:end]:
+        count += entry_count(fresh)
     while end < len(rows) and entry_count(rows[end]) <= count * _FOLD_RATIO:
         count += entry_count(rows[end])
         end += 1

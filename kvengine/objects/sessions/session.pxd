@@ -4,6 +4,7 @@ import cython
 from kvengine.objects.sessions.host cimport Host
 from kvengine.objects.sessions.settings cimport Settings
 from kvengine.objects.sessions.working cimport Working
+from kvengine.objects.state.cells cimport Cells
 from kvengine.objects.state.stored cimport over
 from kvengine.serdes.codec cimport Codec
 from kvengine.storage.commit cimport Committer
@@ -11,7 +12,7 @@ from kvengine.storage.name_bytes cimport are_ascii_names
 from kvengine.storage.names cimport check_name
 
 
-cdef class SessionVerbs:
+cdef class SessionVerbs(Cells):
     cdef public Host _host
     cdef public Working _working
     cdef public object _moment
@@ -29,7 +30,7 @@ cdef class SessionVerbs:
     cpdef _asked(self)
     cpdef _end(self)
     cpdef _finish(self)
-    cpdef _read(self, str state_key)
+    @cython.locals(working=Working)
     cpdef _write(self, str state_key, data)
     cpdef _erase(self, str state_key)
 

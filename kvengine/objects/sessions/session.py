@@ -15,6 +15,7 @@ from kvengine.objects.sessions.mapping import StateMapping
 from kvengine.objects.sessions.settings import Settings, check_walk
 from kvengine.objects.sessions.working import Working
 from kvengine.objects.state.base import State
+from kvengine.objects.state.cells import Cells
 from kvengine.objects.state.stored import over
 from kvengine.serdes.codec import Codec, absent
 from kvengine.serdes.registry import SerdeChoice
@@ -25,7 +26,7 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
-class SessionVerbs:
+class SessionVerbs(Cells):
     """The verbs of a session that need no engine.
 
     ``_working``: None once the session is over. ``_moment``: whom to ask for what
@@ -185,12 +186,14 @@ class SessionVerbs:
 
     # --- what a typed state asks for
 
-    def _read(self, state_key: str) -> bytes | None:
-        raise NotImplementedError
-
     def _write(self, state_key: str, data: bytes) -> None:
-        check_value(data, self._host.max_value_size)
-        self._writable().write(state_key, data)
+        working = self._writable()
+        if len(data) > self._host.max_value_size:
+            check_value(data, self._host.max_value_size)
+        if working.ttls is None:
+            working.changes[state_key] = data
+        else:
+            working.write(state_key, data)
 
     def _erase(self, state_key: str) -> None:
         self._writable().erase(state_key)

@@ -52,16 +52,40 @@ class Stored:
         _set_codec(self, codec)
         _set_watched(self, {})
 
+    def _kv_assign(self, name: str, value: Any) -> None:
+        """Set an attribute: `State.__setattr__`."""
+        field = type(self)._kv_fields.get(name)
+        if field is None:
+            self._kv_beside(name, "it would not be stored")
+            object.__setattr__(self, name, value)
+        else:
+            self._kv_set(field, value)
+
+    def _kv_remove(self, name: str) -> None:
+        """Delete an attribute: `State.__delattr__`."""
+        field = type(self)._kv_fields.get(name)
+        if field is None:
+            self._kv_beside(name, "there is nothing to clear")
+            object.__delattr__(self, name)
+        else:
+            self._kv_clear(field)
+
+    def _kv_beside(self, name: str, consequence: str) -> None:
+        """AttributeError for what is neither a field nor a property."""
+        kind = type(self)
+        if not isinstance(getattr(kind, name, None), property):
+            raise AttributeError(f"{kind.__qualname__} has no field {name!r}: {consequence}")
+
     def _kv_set(self, field: Field, value: Any) -> None:
         data, value = field.encode(self._kv_codec, type(self), value)
         self._kv_cells._write(field.state_key, data)
         for alias in field.aliases:
             self._kv_cells._erase(alias)
         self.__dict__[field.attribute] = value
-        if type(value) in UNCHANGING:
-            self._kv_watched.pop(field.attribute, None)
-        else:
+        if type(value) not in UNCHANGING:
             self._kv_watched[field.attribute] = data
+        elif self._kv_watched:
+            self._kv_watched.pop(field.attribute, None)
 
     def _kv_clear(self, field: Field) -> None:
         for state_key in (field.state_key, *field.aliases):
@@ -71,6 +95,8 @@ class Stored:
 
     def _kv_collect(self) -> None:
         """Write what was changed in place; ReadOnly where only reads are allowed."""
+        if not self._kv_watched:
+            return
         for name, before in list(self._kv_watched.items()):
             value = self.__dict__[name]
             field, codec, kind = type(self)._kv_fields[name], self._kv_codec, type(self)
