@@ -59,7 +59,8 @@ cdef bytes _fold_small(list rows):
     cdef Py_ssize_t shown = 0, count = 0, size, place, index
     cdef int flags = 0
     cdef uint32_t number
-    for data in rows:  # how many count: none below one that is cleared
+    newest.version, newest.expires = 0, False
+    for data in rows:
         if not PyBytes_CheckExact(data):
             return None
         at = <const uint8_t *>PyBytes_AS_STRING(data)
@@ -70,9 +71,9 @@ cdef bytes _fold_small(list rows):
             flags = row.flags
         shown += 1
         flags |= row.flags & _INHERITED
-        if row.flags & _CLEARED:
-            break
-    if shown == 0 or newest.version >> 32 == 0:
+        if row.flags & _CLEARED and shown < len(rows):
+            return None  # no state has rows below one that is cleared
+    if newest.version >> 32 == 0:
         return None
     for index in range(shown - 1, -1, -1):  # oldest first, so that keys stand as in a dict
         data = rows[index]
