@@ -173,6 +173,7 @@ class SessionVerbs(Cells):
         self._working = None
         if self._state is not None:
             self._state._kv_forget()
+            self._state = None  # it refers to its session: the collector would have to find both
         if self._moment is not None:
             self._moment.close()
 
@@ -231,7 +232,8 @@ class Session(SessionVerbs):
         if self._state is not None:
             self._collect()
         working = self._working or self._is_over()
-        data = working.changes[name] if name in working.changes else working.base.get(name)
+        changes = working.changes
+        data = changes[name] if changes and name in changes else working.base.get(name)
         if data is None:
             data = self._read(check_name("state_key", name))
             if data is None:

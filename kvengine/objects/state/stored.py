@@ -12,6 +12,7 @@ from kvengine.serdes.codec import Codec
 K = TypeVar("K", bound="Stored")
 
 _NO_FIELDS: dict[str, Field] = {}
+_OWN = ("_kv_cells", "_kv_codec", "_kv_watched")
 
 
 class Stored:
@@ -21,7 +22,7 @@ class Stored:
     can change in place.
     """
 
-    __slots__ = ("_kv_cells", "_kv_codec", "_kv_watched")
+    __slots__ = _OWN
 
     _kv_fields = _NO_FIELDS
     _kv_cells: Cells
@@ -48,15 +49,16 @@ class Stored:
         return value
 
     def _kv_bind(self, cells: Cells, codec: Codec) -> None:
-        _set_cells(self, cells)
-        _set_codec(self, codec)
-        _set_watched(self, {})
+        self._kv_cells = cells
+        self._kv_codec = codec
+        self._kv_watched = {}
 
     def _kv_assign(self, name: str, value: Any) -> None:
         """Set an attribute: `State.__setattr__`."""
         field = type(self)._kv_fields.get(name)
         if field is None:
-            self._kv_beside(name, "it would not be stored")
+            if name not in _OWN:
+                self._kv_beside(name, "it would not be stored")
             object.__setattr__(self, name, value)
         else:
             self._kv_set(field, value)
@@ -126,13 +128,10 @@ class Stored:
                 self._kv_watched.pop(name, None)
 
 
-_set_cells = vars(Stored)["_kv_cells"].__set__
-_set_codec = vars(Stored)["_kv_codec"].__set__
-_set_watched = vars(Stored)["_kv_watched"].__set__
-
-
 def over(kind: type[K], cells: Cells, codec: Codec) -> K:
     """Return a state whose entries are those of a session."""
     state = kind.__new__(kind)
-    state._kv_bind(cells, codec)
+    state._kv_cells = cells  # `_kv_bind` does this too; a method that may be replaced costs more
+    state._kv_codec = codec
+    state._kv_watched = {}
     return state
