@@ -64,9 +64,9 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
             self,
             serdes,
             max_value_size=options.max_value_size,
-            known=self._for_session,
+            reader=self,
             hold=partial(hold, self._db),
-            commit_entries=self._committer.commit_entries,
+            committer=self._committer,
         )
         _engines.add(self)
         self._access = None

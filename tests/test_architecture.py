@@ -21,8 +21,8 @@ PACKAGE = ROOT / "kvengine"
 # From the ground up. A name is a module or a folder of kvengine, dotted where it is a part of a
 # folder; "" is kvengine itself, where the public names are. A module stands on the floor of the
 # longest name that holds it, and imports from lower floors and from its own folder.
-RULES = {"names", "name_bytes", "decoded", "packed", "resolved", "row", "range_tombstones"}
-RULES |= {"retention", "clock", "batch", "machine"}
+RULES = {"names", "name_bytes", "decoded", "packed", "resolved", "row", "fold"}
+RULES |= {"range_tombstones", "retention", "clock", "batch", "machine"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("ground", {"errors", "release", "compiled", "interpreter", "arguments", "closing"}),
     ("rules of the tree", {f"storage.{name}" for name in RULES}),

@@ -5,6 +5,7 @@ from kvengine.objects.sessions.context cimport SessionContext
 from kvengine.objects.sessions.host cimport Host
 from kvengine.objects.sessions.settings cimport check
 from kvengine.serdes.codec cimport Codec, absent
+from kvengine.storage.machine cimport ref
 from kvengine.storage.names cimport check_name
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
-from weakref import ref
 
 from kvengine.objects.sessions.context import SessionContext
 from kvengine.objects.sessions.host import Host
@@ -15,6 +14,7 @@ from kvengine.objects.state.base import State
 from kvengine.options import Durability
 from kvengine.serdes.codec import Codec, absent
 from kvengine.serdes.registry import SerdeChoice
+from kvengine.storage.machine import ref
 from kvengine.storage.names import check_name
 
 if TYPE_CHECKING:

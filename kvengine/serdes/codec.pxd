@@ -1,6 +1,7 @@
 # C types of the values of one object.
 import cython
 
+from kvengine.serdes.raw cimport BytesSerde
 from kvengine.serdes.registry cimport find
 
 
@@ -9,7 +10,7 @@ cdef class Codec:
     cdef readonly object serde
 
     cpdef bytes encode(self, object state_key, object value, object serde=*)
-    cpdef decode(self, object state_key, bytes data, object type=*, object serde=*)
+    cpdef decode(self, object state_key, bytes data, object wanted=*, object serde=*)
 
 
 @cython.locals(codec=Codec)

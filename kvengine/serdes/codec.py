@@ -6,6 +6,7 @@ from typing import Any
 
 from kvengine.errors import SerdeError
 from kvengine.serdes.base import Serde
+from kvengine.serdes.raw import BytesSerde
 from kvengine.serdes.registry import SerdeChoice, find
 from kvengine.storage.names import Name
 
@@ -20,24 +21,28 @@ class Codec:
 
     def encode(self, state_key: str, value: Any, serde: SerdeChoice | None = None) -> bytes:
         chosen = self.serde if serde is None else find(serde)
+        if type(chosen) is BytesSerde and type(value) is bytes:
+            return value
         try:
             data = chosen.encode(value)
         except Exception as error:
             raise SerdeError(*self.name, state_key, _unencodable(value, error)) from error
-        if data.__class__ is not bytes:
+        if type(data) is not bytes:
             reason = f"{type(chosen).__name__}.encode returned {type(data).__name__}, not bytes"
             raise SerdeError(*self.name, state_key, reason)
         return data
 
     def decode(
-        self, state_key: str, data: bytes, type: Any = None, serde: SerdeChoice | None = None
+        self, state_key: str, data: bytes, wanted: Any = None, serde: SerdeChoice | None = None
     ) -> Any:
         chosen = self.serde if serde is None else find(serde)
+        if wanted is None and type(chosen) is BytesSerde:
+            return data
         try:
-            return chosen.decode(data, type)
+            return chosen.decode(data, wanted)
         except Exception as error:
-            wanted = "does not decode" if type is None else f"expected {type_name(type)}"
-            reason = f"{wanted} ({chosen.__class__.__name__}): {one_line(error)}"
+            failed = "does not decode" if wanted is None else f"expected {type_name(wanted)}"
+            reason = f"{failed} ({type(chosen).__name__}): {one_line(error)}"
             raise SerdeError(*self.name, state_key, reason) from error
 
 

@@ -11,7 +11,7 @@ class BytesSerde:
     """Bytes-like values, stored as they are and read as ``bytes``, limited or optional ones too."""
 
     def encode(self, value: Any, /) -> bytes:
-        if value.__class__ is bytes:
+        if type(value) is bytes:
             return value
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise TypeError(f"value must be bytes, not {type(value).__name__}")

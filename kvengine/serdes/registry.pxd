@@ -1,5 +1,7 @@
 # C types of serdes by name.
 
+cdef dict _made
+
 
 cdef class Serdes:
     cdef readonly object _usual

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Literal
 
 from kvengine.serdes.base import Serde
@@ -23,6 +22,9 @@ _NAMED: Mapping[str, Callable[[], Serde]] = {
     "pydantic": PydanticSerde,
 }
 
+_made: dict[str, Serde] = {}
+"""Those that somebody has asked for by name, one for all."""
+
 
 def find(choice: SerdeChoice) -> Serde:
     """The serde of a name, or ``choice`` itself where it is one.
@@ -31,7 +33,10 @@ def find(choice: SerdeChoice) -> Serde:
     ImportError where a serde's package is not installed.
     """
     if isinstance(choice, str):
-        return named(choice)
+        made = _made.get(choice)
+        if made is None:
+            made = _made.setdefault(choice, _make(choice))
+        return made
     if isinstance(choice, type):
         raise TypeError(f"serde is the class {choice.__name__}: pass an instance of it")
     if not (callable(getattr(choice, "encode", 0)) and callable(getattr(choice, "decode", 0))):
@@ -42,9 +47,7 @@ def find(choice: SerdeChoice) -> Serde:
     return choice
 
 
-@cache
-def named(name: str) -> Serde:
-    """The serde of a name, one for all."""
+def _make(name: str) -> Serde:
     if name not in _NAMED:
         raise ValueError(f"no serde {name!r}: it is one of {', '.join(map(repr, _NAMED))}")
     return _NAMED[name]()

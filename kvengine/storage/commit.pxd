@@ -31,6 +31,7 @@ cdef class Committer(Serial):
     @cython.locals(db=Database)
     cpdef Batch batch(self)
     cpdef commit_operations(self, operations)
+    cpdef commit_entries(self, tuple name, dict entries, version, durability, held)
     cpdef set(self, service, key, state_key, value, ttl=*)
     cpdef clear(self, service, key, state_key)
     cpdef clear_all(self, service, key)
@@ -68,12 +69,11 @@ cdef class Committer(Serial):
     cpdef finish_interrupted(self)
 
     @cython.locals(
-        db=Database, memo=Memo, touched=bint, change=Change, before=Resolved, snapshots=Snapshots,
-        memtable=Memtable,
+        db=Database, memo=Memo, touched=bint, change=Change, snapshots=Snapshots, memtable=Memtable,
     )
     cdef _publish(self, Commit commit)
 
-    @cython.locals(memo=Memo, change=Change, before=Resolved, entries=dict)
+    @cython.locals(memo=Memo, change=Change, before=Resolved, entries=dict, values=dict)
     cdef _change_memo(self, Commit commit)
 
     @cython.locals(db=Database)

@@ -19,7 +19,7 @@ the rows are made of its sets and clears, and nothing is looked up. Step 3 updat
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NoReturn
@@ -45,14 +45,13 @@ from kvengine.storage.batch import (
     set_operation,
 )
 from kvengine.storage.database import Database
-from kvengine.storage.held import HeldObject
+from kvengine.storage.held import Expected, HeldObject
 from kvengine.storage.machine import get_ident
 from kvengine.storage.memtable import states_of
 from kvengine.storage.names import Name, are_ascii_names, check_name, encode_object
 from kvengine.storage.packed import pack, pack_entries
 from kvengine.storage.record import HEADER_SIZE
 from kvengine.storage.resolve import NOTHING, Below, Resolution
-from kvengine.storage.resolved import Resolved
 from kvengine.storage.row import (
     CLEARED,
     LEAST_VERSION,
@@ -135,11 +134,11 @@ class Committer(Serial):
         Return the stamp. Only sessions call this; they have checked names and values. ``held``: if
         it is a `HeldObject` of this version, it says whether that must be looked up at all.
         """
-        expect: Mapping[Name, int] | HeldObject
-        if held.__class__ is HeldObject and held.version == version:
+        expect: Expected
+        if type(held) is HeldObject and held.version == version:
             expect = held
         else:
-            expect = {name: version}
+            expect = (name, version)
         changes = [change_of(name, entries, NO_ROW)]
         synced = self._synced if durability is None else durability == "sync"
         return self._commit(changes, (), expect, synced)
@@ -215,7 +214,7 @@ class Committer(Serial):
         self,
         changes: list[Change],
         operations: Sequence[Operation],
-        expect: Mapping[Name, int] | HeldObject | None,
+        expect: Expected | None,
         synced: bool,
     ) -> int:
         """Commit. Return the stamp, the last visible one if there was nothing to write."""
@@ -226,7 +225,7 @@ class Committer(Serial):
         self,
         changes: list[Change],
         operations: Sequence[Operation],
-        expect: Mapping[Name, int] | HeldObject | None,
+        expect: Expected | None,
         synced: bool,
         wait: bool = True,
     ) -> Commit | None:
@@ -292,7 +291,7 @@ class Committer(Serial):
         self,
         changes: list[Change],
         operations: Sequence[Operation],
-        expect: Mapping[Name, int] | HeldObject | None,
+        expect: Expected | None,
         synced: bool,
     ) -> Commit | None:
         """Do steps 1 to 3, under the commit lock. Return None if there is nothing to write."""
@@ -361,26 +360,31 @@ class Committer(Serial):
             lambda now: (state_key for state_key, _, _ in read.live_entries(pieces, "", now)),
         )
 
-    def _check_expected(self, expect: Mapping[Name, int] | HeldObject, now: int) -> None:
+    def _check_expected(self, expect: Expected, now: int) -> None:
         """Raise VersionConflict if an object does not have the version expected of it.
 
         All commits before this one count, also those that are logged and not yet visible.
         """
         db = self._db
+        pairs: Iterable[tuple[Name, int]]
         if isinstance(expect, HeldObject):
             held = expect
             if held.is_current():
                 return
-            expect = {held.name: held.version}
-        for name, version in expect.items():
-            found: read.Summary | Resolved | None
+            pairs = ((held.name, held.version),)
+        else:
+            pairs = (expect,) if isinstance(expect, tuple) else expect.items()
+        for name, version in pairs:
             known = db.memo.known.get(name) if not db.unpublished else None
-            if known is not None:
-                found = known if known.soonest is None else known.at(now)
+            if known is not None and known.soonest is not None:
+                known = known.at(now)
+                actual = known.version if known is not None else 0
+            elif known is not None:
+                actual = known.version
             else:
                 pieces = read.collect(db.view, object_name(*name), unpublished=db.unpublished)
                 found = read.summary(pieces, now)
-            actual = found.version if found is not None else 0
+                actual = found.version if found is not None else 0
             if actual != version:
                 raise VersionConflict(*object_name(*name), version, actual)
 
@@ -448,10 +452,9 @@ class Committer(Serial):
             if commit.marks is not None:
                 memo.clear()
             for change in commit.changes:
-                before = memo.known.pop(change.name, None)
-                change.known = before
-                if before is not None:
-                    memo.bytes -= before.size
+                change.known = memo.known.pop(change.name, None)
+                if change.known is not None:
+                    memo.bytes -= change.known.size
                     touched = True
         snapshots = db.snapshots
         memtable = commit.memtable
@@ -471,11 +474,11 @@ class Committer(Serial):
             before, entries = change.known, change.entries
             if before is None:
                 continue
+            change.known = None  # the memo may change in place what nobody else has
             # What has expired by then stays out: it could come back once a compaction dropped it.
             if before.soonest is None or before.soonest > commit.now:
-                if entries is not None and before.soonest is None and None not in entries.values():
-                    memo.change(change.name, before, commit.stamp, entries)
-                else:
+                values = entries if before.soonest is None else None
+                if not values or not memo.change(change.name, before, commit.stamp, values):
                     memo.replace(change.name, extend(before, decode(change.row)))
 
     # --- step 4

@@ -8,7 +8,7 @@ is closed with its last reader, as for a read that began before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from kvengine.storage import read
 from kvengine.storage.clock import SECOND
@@ -79,7 +79,7 @@ class HeldObject:
         if self._pieces is None:
             for row in self._rows:
                 entry = find(row, state_key)
-                if entry is None or entry.__class__ is bytes:
+                if entry is None or type(entry) is bytes:
                     return entry
                 if entry is not MISSING:
                     break
@@ -201,3 +201,7 @@ def hold(db: Database, name: Name) -> HeldObject:
     at = found.expires_at if found is not None else None
     held.expires_at = None if at is None else at / SECOND
     return held
+
+
+Expected = Mapping[Name, int] | HeldObject | tuple[Name, int]
+"""What a commit expects: versions of objects, what was held of one, or the version of one."""

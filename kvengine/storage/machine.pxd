@@ -12,3 +12,5 @@ cdef class Lock:
 
 cpdef unsigned long get_ident() noexcept
 cpdef long long time_ns() except -1
+cpdef object ref(object thing)
+cpdef Py_ssize_t references(object thing)

@@ -10,6 +10,8 @@ from cpython.pythread cimport (
     PyThread_release_lock,
 )
 from cpython.pythread cimport PyLockStatus, PY_LOCK_ACQUIRED
+from cpython.ref cimport Py_REFCNT
+from cpython.weakref cimport PyWeakref_NewRef
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 cdef extern from "pythread.h" nogil:
@@ -83,3 +85,13 @@ cpdef long long time_ns() except -1:
     if clock_gettime(CLOCK_REALTIME, &found):
         PyErr_SetFromErrno(OSError)
     return found.tv_sec * <long long>1_000_000_000 + found.tv_nsec
+
+
+cpdef object ref(object thing):
+    """Return a weak reference, as `weakref.ref`."""
+    return PyWeakref_NewRef(thing, None)
+
+
+cpdef Py_ssize_t references(object thing):
+    """Return how many references there are to an object. An argument is none of C functions."""
+    return Py_REFCNT(thing)

@@ -1,6 +1,7 @@
 # C types of the memo. `known` is shared with readers, so it is never replaced.
 cimport cython
 
+from kvengine.storage.machine cimport references
 from kvengine.storage.resolved cimport Resolved
 
 cdef long long _TALLIES, _SLOTS
@@ -24,9 +25,9 @@ cdef class Memo:
 
     @cython.locals(
         old=dict, entries=dict, size="long long", value=bytes, earlier=bytes,
-        found=Resolved,
+        found=Resolved, is_longer=bint,
     )
-    cpdef change(self, tuple name, Resolved before, long long version, dict changes)
+    cpdef bint change(self, tuple name, Resolved before, long long version, dict changes) except -1
 
     cpdef replace(self, tuple name, Resolved found)
     @cython.locals(found=Resolved)

@@ -21,6 +21,7 @@ from __future__ import annotations
 from array import array
 from typing import Final
 
+from kvengine.storage.machine import references
 from kvengine.storage.names import Name
 from kvengine.storage.resolved import Resolved
 from kvengine.storage.row import in_order
@@ -99,30 +100,48 @@ class Memo:
 
     def change(
         self, name: Name, before: Resolved, version: int, changes: dict[str, bytes | None]
-    ) -> None:
+    ) -> bool:
         """Put back an object of which nothing expires, with values that a commit has set.
 
-        It was taken out. Call under the commit lock.
+        Return False, with nothing done, if the commit has cleared one.
+
+        It was taken out, and the caller has it in one variable. If nobody else has it, it is
+        changed in place, else a copy takes its place. Call under the commit lock.
         """
         old = before.entries
-        entries = old | changes
-        if len(entries) != len(old):
-            entries = in_order(entries)
-            if len(entries) > MOST_ENTRIES:
-                return
-        size = before.size
+        size, is_longer = before.size, False
         for state_key, value in changes.items():
+            if value is None:
+                return False
             earlier = old.get(state_key)
-            size += len(value) + (_OVERHEAD if earlier is None else -len(earlier))  # type: ignore[arg-type]
-        found = Resolved.__new__(Resolved)  # `__init__` costs more than all of this
-        found.version, found.entries = version, entries  # type: ignore[assignment]
-        found.expires_at = found.ttls = found.soonest = None
+            if earlier is None:
+                is_longer = True
+                size += len(value) + _OVERHEAD
+            else:
+                size += len(value) - len(earlier)
+        if not is_longer and references(before) == 1 and references(old) == 2:
+            # The caller's variable refers to the object, the object and this variable to the dict:
+            # no reader, session or walk sees what is changed.
+            found = before
+            for state_key, value in changes.items():  # compiled: nobody looks in between
+                old[state_key] = value  # type: ignore[assignment]
+        else:
+            entries = old | changes
+            if is_longer:
+                entries = in_order(entries)
+                if len(entries) > MOST_ENTRIES:
+                    return True
+            found = Resolved.__new__(Resolved)  # `__init__` costs more than all of this
+            found.entries = entries  # type: ignore[assignment]
+            found.expires_at = found.ttls = found.soonest = None
+        found.version = version
         if size > before.size and (size * 8 > self.capacity or self.bytes + size > self.capacity):
             self.put(name, found)
-            return
+            return True
         found.size = size
         self.bytes += size
         self.known[name] = found
+        return True
 
     def replace(self, name: Name, found: Resolved | None) -> None:
         """Put what a commit has made of an object, if anything. Call under the commit lock."""

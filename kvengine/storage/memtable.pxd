@@ -1,6 +1,7 @@
 # C types of the memtable.
 import cython
 
+from kvengine.storage.fold cimport fold
 from kvengine.storage.name_bytes cimport encode_object
 from kvengine.storage.packed cimport entry_count
 from kvengine.storage.state cimport Change, State, TombstoneState, state_of
@@ -44,4 +45,5 @@ cdef class Memtable:
 cpdef dict states_of(list changes, TombstoneState marks)
 cdef bint _is_heavy(State state) except -1
 cdef _unlink(State state, State prev, long long newest_snapshot, long long oldest_snapshot)
+@cython.locals(rows=tuple, end="Py_ssize_t", count="Py_ssize_t", fresh=bytes, below=State)
 cdef State _folded(long long stamp, bytes row, State current)

@@ -19,6 +19,7 @@ from typing import Final, cast
 from sortedcontainers import SortedList
 
 from kvengine.storage import range_tombstones
+from kvengine.storage.fold import fold
 from kvengine.storage.names import Name, encode_object
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.row import (
@@ -28,7 +29,6 @@ from kvengine.storage.row import (
     EXTENDS,
     decode,
     entry_count,
-    fold,
 )
 from kvengine.storage.row import (
     TOMBSTONES as HAS_TOMBSTONES,
@@ -337,7 +337,9 @@ def _folded(stamp: int, row: bytes, current: State) -> State:
     """
     rows = (row, *current.rows)
     end = current.fresh + 1
-    count = sum(map(entry_count, rows[:end]))
+    count = 0
+    for fresh in rows[:end]:
+        count += entry_count(fresh)
     while end < len(rows) and entry_count(rows[end]) <= count * _FOLD_RATIO:
         count += entry_count(rows[end])
         end += 1

@@ -14,12 +14,13 @@ from itertools import chain
 from typing import NamedTuple
 
 from kvengine.storage import range_tombstones
+from kvengine.storage.fold import fold
 from kvengine.storage.memtable import Memtable
 from kvengine.storage.names import Name, encode_object, least_name
 from kvengine.storage.packed import values_of, version_of
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.read import Piece
-from kvengine.storage.row import CLEARED, fold
+from kvengine.storage.row import CLEARED
 from kvengine.storage.segment.block import RowBlock
 from kvengine.storage.segment.reader import LiveSegment, SegmentReader
 

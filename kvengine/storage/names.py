@@ -26,6 +26,7 @@ from kvengine.storage import name_bytes
 
 MAX_NAME: Final = name_bytes.MAX_NAME
 """Longest name, in bytes of UTF-8."""
+_LONGEST = MAX_NAME
 
 TERMINATOR: Final = name_bytes.TERMINATOR
 _AFTER_TERMINATOR = b"\x00\x02"
@@ -46,11 +47,11 @@ def check_name(what: str, name: str) -> str:
     A lone surrogate has no UTF-8 and is refused with UnicodeEncodeError, which
     is a ValueError. Instances of subclasses of ``str`` (enums) become ``str``.
     """
-    if name.__class__ is not str:
+    if type(name) is not str:
         if not isinstance(name, str):
             raise TypeError(f"{what} must be str, not {type(name).__name__}")
         name = str.__str__(name)
-    if len(name) > MAX_NAME or not name.isascii():
+    if len(name) > _LONGEST or not name.isascii():
         size = len(name.encode())
         if size > MAX_NAME:
             raise ValueTooLarge(f"{what} is {size:,} bytes of UTF-8, over {MAX_NAME:,}")

@@ -78,7 +78,6 @@ __all__ = [
     "expires_at_of",
     "extend",
     "find",
-    "fold",
     "has_sound_numbers",
     "has_values",
     "in_order",
@@ -240,13 +239,6 @@ def overlay_all(rows: Sequence[Row]) -> Row:
     for row in reversed(rows[:shown]):
         entries.update(row.entries)
     return Row(flags, newest.version, newest.expires_at, entries, newest.completed_at)
-
-
-def fold(rows: Sequence[bytes]) -> bytes:
-    """Return the overlay of encoded rows, newest first, in the encoding."""
-    if len(rows) == 1:
-        return rows[0]
-    return encode(overlay_all([decode(data) for data in rows]))
 
 
 # --- objects: rows with the time applied

@@ -6,13 +6,12 @@ and a lock that is taken by calling them would stay taken at an interrupt; in C 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from kvengine.storage.batch import Operation
 from kvengine.storage.database import Database
-from kvengine.storage.held import HeldObject
+from kvengine.storage.held import Expected
 from kvengine.storage.machine import get_ident
-from kvengine.storage.names import Name
 from kvengine.storage.state import Change, Commit
 
 
@@ -25,7 +24,7 @@ class Serial:
         self,
         changes: list[Change],
         operations: Sequence[Operation],
-        expect: Mapping[Name, int] | HeldObject | None,
+        expect: Expected | None,
         synced: bool,
     ) -> Commit | None:
         """Do `_log` under the commit lock."""
@@ -41,7 +40,7 @@ class Serial:
         self,
         changes: list[Change],
         operations: Sequence[Operation],
-        expect: Mapping[Name, int] | HeldObject | None,
+        expect: Expected | None,
         synced: bool,
     ) -> Commit | None:
         raise NotImplementedError

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from kvengine.storage import row as rows
 from kvengine.storage.checksum import TRAILER_SIZE
+from kvengine.storage.fold import fold
 from kvengine.storage.names import encode_object
 from kvengine.storage.row import (
     CLEARED,
@@ -309,9 +310,9 @@ def test_overlay_is_associative(new: Row, middle: Row, old: Row) -> None:
     assert left == right
     assert rows.overlay_all([new, middle, old]) == left
     encoded = [rows.encode(row) for row in (new, middle, old)]
-    folded = rows.fold(encoded)
-    assert folded == rows.fold([rows.fold(encoded[:2]), encoded[2]])
-    assert folded == rows.fold([encoded[0], rows.fold(encoded[1:])])
+    folded = fold(encoded)
+    assert folded == fold([fold(encoded[:2]), encoded[2]])
+    assert folded == fold([encoded[0], fold(encoded[1:])])
     assert rows.check(folded) == rows.decode(rows.encode(left))
 
 

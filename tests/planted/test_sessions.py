@@ -105,7 +105,7 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
             ),
             Change(
                 "storage/commit.py",
-                "            expect = {name: version}\n",
+                "            expect = (name, version)\n",
                 "            expect = {}\n",
             ),
         ],

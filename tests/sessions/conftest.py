@@ -36,7 +36,7 @@ def place(request: pytest.FixtureRequest) -> Callable[[kvengine.Engine], None]:
 
     def settle(db: kvengine.Engine) -> None:
         if request.param != "at hand":
-            db._host.known = None
+            db._host.reader = None
         if request.param == "disk":
             db.flush()
 

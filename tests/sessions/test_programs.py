@@ -190,7 +190,7 @@ class Bench:
             "durability": self.durability,
         }
         self.db = kvengine.open("/db", fs=MemoryFileSystem(), clock=self.clock, **options)
-        self.known, self.hold = self.db._host.known, self.db._host.hold
+        self.reader, self.hold = self.db._host.reader, self.db._host.hold
 
     def close(self) -> None:
         self.db.close()
@@ -205,7 +205,7 @@ class Bench:
         if self.count % 400 == 0:
             self.db.close()
             self._open()
-        self.db._host.known = self.known if at_hand else None
+        self.db._host.reader = self.reader if at_hand else None
         self.db._host.hold = None if way.snapshot else self.hold
         key = f"k{self.count}"
         handle = self.db.object("S", key)

@@ -29,7 +29,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "session": ("_codec", "_host", "_moment", "_retention", "_settings", "_state", "_working"),
     "block": ("_codec", "_host", "_kind", "_session", "_settings", "call", "claim", "task"),
     "working": ("_expire", "_keys", "_some_keys", "base", "changes", "complete", "ttls", "version"),
-    "host": ("commit_entries", "hold", "known", "max_value_size", "serdes", "turns"),
+    "host": ("committer", "hold", "reader", "max_value_size", "serdes", "turns"),
     "state": ("_kv_cells", "_kv_codec", "_kv_watched"),
     "moment": ("name", "version"),
     "codec": ("name", "serde"),

@@ -88,3 +88,14 @@ def test_who_waits_for_a_lock_can_be_interrupted(module: Any) -> None:
     lock.release()
     with lock:
         pass
+
+
+def test_references_are_counted_in_c_alone() -> None:
+    """Each reference counts, so that "only mine" is never said of what somebody else has too."""
+    thing = object()
+    alone = fast.references(thing)
+    others = [thing] * 5
+    assert fast.references(thing) == alone + len(others)
+    others.clear()
+    assert fast.references(thing) == alone
+    assert plain.references(thing) > 1 << 16  # no count: "only mine" is never said

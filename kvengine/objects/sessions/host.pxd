@@ -1,10 +1,14 @@
-# C types of what the objects of a store share. Callables of the store may be set to None.
+# C types of what the objects of a store share. Of an embedded store they are called in C.
 from kvengine.objects.sessions.turns cimport Turns
 from kvengine.serdes.registry cimport Serdes
+from kvengine.storage.commit cimport Committer
+from kvengine.storage.reader cimport Reader
 
 
 cdef class Host:
-    cdef public object commit_entries, hold, known, store
+    cdef public object hold, store
+    cdef public Reader reader
+    cdef public Committer committer
     cdef public Serdes serdes
     cdef public Turns turns
     cdef public long long max_value_size

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from kvengine.objects.sessions.turns import Turns
-from kvengine.options import Durability
 from kvengine.serdes.registry import Serdes
+from kvengine.storage.commit import Committer
 from kvengine.storage.names import Name
-from kvengine.storage.resolved import Resolved
+from kvengine.storage.reader import Reader
 from kvengine.store import Store, StoredObject
 
 
@@ -43,20 +43,6 @@ class Late(Protocol):
     def close(self) -> None: ...
 
 
-CommitEntries = Callable[[Name, "dict[str, bytes | None]", int, "Durability | None", Any], int]
-"""Commits new values of one object, None for a cleared entry, if it has the version given.
-
-Returns the stamp. Names and values have been checked. Last: the `Held` that the version is of, or
-None; the version need not be looked up while that is still as it was.
-"""
-
-Known = Callable[[Name, bool], "Resolved | None"]
-"""An object as it is now, where the store has it at hand in whole. Nobody changes it.
-
-The flag says whether to count the question: a store may keep at hand what is asked for often.
-"""
-
-
 class Held(Late, Protocol):
     """One object as of one moment. ``version``: 0 where it is absent."""
 
@@ -71,7 +57,7 @@ Hold = Callable[[Name], Held]
 class Host:
     """An open store as the home of objects."""
 
-    __slots__ = ("commit_entries", "hold", "known", "max_value_size", "serdes", "store", "turns")
+    __slots__ = ("committer", "hold", "max_value_size", "reader", "serdes", "store", "turns")
 
     def __init__(
         self,
@@ -79,16 +65,16 @@ class Host:
         serdes: Serdes,
         *,
         max_value_size: int,
-        known: Known | None = None,
+        reader: Reader | None = None,
         hold: Hold | None = None,
-        commit_entries: CommitEntries | None = None,
+        committer: Committer | None = None,
     ) -> None:
-        """``known``: a shorter way than `Store.load` that a store may have; ``hold``: one than
-        `Store.snapshot`; ``commit_entries``: one than `Store.write`.
+        """What an embedded store has: ``reader`` knows objects that it has at hand in whole;
+        ``hold`` costs less than `Store.snapshot`, and ``committer`` less than `Store.write`.
         """
+        self.reader = reader
         self.hold = hold
-        self.commit_entries = commit_entries
-        self.known = known
+        self.committer = committer
         self.store = store
         self.turns = Turns()
         self.max_value_size = min(max_value_size, sys.maxsize)

@@ -27,8 +27,9 @@ def load(
     """
     eager = settings.preload is True and settings.preload_limit is None
     entries: Any  # of values alone: a session that is complete adds none of its own
-    if host.known is not None:
-        known = host.known(name, not eager)
+    reader = host.reader
+    if reader is not None:
+        known = reader._for_session(name, not eager)
         if known is not None:
             at = known.expires_at
             expires_at = None if at is None else at / SECOND

@@ -4,12 +4,15 @@ import cython
 from kvengine.objects.sessions.host cimport Host
 from kvengine.objects.sessions.settings cimport Settings
 from kvengine.objects.sessions.working cimport Working
+from kvengine.objects.state.cells cimport Cells
 from kvengine.objects.state.stored cimport over
 from kvengine.serdes.codec cimport Codec
+from kvengine.storage.commit cimport Committer
+from kvengine.storage.name_bytes cimport are_ascii_names
 from kvengine.storage.names cimport check_name
 
 
-cdef class SessionVerbs:
+cdef class SessionVerbs(Cells):
     cdef public Host _host
     cdef public Working _working
     cdef public object _moment
@@ -27,7 +30,7 @@ cdef class SessionVerbs:
     cpdef _asked(self)
     cpdef _end(self)
     cpdef _finish(self)
-    cpdef _read(self, str state_key)
+    @cython.locals(working=Working)
     cpdef _write(self, str state_key, data)
     cpdef _erase(self, str state_key)
 
@@ -35,7 +38,7 @@ cdef class SessionVerbs:
 cdef class Session(SessionVerbs):
     @cython.locals(working=Working)
     cpdef _finish(self)
-    @cython.locals(host=Host, name=tuple, working=Working)
+    @cython.locals(host=Host, name=tuple, working=Working, committer=Committer)
     cdef _save(self)
     @cython.locals(working=Working)
     cpdef _read(self, str state_key)

@@ -15,17 +15,18 @@ from kvengine.objects.sessions.mapping import StateMapping
 from kvengine.objects.sessions.settings import Settings, check_walk
 from kvengine.objects.sessions.working import Working
 from kvengine.objects.state.base import State
+from kvengine.objects.state.cells import Cells
 from kvengine.objects.state.stored import over
 from kvengine.serdes.codec import Codec, absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.storage.batch import Batch, Expire, check_value, duration, expire_operation
-from kvengine.storage.names import check_name
+from kvengine.storage.names import are_ascii_names, check_name
 
 T = TypeVar("T")
 D = TypeVar("D")
 
 
-class SessionVerbs:
+class SessionVerbs(Cells):
     """The verbs of a session that need no engine.
 
     ``_working``: None once the session is over. ``_moment``: whom to ask for what
@@ -79,7 +80,8 @@ class SessionVerbs:
         working = self._working or self._is_over()
         if self._settings.shared:
             self._refuse_write()
-        name = check_name("state_key", name)
+        if not are_ascii_names(name, ""):
+            name = check_name("state_key", name)
         data = self._codec.encode(name, value, serde)
         if len(data) > self._host.max_value_size:
             check_value(data, self._host.max_value_size)
@@ -171,6 +173,7 @@ class SessionVerbs:
         self._working = None
         if self._state is not None:
             self._state._kv_forget()
+            self._state = None  # it refers to its session: the collector would have to find both
         if self._moment is not None:
             self._moment.close()
 
@@ -184,12 +187,14 @@ class SessionVerbs:
 
     # --- what a typed state asks for
 
-    def _read(self, state_key: str) -> bytes | None:
-        raise NotImplementedError
-
     def _write(self, state_key: str, data: bytes) -> None:
-        check_value(data, self._host.max_value_size)
-        self._writable().write(state_key, data)
+        working = self._writable()
+        if len(data) > self._host.max_value_size:
+            check_value(data, self._host.max_value_size)
+        if working.ttls is None:
+            working.changes[state_key] = data
+        else:
+            working.write(state_key, data)
 
     def _erase(self, state_key: str) -> None:
         self._writable().erase(state_key)
@@ -227,7 +232,8 @@ class Session(SessionVerbs):
         if self._state is not None:
             self._collect()
         working = self._working or self._is_over()
-        data = working.changes[name] if name in working.changes else working.base.get(name)
+        changes = working.changes
+        data = changes[name] if changes and name in changes else working.base.get(name)
         if data is None:
             data = self._read(check_name("state_key", name))
             if data is None:
@@ -289,15 +295,17 @@ class Session(SessionVerbs):
             self._state._kv_collect()
         working = self._working or self._is_over()
         if working.changes or working.changed:
+            working.base = working.changes  # so that the memo may change in place what it shared
             self._save()
 
     def _save(self) -> int:
         """Commit; VersionConflict where the object is no longer as the session began."""
         host, name, working = self._host, self._codec.name, self._working or self._is_over()
         durability = self._settings.durability
-        if host.commit_entries is not None and working.only_assigns():
+        committer = host.committer
+        if committer is not None and working.only_assigns():
             version, moment = working.version, self._moment
-            return host.commit_entries(name, working.changes, version, durability, moment)
+            return committer.commit_entries(name, working.changes, version, durability, moment)
         expect = {name: working.version}
         return host.store.write(self._batch(), expect=expect, durability=durability)
 

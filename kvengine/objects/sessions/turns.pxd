@@ -1,6 +1,8 @@
 # C types of the queues of objects.
 import cython
 
+from kvengine.storage.machine cimport get_ident
+
 cdef dict modules
 
 

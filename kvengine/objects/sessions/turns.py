@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from sys import modules
-from threading import get_ident
 from typing import Any
 from weakref import ref
 
 from kvengine.errors import SessionError, SessionTimeout
+from kvengine.storage.machine import get_ident
 from kvengine.storage.names import Name
 
 LOOK_AGAIN = 0.25

@@ -93,22 +93,8 @@ class State(Stored):
         self._kv_cells.complete()
 
     if not TYPE_CHECKING:  # or every misspelt attribute would pass the type check
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            field = type(self)._kv_fields.get(name)
-            if field is None:
-                self._kv_beside(name, "it would not be stored")
-                object.__setattr__(self, name, value)
-            else:
-                self._kv_set(field, value)
-
-        def __delattr__(self, name: str) -> None:
-            field = type(self)._kv_fields.get(name)
-            if field is None:
-                self._kv_beside(name, "there is nothing to clear")
-                object.__delattr__(self, name)
-            else:
-                self._kv_clear(field)
+        __setattr__ = Stored._kv_assign
+        __delattr__ = Stored._kv_remove
 
     def __repr__(self) -> str:
         known = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
@@ -121,12 +107,6 @@ class State(Stored):
         """The state keys that fields may lie in."""
         found = cls._kv_fields.values()
         return tuple(name for one in found for name in (one.state_key, *one.aliases))
-
-    def _kv_beside(self, name: str, consequence: str) -> None:
-        """AttributeError for what is neither a field nor a property."""
-        kind = type(self)
-        if not isinstance(getattr(kind, name, None), property):
-            raise AttributeError(f"{kind.__qualname__} has no field {name!r}: {consequence}")
 
 
 def _resolve(

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Protocol
 
-
-class Cells(Protocol):
+class Cells:
     """Entries to read and write. A session is one; `Detached` is one in memory alone."""
 
-    def _read(self, state_key: str, /) -> bytes | None: ...
+    __slots__ = ()
 
-    def _write(self, state_key: str, data: bytes, /) -> None: ...
+    def _read(self, state_key: str) -> bytes | None:
+        raise NotImplementedError
 
-    def _erase(self, state_key: str, /) -> None: ...
+    def _write(self, state_key: str, data: bytes) -> None:
+        raise NotImplementedError
 
-    def _commit(self) -> int | None: ...
+    def _erase(self, state_key: str) -> None:
+        raise NotImplementedError
 
-    def clear_all(self) -> None: ...
+    def _commit(self) -> int | None:
+        raise NotImplementedError
 
-    def complete(self) -> None: ...
+    def clear_all(self) -> None:
+        raise NotImplementedError
+
+    def complete(self) -> None:
+        raise NotImplementedError
 
 
-class Detached:
+class Detached(Cells):
     """The entries of a state that no session holds: for tests of what works on states.
 
     There is nothing to commit to, and completing it changes nothing.
@@ -30,13 +36,13 @@ class Detached:
     def __init__(self) -> None:
         self._entries: dict[str, bytes] = {}
 
-    def _read(self, state_key: str, /) -> bytes | None:
+    def _read(self, state_key: str) -> bytes | None:
         return self._entries.get(state_key)
 
-    def _write(self, state_key: str, data: bytes, /) -> None:
+    def _write(self, state_key: str, data: bytes) -> None:
         self._entries[state_key] = data
 
-    def _erase(self, state_key: str, /) -> None:
+    def _erase(self, state_key: str) -> None:
         self._entries.pop(state_key, None)
 
     def _commit(self) -> int | None:

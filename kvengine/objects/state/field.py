@@ -117,7 +117,7 @@ class Field:
             raise AttributeError(
                 f"{owner.__qualname__}.{self.attribute} is not set, and has no default"
             )
-        if self.default.__class__ in UNCHANGING:
+        if type(self.default) in UNCHANGING:
             return self.default
         return copy.deepcopy(self.default)
 
@@ -131,12 +131,12 @@ class Field:
         """
         if self.resolve is not None:
             self.resolve()
-        kind = value.__class__
+        kind = type(value)
         if (
             kind in _EXACT
             and kind in self.plain
             and self.serde is None
-            and codec.serde.__class__ is JSONSerde
+            and type(codec.serde) is JSONSerde
         ):
             try:
                 return encode_json(value), value
@@ -144,7 +144,7 @@ class Field:
                 pass
         try:
             data = codec.encode(self.state_key, value, self._serde(codec))
-            if value.__class__ in self.plain:
+            if type(value) in self.plain:
                 return data, value
             found = codec.decode(self.state_key, data, self.type, self._serde(codec))
         except SerdeError as error:
@@ -156,7 +156,7 @@ class Field:
         """The value of stored bytes; SerdeError names the field where they do not fit it."""
         if self.resolve is not None:
             self.resolve()
-        if self.from_json is not None and codec.serde.__class__ is JSONSerde:
+        if self.from_json is not None and type(codec.serde) is JSONSerde:
             try:
                 return self.from_json(data)
             except Exception:
@@ -224,6 +224,6 @@ def _parts(wanted: Any) -> list[Any]:
 def _same(value: Any, found: Any) -> bool:
     """Whether a value is what it would load as; then the caller's own object stays."""
     try:
-        return value.__class__ is found.__class__ and bool(value == found)
+        return type(value) is type(found) and bool(value == found)
     except Exception:  # whatever a foreign __eq__ raises
         return False

@@ -1,20 +1,27 @@
 # C types of what a typed state knows.
 import cython
 
+from kvengine.objects.state.cells cimport Cells
 from kvengine.objects.state.field cimport Field
 from kvengine.serdes.codec cimport Codec
 
 
 cdef class Stored:
-    cdef public object _kv_cells
+    cdef public Cells _kv_cells
     cdef public Codec _kv_codec
     cdef public dict _kv_watched
 
     @cython.locals(codec=Codec, state_key=str)
     cpdef _kv_load(self, Field field)
-    cpdef _kv_bind(self, cells, Codec codec)
-    cpdef _kv_set(self, Field field, value)
-    cpdef _kv_clear(self, Field field)
+    cpdef _kv_bind(self, Cells cells, Codec codec)
+    @cython.locals(field=Field)
+    cpdef _kv_assign(self, str name, value)
+    @cython.locals(field=Field)
+    cpdef _kv_remove(self, str name)
+    cdef _kv_beside(self, str name, str consequence)
+    @cython.locals(data=bytes)
+    cdef _kv_set(self, Field field, value)
+    cdef _kv_clear(self, Field field)
     @cython.locals(field=Field)
     cpdef _kv_collect(self)
     @cython.locals(field=Field)
@@ -22,4 +29,4 @@ cdef class Stored:
 
 
 @cython.locals(state=Stored)
-cpdef over(kind, cells, Codec codec)
+cpdef over(kind, Cells cells, Codec codec)

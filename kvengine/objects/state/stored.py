@@ -12,6 +12,7 @@ from kvengine.serdes.codec import Codec
 K = TypeVar("K", bound="Stored")
 
 _NO_FIELDS: dict[str, Field] = {}
+_OWN = ("_kv_cells", "_kv_codec", "_kv_watched")
 
 
 class Stored:
@@ -21,7 +22,7 @@ class Stored:
     can change in place.
     """
 
-    __slots__ = ("_kv_cells", "_kv_codec", "_kv_watched")
+    __slots__ = _OWN
 
     _kv_fields = _NO_FIELDS
     _kv_cells: Cells
@@ -42,15 +43,40 @@ class Stored:
         else:
             value = field.initial(kind)
         self.__dict__[field.attribute] = value
-        if value.__class__ not in UNCHANGING:
+        if type(value) not in UNCHANGING:
             # Not the stored bytes: whoever wrote those may write otherwise, or with less in them.
             self._kv_watched[field.attribute] = field.encode(codec, kind, value)[0]
         return value
 
     def _kv_bind(self, cells: Cells, codec: Codec) -> None:
-        _set_cells(self, cells)
-        _set_codec(self, codec)
-        _set_watched(self, {})
+        self._kv_cells = cells
+        self._kv_codec = codec
+        self._kv_watched = {}
+
+    def _kv_assign(self, name: str, value: Any) -> None:
+        """Set an attribute: `State.__setattr__`."""
+        field = type(self)._kv_fields.get(name)
+        if field is None:
+            if name not in _OWN:
+                self._kv_beside(name, "it would not be stored")
+            object.__setattr__(self, name, value)
+        else:
+            self._kv_set(field, value)
+
+    def _kv_remove(self, name: str) -> None:
+        """Delete an attribute: `State.__delattr__`."""
+        field = type(self)._kv_fields.get(name)
+        if field is None:
+            self._kv_beside(name, "there is nothing to clear")
+            object.__delattr__(self, name)
+        else:
+            self._kv_clear(field)
+
+    def _kv_beside(self, name: str, consequence: str) -> None:
+        """AttributeError for what is neither a field nor a property."""
+        kind = type(self)
+        if not isinstance(getattr(kind, name, None), property):
+            raise AttributeError(f"{kind.__qualname__} has no field {name!r}: {consequence}")
 
     def _kv_set(self, field: Field, value: Any) -> None:
         data, value = field.encode(self._kv_codec, type(self), value)
@@ -58,10 +84,10 @@ class Stored:
         for alias in field.aliases:
             self._kv_cells._erase(alias)
         self.__dict__[field.attribute] = value
-        if value.__class__ in UNCHANGING:
-            self._kv_watched.pop(field.attribute, None)
-        else:
+        if type(value) not in UNCHANGING:
             self._kv_watched[field.attribute] = data
+        elif self._kv_watched:
+            self._kv_watched.pop(field.attribute, None)
 
     def _kv_clear(self, field: Field) -> None:
         for state_key in (field.state_key, *field.aliases):
@@ -71,6 +97,8 @@ class Stored:
 
     def _kv_collect(self) -> None:
         """Write what was changed in place; ReadOnly where only reads are allowed."""
+        if not self._kv_watched:
+            return
         for name, before in list(self._kv_watched.items()):
             value = self.__dict__[name]
             field, codec, kind = type(self)._kv_fields[name], self._kv_codec, type(self)
@@ -100,13 +128,10 @@ class Stored:
                 self._kv_watched.pop(name, None)
 
 
-_set_cells = vars(Stored)["_kv_cells"].__set__
-_set_codec = vars(Stored)["_kv_codec"].__set__
-_set_watched = vars(Stored)["_kv_watched"].__set__
-
-
 def over(kind: type[K], cells: Cells, codec: Codec) -> K:
     """Return a state whose entries are those of a session."""
     state = kind.__new__(kind)
-    state._kv_bind(cells, codec)
+    state._kv_cells = cells  # `_kv_bind` does this too; a method that may be replaced costs more
+    state._kv_codec = codec
+    state._kv_watched = {}
     return state

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from kvengine.storage import names
 from kvengine.storage.compaction.job import Abandoned, Layer
+from kvengine.storage.fold import fold
 from kvengine.storage.memtable import Memtable
 from kvengine.storage.merge import Block, Source, merge
-from kvengine.storage.row import fold
 from kvengine.storage.segment.reader import LiveSegment
 
 if TYPE_CHECKING:

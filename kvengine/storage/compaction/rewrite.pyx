@@ -16,7 +16,8 @@ import os
 from kvengine.storage.compaction.job import Abandoned
 from kvengine.storage.names import after
 from kvengine.storage.range_tombstones import union
-from kvengine.storage.row import decode, fold
+from kvengine.storage.fold import fold
+from kvengine.storage.row import decode
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE

@@ -1,0 +1,3 @@
+# What fold.pyx gives other compiled modules.
+
+cpdef bytes fold(object rows)
