@@ -426,7 +426,7 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
         ],
     ),
     "mapped blocks are not checked": (
-        "tests/api/test_mapped_reads.py",
+        FRAMES_TESTS,
         [Change(SEGMENT, "self._seen[at] != 0", "True")],
     ),
     "frames of replaced segments stay": (

@@ -180,6 +180,7 @@ cdef class RowBlock:
         cdef RowBlock found = RowBlock.__new__(RowBlock)
         found._owner, found._start, found._size = self._owner, self._start, self._size
         found.count, found._table = self.count, self._table
+        found.file_id, found.offset = self.file_id, self.offset
         found.is_sound = self.is_sound
         return found
 

@@ -129,7 +129,10 @@ class SegmentReader(OpenSegment):
     def row_in(self, kept: RowBlock, name: bytes) -> bytes:
         """Return the row of an encoded object, which a block found here has."""
         try:
-            return kept.find(name) or b""
+            row = kept.find(name)
+            if row is None:  # it was there a moment ago
+                raise ValueError("the bytes of a mapped block have changed")
+            return row
         except ValueError as error:
             raise self.damaged(name, error) from None
 
