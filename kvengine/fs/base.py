@@ -45,8 +45,8 @@ class File(Protocol):
         Never takes more memory than the file is long. Leaves the position alone.
         """
 
-    def map(self) -> None:
-        """Let `pread` read from memory that the file is mapped to, from now on, if that can be.
+    def map(self) -> memoryview | None:
+        """Map the file and return its bytes, None if that cannot be. `pread` reads there too then.
 
         For a file that grows and shrinks no more. A page that the device fails to read then ends
         the process (SIGBUS) instead of raising `OSError`.

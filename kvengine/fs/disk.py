@@ -154,9 +154,12 @@ class DiskFile:
     def seek(self, offset: int, /) -> None:
         os.lseek(self._fd, offset, os.SEEK_SET)
 
-    def map(self) -> None:
-        if self.size():  # an empty file cannot be mapped
-            self._mapped = memoryview(mmap.mmap(self._fd, 0, prot=mmap.PROT_READ, **_UNTRACKED))
+    def map(self) -> memoryview | None:
+        if not self.size():  # an empty file cannot be mapped
+            return None
+        mapped = memoryview(mmap.mmap(self._fd, 0, prot=mmap.PROT_READ, **_UNTRACKED))
+        self._mapped = mapped
+        return mapped
 
     def pread(self, length: int, offset: int, /) -> bytes:
         if self._mapped is not None:

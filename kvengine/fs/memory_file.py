@@ -57,7 +57,7 @@ class MemoryFile:
             return bytes(memoryview(node.content)[offset : offset + length])
 
     def map(self) -> None:
-        """Do nothing: the file is in memory."""
+        """Map nothing: the file is in memory."""
 
     def size(self) -> int:
         with self._fs.mutex:

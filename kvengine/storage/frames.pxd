@@ -1,13 +1,15 @@
 # Types of frames.py.
 cimport cython
 
+from kvengine.storage.segment.block cimport RowBlock
+
 
 cdef unsigned long long _ODD, _BITS
 cdef long long OVERHEAD
 
 
 cdef class Frame:
-    cdef readonly unsigned long long file_id, offset
+    cdef readonly unsigned long long offset
     cdef readonly object block
     cdef public long long size
     cdef public bint used
@@ -15,9 +17,7 @@ cdef class Frame:
 
 
 @cython.locals(frame=Frame)
-cpdef Frame new_frame(
-    unsigned long long file_id, unsigned long long offset, object block, long long size
-)
+cpdef Frame new_frame(unsigned long long offset, object block, long long size)
 
 
 cdef class OpenSegment:
@@ -31,11 +31,11 @@ cdef class Frames:
     cdef readonly bint mapped
     cdef readonly object _queue, _lock
     cdef unsigned long long[::1] _reads
-    cdef Frame _last
+    cdef RowBlock _last
 
-    @cython.locals(frame=Frame)
-    cpdef object last(self, OpenSegment segment, unsigned long long offset)
-    @cython.locals(frame=Frame, trace="unsigned long long", slot="unsigned long long")
+    @cython.locals(block=RowBlock)
+    cpdef RowBlock last(self, OpenSegment segment, unsigned long long offset)
+    @cython.locals(trace="unsigned long long", slot="unsigned long long")
     cpdef note(self, OpenSegment segment, unsigned long long offset, object block, long long size)
     cpdef add(self, OpenSegment segment, Frame frame)
     cpdef keep_head(self, OpenSegment segment, Frame frame, object head)

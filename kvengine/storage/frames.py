@@ -42,13 +42,12 @@ _BITS = 0xFFFFFFFFFFFFFFFF
 class Frame:
     """A block in memory: a block of rows, or a chunk as its encoded row.
 
-    ``file_id``, ``offset``: where it was read. ``head``: the decoded head of a large row, if the
-    block holds one and it was decoded.
+    ``offset``: where it was read. ``head``: the decoded head of a large row, if the block holds one
+    and it was decoded.
     """
 
-    __slots__ = ("block", "file_id", "head", "offset", "size", "used")
+    __slots__ = ("block", "head", "offset", "size", "used")
 
-    file_id: int
     offset: int
     block: RowBlock | bytes
     size: int
@@ -56,10 +55,9 @@ class Frame:
     head: Row | None
 
 
-def new_frame(file_id: int, offset: int, block: RowBlock | bytes, size: int) -> Frame:
-    """Return a frame. Compiled, this costs less than a call of the class, which each read makes."""
+def new_frame(offset: int, block: RowBlock | bytes, size: int) -> Frame:
+    """Return a frame. Compiled, this costs less than a call of the class."""
     frame = Frame.__new__(Frame)
-    frame.file_id = file_id
     frame.offset = offset
     frame.block = block
     frame.size = size + OVERHEAD
@@ -90,18 +88,18 @@ class Frames:
         self._lock = threading.Lock()
         self._reads = array("Q", bytes(8 * (capacity // _BLOCK + 1)))
         """Reads that are remembered, each in the slot that its file and offset hash to."""
-        self._last: Frame | None = None
+        self._last: RowBlock | None = None
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def last(self, segment: OpenSegment, offset: int) -> RowBlock | bytes | None:
-        """Return a block if it is the one that was read last, and make it a frame."""
-        frame = self._last
-        if frame is None or frame.offset != offset or frame.file_id != segment.file_id:
+    def last(self, segment: OpenSegment, offset: int) -> RowBlock | None:
+        """Return a block of rows if it is the one that was read last, and make it a frame."""
+        block = self._last
+        if block is None or block.offset != offset or block.file_id != segment.file_id:
             return None
-        self.add(segment, frame)
-        return frame.block
+        self.add(segment, new_frame(offset, block, len(block.data)))
+        return block
 
     def note(self, segment: OpenSegment, offset: int, block: RowBlock | bytes, size: int) -> None:
         """Make a block that was read a frame if an earlier read of it is remembered.
@@ -110,15 +108,14 @@ class Frames:
 
         If two threads call this at once, one may forget what the other remembers.
         """
-        frame = new_frame(segment.file_id, offset, block, size)
-        trace = (frame.file_id ^ frame.offset * _ODD) & _BITS
+        trace = (segment.file_id ^ offset * _ODD) & _BITS
         slot = (trace >> 32) % len(self._reads)
         if self._reads[slot] == trace:
-            self.add(segment, frame)
+            self.add(segment, new_frame(offset, block, size))
         else:
             self._reads[slot] = trace
-            if size * 8 <= self.capacity:
-                self._last = frame
+            if size * 8 <= self.capacity and isinstance(block, RowBlock):
+                self._last = block
 
     def add(self, segment: OpenSegment, frame: Frame) -> None:
         """Keep a frame, and evict others until the budget holds.

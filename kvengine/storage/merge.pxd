@@ -10,15 +10,18 @@ from kvengine.storage.segment.reader cimport SegmentReader
 cdef class Block:
     cdef readonly list names
     cdef readonly SegmentReader segment
-    cdef readonly object span
+    cdef readonly Py_ssize_t low, high
     cdef list _rows
     cdef RowBlock _block
 
     @cython.locals(row=bytes)
     cpdef tuple values(self, Py_ssize_t at)
     cpdef Piece piece(self, Py_ssize_t at)
-    cpdef Block over(self, Py_ssize_t low, Py_ssize_t high, bint reverse)
     cdef object _damaged(self, Py_ssize_t at, error)
+
+
+@cython.locals(block=Block)
+cpdef Block block_in(SegmentReader segment, RowBlock rows)
 
 
 cdef class Place:
@@ -43,7 +46,7 @@ cdef class _Cursor:
     @cython.locals(block=Block, names=list, low=Py_ssize_t, high=Py_ssize_t)
     cpdef bint fill(self) except -1
     cpdef bint advance(self) except -1
-    @cython.locals(at=Py_ssize_t)
+    @cython.locals(block=Block, at=Py_ssize_t)
     cpdef Block take_all(self)
 
 

@@ -26,29 +26,26 @@ from kvengine.storage.segment.reader import LiveSegment, SegmentReader
 
 FIRST_WINDOW = 16
 _LARGEST_WINDOW = 256
+_NO_ROWS: list[bytes] = []
 
 
 class Block:
     """Encoded objects of one layer in order, their rows, and the segment they came from, if any.
 
-    ``rows``: encoded, or a whole block of a segment, whose rows are not cut out until they are
-    asked for. ``span``: the numbers of the objects that belong to the walk, in its direction.
+    Those of a segment are not cut out until they are asked for (`block_in`). The objects with the
+    numbers from ``low`` to before ``high`` belong to the walk.
     """
 
-    __slots__ = ("_block", "_rows", "names", "segment", "span")
+    __slots__ = ("_block", "_rows", "high", "low", "names", "segment")
 
     def __init__(
-        self,
-        names: Sequence[bytes],
-        rows: list[bytes] | RowBlock,
-        segment: SegmentReader | None,
-        span: range | None = None,
+        self, names: list[bytes], rows: list[bytes], segment: SegmentReader | None
     ) -> None:
         self.names = names
+        self.low, self.high = 0, len(names)
         self.segment = segment
-        self.span = range(len(names)) if span is None else span
-        self._block = rows if isinstance(rows, RowBlock) else None
-        self._rows = [] if isinstance(rows, RowBlock) else rows
+        self._rows = rows
+        self._block: RowBlock | None = None
 
     def values(self, at: int) -> tuple[int, dict[str, bytes]] | None:
         """Return (version, entries) of object number ``at`` if it has only values, else None.
@@ -73,14 +70,19 @@ class Block:
         except ValueError as error:
             raise self._damaged(at, error) from None
 
-    def over(self, low: int, high: int, reverse: bool) -> Block:
-        """Return the block with the objects from number ``low`` to before ``high`` as its span."""
-        span = range(high - 1, low - 1, -1) if reverse else range(low, high)
-        rows = self._rows if self._block is None else self._block
-        return Block(self.names, rows, self.segment, span)
-
     def _damaged(self, at: int, error: ValueError) -> Exception:
         return error if self.segment is None else self.segment.damaged(self.names[at], error)
+
+
+def block_in(segment: SegmentReader, rows: RowBlock) -> Block:
+    """Return a block of a segment. Compiled, this costs less than a call of the class."""
+    block = Block.__new__(Block)
+    block.names = rows.all_names()
+    block.low, block.high = 0, rows.count
+    block.segment = segment
+    block._rows = _NO_ROWS
+    block._block = rows
+    return block
 
 
 class Place:
@@ -134,7 +136,7 @@ def segment_blocks(
             else segment.blocks_from(start, stop, keep=keep)
         )
         for block in found:
-            yield Block(block.names, block, segment)
+            yield block_in(segment, block)
             if reverse and block.names[0] < start:
                 break
 
@@ -201,13 +203,14 @@ def merge(
     ``sources``: newest first. No piece follows one that is cleared.
     """
     for window in windows(sources, start, stop, reverse=reverse):
-        yield from objects(window)
+        yield from objects(window, reverse=reverse)
 
 
-def objects(window: Window) -> Iterator[tuple[bytes, list[Piece]]]:
-    """Yield the objects of a window in order, each with its pieces, newest first."""
+def objects(window: Window, *, reverse: bool = False) -> Iterator[tuple[bytes, list[Piece]]]:
+    """Yield the objects of a window in the walk's order, each with its pieces, newest first."""
     if isinstance(window, Block):
-        for at in window.span:
+        numbers = range(window.low, window.high)
+        for at in reversed(numbers) if reverse else numbers:
             piece = window.piece(at)
             yield piece.name, [piece]
     else:
@@ -311,8 +314,10 @@ class _Cursor:
         return True
 
     def take_all(self) -> Block:
-        """Return the rest of the block, in the direction of the walk."""
-        at, self.at = self.at, self._end
+        """Return the block, of which the rest belongs to the walk."""
+        block, at, self.at = self.block, self.at, self._end
         if self._reverse:
-            return self.block.over(self._end + 1, at + 1, True)
-        return self.block.over(at, self._end, False)
+            block.low, block.high = self._end + 1, at + 1
+        else:
+            block.low, block.high = at, self._end
+        return block

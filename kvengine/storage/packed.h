@@ -52,6 +52,17 @@ static inline void packed_store_le32(uint8_t *to, uint32_t number)
         to[byte] = (uint8_t)(number >> 8 * byte);
 }
 
+/* Let the processor fetch bytes at once that are about to be read one after the other. */
+static inline void packed_fetch(const uint8_t *at, const uint8_t *end)
+{
+#if defined(__GNUC__)
+    for (int line = 0; line < 32 && at < end; line++, at += 64)
+        __builtin_prefetch(at);
+#else
+    (void)at, (void)end;
+#endif
+}
+
 /* --- reading */
 
 static inline const uint8_t *

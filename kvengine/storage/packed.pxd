@@ -39,6 +39,7 @@ cdef extern from "kvengine/storage/packed.h" nogil:
         const uint8_t *at, const uint8_t *end, packed_entry *entry) noexcept
     const uint8_t *packed_take_head(const uint8_t *at, const uint8_t *end, packed_row *row) noexcept
     const uint8_t *packed_take_tail(const uint8_t *at, const uint8_t *end, packed_row *row) noexcept
+    void packed_fetch(const uint8_t *at, const uint8_t *end) noexcept
     int packed_order(packed_text a, packed_text b) noexcept
     bint packed_equal(packed_text a, packed_text b) noexcept
     bint packed_is_ascii(packed_text text) noexcept
@@ -64,6 +65,7 @@ cpdef bytes pack_entries(uint64_t version, object entries)
 cpdef bytes pack(int flags, object version, object expires_at, object entries, object completed_at=*)
 cpdef object decode(object data)
 cpdef object find(bytes data, str state_key)
+cdef bytes packed_value(const uint8_t *at, const uint8_t *end, str state_key)
 cdef dict packed_values(const uint8_t *at, const uint8_t *end, bint *ordered)
 cpdef dict values_of(bytes data)
 cpdef int check_prefix(bytes data, Py_ssize_t start, Py_ssize_t stop) except -1

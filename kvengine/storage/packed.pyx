@@ -40,6 +40,10 @@ cdef enum:
     _TABLE_ENTRIES = 32
     _KNOWN_BITS = 9
     _LONGEST_KNOWN = 32
+    # What a search for an entry says of a row.
+    _ABSENT = 0
+    _FOUND = 1
+    _UNLIKE = 2
 
 cdef object _MISSING = MISSING
 cdef object _Row = Row
@@ -425,38 +429,63 @@ cpdef object find(bytes data, str state_key):
 
     ValueError if the row is so damaged that this cannot be known.
     """
-    cdef packed_text wanted, key
-    cdef packed_entry entry, found
-    cdef packed_row row
+    cdef packed_entry found
     cdef const uint8_t *at
-    cdef const uint8_t *end
-    cdef bint is_found = False
+    if data is None:
+        raise TypeError("a row must be bytes, and a state key str")
+    at = <const uint8_t *>PyBytes_AS_STRING(data)
+    cdef int answer = _search(at, at + PyBytes_GET_SIZE(data), state_key, &found)
+    if answer == _UNLIKE:
+        return _find_decoded(data, state_key)
+    return _entry_of(&found) if answer == _FOUND else _MISSING
+
+
+cdef bytes packed_value(const uint8_t *at, const uint8_t *end, str state_key):
+    """Return the value of an entry of a row, None if it has none, or one that must be looked into.
+
+    ValueError as in `find`. The caller keeps the bytes alive.
+    """
+    cdef packed_entry found
+    cdef int answer = _search(at, end, state_key, &found)
+    if answer == _UNLIKE:
+        entry = _find_decoded(PyBytes_FromStringAndSize(<const char *>at, end - at), state_key)
+        return entry if type(entry) is bytes else None
+    if answer == _ABSENT or found.kind != PACKED_VALUE:
+        return None
+    return PyBytes_FromStringAndSize(<const char *>found.value.at, found.value.size)
+
+
+cdef int _search(
+    const uint8_t *at, const uint8_t *end, str state_key, packed_entry *found
+) except -1:
+    """Look for an entry. Return whether it is there, or that the row is not as rows are written."""
+    cdef packed_text wanted, key
+    cdef packed_entry entry
+    cdef packed_row row
+    cdef int answer = _ABSENT
     cdef Py_ssize_t size
     cdef uint32_t _
-    if data is None or state_key is None:
+    if state_key is None:
         raise TypeError("a row must be bytes, and a state key str")
+    entry.expires_at, entry.value.at, entry.value.size = 0, NULL, 0  # a compiler cannot see it set
     wanted.at = <const uint8_t *>PyUnicode_AsUTF8AndSize(state_key, &size)
     wanted.size = size
-    at = <const uint8_t *>PyBytes_AS_STRING(data)
-    end = at + PyBytes_GET_SIZE(data)
-    if at[0] == 0x97:  # bytes have a zero behind their end
-        return _find_in_table(data, wanted)
+    if at < end and at[0] == 0x97:
+        return _search_table(at, end, wanted, found)
     # All of the row is walked, also behind the entry: a damaged row is found to be one whichever
     # of its entries is asked for.
     at = packed_take_head(at, end, &row)
     if at is NULL:
-        return _find_decoded(data, state_key)
+        return _UNLIKE
     for _ in range(row.count):
         at = packed_take_entry(packed_take_str(at, end, &key), end, &entry)
         if at is NULL:
-            return _find_decoded(data, state_key)
+            return _UNLIKE
         if packed_equal(key, wanted):
-            is_found, found = True, entry
+            answer, found[0] = _FOUND, entry
         elif not packed_is_utf8(key):
-            return _find_decoded(data, state_key)
-    if packed_take_tail(at, end, &row) is NULL:
-        return _find_decoded(data, state_key)
-    return _entry_of(&found) if is_found else _MISSING
+            return _UNLIKE
+    return answer if packed_take_tail(at, end, &row) is not NULL else _UNLIKE
 
 
 cdef object _find_decoded(bytes data, str state_key):
@@ -478,12 +507,12 @@ cdef struct Table:
     Py_ssize_t count
 
 
-cdef int _open_table(Table *table, bytes data) except -1:
+cdef int _open_table(Table *table, const uint8_t *at, const uint8_t *end) except -1:
     """Raise ValueError if the table of a row is damaged."""
-    cdef Py_ssize_t length = PyBytes_GET_SIZE(data), size, width
-    cdef const uint8_t *at
-    check_prefix(data, 0, length)
-    table.data = at = <const uint8_t *>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t length = end - at, size, width
+    if not has_head(at, length):
+        raise ValueError("not a row: its fixed fields are not in their places")
+    table.data = at
     table.count = _count(at, length)
     size = 4 * table.count
     width = 4 if size > 65535 else 2 if size > 255 else 1
@@ -523,30 +552,33 @@ cdef Py_ssize_t _position(Table *table, packed_text wanted) except -1:
     return low
 
 
-cdef object _entry_at(Table *table, const uint8_t *at):
-    cdef packed_entry entry
-    if packed_take_entry(at, table.end, &entry) is NULL:
+cdef int _take_entry(Table *table, const uint8_t *at, packed_entry *entry) except -1:
+    if packed_take_entry(at, table.end, entry) is NULL:
         raise ValueError("not a row: an entry is no value, or leads out of it")
-    return _entry_of(&entry)
+    return 0
 
 
-cdef object _find_in_table(bytes data, packed_text wanted):
+cdef int _search_table(
+    const uint8_t *at, const uint8_t *end, packed_text wanted, packed_entry *found
+) except -1:
     cdef Table table
     cdef packed_text key
-    cdef Py_ssize_t at
-    cdef const uint8_t *found
-    _open_table(&table, data)
-    at = _position(&table, wanted)
-    if at == table.count:
-        return _MISSING
-    found = _key_at(&table, at, &key)
-    return _entry_at(&table, found) if packed_equal(key, wanted) else _MISSING
+    _open_table(&table, at, end)
+    cdef Py_ssize_t number = _position(&table, wanted)
+    if number == table.count:
+        return _ABSENT
+    at = _key_at(&table, number, &key)
+    if not packed_equal(key, wanted):
+        return _ABSENT
+    _take_entry(&table, at, found)
+    return _FOUND
 
 
 def items(bytes data not None, str start not None=""):
     """Yield the entries of an encoded row in key order, from state key ``start`` on."""
     cdef Table table
     cdef packed_text wanted, key
+    cdef packed_entry entry
     cdef Py_ssize_t at, size
     cdef const uint8_t *found
     if PyBytes_AS_STRING(data)[0] != <char>0x97:
@@ -557,10 +589,12 @@ def items(bytes data not None, str start not None=""):
         return
     wanted.at = <const uint8_t *>PyUnicode_AsUTF8AndSize(start, &size)
     wanted.size = size
-    _open_table(&table, data)
+    found = <const uint8_t *>PyBytes_AS_STRING(data)
+    _open_table(&table, found, found + PyBytes_GET_SIZE(data))
     for at in range(_position(&table, wanted), table.count):
         found = _key_at(&table, at, &key)
         name = text_of(key)
         if name is None:
             raise ValueError("not a row: a state key is no UTF-8")
-        yield name, _entry_at(&table, found)
+        _take_entry(&table, found, &entry)
+        yield name, _entry_of(&entry)

@@ -7,6 +7,7 @@ from kvengine.storage.name_bytes cimport encode_object
 from kvengine.storage.packed cimport entry_count, expires_at_of, find, values_of, version_of
 from kvengine.storage.resolved cimport Resolved, plain_object
 from kvengine.storage.segment.filter cimport barrier_digest, entry_digest, object_digest
+from kvengine.storage.segment.block cimport RowBlock
 from kvengine.storage.segment.reader cimport LiveSegment, SegmentReader
 from kvengine.storage.version cimport Version, View
 
@@ -24,7 +25,7 @@ cdef class Piece:
 
 
 @cython.locals(
-    newest=bytes, data=bytes, row=bytes, encoded=bytes, above=bytes, segments=list, passed=list,
+    newest=bytes, row=bytes, encoded=bytes, above=bytes, segments=list, passed=list,
     segment=LiveSegment, version=Version, memtable=Memtable, state=State
 )
 cpdef bytes get(View view, tuple name, str state_key, object stamp, object now)

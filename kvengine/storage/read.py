@@ -5,7 +5,8 @@ How a get travels:
 1. The active memtable, then the frozen ones: states, found by a dict look-up.
 2. The segments whose range includes the object, newest first. The filter says which of them may
    name the entry; the others are passed over, and remembered.
-3. In a segment that may name it: index, frame (or one pread), bisection in the block.
+3. In a segment that may name it: index, frame (or one pread), bisection in the block. A value in a
+   row that states no expiry is taken from where it lies; any other row is cut out and looked into.
 4. Once an entry is found, the segments that were passed over are asked for a barrier; where one
    answers its row is read, since it may hide what was found, or state another expiry.
 5. The clock is read last. If it were read before the layers, a compaction in between could drop
@@ -41,6 +42,7 @@ from kvengine.storage.row import (
     resolve,
     version_of,
 )
+from kvengine.storage.segment.block import RowBlock
 from kvengine.storage.segment.filter import barrier_digest, entry_digest, object_digest
 from kvengine.storage.segment.reader import SegmentReader
 from kvengine.storage.version import View
@@ -125,23 +127,28 @@ def get(  # noqa: C901, PLR0912 - one path, to be read from top to bottom
         return None
     digest = object_digest(encoded, version.seed)
     wanted = entry_digest(state_key, digest)
-    passed: list[SegmentReader] = []
+    passed: list[SegmentReader] | None = None
     for segment in segments:
         if segment.may_hold(wanted):
-            row = segment.find(encoded)
-            if row is not None:
+            found = segment.value_of(encoded, state_key)
+            entry = MISSING
+            row: bytes | None = None  # is looked at only if it may say more than the value
+            if isinstance(found, RowBlock):
+                row = segment.row_in(found, encoded)
                 entry = segment.find_in(row, encoded, state_key)
-                if entry is not MISSING:
-                    if passed:
-                        for above in _barriers(passed, encoded, digest):
-                            if above[1] & CLEARED:
-                                return None
-                            newest = newest or above
-                    return _live(entry, newest or row, now)
-                if row[1] & CLEARED:
-                    return None
-        if segment.properties.barriers:
-            passed.append(segment)
+            elif found is not None:
+                entry = found
+            if entry is not MISSING:
+                if passed is not None:
+                    for above in _barriers(passed, encoded, digest):
+                        if above[1] & CLEARED:
+                            return None
+                        newest = newest or above
+                return _live(entry, newest or row, now)
+            if row is not None and row[1] & CLEARED:
+                return None
+        if segment.has_barriers:
+            passed = [segment] if passed is None else [*passed, segment]
         if segment.tombstones and range_tombstones.covering(segment.tombstones, encoded):
             return None
     return None
@@ -157,12 +164,12 @@ def _barriers(passed: Sequence[SegmentReader], name: bytes, digest: int) -> Iter
                 yield row
 
 
-def _live(entry: Entry | Missing, newest: bytes, now: Callable[[], int]) -> bytes | None:
+def _live(entry: Entry | Missing, newest: bytes | None, now: Callable[[], int]) -> bytes | None:
     """Return the value of an entry that was found, None if it or its object has expired.
 
-    ``newest``: the newest row of the object.
+    ``newest``: the newest row of the object, None if that is known to state no expiry.
     """
-    expires_at = expires_at_of(newest)
+    expires_at = expires_at_of(newest) if newest is not None else None
     if isinstance(entry, tuple):
         at, value = entry
         expires_at = at if expires_at is None else min(at, expires_at)

@@ -84,19 +84,6 @@ class Reader:
             return found.at(self._now())
         return found
 
-    def _value_in_use(self, name: Name, state_key: str) -> bytes | None:
-        """Return the value of an entry of an object that is known in whole and never expires.
-
-        None says nothing of the entry.
-        """
-        try:
-            found = self._known.get(name)
-            if found is not None and found.soonest is None:
-                return found.entries.get(state_key)
-        except TypeError:  # unhashable: the checks of the caller say which name is no str
-            pass
-        return None
-
     def _for_session(self, name: Name, count: bool) -> Resolved | None:
         """Return an object as `_in_use` does.
 
@@ -113,13 +100,21 @@ class Reader:
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
         """Return the value of an entry, None if there is none. ``b""`` is a value."""
         name = (service, key)
-        value = self._value_in_use(name, state_key)
-        if value is not None:
-            return value
+        found = None
+        try:
+            found = self._known.get(name)
+            if found is not None and found.soonest is None:
+                value = found.entries.get(state_key)
+                if value is not None:
+                    return value
+        except TypeError:  # unhashable: the checks below say which name is no str
+            pass
         if not are_ascii_names(service, key, state_key):
             name = _checked(service, key)
             state_key = check_name("state_key", state_key)
-        found = self._known.get(name) or self._remember(name, ENTRY)
+            found = self._known.get(name)
+        if found is None:
+            found = self._remember(name, ENTRY)
         if found is not None:
             live = found.at(self._now())
             return live.entries.get(state_key) if live is not None else None
@@ -150,7 +145,9 @@ class Reader:
     def get_all(self, service: str, key: str) -> dict[str, bytes]:
         """Return all entries of an object in key order, an empty dict if it is absent."""
         found = self._in_use((service, key)) or self._live(_checked(service, key))
-        return found.entries.copy() if found is not None else {}
+        if found is None:
+            return {}
+        return found.entries.copy() if found.size else found.entries  # which nobody else has then
 
     def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
         """Return a consistent copy of an object, None if it is absent.

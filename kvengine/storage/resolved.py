@@ -10,13 +10,11 @@ class Resolved:
 
     ``entries`` are values in key order, without tombstones. ``ttls`` is the expiry of those that
     have their own. ``soonest`` is the first instant at which any part of it expires, None if
-    nothing does. It is never empty. Readers share it, so nobody may change it. ``size``: what the
-    memo counts for it, if it is there.
+    nothing does. It is never empty. ``size``: what the memo counts for it, 0 if it was never there.
+    Readers share one that was there, so nobody may change it.
     """
 
     __slots__ = ("entries", "expires_at", "size", "soonest", "ttls", "version")
-
-    size: int
 
     def __init__(
         self,
@@ -31,6 +29,7 @@ class Resolved:
         self.entries = entries
         self.ttls = ttls
         self.soonest = soonest
+        self.size = 0
 
     def at(self, now: int) -> Resolved | None:
         """Return what is live at ``now``, None if the object does not exist then."""

@@ -69,7 +69,7 @@ def live_names(
             if edge != (stop if reverse else start):
                 crossing.span(edge)
             for window in _windows(moment, (start, stop), first, reverse=reverse, keep=seeks):
-                for name, pieces in objects(window):
+                for name, pieces in objects(window, reverse=reverse):
                     if _is_live(pieces, moment.now):
                         crossing.end(name)
                         yield name
@@ -324,7 +324,7 @@ class _Form:
         out: list[StoredObject] = []
         if isinstance(window, Block):
             block = window
-            for at in block.span:
+            for at in range(block.low, block.high):  # a scan never walks in reverse
                 self._add(out, block, at, now)
             return out
         for place in window:

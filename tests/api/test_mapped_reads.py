@@ -53,3 +53,32 @@ def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
         pytest.raises(kvengine.CorruptionError),
     ):
         contents(db)
+
+
+@pytest.mark.parametrize("cache_size", [0, 1 << 20])
+def test_all_reads_give_the_same_answers(tmp_path: Path, cache_size: int) -> None:
+    """Rows of each kind, blocks read for the first time and again, alone and by a walk."""
+    with kvengine.open(tmp_path / "db", durability="os") as db:
+        fill(db, b"a")
+        db.set("S", "expiring", "k", b"v", ttl=1e6)
+        db.set("S", "cleared", "k", b"v")
+        with db.batch() as batch:
+            for number in range(3000):
+                batch.set("S", "chunks", f"{number:05}", b"v" * 50)
+        db.flush()
+        db.clear("S", "cleared", "k")
+        db.set("S", "cleared", "other", b"w")
+        db.flush()
+    with kvengine.open(tmp_path / "db", cache_size=cache_size, mapped_reads=True) as db:
+        for _ in range(5):
+            for number in range(0, 500, 7):
+                assert db.get("S", f"{number:03}", "k") == b"a" * 40
+                assert db.get("S", f"{number:03}", "none") is None
+            assert db.get("S", "expiring", "k") == b"v"
+            assert db.get("S", "cleared", "k") is None and db.get("S", "cleared", "other") == b"w"
+            assert db.get("S", "chunks", "01234") == b"v" * 50
+            assert db.get("S", "chunks", "none") is None
+            assert len(db.get_all("S", "chunks")) == 3000
+            assert db.get_all("S", "007") == {"k": b"a" * 40}
+            assert len(contents(db)) == 504
+            assert list(db.object_keys("S", reverse=True, limit=2)) == ["large", "expiring"]

@@ -428,10 +428,14 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
         [
             Change(
                 SEGMENT,
-                "frames.note(self, chunk.offset, found, chunk.length)",
-                "self.frames[chunk.offset] = new_frame(0, chunk.offset, found, 9)",
+                "self._frames.note(self, chunk.offset, found, chunk.length)",
+                "self.frames[chunk.offset] = new_frame(chunk.offset, found, 9)",
             )
         ],
+    ),
+    "mapped blocks are not checked": (
+        FRAMES_TESTS,
+        [Change(SEGMENT, "self._seen[at] != 0", "True")],
     ),
     "frames of replaced segments stay": (
         FRAMES_TESTS,

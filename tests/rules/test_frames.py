@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -126,3 +127,20 @@ def test_a_block_that_is_read_once_becomes_no_frame(
         assert [read(db), framed(db)] == [{b"v" * 400}, 0]
         read(db)
         assert framed(db) > 0
+
+
+def test_a_mapped_block_is_checked_at_its_first_read(tmp_path: Path) -> None:
+    """It is no frame, and read where it lies; but not before its checksum was computed once."""
+    with kvengine.open(tmp_path / "db", durability="os") as db:
+        fill(db, b"value" * 9)
+    (segment,) = (tmp_path / "db").glob("*.seg*")
+    data = bytearray(segment.read_bytes())
+    at = data.index(b"value")
+    with kvengine.open(tmp_path / "db", mapped_reads=True) as db:
+        assert read(db) == read(db) == {b"value" * 9} and framed(db) == 0
+    data[at] ^= 1
+    segment.write_bytes(data)
+    with kvengine.open(tmp_path / "db", mapped_reads=True) as db:
+        for _ in range(2):
+            with pytest.raises(kvengine.CorruptionError):
+                db.get("s", KEYS[0], "n")

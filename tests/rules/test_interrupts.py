@@ -109,7 +109,7 @@ def test_an_interrupt_leaves_the_lock_of_the_frames_free() -> None:
     head = Row(0, STAMP, None, {}, None, [Chunk("a", 0, 100, 1)])
     for n in count(1):
         frames, segment = Frames(1_000_000), OpenSegment(1)
-        frame = new_frame(0, 0, b"block", 5)
+        frame = new_frame(0, b"block", 5)
         frames.add(segment, frame)
         wire = Tripwire(n, KeyboardInterrupt)
         with suppress(KeyboardInterrupt):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvengine.storage.checksum import TRAILER_SIZE
+from kvengine.storage.checksum import TRAILER_SIZE, place_seed, seal
 from kvengine.storage.names import encode_object, is_object
 from kvengine.storage.packed import pack
 from kvengine.storage.row import decode_many
@@ -41,7 +41,13 @@ def some_block(choice: random.Random) -> tuple[bytes, list[bytes]]:
     for _ in ordered:
         flags = choice.choice([0, 0, 0, 1, 32 if not choice.randrange(9) else 0])
         time = choice.choice([None, None, 1 << 50])
-        rows.append(pack(flags, 1 << 50, time, {"a": choice.randbytes(choice.randrange(20))}))
+        entries: dict[str, Any] = {"a": choice.randbytes(choice.randrange(20))}
+        if not choice.randrange(4):
+            entries["b"] = choice.choice([None, (1 << 50, b"v"), b""])
+            flags |= 8 | 16
+        if not choice.randrange(6):
+            entries |= {f"key-{number:02}": b"v" for number in range(40)}  # with a table
+        rows.append(pack(flags & 127, 1 << 50, time, entries))
     body: bytes = plain.encode_rows(ordered, rows)
     assert fast.encode_rows(ordered, rows) == body
     return body + bytes(TRAILER_SIZE), ordered
@@ -59,6 +65,10 @@ def answers(form: Any, data: bytes, names: list[bytes]) -> list[Any]:
     walked = block.for_walk()
     found: list[Any] = [block.count, block.data, block.is_sound]
     found += [of(block.find, name) for name in names]
+    for name in names:
+        for state_key in ("a", "b"):
+            kind, value = of(lambda asked, n=name, k=state_key: asked.value_of(n, k), block)
+            found.append((kind, "the block" if value is block else value))
     found += [of(block.row, at) for at in range(block.count)]
     found += [of(lambda asked: asked.names, walked), walked.is_sound, block.is_sound]
     found += [of(lambda asked: asked.rows, block), of(lambda asked: asked.decode(), block)]
@@ -86,8 +96,7 @@ def assert_alike(data: bytes, names: list[bytes]) -> None:
     assert answers(fast, data, names) == answers(plain, data, names)
 
 
-def check_mutated(choice: random.Random) -> None:
-    """One input of the long run, too: see fuzz.py."""
+def check_mutated_block(choice: random.Random) -> None:
     data, names = some_block(choice)
     asked = [*names[:3], names[-1] + b"x", b"", b"\xff"]
     assert_alike(data, asked)
@@ -102,6 +111,57 @@ def check_mutated(choice: random.Random) -> None:
     changed = bytearray(data)
     struct.pack_into(f"<{2 * count}I", changed, table, *slots)
     assert_alike(bytes(changed), asked)
+
+
+def check_mutated_file(choice: random.Random) -> None:
+    """Blocks that lie somewhere in a file, read or mapped, most of them damaged."""
+    body, names = some_block(choice)
+    file_id, offset = choice.randrange(1 << 64), choice.randrange(200)
+    seed = place_seed(file_id, offset)
+    sealed = seal(body[:-TRAILER_SIZE], plain.ROWS, plain.UNCOMPRESSED, seed)
+    file = choice.randbytes(offset) + sealed + choice.randbytes(choice.randrange(100))
+    if choice.randrange(2):
+        changed = bytearray(mutate(sealed, choice))
+        if choice.randrange(2) and len(changed) > TRAILER_SIZE:  # as a forger would mend it
+            changed = bytearray(seal(changed[:-TRAILER_SIZE], 1, choice.choice([0, 0, 1]), seed))
+        file = file[:offset] + bytes(changed) + file[offset + len(changed) :]
+    length = len(sealed) + choice.choice([0, 0, 0, -1, 1, 1000])
+    asked = [*names[:3], b"", b"\xff"]
+    answer = [
+        told(form.checked_rows, file, offset, length, file_id, offset, asked=asked)
+        for form in (fast, plain)
+    ]
+    assert answer[0] == answer[1]
+    maps = [form.Map(memoryview(file)) for form in (fast, plain)]
+    answer = [
+        told(form.mapped_rows, file_map, file_id, offset, length, False, asked=asked)
+        for form, file_map in zip((fast, plain), maps, strict=True)
+    ]
+    assert answer[0] == answer[1]
+    # Once it was checked, changed bytes may give any answer, but each comes from within the block.
+    answer = [
+        told(form.mapped_rows, file_map, file_id, offset, length, True, asked=asked)
+        for form, file_map in zip((fast, plain), maps, strict=True)
+    ]
+    if answer[1][0] != "raises":
+        assert answer[0] == answer[1]
+
+
+def told(make: Callable[..., Any], *place: Any, asked: list[bytes]) -> list[Any]:
+    """What a block that is made of a part of a file says, or how it is refused."""
+    kind, block = outcome(make, *place)
+    if kind == "raises":
+        return ["raises", block]
+    found: list[Any] = [block.data, block.count, block.file_id, block.offset, block.footprint() > 0]
+    found += [outcome(block.find, name) for name in asked]
+    found += [outcome(lambda: block.names), outcome(lambda: block.rows)]
+    return found
+
+
+def check_mutated(choice: random.Random) -> None:
+    """One input of the long run, too: see fuzz.py."""
+    check_mutated_block(choice)
+    check_mutated_file(choice)
 
 
 @settings(max_examples=300)
@@ -134,3 +194,46 @@ def test_a_block_that_was_not_made_holds_nothing() -> None:
         for read in (block.row, block.values):
             with pytest.raises(IndexError):
                 read(at)
+
+
+def test_a_mapped_block_that_changes_is_read_from_within() -> None:
+    """Somebody writes to a mapped file after its block was checked: no bound leads out of it."""
+    names = [encode_object("S", str(number)) for number in range(3)]
+    body = plain.encode_rows(names, [pack(0, 1 << 50, None, {"a": b"v" * 9})] * 3)
+    file = bytearray(seal(body, plain.ROWS, plain.UNCOMPRESSED, place_seed(7, 0)))
+    block = fast.mapped_rows(fast.Map(memoryview(file)), 7, 0, len(file), False)
+    assert block.value_of(names[1], "a") == b"v" * 9
+    choice = random.Random(1)
+    table = len(body) - 4 - 8 * 3
+    for _ in range(3000):
+        before = file[:]
+        for _ in range(choice.randrange(1, 4)):
+            struct.pack_into("<I", file, table + 4 * choice.randrange(6), choice.getrandbits(32))
+        file[choice.randrange(table)] ^= choice.randrange(256)
+        again = fast.mapped_rows(fast.Map(memoryview(file)), 7, 0, len(file), True)
+        for of in (block, again, block.for_walk()):
+            for name in (*names, b"", b"\xff"):
+                outcome(of.find, name)
+                outcome(of.value_of, name, "a")
+            for at in range(3):
+                outcome(of.row, at)
+                outcome(of.values, at)
+            for read in ("names", "rows", "data"):
+                outcome(getattr, of, read)
+        file[:] = before
+
+
+def test_a_block_is_made_once() -> None:
+    """Its bytes may be in use."""
+    data = plain.encode_rows([encode_object("", "")], [pack(0, 1 << 50, None, {})])
+    block = fast.RowBlock(data + bytes(TRAILER_SIZE))
+    with pytest.raises(TypeError):
+        block.__init__(data + bytes(TRAILER_SIZE))
+
+
+@pytest.mark.parametrize("place", [(-1, 5), (0, -1), (1 << 40, 1), (5, 1 << 62)])
+def test_a_block_outside_of_what_was_read_is_refused(place: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="block"):
+        fast.checked_rows(bytes(50), *place, 1, 2)
+    with pytest.raises((ValueError, OverflowError)):
+        fast.mapped_rows(fast.Map(memoryview(bytes(50))), 1, *place, True)

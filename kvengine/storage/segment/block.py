@@ -26,9 +26,12 @@ from itertools import pairwise
 from operator import lt
 from typing import Final
 
-from kvengine.storage.checksum import TRAILER_SIZE
+from kvengine.storage import row as rows
+from kvengine.storage.checksum import TRAILER_SIZE, check_block
 from kvengine.storage.names import are_objects
+from kvengine.storage.packed import find
 from kvengine.storage.row import (
+    CLEARED,
     LARGE,
     VALUES_ONLY,
     Entry,
@@ -41,6 +44,7 @@ from kvengine.storage.row import (
 _ARRAY = struct.Struct(">BI")
 _COUNT = struct.Struct("<I")
 _ARRAY32 = 0xDD
+_STATES_NO_EXPIRY = 0xC0
 
 # Kinds of block, frozen: the numbers are on disk.
 ROWS: Final = 1
@@ -74,9 +78,11 @@ class RowBlock:
     large row is alone in its block, (5) the objects ascend, and are encoded as objects are. To make
     one costs the check of rules 1 and 2. `find` checks rules 3 and 4 of the row that it returns,
     `names` checks rule 5, and `rows` checks 3 and 4 of all rows.
+
+    ``file_id``, ``offset``: where it was read, 0 if it was not read from a file.
     """
 
-    __slots__ = ("_decoded", "_names", "count", "data", "is_sound", "slots")
+    __slots__ = ("_decoded", "_names", "count", "data", "file_id", "is_sound", "offset", "slots")
 
     def __init__(self, data: bytes) -> None:
         """Raise ValueError if rule 1 or 2 is broken."""
@@ -97,6 +103,7 @@ class RowBlock:
         self.data = data
         self.count = count
         self.slots = slots
+        self.file_id = self.offset = 0
         self.is_sound = False
         """Whether rule 5 has been checked."""
         self._names: list[bytes] | None = None
@@ -109,6 +116,7 @@ class RowBlock:
         """
         found = RowBlock.__new__(RowBlock)
         found.data, found.count, found.slots = self.data, self.count, self.slots
+        found.file_id, found.offset = self.file_id, self.offset
         found.is_sound, found._names, found._decoded = self.is_sound, None, None
         return found
 
@@ -116,8 +124,7 @@ class RowBlock:
         """Bytes that the block takes in memory, apart from a fixed number of objects."""
         return len(self.data) + sys.getsizeof(self.slots)
 
-    @property
-    def names(self) -> list[bytes]:
+    def all_names(self) -> list[bytes]:
         """The encoded objects, in order. Raises ValueError if rule 5 is broken. They are kept."""
         names = self._names
         if names is None:
@@ -131,6 +138,8 @@ class RowBlock:
                 self.is_sound = True
             self._names = names
         return names
+
+    names = property(all_names)
 
     @property
     def rows(self) -> list[bytes]:
@@ -187,3 +196,56 @@ class RowBlock:
             else:
                 high = middle
         return None
+
+    def value_of(self, name: bytes, state_key: str) -> bytes | RowBlock | None:
+        """Return the value of an entry of an object, if the row has it and states no expiry.
+
+        None if the block has no such row. For any other row return the block: to be asked further.
+        ValueError as in `find` here and in packed.py.
+        """
+        row = self.find(name)
+        if row is None:
+            return None
+        if row[1] & ~(CLEARED | rows.TOMBSTONES) or row[11] != _STATES_NO_EXPIRY:
+            return self
+        entry = find(row, state_key)
+        return entry if isinstance(entry, bytes) else self
+
+
+class Map:
+    """The bytes of a mapped file. They stay mapped as long as this lives."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
+
+
+def checked_rows(read: bytes, start: int, length: int, file_id: int, offset: int) -> RowBlock:
+    """Return the block of rows in ``read[start : start + length]``, which lies at a file's offset.
+
+    ValueError if checksum, place or kind are wrong, or rule 1 or 2 is broken. In C the bytes are
+    not copied: the block keeps all that was read with it.
+    """
+    data = read[start : start + length]
+    codec = check_block(data, ROWS, file_id, offset)
+    if codec != UNCOMPRESSED:
+        raise ValueError(f"block has unknown codec {codec}")
+    found = RowBlock(data)
+    found.file_id, found.offset = file_id, offset
+    return found
+
+
+def mapped_rows(file: Map, file_id: int, offset: int, length: int, was_checked: bool) -> RowBlock:
+    """Return the block of rows at an offset of a mapped file.
+
+    ValueError as in `checked_rows`. If it ``was_checked`` before, its checksum is not looked at
+    again. In C the block is not copied, and of one that was checked no more is looked at than what
+    keeps a reader within it.
+    """
+    data = bytes(file.data[offset : offset + length])
+    if len(data) != length:
+        raise ValueError("block lies outside its file")
+    if not was_checked:
+        return checked_rows(data, 0, length, file_id, offset)
+    found = RowBlock(data)
+    found.file_id, found.offset = file_id, offset
+    return found

@@ -7,19 +7,24 @@ leads into the block, and none leads in front of the one before it.
 import struct
 
 from kvengine.storage.checksum import TRAILER_SIZE
-from kvengine.storage.decoded import CLEARED, LARGE, decode_array
+from kvengine.storage.decoded import CLEARED, LARGE, TOMBSTONES as HAS_TOMBSTONES, decode_array
 
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memchr
 
+from kvengine.storage.checksum cimport check_sealed, seed_of_place
 from kvengine.storage.packed cimport (
     has_head,
+    packed_fetch,
     packed_is_utf8,
     packed_load,
     packed_load_le32,
     packed_order,
     packed_text,
+    packed_value,
     packed_values,
 )
 
@@ -36,9 +41,11 @@ cdef enum:
     _ARRAY32 = 0xDD
     _ARRAY_SIZE = 5
     _COUNT_SIZE = 4
+    _STATES_NO_EXPIRY = 0xC0
 
 cdef Py_ssize_t _TRAILER_SIZE = TRAILER_SIZE
-cdef int _CLEARED = CLEARED, _LARGE = LARGE
+cdef int _ROWS = ROWS, _UNCOMPRESSED = UNCOMPRESSED
+cdef int _CLEARED = CLEARED, _LARGE = LARGE, _TOMBSTONES = HAS_TOMBSTONES
 
 
 def encode_rows(names, rows):
@@ -54,57 +61,139 @@ def encode_rows(names, rows):
     return b"".join((head, *rows, *names, table, struct.pack("<I", count)))
 
 
+cdef class Map:
+    """The bytes of a mapped file. They stay mapped as long as this lives."""
+
+    def __cinit__(self, data not None):
+        PyObject_GetBuffer(data, &self._buffer, PyBUF_SIMPLE)
+
+    def __dealloc__(self):
+        if <void *>self._buffer.obj is not NULL:
+            PyBuffer_Release(&self._buffer)
+
+
+cpdef RowBlock checked_rows(
+    bytes read, Py_ssize_t start, Py_ssize_t length, uint64_t file_id, uint64_t offset
+):
+    """Return the block of rows in ``read[start : start + length]``, which lies at a file's offset.
+
+    ValueError if checksum, place or kind are wrong, or rule 1 or 2 is broken.
+    """
+    if read is None:
+        raise TypeError("a block must be bytes")
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(read)
+    if start < 0 or length < 0 or start > size:
+        raise ValueError("block lies outside what was read")
+    length = min(length, size - start)
+    cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(read) + start
+    _check_seal(data, length, file_id, offset)
+    cdef RowBlock found = RowBlock.__new__(RowBlock)
+    found.file_id, found.offset = file_id, offset
+    found._open(read, data, length, False)
+    return found
+
+
+cpdef RowBlock mapped_rows(
+    Map file, uint64_t file_id, uint64_t offset, uint64_t length, bint was_checked
+):
+    """Return the block of rows at an offset of a mapped file, where it lies.
+
+    ValueError as in `checked_rows`. If it ``was_checked`` before, only what keeps a reader within the
+    block is looked at.
+    """
+    if file is None:
+        raise TypeError("there is no map")
+    cdef uint64_t size = file._buffer.len
+    if length > size or offset > size - length:
+        raise ValueError("block lies outside its file")
+    cdef const uint8_t *start = <const uint8_t *>file._buffer.buf + offset
+    if not was_checked:
+        _check_seal(start, length, file_id, offset)
+    cdef RowBlock found = RowBlock.__new__(RowBlock)
+    found.file_id, found.offset = file_id, offset
+    found._open(file, start, length, was_checked)
+    return found
+
+
+cdef int _check_seal(
+    const uint8_t *data, size_t size, uint64_t file_id, uint64_t offset
+) except -1:
+    cdef int codec = check_sealed(data, size, _ROWS, seed_of_place(file_id, offset))
+    if codec != _UNCOMPRESSED:
+        raise ValueError(f"block has unknown codec {codec}")
+    return 0
+
+
+@cython.no_gc  # what it refers to refers to nothing
+@cython.freelist(8)
 cdef class RowBlock:
-    """A block of rows as it lies in a file, trailer included. Immutable."""
+    """A block of rows as it lies in a file, trailer included. Immutable.
+
+    The bytes of a mapped file change under it if somebody writes to the file. What is read then may
+    be wrong, but it is read from within the block: no bound is used unchecked.
+    """
 
     def __init__(self, bytes data not None):
         """Raise ValueError if rule 1 or 2 is broken."""
-        cdef Py_ssize_t end = PyBytes_GET_SIZE(data) - _TRAILER_SIZE - _COUNT_SIZE
+        if self._owner is not None:
+            raise TypeError("a block is made once")  # somebody may be reading its bytes
+        self._open(data, <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), False)
+
+    cdef int _open(
+        self, object owner, const uint8_t *start, Py_ssize_t size, bint was_checked
+    ) except -1:
+        """Take bytes, which ``owner`` keeps. Raise ValueError if rule 1 or 2 is broken."""
+        cdef Py_ssize_t end = size - _TRAILER_SIZE - _COUNT_SIZE
         cdef Py_ssize_t count, table, slot, bound, before = _ARRAY_SIZE
-        cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(data)
         if end < _ARRAY_SIZE:
             raise ValueError("not a block of rows: it is cut short")
         count = packed_load_le32(start + end)
         table = end - 8 * count
-        if (
-            count == 0
-            or table < _ARRAY_SIZE
-            or start[0] != _ARRAY32
-            or <Py_ssize_t>packed_load(start + 1, 4) != count
+        if count == 0 or table < _ARRAY_SIZE or not was_checked and (
+            start[0] != _ARRAY32 or <Py_ssize_t>packed_load(start + 1, 4) != count
         ):
             raise ValueError("not a block of rows: its slots do not fit")
-        for slot in range(2 * count):
+        for slot in range(0 if was_checked else 2 * count):
             bound = packed_load_le32(start + table + 4 * slot)
             if bound < before or bound > table or (slot == 0 and bound != _ARRAY_SIZE):
                 raise ValueError("not a block of rows: its slots are out of order")
             before = bound
-        self._names = None
-        self.is_sound = False
-        self._table = table
-        self.data = data
-        self.count = count
+        self._owner = owner
+        self._start, self._size, self._table, self.count = start, size, table, count
+        return 0
 
     cdef Py_ssize_t _bound(self, Py_ssize_t slot) noexcept:
         """Return where row or name number ``slot`` starts; 2 * count: where the names end."""
         if slot == 2 * self.count:
             return self._table
-        return packed_load_le32(
-            <const uint8_t *>PyBytes_AS_STRING(self.data) + self._table + 4 * slot
-        )
+        return min(<Py_ssize_t>packed_load_le32(self._start + self._table + 4 * slot), self._table)
+
+    @property
+    def data(self):
+        """The bytes of the block."""
+        if type(self._owner) is bytes and PyBytes_GET_SIZE(self._owner) == self._size:
+            return self._owner
+        return self._slice(0, self._size)
 
     cpdef RowBlock for_walk(self):
         """Return a copy of the block for one walk; the names that it makes go with the copy."""
         cdef RowBlock found = RowBlock.__new__(RowBlock)
-        found.data, found.count, found._table = self.data, self.count, self._table
+        found._owner, found._start, found._size = self._owner, self._start, self._size
+        found.count, found._table = self.count, self._table
+        found.file_id, found.offset = self.file_id, self.offset
         found.is_sound = self.is_sound
         return found
 
     cpdef Py_ssize_t footprint(self) except -1:
         """Bytes that the block takes in memory, apart from a fixed number of objects."""
-        return len(self.data)
+        return self._size
 
     @property
     def names(self):
+        """What `all_names` returns."""
+        return self.all_names()
+
+    cpdef list all_names(self):
         """The encoded objects, in order. Raises ValueError if rule 5 is broken. They are kept."""
         cdef list names = self._names
         cdef Py_ssize_t at
@@ -137,11 +226,11 @@ cdef class RowBlock:
 
     cdef void _name_at(self, Py_ssize_t at, packed_text *name) noexcept:
         cdef Py_ssize_t low = self._bound(self.count + at)
-        name.at = <const uint8_t *>PyBytes_AS_STRING(self.data) + low
-        name.size = self._bound(self.count + at + 1) - low
+        name.at = self._start + low
+        name.size = max(0, self._bound(self.count + at + 1) - low)
 
     cdef bytes _slice(self, Py_ssize_t low, Py_ssize_t high):
-        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.data) + low, high - low)
+        return PyBytes_FromStringAndSize(<const char *>self._start + low, max(0, high - low))
 
     @property
     def rows(self):
@@ -156,7 +245,7 @@ cdef class RowBlock:
 
     cdef int _check_row(self, Py_ssize_t at) except -1:
         cdef Py_ssize_t low = self._bound(at)
-        cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(self.data) + low
+        cdef const uint8_t *start = self._start + low
         if not has_head(start, self._bound(at + 1) - low):
             raise ValueError("not a row: its fixed fields are not in their places")
         if start[1] & _LARGE and self.count > 1:
@@ -182,9 +271,8 @@ cdef class RowBlock:
         if not 0 <= at < self.count:
             raise IndexError(f"there is no row number {at}")
         cdef bint ordered
-        cdef bytes data = self.data  # making objects may run any code: this keeps the bytes
-        cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(data) + self._bound(at)
-        cdef const uint8_t *end = <const uint8_t *>PyBytes_AS_STRING(data) + self._bound(at + 1)
+        cdef const uint8_t *start = self._start + self._bound(at)
+        cdef const uint8_t *end = self._start + self._bound(at + 1)
         if has_head(start, end - start):
             if start[1] & ~_CLEARED:
                 return None
@@ -199,6 +287,11 @@ cdef class RowBlock:
 
         Raise ValueError if that row does not begin as one.
         """
+        cdef Py_ssize_t at = self._position(name)
+        return self.row(at) if at >= 0 else None
+
+    cdef Py_ssize_t _position(self, bytes name) except -2:
+        """Return the number of an encoded object, -1 if the block has none."""
         cdef packed_text wanted, found
         cdef Py_ssize_t low = 0, high = self.count, middle
         cdef int order
@@ -211,12 +304,31 @@ cdef class RowBlock:
             self._name_at(middle, &found)
             order = packed_order(found, wanted)
             if order == 0:
-                return self.row(middle)
+                return middle
             if order < 0:
                 low = middle + 1
             else:
                 high = middle
-        return None
+        return -1
+
+    cpdef object value_of(self, bytes name, str state_key):
+        """Return the value of an entry of an object, if the row has it and states no expiry.
+
+        None if the block has no such row. For any other row return the block: to be asked further.
+        ValueError as in `find` here and in packed.py.
+        """
+        cdef Py_ssize_t at = self._position(name)
+        cdef const uint8_t *start
+        if at < 0:
+            return None
+        start = self._start + self._bound(at)
+        if type(self._owner) is Map:
+            packed_fetch(start, self._start + self._bound(at + 1))
+        self._check_row(at)
+        if start[1] & ~(_CLEARED | _TOMBSTONES) or start[11] != _STATES_NO_EXPIRY:
+            return self
+        found = packed_value(start, self._start + self._bound(at + 1), state_key)
+        return self if found is None else found
 
 
 cdef bint _is_object(packed_text name) noexcept:

@@ -5,11 +5,11 @@ from kvengine.fs.disk cimport DiskFile
 from kvengine.storage.checksum cimport check_block
 from kvengine.storage.frames cimport Frame, Frames, OpenSegment
 from kvengine.storage.packed cimport find
-from kvengine.storage.segment.block cimport RowBlock
+from kvengine.storage.segment.block cimport Map, RowBlock, checked_rows, mapped_rows
 from kvengine.storage.segment.filter cimport Filter
 from kvengine.storage.segment.index cimport Index
 
-cdef int _ROWS, _UNCOMPRESSED, LARGE
+cdef int _UNCOMPRESSED, LARGE
 
 
 cdef class SegmentReader(OpenSegment):
@@ -19,6 +19,8 @@ cdef class SegmentReader(OpenSegment):
     cdef public Filter _filter
     cdef public Frames _frames
     cdef public Index _index
+    cdef public Map _map
+    cdef bytearray _seen
     cdef public object footer, properties
     cdef public str path
     cdef public unsigned long long size
@@ -27,6 +29,9 @@ cdef class SegmentReader(OpenSegment):
     cpdef bint may_hold(self, unsigned long long digest) except -1
     @cython.locals(at=Py_ssize_t, kept=RowBlock)
     cpdef bytes find(self, bytes name)
+    @cython.locals(at=Py_ssize_t, kept=RowBlock)
+    cpdef object value_of(self, bytes name, str state_key)
+    cpdef bytes row_in(self, RowBlock kept, bytes name)
     @cython.locals(at=Py_ssize_t, row=bytes)
     cpdef bint has_in_memory(self, bytes name) except -1
     @cython.locals(frame=Frame, frames=Frames, offset="unsigned long long")
@@ -36,11 +41,15 @@ cdef class SegmentReader(OpenSegment):
     cpdef object decode(self, bytes row, bytes name)
     cpdef object load(self, bytes row, bytes name)
     cpdef object chunk(self, object chunk)
-    @cython.locals(frame=Frame, frames=Frames, data=bytes)
+    @cython.locals(frame=Frame, data=bytes, found=bytes)
     cpdef bytes chunk_bytes(self, object chunk)
-    @cython.locals(found=RowBlock, frames=Frames, offset="unsigned long long")
+    @cython.locals(
+        found=RowBlock, frames=Frames, offset="unsigned long long", length="unsigned long long"
+    )
     cdef RowBlock _read_rows(self, Py_ssize_t at, bint keep)
-    @cython.locals(frame=Frame)
+    @cython.locals(length="unsigned long long", was_checked=bint)
+    cdef RowBlock _rows_in_map(self, Map mapped, Py_ssize_t at, unsigned long long offset)
+    @cython.locals(frame=Frame, at=Py_ssize_t, offset="unsigned long long", kept=RowBlock)
     cdef object _head(self, bytes row, bytes name)
     cdef object _decoded(self, bytes row, bytes name)
     cdef Py_ssize_t _block_of(self, bytes name) except -2
@@ -50,10 +59,12 @@ cdef class SegmentReader(OpenSegment):
     cpdef bytes _sealed(self, unsigned long long offset, unsigned long long length, int kind)
     @cython.locals(
         index=Index, start="unsigned long long", stop="unsigned long long", last=Py_ssize_t,
-        data=bytes, run=list, number=Py_ssize_t, offset="unsigned long long", low=Py_ssize_t
+        data=bytes, run=list, number=Py_ssize_t, offset="unsigned long long"
     )
     cpdef list _read_run(self, Py_ssize_t at, Py_ssize_t end, unsigned long long most)
-    cpdef RowBlock _rows_in(self, bytes data, unsigned long long offset)
+    cpdef RowBlock _rows_in(
+        self, bytes read, Py_ssize_t start, Py_ssize_t length, unsigned long long offset
+    )
     cpdef RowBlock _with_names(self, RowBlock found, unsigned long long offset)
     @cython.locals(codec=int)
     cdef int _check(self, bytes data, unsigned long long offset, int kind) except -1
@@ -64,4 +75,4 @@ cdef class SegmentReader(OpenSegment):
 cdef class LiveSegment(SegmentReader):
     cdef readonly object meta
     cdef readonly bytes start, stop
-    cdef readonly bint expiring
+    cdef readonly bint expiring, has_barriers

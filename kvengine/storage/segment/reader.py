@@ -20,7 +20,7 @@ from kvengine.storage.packed import find
 from kvengine.storage.row import LARGE, MISSING, Chunk, Entry, Missing, Row
 from kvengine.storage.segment import block, filter
 from kvengine.storage.segment import format as segment
-from kvengine.storage.segment.block import RowBlock
+from kvengine.storage.segment.block import Map, RowBlock, checked_rows, mapped_rows
 from kvengine.storage.segment.format import Handle
 
 _T = TypeVar("_T")
@@ -29,7 +29,7 @@ _first = attrgetter("first")
 _OUTSIDE = "block lies outside its file"
 _FIRST_RUN, _LONGEST_RUN = 8192, 65536
 """A walk reads so many bytes of blocks at once at first, and at most."""
-_ROWS, _UNCOMPRESSED = block.ROWS, block.UNCOMPRESSED
+_UNCOMPRESSED = block.UNCOMPRESSED
 
 
 class SegmentReader(OpenSegment):
@@ -38,6 +38,9 @@ class SegmentReader(OpenSegment):
     Index, filter and tombstones are in memory. Every block is checked against its checksum, its
     place and its structure each time it is read from the file. ``frames`` holds those that stay in
     memory, by offset; the argument ``frames`` is the budget that all segments share.
+
+    A mapped block is read where it lies. It is checked when it is read for the first time, which
+    ``_seen`` remembers by its number, and becomes no frame: it is in memory already.
     """
 
     __slots__ = (
@@ -46,6 +49,8 @@ class SegmentReader(OpenSegment):
         "_filter",
         "_frames",
         "_index",
+        "_map",
+        "_seen",
         "footer",
         "path",
         "properties",
@@ -61,8 +66,8 @@ class SegmentReader(OpenSegment):
             self._file = fs.open(path)
         except FileNotFoundError:
             raise CorruptionError(path, 0, "segment is missing") from None
-        if frames is not None and frames.mapped:
-            self._file.map()
+        mapped = self._file.map() if frames is not None and frames.mapped else None
+        self._map = Map(mapped) if mapped is not None else None
         self._disk = self._file if type(self._file) is DiskFile else None
         self.size = self._file.size()
         tail_at = max(0, self.size - segment.FOOTER_SIZE)
@@ -77,6 +82,7 @@ class SegmentReader(OpenSegment):
             self.footer.tombstones, block.TOMBSTONES, segment.decode_tombstones
         )
         self._index = self._part(self.footer.block_index, block.INDEX, segment.decode_index)
+        self._seen = bytearray(len(self._index)) if self._map is not None else bytearray()
         self.properties = self._part(
             self.footer.properties, block.PROPERTIES, segment.decode_properties
         )
@@ -106,12 +112,39 @@ class SegmentReader(OpenSegment):
         except ValueError as error:
             raise self.damaged(name, error) from None
 
+    def value_of(self, name: bytes, state_key: str) -> bytes | RowBlock | None:
+        """Return the value of an entry if the row of its object has it and states no expiry.
+
+        None if there is no row. For any other row return its block, for `row_in`.
+        """
+        at = self._index.find(name)
+        if at < 0:
+            return None
+        kept = self._in_memory(at) or self._read_rows(at, True)
+        try:
+            return kept.value_of(name, state_key)
+        except ValueError as error:
+            raise self.damaged(name, error) from None
+
+    def row_in(self, kept: RowBlock, name: bytes) -> bytes:
+        """Return the row of an encoded object, which a block found here has."""
+        try:
+            row = kept.find(name)
+            if row is None:  # it was there a moment ago
+                raise ValueError("the bytes of a mapped block have changed")
+            return row
+        except ValueError as error:
+            raise self.damaged(name, error) from None
+
     def has_in_memory(self, name: bytes) -> bool:
-        """Return whether an encoded object can be read without the file; False for a large one."""
+        """Return whether an encoded object can be read without the file; False for a large one.
+
+        A mapped block that was read before counts as in memory: the system seldom drops it soon.
+        """
         at = self._index.find(name)
         if at < 0:
             return True
-        if self._in_memory(at) is None:
+        if self._in_memory(at) is None and not (self._map is not None and self._seen[at]):
             return False
         row = self.find(name)
         return row is None or not row[1] & LARGE
@@ -119,12 +152,12 @@ class SegmentReader(OpenSegment):
     def _in_memory(self, at: int) -> RowBlock | None:
         """Return block number ``at`` if it is at hand, else None."""
         offset = self._index.offset(at)
-        frame = self.frames.get(offset)
+        frame = self.frames.get(offset) if self.frames else None
         if frame is not None:
             frame.used = True
             return frame.block  # type: ignore[return-value]
         frames = self._frames
-        return frames.last(self, offset) if frames is not None else None  # type: ignore[return-value]
+        return frames.last(self, offset) if frames is not None else None
 
     def find_in(self, row: bytes, name: bytes, state_key: str) -> Entry | Missing:
         """Return what a row found here says of an entry, `MISSING` for nothing."""
@@ -179,16 +212,13 @@ class SegmentReader(OpenSegment):
         if frame is not None:
             frame.used = True
             return frame.block  # type: ignore[return-value]
-        frames = self._frames
-        found = frames.last(self, chunk.offset) if frames is not None else None
-        if found is None:
-            if chunk.offset < 0 or chunk.length < 0:  # a tool asks for any that is stated
-                raise CorruptionError(self.path, chunk.offset, _OUTSIDE)
-            data = self._sealed(chunk.offset, chunk.length, block.CHUNK)
-            found = data[: len(data) - TRAILER_SIZE]
-            if frames is not None:
-                frames.note(self, chunk.offset, found, chunk.length)
-        return found  # type: ignore[return-value]
+        if chunk.offset < 0 or chunk.length < 0:  # a tool asks for any that is stated
+            raise CorruptionError(self.path, chunk.offset, _OUTSIDE)
+        data = self._sealed(chunk.offset, chunk.length, block.CHUNK)
+        found = data[: len(data) - TRAILER_SIZE]
+        if self._frames is not None:
+            self._frames.note(self, chunk.offset, found, chunk.length)
+        return found
 
     # --- blocks
 
@@ -224,7 +254,7 @@ class SegmentReader(OpenSegment):
         """
         index, frames = self._index, self.frames
         start = index.offset(at)
-        if start in frames:
+        if start in frames or self._map is not None:
             return [self.block(at)]
         stop, last = start + index.length(at), at + 1
         while last < end and index.offset(last) == stop and stop not in frames:
@@ -236,9 +266,8 @@ class SegmentReader(OpenSegment):
         run: list[RowBlock] = []
         for number in range(at, last):
             offset = index.offset(number)
-            low = offset - start
             try:
-                found = self._rows_in(data[low : low + index.length(number)], offset)
+                found = self._rows_in(data, offset - start, index.length(number), offset)
                 run.append(self._with_names(found, offset))
             except CorruptionError:
                 if not run:
@@ -269,7 +298,7 @@ class SegmentReader(OpenSegment):
     def _with_names(self, found: RowBlock, offset: int) -> RowBlock:
         """Return a block whose objects have been checked."""
         try:
-            found.names  # noqa: B018 - which are made now, and kept
+            found.all_names()  # which are made now, and kept
         except ValueError as error:
             raise CorruptionError(self.path, offset, str(error)) from None
         return found
@@ -303,10 +332,23 @@ class SegmentReader(OpenSegment):
     def _read_rows(self, at: int, keep: bool) -> RowBlock:
         """Read block number ``at`` from the file. ``keep``: it may become a frame."""
         offset = self._index.offset(at)
-        found = self._rows_in(self._read(offset, self._index.length(at)), offset)
+        if self._map is not None:
+            return self._rows_in_map(self._map, at, offset)
+        length = self._index.length(at)
+        found = self._rows_in(self._read(offset, length), 0, length, offset)
         frames = self._frames
         if keep and frames is not None:
             frames.note(self, offset, found, found.footprint())
+        return found
+
+    def _rows_in_map(self, mapped: Map, at: int, offset: int) -> RowBlock:
+        """Return block number ``at``, which lies at an offset of the mapped file."""
+        length, was_checked = self._index.length(at), self._seen[at] != 0
+        try:
+            found = mapped_rows(mapped, self.file_id, offset, length, was_checked)
+        except ValueError as error:
+            raise CorruptionError(self.path, offset, str(error)) from None
+        self._seen[at] = 1
         return found
 
     def _items(self, row: bytes, name: bytes, start: str) -> Iterator[tuple[str, Entry]]:
@@ -317,12 +359,18 @@ class SegmentReader(OpenSegment):
 
     def _head(self, row: bytes, name: bytes) -> Row:
         """Return the head of a large row found here, decoded. Its chunks are not checked."""
-        frame = self.frames.get(self._index.offset(self._block_of(name)))
+        at = self._block_of(name)
+        offset = self._index.offset(at)
+        frame = self.frames.get(offset)
         if frame is not None and frame.head is not None:
             return frame.head
         found = self._decoded(row, name)
-        if frame is not None and self._frames is not None:
-            self._frames.keep_head(self, frame, found)
+        if self._frames is not None:
+            if frame is not None:
+                self._frames.keep_head(self, frame, found)
+            elif self._map is not None:  # a mapped block is a frame only to keep a head
+                kept = self._read_rows(at, False)
+                self._frames.note(self, offset, kept, kept.footprint())
         return found
 
     def _decoded(self, row: bytes, name: bytes) -> Row:
@@ -381,11 +429,10 @@ class SegmentReader(OpenSegment):
         self._check(data, offset, kind)
         return data
 
-    def _rows_in(self, data: bytes, offset: int) -> RowBlock:
-        """Return the block of rows that these bytes are, which were read from ``offset``."""
-        self._check(data, offset, _ROWS)
+    def _rows_in(self, read: bytes, start: int, length: int, offset: int) -> RowBlock:
+        """Return the block of rows at ``start`` of what was read, which lies at ``offset``."""
         try:
-            return RowBlock(data)
+            return checked_rows(read, start, length, self.file_id, offset)
         except ValueError as error:
             raise CorruptionError(self.path, offset, str(error)) from None
 
@@ -413,7 +460,7 @@ class SegmentReader(OpenSegment):
 class LiveSegment(SegmentReader):
     """A segment as the manifest states it: its number, level and identity."""
 
-    __slots__ = ("expiring", "meta", "start", "stop")
+    __slots__ = ("expiring", "has_barriers", "meta", "start", "stop")
 
     def __init__(
         self, fs: FileSystem, directory: str, meta: SegmentMeta, frames: Frames, seed: int
@@ -429,5 +476,6 @@ class LiveSegment(SegmentReader):
             raise CorruptionError(self.path, offset, "the filter is of another database")
         self.meta = meta
         self.start, self.stop = meta.start, meta.stop
-        self.expiring = self.properties.expiring > 0
+        self.expiring = meta.properties.expiring > 0
         """Whether some row states an expiry of its object."""
+        self.has_barriers = meta.properties.barriers > 0

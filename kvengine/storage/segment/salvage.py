@@ -54,7 +54,7 @@ class SalvageReader(SegmentReader):
     def __init__(self, fs: FileSystem, path: str, file_id: int | None = None) -> None:
         """Raise OSError if the file cannot be opened. ``file_id``: as the manifest states it."""
         self.path = path
-        self._disk = None
+        self._disk = self._map = None
         self._frames = None  # a tool reads each block once: none stays in memory
         self.frames: dict[int, Frame] = {}
         self.damage: list[CorruptionError] = []
