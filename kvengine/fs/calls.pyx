@@ -9,11 +9,13 @@ from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
 )
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from libc.errno cimport EAGAIN, EINTR, EINVAL, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, errno
+from posix.stat cimport fstat, struct_stat
 
 cdef extern from "<unistd.h>" nogil:
     int c_close "close"(int fd)
     ssize_t c_write "write"(int fd, const void *data, size_t size)
+    ssize_t c_pwrite "pwrite"(int fd, const void *data, size_t size, long long offset)
     ssize_t c_pread "pread"(int fd, void *to, size_t size, long long offset)
 
 cdef extern from "kvengine/fs/calls.h" nogil:
@@ -21,7 +23,10 @@ cdef extern from "kvengine/fs/calls.h" nogil:
 
 cdef enum:
     _SHORT = 64 * 1024
+    _PIECE = 16 * 1024  # of zeros
     _MOST = 0x7FFFF000  # what Linux takes in one call; macOS refuses more than 2 GiB
+
+cdef char[_PIECE] _zeros
 
 
 cpdef Py_ssize_t write(int fd, data) except -1:
@@ -87,6 +92,26 @@ cpdef bytes part(const unsigned char[::1] data, Py_ssize_t start, Py_ssize_t len
         raise OSError(EINVAL, "Invalid argument")
     length = min(length, data.shape[0] - start)
     return PyBytes_FromStringAndSize(<const char *>&data[start], length) if length > 0 else b""
+
+
+cpdef extend(int fd, long long end):
+    """Write zeros behind what a file has, up to offset ``end``. It stays where it stands."""
+    cdef struct_stat found
+    cdef long long size
+    cdef ssize_t written
+    if fstat(fd, &found):
+        PyErr_SetFromErrno(OSError)
+    size = found.st_size
+    while size < end:
+        written = c_pwrite(fd, _zeros, min(end - size, <long long>_PIECE), size)
+        if written == 0:
+            raise OSError(EIO, "nothing was written")
+        if written > 0:
+            size += written
+        elif errno == EINTR:
+            PyErr_CheckSignals()
+        else:
+            PyErr_SetFromErrno(OSError)
 
 
 cpdef drop(int fd):

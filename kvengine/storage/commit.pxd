@@ -31,11 +31,12 @@ cdef class Committer(Serial):
     @cython.locals(db=Database)
     cpdef Batch batch(self)
     cpdef commit_operations(self, operations)
+    @cython.locals(synced=bint)
     cpdef commit_entries(self, tuple name, dict entries, version, durability, held)
     cpdef set(self, service, key, state_key, value, ttl=*)
     cpdef clear(self, service, key, state_key)
     cpdef clear_all(self, service, key)
-    @cython.locals(content=Batch, stamp="long long", changes=list)
+    @cython.locals(content=Batch, stamp="long long", changes=list, synced=bint)
     cpdef write(self, batch, expect=*, durability=*)
     cpdef expire(self, operation)
 

@@ -305,7 +305,7 @@ class Committer(Serial):
         view = db.view
         active = view.active
         now = db.clock.now()
-        if expect:
+        if expect is not None:
             self._check_expected(expect, now)
         stamp = now if now > db.last_stamp else _after(db.last_stamp)
         if stamp < self._least:  # noqa: PLR1730 - a clock in 1970; no call of max on each commit

@@ -4,10 +4,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memchr, memcmp, memcpy
 
 cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
     bint PyUnicode_CheckExact(object text)
     bint PyUnicode_IS_ASCII(object text)
-    Py_ssize_t PyUnicode_GET_LENGTH(object text)
 
 cdef enum:
     _MAX_NAME = 65536
@@ -61,8 +59,8 @@ cpdef bytes encode_object(str service, str key):
     cdef char *to
     if service is None or key is None:
         raise TypeError("a name must be str, not None")
-    cdef const char *text = PyUnicode_AsUTF8AndSize(service, &length)
-    cdef const char *rest = PyUnicode_AsUTF8AndSize(key, &key_length)
+    cdef const char *text = utf8_of(service, &length)
+    cdef const char *rest = utf8_of(key, &key_length)
     end = text + length
     at = <const char *>memchr(text, 0, length)
     while at is not NULL:

@@ -21,11 +21,12 @@ from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_DecodeUTF8
 from libc.string cimport memcpy
 
+from kvengine.storage.name_bytes cimport utf8_of
+
 cdef extern from *:
     dict __Pyx_PyDict_NewPresized(Py_ssize_t count)  # of Cython: a plain PyDict_New where need be
 
 cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
     const void *PyUnicode_DATA(PyObject *text)
     Py_ssize_t PyUnicode_GET_LENGTH(PyObject *text)
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
@@ -152,13 +153,13 @@ cdef inline Py_ssize_t _size_of_name(object name) except -1:
     cdef Py_ssize_t size
     if not PyUnicode_CheckExact(name):
         raise TypeError(f"a state key must be str, not {type(name).__name__}")
-    PyUnicode_AsUTF8AndSize(name, &size)
+    utf8_of(name, &size)
     return packed_size_of_str(size)
 
 
 cdef inline uint8_t *_put_name(uint8_t *to, object name) except NULL:
     cdef Py_ssize_t size
-    cdef const char *text = PyUnicode_AsUTF8AndSize(name, &size)
+    cdef const char *text = utf8_of(name, &size)
     return packed_put_str(to, text, size)
 
 
@@ -468,7 +469,7 @@ cdef int _search(
     if state_key is None:
         raise TypeError("a row must be bytes, and a state key str")
     entry.expires_at, entry.value.at, entry.value.size = 0, NULL, 0  # a compiler cannot see it set
-    wanted.at = <const uint8_t *>PyUnicode_AsUTF8AndSize(state_key, &size)
+    wanted.at = <const uint8_t *>utf8_of(state_key, &size)
     wanted.size = size
     if at < end and at[0] == 0x97:
         return _search_table(at, end, wanted, found)
@@ -587,7 +588,7 @@ def items(bytes data not None, str start not None=""):
             if name >= start:
                 yield name, entries[name]
         return
-    wanted.at = <const uint8_t *>PyUnicode_AsUTF8AndSize(start, &size)
+    wanted.at = <const uint8_t *>utf8_of(start, &size)
     wanted.size = size
     found = <const uint8_t *>PyBytes_AS_STRING(data)
     _open_table(&table, found, found + PyBytes_GET_SIZE(data))

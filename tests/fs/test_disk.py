@@ -98,6 +98,7 @@ def test_allocate_writes_zeros(tmp_path: Path) -> None:
     assert file.size() == 2_500_000
 
 
+@pytest.mark.plain
 def test_allocate_raises_when_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ from libc.string cimport memcpy
 from kvengine.fs.disk cimport DiskFile
 from kvengine.storage.checksum cimport block_sum, seed_of_place
 from kvengine.storage.memtable cimport Memtable
+from kvengine.storage.name_bytes cimport utf8_of
 from kvengine.storage.overlay cimport (
     OVERLAY_DONE,
     OVERLAY_NO_MEMORY,
@@ -67,9 +68,6 @@ from kvengine.storage.segment.filter cimport Filter, barrier_of, holds, xxh3
 from kvengine.storage.segment.reader cimport LiveSegment
 from kvengine.storage.segment.writer cimport SegmentWriter
 from kvengine.storage.state cimport State
-
-cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t pread(int fd, void *to, size_t size, long long offset)
@@ -793,8 +791,8 @@ cdef Py_ssize_t _add_name(memory *to, str service, str key) except -1:
     cdef uint8_t *start
     if service is None or key is None:
         raise TypeError("an object is named by two str")
-    text = PyUnicode_AsUTF8AndSize(service, &size)
-    PyUnicode_AsUTF8AndSize(key, &key_size)
+    text = utf8_of(service, &size)
+    utf8_of(key, &key_size)
     start = end = memory_room(to, 2 * size + 2 + key_size)
     if start is NULL:
         raise MemoryError
@@ -805,7 +803,7 @@ cdef Py_ssize_t _add_name(memory *to, str service, str key) except -1:
             end[0] = 0xFF
             end += 1
     end[0], end[1] = 0, 1
-    memcpy(end + 2, PyUnicode_AsUTF8AndSize(key, &key_size), key_size)
+    memcpy(end + 2, utf8_of(key, &key_size), key_size)
     size = end + 2 + key_size - start
     to.size += size
     return size

@@ -6,8 +6,7 @@ from array import array
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+from kvengine.storage.name_bytes cimport utf8_of
 
 cdef enum:
     BITS = 5
@@ -55,7 +54,7 @@ cpdef uint64_t entry_digest(str state_key, uint64_t object_digest) except? 0:
     cdef Py_ssize_t size
     if state_key is None:
         raise TypeError("a state key must be str")
-    cdef const char *text = PyUnicode_AsUTF8AndSize(state_key, &size)
+    cdef const char *text = utf8_of(state_key, &size)
     return xxh3(<const uint8_t *>text, size, object_digest)
 
 

@@ -6,9 +6,11 @@ nothing runs between the first look at an object and the last that could change 
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from kvengine.storage.checksum cimport crc32c
+from kvengine.storage.name_bytes cimport utf8_of
 from kvengine.storage.packed cimport (
     packed_put_array,
     packed_put_bin,
@@ -23,7 +25,6 @@ from kvengine.storage.packed cimport (
 from kvengine.storage.state cimport Change
 
 cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
     bint PyUnicode_CheckExact(object text)
 
 cdef list _NO_RANGES = []
@@ -54,7 +55,8 @@ cpdef bytes encode_record(
         name = change.name
         if len(name) != 2:
             raise TypeError("a name must be (service, key)")
-        size += 1 + _size_of_str(name[0]) + _size_of_str(name[1]) + _size_of(change.row)
+        size += _size_of_str(<object>PyTuple_GET_ITEM(name, 0)) + _size_of(change.row)
+        size += _size_of_str(<object>PyTuple_GET_ITEM(name, 1)) + 1
     for pair in ranges:
         if len(pair) != 2:
             raise TypeError("a range tombstone must be (start, stop)")
@@ -69,7 +71,8 @@ cpdef bytes encode_record(
     for change in changes:
         name = change.name
         to[0] = 0x93
-        to = _put_str(_put_str(to + 1, name[0]), name[1])
+        to = _put_str(to + 1, <object>PyTuple_GET_ITEM(name, 0))
+        to = _put_str(to, <object>PyTuple_GET_ITEM(name, 1))
         to = packed_put_bytes(to, PyBytes_AS_STRING(change.row), PyBytes_GET_SIZE(change.row))
     to = packed_put_array(to, len(ranges))
     for pair in ranges:
@@ -92,7 +95,7 @@ cdef inline Py_ssize_t _size_of_str(object text) except -1:
     cdef Py_ssize_t size
     if not PyUnicode_CheckExact(text):
         raise TypeError(f"a name must be str, not {type(text).__name__}")
-    PyUnicode_AsUTF8AndSize(text, &size)
+    utf8_of(text, &size)
     return packed_size_of_str(size)
 
 
@@ -104,7 +107,7 @@ cdef inline Py_ssize_t _size_of(object data) except -1:
 
 cdef inline uint8_t *_put_str(uint8_t *to, object text) except NULL:
     cdef Py_ssize_t size
-    cdef const char *utf8 = PyUnicode_AsUTF8AndSize(text, &size)
+    cdef const char *utf8 = utf8_of(text, &size)
     return packed_put_str(to, utf8, size)
 
 
