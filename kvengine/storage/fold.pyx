@@ -1,8 +1,7 @@
 """Rows of one object folded into one: fold.py in C.
 
 Small rows are laid over each other as bytes: their entries are found, and those that count are
-copied. What is rare is left to row.py:
-large rows, and those of completed objects.
+copied. What is rare is left to row.py: large rows, and those of completed objects.
 """
 
 from kvengine.storage.row import decode, encode, overlay_all
