@@ -55,6 +55,24 @@ def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
         contents(db)
 
 
+def test_a_byte_that_flips_while_the_file_is_mapped_is_found(tmp_path: Path) -> None:
+    """The system may drop a page and read it from the disk again, with what the disk made of it.
+
+    For a while a block was checked only when it was read for the first time, and what became of it
+    later was believed (P4).
+    """
+    with kvengine.open(tmp_path / "db", durability="os", mapped_reads=True) as db:
+        fill(db, b"a")
+        assert db.get("S", "007", "k") == b"a" * 40
+        (segment,) = (tmp_path / "db").glob("*.seg*")
+        at = segment.read_bytes().index(b"a" * 40)
+        with open(segment, "r+b") as file:  # not anew: what is mapped is this file
+            file.seek(at)
+            file.write(b"b")
+        with pytest.raises(kvengine.CorruptionError):
+            contents(db)
+
+
 @pytest.mark.parametrize("cache_size", [0, 1 << 20])
 def test_all_reads_give_the_same_answers(tmp_path: Path, cache_size: int) -> None:
     """Rows of each kind, blocks read for the first time and again, alone and by a walk."""

@@ -18,9 +18,7 @@ cdef class RowBlock:
     cdef const uint8_t *_start
     cdef Py_ssize_t _size, _table
 
-    cdef int _open(
-        self, object owner, const uint8_t *start, Py_ssize_t size, bint was_checked
-    ) except -1
+    cdef int _open(self, object owner, const uint8_t *start, Py_ssize_t size) except -1
     cdef Py_ssize_t _bound(self, Py_ssize_t slot) noexcept
     cdef int _check_names(self) except -1
     cdef void _name_at(self, Py_ssize_t at, packed_text *name) noexcept
@@ -39,6 +37,4 @@ cdef class RowBlock:
 cpdef RowBlock checked_rows(
     bytes read, Py_ssize_t start, Py_ssize_t length, uint64_t file_id, uint64_t offset
 )
-cpdef RowBlock mapped_rows(
-    Map file, uint64_t file_id, uint64_t offset, uint64_t length, bint was_checked
-)
+cpdef RowBlock mapped_rows(Map file, uint64_t file_id, uint64_t offset, uint64_t length)

@@ -234,18 +234,12 @@ def checked_rows(read: bytes, start: int, length: int, file_id: int, offset: int
     return found
 
 
-def mapped_rows(file: Map, file_id: int, offset: int, length: int, was_checked: bool) -> RowBlock:
-    """Return the block of rows at an offset of a mapped file.
+def mapped_rows(file: Map, file_id: int, offset: int, length: int) -> RowBlock:
+    """Return the block of rows at an offset of a mapped file. In C the block is not copied.
 
-    ValueError as in `checked_rows`. If it ``was_checked`` before, its checksum is not looked at
-    again. In C the block is not copied, and of one that was checked no more is looked at than what
-    keeps a reader within it.
+    ValueError as in `checked_rows`.
     """
     data = bytes(file.data[offset : offset + length])
     if len(data) != length:
         raise ValueError("block lies outside its file")
-    if not was_checked:
-        return checked_rows(data, 0, length, file_id, offset)
-    found = RowBlock(data)
-    found.file_id, found.offset = file_id, offset
-    return found
+    return checked_rows(data, 0, length, file_id, offset)

@@ -89,17 +89,14 @@ cpdef RowBlock checked_rows(
     _check_seal(data, length, file_id, offset)
     cdef RowBlock found = RowBlock.__new__(RowBlock)
     found.file_id, found.offset = file_id, offset
-    found._open(read, data, length, False)
+    found._open(read, data, length)
     return found
 
 
-cpdef RowBlock mapped_rows(
-    Map file, uint64_t file_id, uint64_t offset, uint64_t length, bint was_checked
-):
+cpdef RowBlock mapped_rows(Map file, uint64_t file_id, uint64_t offset, uint64_t length):
     """Return the block of rows at an offset of a mapped file, where it lies.
 
-    ValueError as in `checked_rows`. If it ``was_checked`` before, only what keeps a reader within the
-    block is looked at.
+    ValueError as in `checked_rows`.
     """
     if file is None:
         raise TypeError("there is no map")
@@ -107,11 +104,10 @@ cpdef RowBlock mapped_rows(
     if length > size or offset > size - length:
         raise ValueError("block lies outside its file")
     cdef const uint8_t *start = <const uint8_t *>file._buffer.buf + offset
-    if not was_checked:
-        _check_seal(start, length, file_id, offset)
+    _check_seal(start, length, file_id, offset)
     cdef RowBlock found = RowBlock.__new__(RowBlock)
     found.file_id, found.offset = file_id, offset
-    found._open(file, start, length, was_checked)
+    found._open(file, start, length)
     return found
 
 
@@ -137,11 +133,9 @@ cdef class RowBlock:
         """Raise ValueError if rule 1 or 2 is broken."""
         if self._owner is not None:
             raise TypeError("a block is made once")  # somebody may be reading its bytes
-        self._open(data, <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), False)
+        self._open(data, <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
-    cdef int _open(
-        self, object owner, const uint8_t *start, Py_ssize_t size, bint was_checked
-    ) except -1:
+    cdef int _open(self, object owner, const uint8_t *start, Py_ssize_t size) except -1:
         """Take bytes, which ``owner`` keeps. Raise ValueError if rule 1 or 2 is broken."""
         cdef Py_ssize_t end = size - _TRAILER_SIZE - _COUNT_SIZE
         cdef Py_ssize_t count, table, slot, bound, before = _ARRAY_SIZE
@@ -149,11 +143,14 @@ cdef class RowBlock:
             raise ValueError("not a block of rows: it is cut short")
         count = packed_load_le32(start + end)
         table = end - 8 * count
-        if count == 0 or table < _ARRAY_SIZE or not was_checked and (
-            start[0] != _ARRAY32 or <Py_ssize_t>packed_load(start + 1, 4) != count
+        if (
+            count == 0
+            or table < _ARRAY_SIZE
+            or start[0] != _ARRAY32
+            or <Py_ssize_t>packed_load(start + 1, 4) != count
         ):
             raise ValueError("not a block of rows: its slots do not fit")
-        for slot in range(0 if was_checked else 2 * count):
+        for slot in range(2 * count):
             bound = packed_load_le32(start + table + 4 * slot)
             if bound < before or bound > table or (slot == 0 and bound != _ARRAY_SIZE):
                 raise ValueError("not a block of rows: its slots are out of order")

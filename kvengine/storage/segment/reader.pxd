@@ -47,7 +47,6 @@ cdef class SegmentReader(OpenSegment):
         found=RowBlock, frames=Frames, offset="unsigned long long", length="unsigned long long"
     )
     cdef RowBlock _read_rows(self, Py_ssize_t at, bint keep)
-    @cython.locals(length="unsigned long long", was_checked=bint)
     cdef RowBlock _rows_in_map(self, Map mapped, Py_ssize_t at, unsigned long long offset)
     @cython.locals(frame=Frame, at=Py_ssize_t, offset="unsigned long long", kept=RowBlock)
     cdef object _head(self, bytes row, bytes name)

@@ -39,8 +39,9 @@ class SegmentReader(OpenSegment):
     place and its structure each time it is read from the file. ``frames`` holds those that stay in
     memory, by offset; the argument ``frames`` is the budget that all segments share.
 
-    A mapped block is read where it lies. It is checked when it is read for the first time, which
-    ``_seen`` remembers by its number, and becomes no frame: it is in memory already.
+    A mapped block is read where it lies and becomes no frame: it is in memory already. Since the
+    system may drop it and read it from the disk again, it is checked at each read, too. ``_seen``
+    remembers by its number that it was read.
     """
 
     __slots__ = (
@@ -343,9 +344,8 @@ class SegmentReader(OpenSegment):
 
     def _rows_in_map(self, mapped: Map, at: int, offset: int) -> RowBlock:
         """Return block number ``at``, which lies at an offset of the mapped file."""
-        length, was_checked = self._index.length(at), self._seen[at] != 0
         try:
-            found = mapped_rows(mapped, self.file_id, offset, length, was_checked)
+            found = mapped_rows(mapped, self.file_id, offset, self._index.length(at))
         except ValueError as error:
             raise CorruptionError(self.path, offset, str(error)) from None
         self._seen[at] = 1
