@@ -110,7 +110,7 @@ def test_interrupted_at_any_point(shape: str, durability: str) -> None:
             lost, kept = lost + (after == before), kept + (after != before)
             n += 1
         if compiled.form == "compiled":  # most points are bytecodes of the hot modules
-            assert lost > 3, (lost, kept)
+            assert lost > 2, (lost, kept)
         else:
             assert lost > 30 and kept > 2, (lost, kept)
         assert db.stats().open_snapshots == 0
