@@ -13,6 +13,22 @@ from kvengine.storage import row
 from tests.inspection.damage_forge import Forgery, forge_segment
 
 
+def forged(fs: MemoryFileSystem, change: Callable[[bytes], bytes]) -> str:
+    """Make a segment of three objects, and change the row of k1 in it. Return its path."""
+    with kvengine.open("/db", fs=fs, background="none") as db:
+        for key in ("k0", "k1", "k2"):
+            db.set("s", key, "n", b"value")
+        db.flush()
+        (segment,) = db._db.view.version
+
+    def forge(forgery: Forgery) -> None:
+        (rows,) = forgery.blocks()
+        rows.raw[1] = change(row.encode(rows.rows[1]))
+
+    forge_segment(fs, segment.path, forge)
+    return segment.path
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["block read last", "block is a frame"])
 @pytest.mark.parametrize(
     "ask",
@@ -31,18 +47,7 @@ def test_a_forged_row_of_a_block_in_memory_is_corruption(
     and let its ValueError out, where a get raised CorruptionError.
     """
     fs = MemoryFileSystem()
-    with kvengine.open("/db", fs=fs, background="none") as db:
-        for key in ("k0", "k1", "k2"):
-            db.set("s", key, "n", b"value")
-        db.flush()
-        (segment,) = db._db.view.version
-        path = segment.path
-
-    def forge(forgery: Forgery) -> None:
-        (rows,) = forgery.blocks()
-        rows.raw[1] = b"\x94\x00\x01\xc0" + bytes(12)  # a version of one byte
-
-    forge_segment(fs, path, forge)
+    path = forged(fs, lambda _: b"\x94\x00\x01\xc0" + bytes(12))  # a version of one byte
     with kvengine.open("/db", fs=fs, background="none") as db:
         for _ in range(1 + again):
             assert db.get("s", "k0", "n") == b"value"
@@ -57,18 +62,7 @@ def test_a_compaction_refuses_a_forged_row_that_a_newer_one_hides() -> None:
     depend on which of the two runs.
     """
     fs = MemoryFileSystem()
-    with kvengine.open("/db", fs=fs, background="none") as db:
-        for key in ("k0", "k1", "k2"):
-            db.set("s", key, "n", b"value")
-        db.flush()
-        (segment,) = db._db.view.version
-        path = segment.path
-
-    def forge(forgery: Forgery) -> None:
-        (rows,) = forgery.blocks()
-        rows.raw[1] = b"\0" + row.encode(rows.rows[1])[1:]
-
-    forge_segment(fs, path, forge)
+    path = forged(fs, lambda sound: b"\0" + sound[1:])
     with kvengine.open("/db", fs=fs, background="none") as db:
         db.clear_all("s", "k1")
         db.flush()
