@@ -4,7 +4,7 @@ import cython
 from kvengine.storage.fold cimport fold
 from kvengine.storage.name_bytes cimport encode_object
 from kvengine.storage.packed cimport entry_count
-from kvengine.storage.state cimport Change, State, TombstoneState, state_of
+from kvengine.storage.state cimport Change, State, TombstoneState, change_of, state_of
 
 
 cdef class Memtable:
@@ -24,6 +24,11 @@ cdef class Memtable:
     cpdef TombstoneState prepare_states(
         self, dict unpublished, list changes, object ranges, long long stamp, long long now
     )
+
+    @cython.locals(changes=list)
+    cpdef tuple prepare_logged(self, object commit)
+    @cython.locals(changes=list, marks=TombstoneState)
+    cpdef replay(self, object commit)
 
     @cython.locals(change=Change, state=State, prev=State)
     cpdef publish(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from sortedcontainers import SortedList
 
@@ -33,7 +33,10 @@ from kvengine.storage.row import (
 from kvengine.storage.row import (
     TOMBSTONES as HAS_TOMBSTONES,
 )
-from kvengine.storage.state import Change, State, TombstoneState, state_of
+from kvengine.storage.state import Change, State, TombstoneState, change_of, state_of
+
+if TYPE_CHECKING:
+    from kvengine.storage.wal.format import Commit
 
 FRESH_ROWS: Final = 8
 """Rows of single commits that a state keeps as they are before they are folded into one."""
@@ -155,6 +158,19 @@ class Memtable:
             else:
                 change.state = _folded(stamp, row, current)
         return TombstoneState(marks, stamp, before) if ranges else None
+
+    def prepare_logged(self, commit: Commit) -> tuple[list[Change], TombstoneState | None]:
+        """Return the changes of a commit read from a log, and its range tombstones, prepared."""
+        changes = []
+        for service, key, row in commit.rows:
+            changes.append(change_of((service, key), None, row))
+        now = commit.now or commit.stamp
+        return changes, self.prepare_states({}, changes, commit.tombstones, commit.stamp, now)
+
+    def replay(self, commit: Commit) -> None:
+        """Make a commit read from a log a part of this memtable."""
+        changes, marks = self.prepare_logged(commit)
+        self.publish(changes, marks)
 
     def publish(
         self,

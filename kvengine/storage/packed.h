@@ -155,6 +155,22 @@ packed_take_map(const uint8_t *at, const uint8_t *end, uint32_t *count)
     return at + 1 + width;
 }
 
+static inline const uint8_t *
+packed_take_array(const uint8_t *at, const uint8_t *end, uint32_t *count)
+{
+    if (!at || at >= end)
+        return NULL;
+    if ((*at & 0xf0) == 0x90) {
+        *count = *at & 15;
+        return at + 1;
+    }
+    int width = *at == 0xdc ? 2 : *at == 0xdd ? 4 : 0;
+    if (!width || end - at <= width)
+        return NULL;
+    *count = (uint32_t)packed_load(at + 1, width);
+    return at + 1 + width;
+}
+
 static inline int packed_order(packed_text a, packed_text b)
 {
     size_t shorter = a.size < b.size ? a.size : b.size;

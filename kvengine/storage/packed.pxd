@@ -37,6 +37,9 @@ cdef extern from "kvengine/storage/packed.h" nogil:
     const uint8_t *packed_take_bin(const uint8_t *at, const uint8_t *end, packed_text *text) noexcept
     const uint8_t *packed_take_entry(
         const uint8_t *at, const uint8_t *end, packed_entry *entry) noexcept
+    const uint8_t *packed_take_map(const uint8_t *at, const uint8_t *end, uint32_t *count) noexcept
+    const uint8_t *packed_take_array(
+        const uint8_t *at, const uint8_t *end, uint32_t *count) noexcept
     const uint8_t *packed_take_head(const uint8_t *at, const uint8_t *end, packed_row *row) noexcept
     const uint8_t *packed_take_tail(const uint8_t *at, const uint8_t *end, packed_row *row) noexcept
     void packed_fetch(const uint8_t *at, const uint8_t *end) noexcept

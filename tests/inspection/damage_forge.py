@@ -210,7 +210,8 @@ def forge_wal(
     parsed = filenames.parse(path.rpartition("/")[2])
     assert parsed is not None
     stated = wal_format.decode_header(fs.read_bytes(path))
-    commits = wal.read(fs, "/db", parsed.number, stated.database_id).commits
+    commits: list[Commit] = []
+    wal.read(fs, "/db", parsed.number, stated.database_id, take=commits.append)
     put(fs, path, wal_bytes(header(stated), change(commits)))
 
 

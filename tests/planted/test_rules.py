@@ -15,6 +15,7 @@ MOMENTS = "tests/model/test_moments.py"
 
 RUN = "storage/compaction/run.py"
 PICKER = "storage/compaction/picker.py"
+MEMTABLE = "storage/memtable.py"
 RECOVER = "storage/lifecycle/recover.py"
 ROW = "storage/row.py"
 
@@ -31,7 +32,7 @@ def _anew(memtable, name, row):
     return bytes((row[0], row[1] | CLEARED)) + row[2:]
 
 
-def rebuilt("""
+States = dict["""
 
 OLD_TTLS = """\
         for name, entry in row.entries.items():
@@ -82,16 +83,17 @@ BUGS: dict[str, list[Change]] = {
         Change(ROW, "CLEARED | EXTENDS | ENTRY_TTLS", "CLEARED | ENTRY_TTLS"),
     ],
     "replay resolves expiry with its own clock": [
-        Change(RECOVER, "def rebuilt(", REPLAY),
+        Change(MEMTABLE, "States = dict[", REPLAY),
         Change(
-            RECOVER,
-            "Change((service, key), None, row)",
-            "Change((service, key), None, _anew(memtable, (service, key), row))",
+            MEMTABLE,
+            "change_of((service, key), None, row)",
+            "change_of((service, key), None, _anew(self, (service, key), row))",
         ),
         Change(
             RECOVER,
             "    fs.makedirs(directory)\n",
-            "    fs.makedirs(directory)\n    _CLOCKS.append(options.clock)\n",
+            "    from kvengine.storage.memtable import _CLOCKS\n\n    fs.makedirs(directory)\n"
+            "    _CLOCKS.append(options.clock)\n",
         ),
     ],
     "level 0 is picked without counting range tombstones": [

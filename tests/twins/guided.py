@@ -2,9 +2,9 @@
 
     python -m tests.twins.guided TARGET [option of libFuzzer ...]
 
-Rows, blocks, indexes and filters are given to both forms of the twins, which must answer the same.
-Commits and tombstones are given to their decoders, behind the checksums; these return something or
-raise ValueError. A run ends at the first input that breaks this, that takes
+Rows, blocks, indexes, filters and commits are given to both forms of the twins, which must answer
+the same. Tombstones are given to their decoder, behind the checksum; it returns something or raises
+ValueError. A run ends at the first input that breaks this, that takes
 more than ``-timeout`` seconds or ``-rss_limit_mb``, or after ``-runs=N`` inputs. `make fuzz`
 installs atheris and runs all of them.
 """
@@ -24,7 +24,7 @@ import atheris
 from kvengine import compiled
 from kvengine.storage import names
 from kvengine.storage.wal import format as wal
-from tests.twins import test_block, test_filter, test_index, test_packed
+from tests.twins import test_block, test_decode, test_filter, test_index, test_packed
 from tests.twins.forms import plain
 
 SEEDS = 200
@@ -100,7 +100,9 @@ TARGETS = {
     "filters": Target(
         test_filter.plain, lambda data: test_filter.assert_alike(data, DIGESTS), some_filter
     ),
-    "commits": Target(wal, refused_or_decoded(wal.decode_commit), some_commit),
+    "commits": Target(
+        wal, lambda data: test_decode.assert_alike(test_decode.log_of([data])), some_commit
+    ),
     "indexes": Target(
         test_index.plain, lambda data: test_index.assert_decoded_alike(data, OBJECTS), some_index
     ),

@@ -235,7 +235,7 @@ def _last_stamp(fs: FileSystem, checkpoint: str, catalog: Catalog) -> int:
     stamp = max((one.properties.last_stamp for one in catalog.segments.values()), default=0)
     for number in sorted(catalog.wals, reverse=True):
         end = catalog.wal_ends.get(number)
-        commits = wal.read(fs, checkpoint, number, catalog.database_id, end).commits
-        if commits:
-            return max(stamp, commits[-1].stamp)
+        last = wal.read(fs, checkpoint, number, catalog.database_id, end).last
+        if last is not None:
+            return max(stamp, last.stamp)
     return stamp

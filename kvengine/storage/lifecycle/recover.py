@@ -38,10 +38,9 @@ from kvengine.storage.memo import Memo
 from kvengine.storage.memtable import Memtable
 from kvengine.storage.segment.filter import seed_of
 from kvengine.storage.segment.reader import LiveSegment
-from kvengine.storage.state import Change, TombstoneState
 from kvengine.storage.version import Version, View
 from kvengine.storage.wal import file as wal
-from kvengine.storage.wal.format import HEADER_SIZE, Commit, Header
+from kvengine.storage.wal.format import HEADER_SIZE, Header
 
 log = logging.getLogger("kvengine")
 
@@ -239,7 +238,7 @@ class Recovery:
             newest = max(catalog.wals, default=0)
             if parsed.kind == "wal" and parsed.number > newest:
                 content = wal.read(self.fs, self.directory, parsed.number, catalog.database_id)
-                if content.commits:
+                if content.last is not None:
                     path = filenames.join(self.directory, name)
                     raise CorruptionError(path, 0, "the manifest does not know this WAL")
 
@@ -249,8 +248,10 @@ class Recovery:
         catalog.wals.sort()
         before, end, replayed = 0, 0, 0
         for number in catalog.wals:
+            memtable = Memtable(number)
+            known_end = catalog.wal_ends.get(number)
             content = wal.read(
-                self.fs, self.directory, number, catalog.database_id, catalog.wal_ends.get(number)
+                self.fs, self.directory, number, catalog.database_id, known_end, memtable.replay
             )
             path = filenames.join(self.directory, filenames.wal(number))
             if before:
@@ -259,13 +260,13 @@ class Recovery:
                 raise CorruptionError(path, 0, "WAL header is damaged")
             if content.torn_bytes:
                 self._note_torn(number, content)
-            if content.commits and content.commits[0].stamp <= replayed:
+            if content.first is not None and content.first.stamp <= replayed:
                 raise CorruptionError(path, HEADER_SIZE, "commit is older than the WAL before it")
             catalog.wal_ends[number] = content.end
-            if content.commits or self.memtables:
-                self.memtables.append(rebuilt(number, content.commits))
-            if content.commits:
-                last = content.commits[-1]
+            last = content.last
+            if last is not None or self.memtables:
+                self.memtables.append(memtable)
+            if last is not None:
                 replayed, self.last_commit = last.stamp, last.now or last.stamp
             before, end = number, content.end
         while self.memtables and not self.memtables[-1].states:
@@ -293,22 +294,6 @@ class Recovery:
             f"{filenames.wal(number)}: a torn tail of {content.torn_bytes:,} bytes"
             f" at offset {content.end:,} was dropped"
         )
-
-
-def rebuilt(number: int, commits: list[Commit]) -> Memtable:
-    """Return the memtable that the commits of a WAL file make."""
-    memtable = Memtable(number)
-    for commit in commits:
-        memtable.publish(*prepared(memtable, commit))
-    return memtable
-
-
-def prepared(memtable: Memtable, commit: Commit) -> tuple[list[Change], TombstoneState | None]:
-    """Return the changes of a commit read from a log, and its range tombstones, to be published."""
-    changes = [Change((service, key), None, row) for service, key, row in commit.rows]
-    now = commit.now or commit.stamp
-    marks = memtable.prepare_states({}, changes, commit.tombstones, commit.stamp, now)
-    return changes, marks
 
 
 def _take_over(db: Database, recovered: Recovery) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from kvengine.errors import CorruptionError
 from kvengine.storage.database import Database
-from kvengine.storage.lifecycle.recover import Recovery, prepared, recover_beside, stage_of_life
+from kvengine.storage.lifecycle.recover import Recovery, recover_beside, stage_of_life
 from kvengine.storage.version import View
 from kvengine.storage.wal import file as wal
 
@@ -47,7 +47,7 @@ def _follow_wal(db: Database) -> bool:
     if memtable is None or memtable.wal != number:
         return False
     for commit in commits:
-        changes, marks = prepared(memtable, commit)
+        changes, marks = memtable.prepare_logged(commit)
         with db.commit_lock:
             db.memo.clear()
             db.spans.clear()

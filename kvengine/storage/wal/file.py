@@ -10,6 +10,7 @@ from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFile
 from kvengine.storage import filenames, record
 from kvengine.storage.checksum import salt
+from kvengine.storage.wal.decode import take_commits
 from kvengine.storage.wal.format import (
     HEADER_SIZE,
     Commit,
@@ -163,22 +164,35 @@ class WalWriter:
         self._allocated = target
 
 
-class WalContent(NamedTuple):
-    """What a WAL file holds: header, commits in order, their end, bytes dropped behind it.
+def ignore(commit: Commit) -> None:
+    """Take a commit, and do nothing with it."""
 
-    ``header`` is None for a file that was made and never begun: it has no commits.
+
+class WalContent(NamedTuple):
+    """What a WAL file holds: header, its commits, their end, bytes dropped behind it.
+
+    ``header`` is None for a file that was made and never begun: it has no commits. ``first`` and
+    ``last`` are None if there are none.
     """
 
     header: Header | None
-    commits: list[Commit]
+    first: Commit | None
+    last: Commit | None
     end: int
     torn_bytes: int
 
 
 def read(
-    fs: FileSystem, directory: str, number: int, database_id: bytes, known_end: int | None = None
+    fs: FileSystem,
+    directory: str,
+    number: int,
+    database_id: bytes,
+    known_end: int | None = None,
+    take: Callable[[Commit], object] = ignore,
 ) -> WalContent:
-    """Return all of a WAL file; raise CorruptionError if it is damaged.
+    """Read all of a WAL file, and give each commit to ``take``. Return what else it holds.
+
+    Raise CorruptionError if it is damaged, perhaps after some commits have been taken.
 
     ``known_end``: where an earlier recovery or a clean close found the content
     to end; bytes behind it are ignored. Bad bytes past the last offset that the file
@@ -197,18 +211,19 @@ def read(
     if header is None:
         if proven > HEADER_SIZE:
             raise CorruptionError(path, 0, "WAL header is damaged")
-        return WalContent(None, [], HEADER_SIZE, 0)
-    commits, end, claimed = _commits(data, path, salt(database_id, number))
+        return WalContent(None, None, None, HEADER_SIZE, 0)
+    seed = salt(database_id, number)
+    first, last, end, claimed = take_commits(data, path, HEADER_SIZE, seed, take)
     proven = max(proven, claimed)
     if end < proven:
         raise CorruptionError(path, end, f"log is damaged below {proven}, where it was synced")
     torn = 0
     if end < len(data) and not record.is_blank(data, end):
-        claimed = record.proven_beyond(data, end, salt(database_id, number))
+        claimed = record.proven_beyond(data, end, seed)
         if claimed > end:
             raise CorruptionError(path, end, f"log is damaged below {claimed}, where it was synced")
         torn = len(data.rstrip(b"\0")) - end  # without the zeros of space allocated ahead
-    return WalContent(header, commits, end, torn)
+    return WalContent(header, first, last, end, torn)
 
 
 def read_on(
@@ -258,22 +273,3 @@ def _header(data: bytes, path: str, number: int, database_id: bytes) -> Header |
     if header.database_id != database_id or header.number != number:
         raise CorruptionError(path, 0, f"WAL belongs elsewhere: it is number {header.number}")
     return header
-
-
-def _commits(data: bytes, path: str, seed: int) -> tuple[list[Commit], int, int]:
-    """Return the commits up to the first bytes that are none, their end, and the proven end.
-
-    That is the offset up to which the commits prove the file to be synced.
-    """
-    commits: list[Commit] = []
-    end, stamp, proven = HEADER_SIZE, 0, 0
-    for logged in record.records(data, HEADER_SIZE, seed):
-        try:
-            commit = decode_commit(logged.payload)
-        except ValueError as error:
-            raise CorruptionError(path, logged.offset, str(error)) from None
-        if commit.stamp <= stamp:
-            raise CorruptionError(path, logged.offset, "commit is older than the one before it")
-        commits.append(commit)
-        end, stamp, proven = logged.end, commit.stamp, max(proven, logged.synced)
-    return commits, end, proven
