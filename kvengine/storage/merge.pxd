@@ -1,6 +1,7 @@
 # Types of merge.py.
 cimport cython
 
+from kvengine.storage.name_bytes cimport is_below
 from kvengine.storage.packed cimport values_of, version_of
 from kvengine.storage.read cimport Piece
 from kvengine.storage.segment.block cimport RowBlock
@@ -31,6 +32,10 @@ cdef class Place:
 
     @cython.locals(newest=Piece)
     cpdef add_older(self, Block block, Py_ssize_t at)
+
+
+@cython.locals(place=Place)
+cpdef Place place_of(Block block, Py_ssize_t at)
 
 
 cdef class _Cursor:

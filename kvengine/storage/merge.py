@@ -16,6 +16,7 @@ from typing import NamedTuple
 from kvengine.storage import range_tombstones
 from kvengine.storage.fold import fold
 from kvengine.storage.memtable import Memtable
+from kvengine.storage.name_bytes import is_below
 from kvengine.storage.names import Name, encode_object, least_name
 from kvengine.storage.packed import values_of, version_of
 from kvengine.storage.range_tombstones import Tombstones
@@ -93,10 +94,9 @@ class Place:
 
     __slots__ = ("at", "block", "pieces")
 
-    def __init__(self, block: Block, at: int) -> None:
-        self.block = block
-        self.at = at
-        self.pieces: list[Piece] | None = None
+    block: Block
+    at: int
+    pieces: list[Piece] | None
 
     def add_older(self, block: Block, at: int) -> None:
         """Add what an older layer says, unless a newer one has cleared the object."""
@@ -104,6 +104,15 @@ class Place:
             self.pieces = [self.block.piece(self.at)]
         if not self.pieces[-1].row[1] & CLEARED:
             self.pieces.append(block.piece(at))
+
+
+def place_of(block: Block, at: int) -> Place:
+    """Return the place of an object. Compiled, this costs less than a call of the class."""
+    place = Place.__new__(Place)
+    place.block = block
+    place.at = at
+    place.pieces = None
+    return place
 
 
 class Source(NamedTuple):
@@ -248,7 +257,7 @@ def _merged(cursors: list[_Cursor], reverse: bool) -> list[Place]:
     while not used_up:
         first = cursors[0]
         for cursor in cursors:
-            if cursor.name > first.name if reverse else cursor.name < first.name:
+            if is_below(first.name, cursor.name) if reverse else is_below(cursor.name, first.name):
                 first = cursor
         name = first.name
         place: Place | None = None
@@ -256,7 +265,7 @@ def _merged(cursors: list[_Cursor], reverse: bool) -> list[Place]:
             if cursor.name == name:
                 if not cursor.hidden or not range_tombstones.covering(cursor.hidden, name):
                     if place is None:
-                        place = Place(cursor.block, cursor.at)
+                        place = place_of(cursor.block, cursor.at)
                         window.append(place)
                     else:
                         place.add_older(cursor.block, cursor.at)

@@ -28,6 +28,13 @@ cpdef bint are_ascii_names(object first, object second, object third="") except 
     )
 
 
+cpdef bint is_below(bytes first, bytes second) except -1:
+    """Return whether one encoded object comes before another one."""
+    if second is None:
+        raise TypeError("a name must be bytes")
+    return _order(first, second) < 0
+
+
 cpdef Py_ssize_t last_up_to(list names, bytes name) except -2:
     """Return the number of the last of ordered names that is not above ``name``, -1 if none is."""
     if names is None or name is None:

@@ -288,7 +288,7 @@ cdef dict packed_values(const uint8_t *at, const uint8_t *end, bint *ordered):
     ``ordered`` becomes whether its state keys rise. The caller keeps the bytes alive.
     """
     cdef packed_row row
-    cdef packed_text key, before
+    cdef packed_text key, before = packed_text(NULL, 0)  # a compiler cannot see it set
     cdef packed_entry entry
     cdef dict entries
     cdef uint32_t number
@@ -482,7 +482,7 @@ cdef int _search(
         at = packed_take_entry(packed_take_str(at, end, &key), end, &entry)
         if at is NULL:
             return _UNLIKE
-        if packed_equal(key, wanted):
+        if key.size == wanted.size and packed_same(key.at, wanted.at, key.size):
             answer, found[0] = _FOUND, entry
         elif not packed_is_utf8(key):
             return _UNLIKE

@@ -32,9 +32,18 @@ cpdef bytes get(View view, tuple name, str state_key, object stamp, object now)
 cdef bytes _live(object entry, bytes newest, object now)
 @cython.locals(
     data=bytes, row=bytes, encoded=bytes, segments=list, pieces=list, segment=LiveSegment,
-    version=Version, memtable=Memtable, state=State
+    version=Version
 )
 cpdef list collect(View view, tuple name, object stamp=*, object unpublished=*, list known=*)
+@cython.locals(memtable=Memtable, state=State, ours=dict)
+cdef bint _add_states(
+    list pieces, View view, tuple name, object stamp, object unpublished
+) except -1
+@cython.locals(
+    known=list, version=Version, encoded=bytes, digest="unsigned long long", only=LiveSegment,
+    segment=LiveSegment, alone=bint, found=tuple
+)
+cpdef Resolved whole(View view, tuple name, object stamp)
 @cython.locals(piece=Piece, entries=Py_ssize_t)
 cpdef bint is_heavy(list pieces) except -1
 @cython.locals(piece=Piece, values=dict)

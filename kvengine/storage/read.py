@@ -44,7 +44,7 @@ from kvengine.storage.row import (
 )
 from kvengine.storage.segment.block import RowBlock
 from kvengine.storage.segment.filter import barrier_digest, entry_digest, object_digest
-from kvengine.storage.segment.reader import SegmentReader
+from kvengine.storage.segment.reader import LiveSegment, SegmentReader
 from kvengine.storage.version import View
 
 _MAY_BE_DEAD = ENTRY_TTLS | TOMBSTONES
@@ -196,16 +196,8 @@ def collect(
     what the memtables say, if they hide nothing: then the segments' pieces are added to that.
     """
     pieces: list[Piece] = [] if known is None else known
-    for memtable in view.tables if known is None else ():
-        ours = unpublished if memtable is view.active else None
-        if not memtable.states and not ours:
-            continue
-        state, hides = memtable.find(name, stamp, ours)
-        while state is not None:
-            pieces.append(Piece(state.row))
-            state = state.below
-        if hides:
-            return pieces
+    if known is None and _add_states(pieces, view, name, stamp, unpublished):
+        return pieces
     version = view.version
     encoded = encode_object(name[0], name[1])
     segments = version.segments_for(encoded)
@@ -222,6 +214,51 @@ def collect(
         if segment.tombstones and range_tombstones.covering(segment.tombstones, encoded):
             break
     return pieces
+
+
+def _add_states(
+    pieces: list[Piece], view: View, name: Name, stamp: int | None, unpublished: States | None
+) -> bool:
+    """Add what the memtables say of an object. Return whether they hide everything older."""
+    for memtable in view.tables:
+        ours = unpublished if memtable is view.active else None
+        if not memtable.states and not ours:
+            continue
+        state, hides = memtable.find(name, stamp, ours)
+        while state is not None:
+            pieces.append(Piece(state.row))
+            state = state.below
+        if hides:
+            return True
+    return False
+
+
+def whole(view: View, name: Name, stamp: int | None) -> Resolved | None:
+    """Return an object before time is applied, None if there is none.
+
+    What one segment alone says of it, by values only, is decoded where it lies.
+    """
+    known: list[Piece] = []
+    if _add_states(known, view, name, stamp, None):
+        return resolved(known)
+    if not known:
+        version = view.version
+        encoded = encode_object(name[0], name[1])
+        digest = object_digest(encoded, version.seed)
+        only: LiveSegment | None = None
+        alone = True
+        for segment in version.segments_for(encoded):
+            if segment.tombstones:
+                alone = False
+            if segment.may_hold(digest):
+                alone = alone and only is None
+                only = segment
+        if only is None:
+            return None
+        found = only.values_of(encoded) if alone else None
+        if found is not None:
+            return plain_object(found[0], found[1])
+    return resolved(collect(view, name, stamp, None, known))
 
 
 def is_heavy(pieces: Sequence[Piece]) -> bool:

@@ -144,7 +144,7 @@ class Reader:
 
     def get_all(self, service: str, key: str) -> dict[str, bytes]:
         """Return all entries of an object in key order, an empty dict if it is absent."""
-        found = self._in_use((service, key)) or self._live(_checked(service, key))
+        found = self._live(service, key)
         if found is None:
             return {}
         return found.entries.copy() if found.size else found.entries  # which nobody else has then
@@ -156,10 +156,10 @@ class Reader:
         are returned.
         """
         check_limit(max_bytes, "max_bytes")
-        name = _checked(service, key)
         if max_bytes is None:
-            found = self._in_use(name) or self._live(name)
+            found = self._live(service, key)
             return None if found is None else stored(service, key, found)
+        name = _checked(service, key)
         view = self._view()
         pieces = read.collect(view, name, self._stamp)
         if self._fixed_moment is not None:
@@ -206,12 +206,20 @@ class Reader:
         view = self._view()
         return read.in_memory(view, name, self._stamp)
 
-    def _live(self, name: Name) -> Resolved | None:
+    def _live(self, service: str, key: str) -> Resolved | None:
         """Return the whole object as of now, None if it is absent."""
-        found = self._known.get(name) or self._remember(name, WHOLE)
+        name = (service, key)
+        try:
+            found = self._known.get(name)
+        except TypeError:  # unhashable: the checks below say which name is no str
+            found = None
+        if found is None:
+            if not are_ascii_names(service, key):
+                name = _checked(service, key)
+            found = self._remember(name, WHOLE)
         if found is None:
             view = self._view()
-            found = read.resolved(read.collect(view, name, self._stamp))
+            found = read.whole(view, name, self._stamp)
             if self._fixed_moment is not None:
                 self._fixed_moment.check_open()
         if found is None or found.soonest is None:

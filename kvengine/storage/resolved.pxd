@@ -1,4 +1,5 @@
 # Types of resolved.py.
+cimport cython
 
 
 cdef class Resolved:
@@ -9,5 +10,6 @@ cdef class Resolved:
     cpdef Resolved at(self, object now)
 
 
+@cython.locals(found=Resolved)
 cpdef Resolved plain_object(object version, dict values)
 cpdef Resolved with_ttls(object version, object expires_at, dict values, dict ttls)

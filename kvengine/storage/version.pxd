@@ -2,7 +2,7 @@
 cimport cython
 
 from kvengine.storage.memtable cimport Memtable
-from kvengine.storage.name_bytes cimport encode_object, last_up_to
+from kvengine.storage.name_bytes cimport encode_object, is_below, last_up_to
 from kvengine.storage.segment.filter cimport barrier_digest, object_digest
 from kvengine.storage.segment.reader cimport LiveSegment
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kvengine.storage.memtable import Memtable
-from kvengine.storage.name_bytes import encode_object, last_up_to
+from kvengine.storage.name_bytes import encode_object, is_below, last_up_to
 from kvengine.storage.names import Name
 from kvengine.storage.segment.filter import barrier_digest, object_digest
 from kvengine.storage.segment.reader import LiveSegment
@@ -46,13 +46,13 @@ class Version:
         """Return the segments whose range includes an encoded object, newest first."""
         found = []
         for segment in self.levels[0]:
-            if segment.start <= name < segment.stop:
+            if is_below(name, segment.stop) and not is_below(name, segment.start):
                 found.append(segment)
         for starts, level in self._runs:
             at = last_up_to(starts, name)
             if at >= 0:
                 segment = level[at]
-                if name < segment.stop:
+                if is_below(name, segment.stop):
                     found.append(segment)
         return found
 

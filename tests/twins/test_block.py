@@ -69,6 +69,8 @@ def answers(form: Any, data: bytes, names: list[bytes]) -> list[Any]:
         for state_key in ("a", "b"):
             kind, value = of(lambda asked, n=name, k=state_key: asked.value_of(n, k), block)
             found.append((kind, "the block" if value is block else value))
+        kind, values = of(lambda asked, n=name: asked.values_of(n), block)
+        found += [kind, values, list(values[1]) if kind == "returns" and values else None]
     found += [of(block.row, at) for at in range(block.count)]
     found += [of(lambda asked: asked.names, walked), walked.is_sound, block.is_sound]
     found += [of(lambda asked: asked.rows, block), of(lambda asked: asked.decode(), block)]
@@ -206,6 +208,7 @@ def test_a_mapped_block_that_changes_is_read_from_within() -> None:
             for name in (*names, b"", b"\xff"):
                 outcome(of.find, name)
                 outcome(of.value_of, name, "a")
+                outcome(of.values_of, name)
             for at in range(3):
                 outcome(of.row, at)
                 outcome(of.values, at)

@@ -49,9 +49,16 @@ def test_the_last_name_up_to_another(names: list[bytes], name: bytes) -> None:
     ordered = sorted(names)
     for wanted in (name, b"", b"\xff" * 4, *ordered):
         assert fast.last_up_to(ordered, wanted) == plain.last_up_to(ordered, wanted)
+        assert fast.is_below(name, wanted) is plain.is_below(name, wanted)
 
 
 @pytest.mark.parametrize("args", [(None, b""), ([], None), ([None], b""), (["a"], b""), ((), b"")])
 def test_what_is_no_list_of_names_is_a_type_error(args: tuple[Any, Any]) -> None:
     with pytest.raises(TypeError):
         fast.last_up_to(*args)
+
+
+@pytest.mark.parametrize("args", [(None, b""), (b"", None), ("a", b""), (b"", "a")])
+def test_what_is_no_bytes_is_below_nothing(args: tuple[Any, Any]) -> None:
+    with pytest.raises(TypeError):
+        fast.is_below(*args)

@@ -30,6 +30,7 @@ cdef class RowBlock:
     cpdef Py_ssize_t footprint(self) except -1
     cpdef bytes row(self, Py_ssize_t at)
     cpdef tuple values(self, Py_ssize_t at)
+    cpdef tuple values_of(self, bytes name)
     cpdef bytes find(self, bytes name)
     cpdef object value_of(self, bytes name, str state_key)
 

@@ -29,7 +29,7 @@ from typing import Final
 from kvengine.storage import row as rows
 from kvengine.storage.checksum import TRAILER_SIZE, check_block
 from kvengine.storage.names import are_objects
-from kvengine.storage.packed import find
+from kvengine.storage.packed import find, values_of, version_of
 from kvengine.storage.row import (
     CLEARED,
     LARGE,
@@ -178,6 +178,16 @@ class RowBlock:
             self._decoded = self.decode()
         row = self._decoded[at]
         return (row.version, row.entries) if row.flags in VALUES_ONLY else None
+
+    def values_of(self, name: bytes) -> tuple[int, dict[str, bytes]] | None:
+        """Return (version, entries) of an object if its flags say that all are values.
+
+        The entries are in key order. Else None, also if the block has no such row. ValueError as in
+        `find`, and if it is no row.
+        """
+        row = self.find(name)
+        entries = values_of(row) if row is not None else None
+        return None if row is None or entries is None else (version_of(row), entries)
 
     def find(self, name: bytes) -> bytes | None:
         """Return the row of one encoded object, None if the block has none.

@@ -26,6 +26,8 @@ from kvengine.storage.packed cimport (
     packed_text,
     packed_value,
     packed_values,
+    values_of,
+    version_of,
 )
 
 ROWS = 1
@@ -278,6 +280,28 @@ cdef class RowBlock:
                 return packed_load(start + 3, 8), entries
         row = self.decode()[at]  # as the plain form does
         return None if row.flags & ~_CLEARED else (row.version, row.entries)
+
+    cpdef tuple values_of(self, bytes name):
+        """Return (version, entries) of an object if its flags say that all are values.
+
+        The entries are in key order. Else None, also if the block has no such row. ValueError as in
+        `find`, and if it is no row.
+        """
+        cdef Py_ssize_t at = self._position(name)
+        cdef bint ordered = False
+        cdef const uint8_t *start
+        if at < 0:
+            return None
+        self._check_row(at)
+        start = self._start + self._bound(at)
+        if start[1] & ~_CLEARED:
+            return None
+        entries = packed_values(start, self._start + self._bound(at + 1), &ordered)
+        if entries is not None and ordered:
+            return packed_load(start + 3, 8), entries
+        row = self.row(at)
+        entries = values_of(row)
+        return None if entries is None else (version_of(row), entries)
 
     cpdef bytes find(self, bytes name):
         """Return the row of one encoded object, None if the block has none.

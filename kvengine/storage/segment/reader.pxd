@@ -31,6 +31,8 @@ cdef class SegmentReader(OpenSegment):
     cpdef bytes find(self, bytes name)
     @cython.locals(at=Py_ssize_t, kept=RowBlock)
     cpdef object value_of(self, bytes name, str state_key)
+    @cython.locals(at=Py_ssize_t, kept=RowBlock)
+    cpdef tuple values_of(self, bytes name)
     cpdef bytes row_in(self, RowBlock kept, bytes name)
     @cython.locals(at=Py_ssize_t, row=bytes)
     cpdef bint has_in_memory(self, bytes name) except -1

@@ -127,6 +127,20 @@ class SegmentReader(OpenSegment):
         except ValueError as error:
             raise self.damaged(name, error) from None
 
+    def values_of(self, name: bytes) -> tuple[int, dict[str, bytes]] | None:
+        """Return (version, entries) of an encoded object if its row holds values and nothing else.
+
+        None for any other row, or if there is none.
+        """
+        at = self._index.find(name)
+        if at < 0:
+            return None
+        kept = self._in_memory(at) or self._read_rows(at, True)
+        try:
+            return kept.values_of(name)
+        except ValueError as error:
+            raise self.damaged(name, error) from None
+
     def row_in(self, kept: RowBlock, name: bytes) -> bytes:
         """Return the row of an encoded object, which a block found here has."""
         try:
