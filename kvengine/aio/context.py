@@ -7,17 +7,14 @@ commit or has it not.
 
 from __future__ import annotations
 
-import asyncio
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from kvengine.aio.session import Session
 from kvengine.aio.turns import wait
 from kvengine.aio.waiting import Waits, settled
-from kvengine.objects.sessions.context import ENTERING, Block
-from kvengine.objects.sessions.host import Late
+from kvengine.objects.sessions.context import Block
 from kvengine.objects.sessions.load import load
-from kvengine.objects.sessions.working import Working
 
 T = TypeVar("T")
 
@@ -30,25 +27,22 @@ class SessionContext(Block, Generic[T]):
     _waits: Waits
 
     async def __aenter__(self) -> T:
+        session: Any = Session()
+        session._open = False
+        session._handle = handle = self._handle
+        session._settings = settings = self._settings
+        session._moment = session._state = None
+        session._waits = self._waits
         if self._session is not None:
             self._refuse_nested()
         self._waits.bind()
-        self._session = ENTERING
-        codec, settings = self._codec, self._settings
+        self._session = session
         try:
             if not settings.shared:
-                turns, name = self._host.turns, codec.name
+                turns, name = handle._host.turns, handle._name
                 if not turns.join(name, self, False):
                     await wait(turns, name, self, settings.timeout)
-            session: Any = Session()
-            session._host = self._host
-            session._codec = codec
-            session._settings = settings
-            session._working, session._moment = await self._load()
-            session._retention = self._retention
-            session._state = None
-            session._waits = self._waits
-            self._session = session
+            await self._load(session)
             return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
         except BaseException:
             self._leave()
@@ -66,17 +60,11 @@ class SessionContext(Block, Generic[T]):
         finally:
             self._leave()
 
-    async def _load(self) -> tuple[Working, Late | None]:
+    async def _load(self, session: Session) -> None:
         """Typed state reads attributes, which cannot be awaited: its fields are loaded now."""
-        waits, name = self._waits, self._codec.name
+        waits = self._waits
         always = self._kind._kv_entries() if self._kind is not None else ()
-        if waits.engine.in_memory(*name):
-            return load(self._host, name, self._settings, always)
-        work = waits.run(load, self._host, name, self._settings, always)
-        try:
-            return await settled(work)
-        except asyncio.CancelledError:
-            moment = None if work.cancelled() or work.exception() else work.result()[1]
-            if moment is not None:
-                moment.close()
-            raise
+        if waits.engine.in_memory(*self._handle._name):
+            load(session, always)
+        else:
+            await settled(waits.run(load, session, always))

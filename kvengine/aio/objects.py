@@ -92,16 +92,16 @@ class VirtualObject:
         serde: SerdeChoice | None = None,
     ) -> int:
         """Set an entry; None is stored as a value. Returns the commit's stamp."""
-        data = self._handle._codec.encode(check_name("state_key", name), value, serde)
-        return await self._waits.commit("set", *self._handle._codec.name, name, data, ttl=ttl)
+        data = self._handle._encode(check_name("state_key", name), value, serde)
+        return await self._waits.commit("set", *self._handle._name, name, data, ttl=ttl)
 
     async def clear(self, name: str) -> int:
         """Clear an entry."""
-        return await self._waits.commit("clear", *self._handle._codec.name, name)
+        return await self._waits.commit("clear", *self._handle._name, name)
 
     async def clear_all(self) -> int:
         """Clear every entry of the object, and its expiry, by one small write."""
-        return await self._waits.commit("clear_all", *self._handle._codec.name)
+        return await self._waits.commit("clear_all", *self._handle._name)
 
     async def expire(
         self, *, at: float | None = None, ttl: float | timedelta | None = None
@@ -147,24 +147,21 @@ class VirtualObject:
         As `kvengine.VirtualObject.session`. A typed state loads its fields at
         the beginning whatever ``preload`` says: attributes cannot be awaited.
         """
-        handle = self._handle
         block: Any = SessionContext()
         block.claim = ref(block)
-        block._host = handle._host
-        block._codec = handle._codec
+        block._handle = self._handle
         block._kind = state
         block._settings = check(state, preload, preload_limit, shared, timeout, durability)
-        block._retention = handle._retention
         block._session = None
         block._waits = self._waits
         return block  # type: ignore[no-any-return]
 
     async def _read(self, work: Callable[..., T], *args: Any, **keywords: Any) -> T:
-        waits, name = self._waits, self._handle._codec.name
+        waits, name = self._waits, self._handle._name
         return await waits.read(waits.engine, name, work, *args, **keywords)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle._codec.name!r}>"
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle._name!r}>"
 
 
 class Workflow(VirtualObject):

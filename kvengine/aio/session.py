@@ -51,40 +51,45 @@ class Session(SessionVerbs):
     ) -> Any:
         """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
         self._collect()
-        working = self._working or self._is_over()
+        if not self._open:
+            self._is_over()
         check_name("state_key", name)
-        if working.missing(name):
+        if self._missing(name):
             found = await self._fetch("get", name)
-            working.learn({} if found is None else {name: found}, (name,))
-        data = working.peek(name)
+            self._learn({} if found is None else {name: found}, (name,))
+        data = self._peek(name)
         if data is None:
             return absent(default, serde)
-        return self._codec.decode(name, data, type, serde)
+        return self._handle._decode(name, data, type, serde)
 
     async def state_keys(
         self, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
         """State keys in byte order from ``start`` on, those just set among them."""
         self._collect()
-        working = self._working or self._is_over()
+        if not self._open:
+            self._is_over()
         check_walk(prefix, start, limit)
         found = None
-        if working.keys_missing:
-            asked = working.enough(limit)
+        if self._keys_missing:
+            asked = self._enough(limit)
             found = await self._fetch("state_keys", prefix=prefix, start=start, limit=asked)
             if not (prefix or start) and limit is None:
-                working.learn_keys(found)
-        return working.state_keys(prefix, start, limit, found)
+                self._learn_keys(found)
+        return self._live_keys(prefix, start, limit, found)
 
     async def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, in key order."""
         self._collect()
-        working = self._working or self._is_over()
-        if not working.complete:
+        if not self._open:
+            self._is_over()
+        if not self._complete:
             found = await self._fetch("get_all")
-            working.learn_all(found)
-        codec = self._codec
-        return {name: codec.decode(name, data, type) for name, data in working.entries().items()}
+            self._learn_all(found)
+        handle = self._handle
+        return {
+            name: handle._decode(name, data, type) for name, data in self._live_entries().items()
+        }
 
     async def contains(self, name: str) -> bool:
         """Whether there is such an entry."""
@@ -97,48 +102,57 @@ class Session(SessionVerbs):
         """
         if not self._changed():
             return None
-        working = self._working or self._is_over()
-        if working.survival_unknown:
-            found = await self._fetch("state_keys", limit=working.enough(1))
-            working.learn_some_keys(found)
-        expires = working.expiry_changes
-        stamp = await self._save(working.committed)
+        if self._survival_unknown:
+            found = await self._fetch("state_keys", limit=self._enough(1))
+            self._learn_some_keys(found)
+        expires = self._expire is not None
+        stamp = await self._save(self._committed)
         if expires:
-            store, name = self._host.store, self._codec.name
-            working.expires_at = await self._waits.read(store, name, store.expires_at, *name)
+            store, name = self._handle._host.store, self._handle._name
+            self._expires_at = await self._waits.read(store, name, store.expires_at, *name)
         return stamp
 
     async def _finish(self) -> None:
         """The last commit, if anything changed."""
         if self._changed():
+            self._base = self._changes  # so that the memo may change in place what it shared
             await self._save()
 
     async def _save(self, then: Callable[[int], object] | None = None) -> int:
         """Commit; ``then`` is told the stamp, also where a cancellation follows."""
-        expect = {self._codec.name: (self._working or self._is_over()).version}
+        expect = {self._handle._name: self._version}
         durability = self._settings.durability
         work = self._waits.write(self._batch(), expect=expect, durability=durability)
         try:
             return await settled(work)
         finally:
-            if then is not None and not work.cancelled() and work.exception() is None:
+            if (
+                then is not None
+                and self._open
+                and not work.cancelled()
+                and work.exception() is None
+            ):
                 then(work.result())
 
     async def _fetch(self, verb: str, *args: str, **options: Any) -> Any:
         """What a read verb of the session's moment says of the object."""
-        moment, name = self._asked(), self._codec.name
+        moment, name = self._asked(), self._handle._name
         read = getattr(moment, verb)
-        return await self._waits.read(moment, name, read, *name, *args, **options)
+        found = await self._waits.read(moment, name, read, *name, *args, **options)
+        if not self._open:
+            self._is_over()  # meanwhile
+        return found
 
     def _read(self, state_key: str) -> bytes | None:
         """For typed state, whose attributes cannot be awaited: its fields were loaded."""
-        working = self._working or self._is_over()
-        if working.missing(state_key):
+        if not self._open:
+            self._is_over()
+        if self._missing(state_key):
             raise SessionError(
                 f"entry {state_key!r} is not loaded: name it in preload=,"
                 f" or await get({state_key!r})"
             )
-        return working.peek(state_key)
+        return self._peek(state_key)
 
     def _commit(self) -> int | None:
         raise SessionError(

@@ -4,7 +4,6 @@ import cython
 from kvengine.objects.sessions.host cimport Host
 from kvengine.objects.virtual_object cimport VirtualObject
 from kvengine.objects.workflow cimport Workflow
-from kvengine.serdes.codec cimport codec_of
 from kvengine.serdes.registry cimport Serdes, find
 from kvengine.storage.name_bytes cimport are_ascii_names
 

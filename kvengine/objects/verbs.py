@@ -9,7 +9,6 @@ from kvengine.objects.sessions.host import Host
 from kvengine.objects.sessions.settings import check_retention
 from kvengine.objects.virtual_object import VirtualObject
 from kvengine.objects.workflow import DAY, Workflow
-from kvengine.serdes.codec import codec_of
 from kvengine.serdes.registry import SerdeChoice, find
 from kvengine.storage.batch import object_name
 from kvengine.storage.names import are_ascii_names
@@ -49,7 +48,8 @@ def _filled(
     if not are_ascii_names(service, key):
         service, key = object_name(service, key)
     chosen = host.serdes.of(service) if serde is None else find(serde)
+    handle._name = (service, key)
+    handle._serde = chosen
     handle._host = host
-    handle._codec = codec_of((service, key), chosen)
     handle._retention = retention
     return handle

@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from kvengine.objects.sessions.context import SessionContext
-from kvengine.objects.sessions.host import Host
+from kvengine.objects.sessions.host import Handle
 from kvengine.objects.sessions.mapping import StateMapping
 from kvengine.objects.sessions.session import Session
 from kvengine.objects.sessions.settings import Preload, check
 from kvengine.objects.state.base import State
 from kvengine.options import Durability
-from kvengine.serdes.codec import Codec, absent
+from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.storage.machine import ref
 from kvengine.storage.names import check_name
@@ -25,7 +25,7 @@ D = TypeVar("D")
 S = TypeVar("S", bound=State)
 
 
-class VirtualObject:
+class VirtualObject(Handle):
     """An object: made by ``db.object(service, key)``, for the moment or for good.
 
     Costs nothing but itself, so make them by the million, and share them
@@ -36,31 +36,27 @@ class VirtualObject:
     encode or decode, which names service, key and state key.
     """
 
-    __slots__ = ("_codec", "_host", "_retention")
-
-    _host: Host
-    _codec: Codec
-    _retention: int | None
+    __slots__ = ()
 
     @property
     def service(self) -> str:
-        return self._codec.name[0]
+        return self._name[0]
 
     @property
     def key(self) -> str:
-        return self._codec.name[1]
+        return self._name[1]
 
     def __eq__(self, other: object) -> bool:
         """Handles are equal that name the same object of the same open store."""
         if not isinstance(other, VirtualObject):
             return NotImplemented
-        return self._host is other._host and self._codec.name == other._codec.name
+        return self._host is other._host and self._name == other._name
 
     def __hash__(self) -> int:
-        return hash(self._codec.name)
+        return hash(self._name)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__module__}.{type(self).__qualname__} {self._codec.name!r}>"
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self._name!r}>"
 
     @overload
     def get(self, name: str, *, type: type[T], serde: SerdeChoice | None = None) -> T | None: ...
@@ -83,37 +79,34 @@ class VirtualObject:
         ``type``: what it must be, anything that msgspec or pydantic validates. With
         JSON, which has no bytes, ``bytes`` gives an entry as it is stored.
         """
-        data = self._host.store.get(*self._codec.name, name)
+        data = self._host.store.get(*self._name, name)
         if data is None:
             return absent(default, serde)
-        return self._codec.decode(name, data, type, serde)
+        return self._decode(name, data, type, serde)
 
     def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, of one moment, in key order."""
-        codec = self._codec
-        found = self._host.store.get_all(*self._codec.name)
-        return {name: codec.decode(name, data, type) for name, data in found.items()}
+        found = self._host.store.get_all(*self._name)
+        return {name: self._decode(name, data, type) for name, data in found.items()}
 
     def state_keys(
         self, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
         """State keys in byte order, from ``start`` on."""
-        return self._host.store.state_keys(
-            *self._codec.name, prefix=prefix, start=start, limit=limit
-        )
+        return self._host.store.state_keys(*self._name, prefix=prefix, start=start, limit=limit)
 
     def __contains__(self, name: str) -> bool:
-        return self._host.store.get(*self._codec.name, name) is not None
+        return self._host.store.get(*self._name, name) is not None
 
     @property
     def version(self) -> int:
         """The stamp of the last commit that touched the object; 0 where it is absent."""
-        return self._host.store.version(*self._codec.name)
+        return self._host.store.version(*self._name)
 
     @property
     def expires_at(self) -> float | None:
         """When the object expires, seconds since the epoch; None for never or absent."""
-        return self._host.store.expires_at(*self._codec.name)
+        return self._host.store.expires_at(*self._name)
 
     def set(
         self,
@@ -127,20 +120,20 @@ class VirtualObject:
 
         ``ttl`` in seconds or a timedelta; without one an old ttl ends.
         """
-        data = self._codec.encode(check_name("state_key", name), value, serde)
-        return self._host.store.set(*self._codec.name, name, data, ttl=ttl)
+        data = self._encode(check_name("state_key", name), value, serde)
+        return self._host.store.set(*self._name, name, data, ttl=ttl)
 
     def clear(self, name: str) -> int:
         """Clear an entry."""
-        return self._host.store.clear(*self._codec.name, name)
+        return self._host.store.clear(*self._name, name)
 
     def clear_all(self) -> int:
         """Clear every entry of the object, and its expiry, by one small write."""
-        return self._host.store.clear_all(*self._codec.name)
+        return self._host.store.clear_all(*self._name)
 
     def expire(self, *, at: float | None = None, ttl: float | timedelta | None = None) -> bool:
         """Let the object expire at a time or after one; neither: never. Whether it exists."""
-        return self._host.store.expire(*self._codec.name, at=at, ttl=ttl)
+        return self._host.store.expire(*self._name, at=at, ttl=ttl)
 
     def mapping(self) -> StateMapping:
         """The object as a `MutableMapping` of state keys to values."""
@@ -205,10 +198,8 @@ class VirtualObject:
         """
         block = SessionContext()
         block.claim = ref(block)
-        block._host = self._host
-        block._codec = self._codec
+        block._handle = self
         block._kind = state
         block._settings = check(state, preload, preload_limit, shared, timeout, durability)
-        block._retention = self._retention
         block._session = None
         return block  # type: ignore[return-value]

@@ -33,7 +33,7 @@ class Workflow(VirtualObject):
 
         Completing again changes nothing. Whether there was any state.
         """
-        store, name = self._host.store, self._codec.name
+        store, name = self._host.store, self._name
         while version := store.version(*name):
             if self._retention and store.expires_at(*name) is not None:
                 return True
@@ -52,4 +52,4 @@ class Workflow(VirtualObject):
     @property
     def completed(self) -> bool:
         """Whether the workflow is complete and its state still readable."""
-        return self._host.store.expires_at(*self._codec.name) is not None
+        return self._host.store.expires_at(*self._name) is not None

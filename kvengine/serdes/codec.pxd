@@ -6,11 +6,11 @@ from kvengine.serdes.registry cimport find
 
 
 cdef class Codec:
-    cdef readonly tuple name
-    cdef readonly object serde
+    cdef readonly tuple _name
+    cdef readonly object _serde
 
-    cpdef bytes encode(self, object state_key, object value, object serde=*)
-    cpdef decode(self, object state_key, bytes data, object wanted=*, object serde=*)
+    cpdef bytes _encode(self, object state_key, object value, object serde=*)
+    cpdef _decode(self, object state_key, bytes data, object wanted=*, object serde=*)
 
 
 @cython.locals(codec=Codec)

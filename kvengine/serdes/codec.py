@@ -14,28 +14,28 @@ from kvengine.storage.names import Name
 class Codec:
     """Encodes and decodes the entries of one object. Raises SerdeError for each failure."""
 
-    __slots__ = ("name", "serde")
+    __slots__ = ("_name", "_serde")
 
-    name: Name
-    serde: Serde
+    _name: Name
+    _serde: Serde
 
-    def encode(self, state_key: str, value: Any, serde: SerdeChoice | None = None) -> bytes:
-        chosen = self.serde if serde is None else find(serde)
+    def _encode(self, state_key: str, value: Any, serde: SerdeChoice | None = None) -> bytes:
+        chosen = self._serde if serde is None else find(serde)
         if type(chosen) is BytesSerde and type(value) is bytes:
             return value
         try:
             data = chosen.encode(value)
         except Exception as error:
-            raise SerdeError(*self.name, state_key, _unencodable(value, error)) from error
+            raise SerdeError(*self._name, state_key, _unencodable(value, error)) from error
         if type(data) is not bytes:
             reason = f"{type(chosen).__name__}.encode returned {type(data).__name__}, not bytes"
-            raise SerdeError(*self.name, state_key, reason)
+            raise SerdeError(*self._name, state_key, reason)
         return data
 
-    def decode(
+    def _decode(
         self, state_key: str, data: bytes, wanted: Any = None, serde: SerdeChoice | None = None
     ) -> Any:
-        chosen = self.serde if serde is None else find(serde)
+        chosen = self._serde if serde is None else find(serde)
         if wanted is None and type(chosen) is BytesSerde:
             return data
         try:
@@ -43,14 +43,14 @@ class Codec:
         except Exception as error:
             failed = "does not decode" if wanted is None else f"expected {type_name(wanted)}"
             reason = f"{failed} ({type(chosen).__name__}): {one_line(error)}"
-            raise SerdeError(*self.name, state_key, reason) from error
+            raise SerdeError(*self._name, state_key, reason) from error
 
 
 def codec_of(name: Name, serde: Serde) -> Codec:
-    """Return the codec of an object."""
+    """Return a codec of its own, for what has no handle."""
     codec = Codec.__new__(Codec)
-    codec.name = name
-    codec.serde = serde
+    codec._name = name
+    codec._serde = serde
     return codec
 
 

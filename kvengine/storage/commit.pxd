@@ -32,7 +32,7 @@ cdef class Committer(Serial):
     cpdef Batch batch(self)
     cpdef commit_operations(self, operations)
     @cython.locals(synced=bint)
-    cpdef commit_entries(self, tuple name, dict entries, version, durability, held)
+    cpdef long long commit_entries(self, tuple name, dict entries, version, durability, held) except -1
     cpdef set(self, service, key, state_key, value, ttl=*)
     cpdef clear(self, service, key, state_key)
     cpdef clear_all(self, service, key)

@@ -13,4 +13,6 @@ cdef class Lock:
 cpdef unsigned long get_ident() noexcept
 cpdef long long time_ns() except -1
 cpdef object ref(object thing)
+cpdef dict values_of(object thing)
+cpdef object new(object kind)
 cpdef Py_ssize_t references(object thing)

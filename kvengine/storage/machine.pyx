@@ -14,10 +14,26 @@ from cpython.ref cimport Py_REFCNT
 from cpython.weakref cimport PyWeakref_NewRef
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
+cdef extern from *:
+    """
+    static PyObject *new_instance(PyObject *kind, PyObject *nothing) {
+        newfunc make = ((PyTypeObject *)kind)->tp_new;
+        if (make == NULL) {
+            PyErr_SetString(PyExc_TypeError, "this class makes no instances");
+            return NULL;
+        }
+        return make((PyTypeObject *)kind, nothing, NULL);
+    }
+    """
+    object new_instance(object kind, object nothing)
+    object PyObject_GenericGetDict(object, void *)
+
 cdef extern from "pythread.h" nogil:
     PyLockStatus PyThread_acquire_lock_timed(
         PyThread_type_lock lock, long long microseconds, int interruptible
     )
+
+cdef tuple _NOTHING = ()
 
 
 cdef class Lock:
@@ -95,3 +111,15 @@ cpdef object ref(object thing):
 cpdef Py_ssize_t references(object thing):
     """Return how many references there are to an object. An argument is none of C functions."""
     return Py_REFCNT(thing)
+
+
+cpdef dict values_of(object thing):
+    """Return the ``__dict__`` of an object, as `vars`."""
+    return PyObject_GenericGetDict(thing, NULL)
+
+
+cpdef object new(object kind):
+    """Return an instance, as ``kind.__new__(kind)``."""
+    if not isinstance(kind, type):
+        raise TypeError(f"{kind!r} is no class")
+    return new_instance(kind, _NOTHING)

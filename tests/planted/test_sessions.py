@@ -54,14 +54,14 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
         [
             Change(
                 WORKING,
-                "self.base, self.changes, self.ttls = {}, {}, None",
-                "self.base, self.ttls = {}, None",
+                "self._base, self._changes, self._ttls = {}, {}, None",
+                "self._base, self._ttls = {}, None",
             )
         ],
     ),
     "clearing what was set again leaves what was there": (
         PROGRAMS,
-        [Change(WORKING, "if self.base.get(state_key) is None and (", "if True or (")],
+        [Change(WORKING, "if self._base.get(state_key) is None and (", "if True or (")],
     ),
     "the ttl of a set is lost": (
         PROGRAMS,
@@ -75,19 +75,19 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
     ),
     "the ttl of a set stays when it is set again": (
         PROGRAMS,
-        [Change(WORKING, "        elif self.ttls:", "        elif False:")],
+        [Change(WORKING, "        elif self._ttls:", "        elif False:")],
     ),
     "changes with a ttl take the shortest way": (
         PROGRAMS,
-        [Change(WORKING, "not (self.cleared or self.ttls) and", "not self.cleared and")],
+        [Change(WORKING, "not (self._cleared or self._ttls) and", "not self._cleared and")],
     ),
     "changes are committed twice": (
         TABLE,
         [
             Change(
                 WORKING,
-                "self.changes, self.ttls, self.cleared = {}, None, False",
-                "self.ttls = None",
+                "self._changes, self._ttls, self._cleared = {}, None, False",
+                "self._ttls = None",
             )
         ],
     ),
@@ -116,7 +116,7 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
             Change(
                 "objects/sessions/session.py",
                 "found = self._asked().get(",
-                "found = self._host.store.get(",
+                "found = self._handle._host.store.get(",
             )
         ],
     ),

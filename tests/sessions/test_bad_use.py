@@ -335,7 +335,7 @@ def test_an_error_at_the_end_keeps_the_one_before_it(
     """A conflict, and then an interrupt while the turn is given back: both are told."""
 
     def interrupted(block: SessionContext) -> None:
-        db._host.turns.leave(block._codec.name, block)
+        db._host.turns.leave(block._handle._name, block)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:

@@ -26,13 +26,22 @@ class Counter(kvengine.State):
 
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "session": ("_codec", "_host", "_moment", "_retention", "_settings", "_state", "_working"),
-    "block": ("_codec", "_host", "_kind", "_session", "_settings", "call", "claim", "task"),
-    "working": ("_expire", "_keys", "_some_keys", "base", "changes", "complete", "ttls", "version"),
+    "session": ("_handle", "_moment", "_open", "_settings", "_state"),
+    "block": ("_handle", "_kind", "_session", "_settings", "call", "claim", "task"),
+    "working": (
+        "_base",
+        "_changes",
+        "_complete",
+        "_expire",
+        "_keys",
+        "_some_keys",
+        "_ttls",
+        "_version",
+    ),
     "host": ("committer", "hold", "reader", "max_value_size", "serdes", "turns"),
     "state": ("_kv_cells", "_kv_codec", "_kv_watched"),
     "moment": ("name", "version"),
-    "codec": ("name", "serde"),
+    "handle": ("_host", "_name", "_retention", "_serde"),
 }
 
 
@@ -52,11 +61,11 @@ def misuse(
     owners = {
         "session": session,
         "block": block,
-        "working": session._working,
+        "working": session,
         "host": db._host,
         "state": state,
         "moment": session._moment,
-        "codec": session._codec,
+        "handle": session._handle,
     }
     uses: list[Callable[[], object]] = [
         lambda: session.get("n"),

@@ -6,10 +6,11 @@ import os
 import signal
 import threading
 import time
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
+import kvengine
 from tests.twins.forms import only_compiled, outcome, twins
 
 pytestmark = only_compiled
@@ -99,3 +100,32 @@ def test_references_are_counted_in_c_alone() -> None:
     others.clear()
     assert fast.references(thing) == alone
     assert plain.references(thing) > 1 << 16  # no count: "only mine" is never said
+
+
+class Noted:
+    """Its `__new__` tells, its `__init__` would too."""
+
+    made: tuple[object, ...] = ()
+
+    def __new__(cls) -> Self:
+        one = super().__new__(cls)
+        one.made = ("new",)
+        return one
+
+    def __init__(self) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("kind", [Noted, object, dict, kvengine.State, type(iter(())), 5, None])
+def test_an_instance_is_made_without_init(kind: Any) -> None:
+    found = [outcome(module.new, kind) for module in (fast, plain)]
+    assert [type(one[1]) is kind or one[0] == "raises" for one in found] == [True, True]
+    if kind is Noted:
+        assert [one[1].made for one in found] == [("new",), ("new",)]
+
+
+def test_values_are_those_of_the_instance() -> None:
+    one = fast.new(Noted)
+    assert fast.values_of(one) is plain.values_of(one) is one.__dict__
+    for wrong in (5, object()):
+        assert outcome(fast.values_of, wrong)[0] == outcome(plain.values_of, wrong)[0] == "raises"

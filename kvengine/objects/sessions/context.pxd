@@ -1,18 +1,16 @@
 # C types of the block of a session. Public, for asyncio fills it in from plain Python.
 import cython
 
-from kvengine.objects.sessions.host cimport Host
+from kvengine.objects.sessions.host cimport Handle, Host
 from kvengine.objects.sessions.load cimport load
 from kvengine.objects.sessions.session cimport Session, SessionVerbs
 from kvengine.objects.sessions.settings cimport Settings
 from kvengine.objects.sessions.turns cimport Turn, Turns
-from kvengine.serdes.codec cimport Codec
 
 
 cdef class Block(Turn):
-    cdef public Host _host
-    cdef public Codec _codec
-    cdef public object _kind, _retention
+    cdef public Handle _handle
+    cdef public object _kind
     cdef public SessionVerbs _session
     cdef public Settings _settings
 

@@ -17,18 +17,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kvengine.errors import SessionError
-from kvengine.objects.sessions.host import Host
+from kvengine.objects.sessions.host import Handle
 from kvengine.objects.sessions.load import load
-from kvengine.objects.sessions.session import Session, SessionVerbs
+from kvengine.objects.sessions.session import Session
 from kvengine.objects.sessions.settings import Settings
 from kvengine.objects.sessions.turns import Turn, wait
 from kvengine.objects.state.base import State
-from kvengine.serdes.codec import Codec
 
 T = TypeVar("T")
-
-ENTERING = SessionVerbs()
-"""In the place of a session that waits for its turn, or loads."""
 
 
 class Block(Turn):
@@ -37,13 +33,11 @@ class Block(Turn):
     ``session(...)`` makes one and fills in all fields: an `__init__` would cost more.
     """
 
-    __slots__ = ("_codec", "_host", "_kind", "_retention", "_session", "_settings")
+    __slots__ = ("_handle", "_kind", "_session", "_settings")
 
-    _host: Host
-    _codec: Codec
+    _handle: Handle
     _kind: type[State] | None
     _settings: Settings
-    _retention: int | None
     _session: Any  # SessionVerbs, that of a thread or of a task; None before and after
 
     def _refuse_nested(self) -> None:
@@ -53,12 +47,12 @@ class Block(Turn):
         """End the session and give the turn back. May be called again."""
         session = self._session
         try:
-            if session is not None and session is not ENTERING:
+            if session is not None:
                 session._end()
             self._session = None
         finally:
             if not self._settings.shared:
-                self._host.turns.leave(self._codec.name, self)
+                self._handle._host.turns.leave(self._handle._name, self)
 
 
 class SessionContext(Block):
@@ -67,22 +61,21 @@ class SessionContext(Block):
     __slots__ = ()
 
     def __enter__(self) -> Any:
+        fresh = Session.__new__(Session)
         if self._session is not None:
             self._refuse_nested()
-        self._session = ENTERING  # no call since the question: no other thread came between
+        self._session = fresh  # no call since the question: no other thread came between
+        session = self._session
+        session._open = False
+        session._handle = handle = self._handle
+        session._settings = self._settings
+        session._moment = session._state = None
         try:
             if not self._settings.shared:
-                turns, name = self._host.turns, self._codec.name
+                turns, name = handle._host.turns, handle._name
                 if not turns.join(name, self, True):
                     wait(turns, name, self, self._settings.timeout)
-            session = Session()
-            session._host = host = self._host
-            session._codec = codec = self._codec
-            session._settings = settings = self._settings
-            session._working, session._moment = load(host, codec.name, settings, ())
-            session._retention = self._retention
-            session._state = None
-            self._session = session
+            load(session, ())
             return session if self._kind is None else session._typed(self._kind)
         except BaseException:
             self._leave()

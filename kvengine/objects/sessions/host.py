@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from kvengine.objects.sessions.turns import Turns
+from kvengine.serdes.codec import Codec
 from kvengine.serdes.registry import Serdes
 from kvengine.storage.commit import Committer
 from kvengine.storage.names import Name
@@ -83,3 +84,15 @@ class Host:
     def forget_turns(self) -> None:
         """In a forked child: nobody here has a session."""
         self.turns = Turns()
+
+
+class Handle(Codec):
+    """What a session is of: an object by its name, its serde, its store.
+
+    ``_retention``: of a workflow, in microseconds; None for a virtual object.
+    """
+
+    __slots__ = ("_host", "_retention")
+
+    _host: Host
+    _retention: int | None

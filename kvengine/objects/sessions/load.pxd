@@ -2,19 +2,15 @@
 import cython
 
 from kvengine.objects.sessions.host cimport Host
+from kvengine.objects.sessions.session cimport SessionVerbs
 from kvengine.objects.sessions.settings cimport Settings
-from kvengine.objects.sessions.working cimport Working, begin
 from kvengine.storage.reader cimport Reader
 from kvengine.storage.resolved cimport Resolved
 
 
-@cython.locals(eager=bint, working=Working, known=Resolved, reader=Reader)
-cpdef tuple load(Host host, tuple name, Settings settings, always)
+@cython.locals(host=Host, name=tuple, settings=Settings, eager=bint, reader=Reader, known=Resolved)
+cpdef load(SessionVerbs session, always)
 
 
-@cython.locals(missing=list)
-cdef tuple _with(always, Working working, moment, tuple name)
-
-
-@cython.locals(working=Working)
-cdef Working _part(moment, tuple name, Settings settings)
+cdef _load_part(SessionVerbs session, moment)
+cdef _begin_with(SessionVerbs session, found, bint complete)

@@ -5,81 +5,72 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from kvengine.objects.sessions.host import Host, Late
-from kvengine.objects.sessions.settings import Settings
-from kvengine.objects.sessions.working import Working, begin
+from kvengine.objects.sessions.host import Late
+from kvengine.objects.sessions.session import SessionVerbs
 from kvengine.storage.clock import SECOND
-from kvengine.storage.names import Name
+from kvengine.store import StoredObject
 
 
-def load(
-    host: Host, name: Name, settings: Settings, always: Collection[str]
-) -> tuple[Working, Late | None]:
-    """The working state, and the moment to ask for what it lacks (None: it lacks nothing).
+def load(session: SessionVerbs, always: Collection[str]) -> None:
+    """Fill in the working state, and the moment to ask for what that lacks, if anything.
 
     ``always``: state keys that are loaded whatever the settings say.
 
     Eager: one read. Else the moment is held, so that what is read late is of the
     same instant as what was read early: by the store's `Hold`, or a snapshot if
     it has none. What the store has in whole is shared with it, whatever is asked
-    for: nothing is fetched or copied, and a `Working` never changes its base while
+    for: nothing is fetched or copied, and a session never changes its base while
     that is complete.
     """
+    host, name, settings = session._handle._host, session._handle._name, session._settings
     eager = settings.preload is True and settings.preload_limit is None
-    entries: Any  # of values alone: a session that is complete adds none of its own
     reader = host.reader
     if reader is not None:
         known = reader._for_session(name, not eager)
         if known is not None:
             at = known.expires_at
             expires_at = None if at is None else at / SECOND
-            entries = known.entries
-            return begin(known.version, expires_at, entries, True), None
+            entries: Any = known.entries  # of values alone: nothing is added while it is complete
+            session._begin(known.version, expires_at, entries, True)
+            return
     if eager:
-        found = host.store.load(*name)
-        if found is None:
-            return begin(0, None, {}, True), None
-        entries = found.entries
-        return begin(found.version, found.expires_at, entries, True), None
+        _begin_with(session, host.store.load(*name), True)
+        return
+    moment: Any
     if host.hold is not None:
-        held = host.hold(name)
-        working = begin(held.version, held.expires_at, {}, not held.version)
-        if held.version and settings.preload is not False:
-            working = _part(held, name, settings)
-        return _with(always, working, held, name)
-    moment = host.store.snapshot()
-    try:
-        return _with(always, _part(moment, name, settings), moment, name)
-    except BaseException:
-        moment.close()
-        raise
-
-
-def _with(
-    always: Collection[str], working: Working, moment: Late, name: Name
-) -> tuple[Working, Late | None]:
-    """Load the state keys that are loaded always, and keep the moment if anything is missing."""
-    missing = [state_key for state_key in always if working.missing(state_key)]
+        session._moment = moment = host.hold(name)
+        session._begin(moment.version, moment.expires_at, {}, not moment.version)
+        if moment.version and settings.preload is not False:
+            _load_part(session, moment)
+    else:
+        session._moment = moment = host.store.snapshot()
+        _load_part(session, moment)
+    missing = [state_key for state_key in always if session._missing(state_key)]
     if missing:
-        working.learn(moment.get_many(*name, missing), missing)
-    if working.complete:
+        session._learn(moment.get_many(*name, missing), missing)
+    if session._complete:
         moment.close()
-        return working, None
-    return working, moment
+        session._moment = None
 
 
-def _part(moment: Late, name: Name, settings: Settings) -> Working:
+def _load_part(session: SessionVerbs, moment: Late) -> None:
     """Load what the settings ask for."""
-    if settings.preload is True:
+    name, settings = session._handle._name, session._settings
+    preload = settings.preload
+    if preload is True:
         found = moment.load(*name, max_bytes=settings.preload_limit or 0)
-        if found is None:
-            return begin(0, None, {}, True)
-        entries: Any = found.entries
-        return begin(found.version, found.expires_at, entries, found.complete)
+        _begin_with(session, found, found is None or found.complete)
+        return
     found = moment.load(*name, max_bytes=0)
+    _begin_with(session, found, found is None)
+    if found is not None and preload:
+        session._learn(moment.get_many(*name, preload), preload)
+
+
+def _begin_with(session: SessionVerbs, found: StoredObject | None, complete: bool) -> None:
+    """Begin with an object as the store gave it, None if it is absent."""
     if found is None:
-        return begin(0, None, {}, True)
-    working = begin(found.version, found.expires_at, {}, False)
-    if settings.preload:
-        working.learn(moment.get_many(*name, settings.preload), settings.preload)
-    return working
+        session._begin(0, None, {}, True)
+    else:
+        entries: Any = found.entries
+        session._begin(found.version, found.expires_at, entries, complete)

@@ -10,14 +10,13 @@ from datetime import timedelta
 from typing import Any, NoReturn, TypeVar, overload
 
 from kvengine.errors import ReadOnly, SessionError
-from kvengine.objects.sessions.host import Host, Late
+from kvengine.objects.sessions.host import Handle, Late
 from kvengine.objects.sessions.mapping import StateMapping
 from kvengine.objects.sessions.settings import Settings, check_walk
 from kvengine.objects.sessions.working import Working
 from kvengine.objects.state.base import State
-from kvengine.objects.state.cells import Cells
 from kvengine.objects.state.stored import over
-from kvengine.serdes.codec import Codec, absent
+from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.storage.batch import Batch, Expire, check_value, duration, expire_operation
 from kvengine.storage.names import are_ascii_names, check_name
@@ -26,44 +25,42 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
-class SessionVerbs(Cells):
+class SessionVerbs(Working):
     """The verbs of a session that need no engine.
 
-    ``_working``: None once the session is over. ``_moment``: whom to ask for what
-    that lacks; None where it is complete. ``_retention``: of a workflow, in
-    microseconds; None for a virtual object. ``_state``: the typed state over this
-    session. Whoever enters a block makes one and fills in all fields.
+    ``_moment``: whom to ask for what the working state lacks; None where it is
+    complete. ``_state``: the typed state over this session. Whoever enters a block
+    makes one and fills in all fields; `load` those of the working state.
     """
 
-    __slots__ = ("_codec", "_host", "_moment", "_retention", "_settings", "_state", "_working")
+    __slots__ = ("_handle", "_moment", "_settings", "_state")
 
-    _host: Host
-    _working: Working | None
+    _handle: Handle
     _moment: Late | None
-    _codec: Codec
     _settings: Settings
-    _retention: int | None
     _state: State | None
 
     @property
     def service(self) -> str:
-        return self._codec.name[0]
+        return self._handle._name[0]
 
     @property
     def key(self) -> str:
-        return self._codec.name[1]
+        return self._handle._name[1]
 
     @property
     def version(self) -> int:
         """The version that the session began with, or that of its own last commit; 0: absent."""
-        working = self._working or self._is_over()
-        return working.version
+        if not self._open:
+            self._is_over()
+        return self._version
 
     @property
     def expires_at(self) -> float | None:
         """When the object expires, as the session began, or as its own commit set it."""
-        working = self._working or self._is_over()
-        return working.expires_at
+        if not self._open:
+            self._is_over()
+        return self._expires_at
 
     def set(
         self,
@@ -77,30 +74,33 @@ class SessionVerbs(Cells):
 
         ``ttl`` in seconds or a timedelta, from the commit on.
         """
-        working = self._working or self._is_over()
+        if not self._open:
+            self._is_over()
         if self._settings.shared:
             self._refuse_write()
         if not are_ascii_names(name, ""):
             name = check_name("state_key", name)
-        data = self._codec.encode(name, value, serde)
-        if len(data) > self._host.max_value_size:
-            check_value(data, self._host.max_value_size)
-        if ttl is None and working.ttls is None:
-            working.changes[name] = data
+        data = self._handle._encode(name, value, serde)
+        if len(data) > self._handle._host.max_value_size:
+            check_value(data, self._handle._host.max_value_size)
+        if ttl is None and self._ttls is None:
+            self._changes[name] = data
         else:
-            working.write(name, data, None if ttl is None else duration("ttl", ttl))
+            self._put(name, data, None if ttl is None else duration("ttl", ttl))
         if self._state is not None:
             self._state._kv_forget(name)
 
     def clear(self, name: str) -> None:
         """Clear an entry with the commit."""
-        self._writable().erase(check_name("state_key", name))
+        self._check_writable()
+        self._drop(check_name("state_key", name))
         if self._state is not None:
             self._state._kv_forget(name)
 
     def clear_all(self) -> None:
         """Clear every entry of the object, and its expiry, with the commit."""
-        self._writable().erase_all()
+        self._check_writable()
+        self._drop_all()
         if self._state is not None:
             self._state._kv_forget()
 
@@ -109,7 +109,8 @@ class SessionVerbs(Cells):
 
         Without effect where the object has no entry when the session commits.
         """
-        self._writable().expire(expire_operation(*self._codec.name, at, ttl))
+        self._check_writable()
+        self._expire = expire_operation(*self._handle._name, at, ttl)
 
     def complete(self) -> None:
         """Complete the workflow with the commit: its retention begins then.
@@ -117,29 +118,29 @@ class SessionVerbs(Cells):
         A workflow that is completed already keeps its time. With a retention of
         zero its state goes with the commit. SessionError on a virtual object.
         """
-        working = self._writable()
-        if self._retention is None:
+        self._check_writable()
+        if self._handle._retention is None:
             raise SessionError("complete() is a workflow's: open it with db.workflow(...)")
-        if self._retention == 0:
+        if self._handle._retention == 0:
             self.clear_all()
-        elif not working.expiring:
-            working.expire(Expire(self._codec.name, None, self._retention))
+        elif not self._expiring:
+            self._expire = Expire(self._handle._name, None, self._handle._retention)
 
-    def _writable(self) -> Working:
-        working = self._working or self._is_over()
+    def _check_writable(self) -> None:
+        if not self._open:
+            self._is_over()
         if self._settings.shared:
             self._refuse_write()
-        return working
 
     def _refuse_write(self) -> NoReturn:
         raise ReadOnly(
-            f"a shared session of object {self._codec.name!r} only reads;"
+            f"a shared session of object {self._handle._name!r} only reads;"
             " leave out shared=True to write"
         )
 
     def _is_over(self) -> NoReturn:
         raise SessionError(
-            f"the session of object {self._codec.name!r} is over: what it reads and writes"
+            f"the session of object {self._handle._name!r} is over: what it reads and writes"
             " belongs inside its `with` block"
         )
 
@@ -152,25 +153,26 @@ class SessionVerbs(Cells):
         """Whether there is anything to commit, with what was changed in place."""
         if self._state is not None:
             self._state._kv_collect()
-        working = self._working or self._is_over()
-        return working.changed
+        if not self._open:
+            self._is_over()
+        return self._dirty
 
     def _batch(self) -> Batch:
         """What is to be committed."""
         batch = Batch()
-        working = self._working or self._is_over()
-        batch.operations = working.operations(self._codec.name)
+        batch.operations = self._operations(self._handle._name)
         return batch
 
     def _typed(self, kind: type[State]) -> State:
         """A typed state over this session."""
         session: Any = self
-        self._state = over(kind, session, self._codec)
+        self._state = over(kind, session, self._handle)
         return self._state
 
     def _end(self) -> None:
         """From now on every use raises SessionError. May be called again."""
-        self._working = None
+        self._open = False
+        self._base = self._changes = None  # type: ignore[assignment]
         if self._state is not None:
             self._state._kv_forget()
             self._state = None  # it refers to its session: the collector would have to find both
@@ -188,19 +190,20 @@ class SessionVerbs(Cells):
     # --- what a typed state asks for
 
     def _write(self, state_key: str, data: bytes) -> None:
-        working = self._writable()
-        if len(data) > self._host.max_value_size:
-            check_value(data, self._host.max_value_size)
-        if working.ttls is None:
-            working.changes[state_key] = data
+        self._check_writable()
+        if len(data) > self._handle._host.max_value_size:
+            check_value(data, self._handle._host.max_value_size)
+        if self._ttls is None:
+            self._changes[state_key] = data
         else:
-            working.write(state_key, data)
+            self._put(state_key, data)
 
     def _erase(self, state_key: str) -> None:
-        self._writable().erase(state_key)
+        self._check_writable()
+        self._drop(state_key)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__module__}.{type(self).__qualname__} of {self._codec.name!r}>"
+        return f"<{type(self).__module__}.{type(self).__qualname__} of {self._handle._name!r}>"
 
 
 class Session(SessionVerbs):
@@ -231,38 +234,43 @@ class Session(SessionVerbs):
         """The value of an entry, ``default`` where there is none. A copy: to change it, set it."""
         if self._state is not None:
             self._collect()
-        working = self._working or self._is_over()
-        changes = working.changes
-        data = changes[name] if changes and name in changes else working.base.get(name)
+        if not self._open:
+            self._is_over()
+        changes = self._changes
+        data = changes[name] if changes and name in changes else self._base.get(name)
         if data is None:
             data = self._read(check_name("state_key", name))
             if data is None:
                 return absent(default, serde)
-        return self._codec.decode(name, data, type, serde)
+        return self._handle._decode(name, data, type, serde)
 
     def state_keys(
         self, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
         """State keys in byte order from ``start`` on, those just set among them."""
         self._collect()
-        working = self._working or self._is_over()
+        if not self._open:
+            self._is_over()
         check_walk(prefix, start, limit)
         found = None
-        if working.keys_missing:
-            name, asked = self._codec.name, working.enough(limit)
+        if self._keys_missing:
+            name, asked = self._handle._name, self._enough(limit)
             found = self._asked().state_keys(*name, prefix=prefix, start=start, limit=asked)
             if not (prefix or start) and limit is None:
-                working.learn_keys(found)
-        return working.state_keys(prefix, start, limit, found)
+                self._learn_keys(found)
+        return self._live_keys(prefix, start, limit, found)
 
     def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, in key order."""
         self._collect()
-        working = self._working or self._is_over()
-        if not working.complete:
-            working.learn_all(self._asked().get_all(*self._codec.name))
-        codec = self._codec
-        return {name: codec.decode(name, data, type) for name, data in working.entries().items()}
+        if not self._open:
+            self._is_over()
+        if not self._complete:
+            self._learn_all(self._asked().get_all(*self._handle._name))
+        handle = self._handle
+        return {
+            name: handle._decode(name, data, type) for name, data in self._live_entries().items()
+        }
 
     def commit(self) -> int | None:
         """Commit what has changed so far, as one; the stamp, None where nothing has.
@@ -271,15 +279,14 @@ class Session(SessionVerbs):
         """
         if not self._changed():
             return None
-        working = self._working or self._is_over()
-        if working.survival_unknown:
-            found = self._asked().state_keys(*self._codec.name, limit=working.enough(1))
-            working.learn_some_keys(found)
-        expires = working.expiry_changes
+        if self._survival_unknown:
+            found = self._asked().state_keys(*self._handle._name, limit=self._enough(1))
+            self._learn_some_keys(found)
+        expires = self._expire is not None
         stamp = self._save()
-        working.committed(stamp)
-        if expires:
-            working.expires_at = self._host.store.expires_at(*self._codec.name)
+        self._committed(stamp)
+        if expires:  # only the store can tell when
+            self._expires_at = self._handle._host.store.expires_at(*self._handle._name)
         return stamp
 
     def _commit(self) -> int | None:
@@ -293,35 +300,36 @@ class Session(SessionVerbs):
         """The last commit, if anything changed."""
         if self._state is not None:
             self._state._kv_collect()
-        working = self._working or self._is_over()
-        if working.changes or working.changed:
-            working.base = working.changes  # so that the memo may change in place what it shared
+        if not self._open:
+            self._is_over()
+        if self._changes or self._dirty:
+            self._base = self._changes  # so that the memo may change in place what it shared
             self._save()
 
     def _save(self) -> int:
         """Commit; VersionConflict where the object is no longer as the session began."""
-        host, name, working = self._host, self._codec.name, self._working or self._is_over()
-        durability = self._settings.durability
-        committer = host.committer
-        if committer is not None and working.only_assigns():
-            version, moment = working.version, self._moment
-            return committer.commit_entries(name, working.changes, version, durability, moment)
-        expect = {name: working.version}
-        return host.store.write(self._batch(), expect=expect, durability=durability)
+        name, durability = self._handle._name, self._settings.durability
+        committer = self._handle._host.committer
+        if committer is not None and self._only_assigns():
+            version, moment = self._version, self._moment
+            return committer.commit_entries(name, self._changes, version, durability, moment)
+        expect = {name: self._version}
+        return self._handle._host.store.write(self._batch(), expect=expect, durability=durability)
 
     def __contains__(self, name: str) -> bool:
         return self._read(check_name("state_key", name)) is not None
 
     def _read(self, state_key: str) -> bytes | None:
-        working = self._working or self._is_over()
-        if state_key in working.changes:
-            return working.changes[state_key]
-        data = working.base.get(state_key)
-        if data is not None or working.complete or state_key in working.base:
+        if not self._open:
+            self._is_over()
+        if state_key in self._changes:
+            return self._changes[state_key]
+        data = self._base.get(state_key)
+        if data is not None or self._complete or state_key in self._base:
             return data
-        service, key = self._codec.name
+        service, key = self._handle._name
         found = self._asked().get(service, key, state_key)
-        return working.base.setdefault(state_key, found)
+        return self._base.setdefault(state_key, found)
 
 
 def session_of(state: State) -> Session:

@@ -1,23 +1,19 @@
 # C types of the working state of a session.
-import cython
+from kvengine.objects.state.cells cimport Cells
 
 
-cdef class Working:
-    cdef public object version, expires_at
-    cdef public dict base, changes, ttls
-    cdef public bint complete, cleared
-    cdef public object _expire
+cdef class Working(Cells):
+    cdef public bint _open, _complete, _cleared
+    cdef public object _version, _expires_at, _expire
+    cdef public dict _base, _changes, _ttls
     cdef public list _keys, _some_keys
 
-    cpdef bint only_assigns(self) except -1
-    cpdef peek(self, str state_key)
-    cpdef bint missing(self, str state_key) except -1
-    cpdef learn(self, found, asked)
-    cpdef learn_all(self, found)
-    cpdef write(self, str state_key, bytes value, ttl=*)
-    cpdef erase(self, str state_key)
-    cpdef erase_all(self)
-
-
-@cython.locals(working=Working)
-cpdef Working begin(version, expires_at, dict base, bint complete)
+    cpdef _begin(self, version, expires_at, dict base, bint complete)
+    cpdef bint _only_assigns(self) except -1
+    cpdef _peek(self, str state_key)
+    cpdef bint _missing(self, str state_key) except -1
+    cpdef _learn(self, found, asked)
+    cpdef _learn_all(self, found)
+    cpdef _put(self, str state_key, bytes value, ttl=*)
+    cpdef _drop(self, str state_key)
+    cpdef _drop_all(self)

@@ -136,40 +136,40 @@ class Field:
             kind in _EXACT
             and kind in self.plain
             and self.serde is None
-            and type(codec.serde) is JSONSerde
+            and type(codec._serde) is JSONSerde
         ):
             try:
                 return encode_json(value), value
             except Exception:  # the way below says what is wrong
                 pass
         try:
-            data = codec.encode(self.state_key, value, self._serde(codec))
+            data = codec._encode(self.state_key, value, self._serde(codec))
             if type(value) in self.plain:
                 return data, value
-            found = codec.decode(self.state_key, data, self.type, self._serde(codec))
+            found = codec._decode(self.state_key, data, self.type, self._serde(codec))
         except SerdeError as error:
             reason = f"{owner.__qualname__}.{self.attribute}: {error.reason}"
-            raise FieldError(*codec.name, self.state_key, reason) from error
+            raise FieldError(*codec._name, self.state_key, reason) from error
         return data, value if _same(value, found) else found
 
     def decode(self, codec: Codec, owner: type, data: bytes, state_key: str | None = None) -> Any:
         """The value of stored bytes; SerdeError names the field where they do not fit it."""
         if self.resolve is not None:
             self.resolve()
-        if self.from_json is not None and type(codec.serde) is JSONSerde:
+        if self.from_json is not None and type(codec._serde) is JSONSerde:
             try:
                 return self.from_json(data)
             except Exception:
                 pass
         at = self.state_key if state_key is None else state_key
         try:
-            return codec.decode(at, data, self.type, self._serde(codec))
+            return codec._decode(at, data, self.type, self._serde(codec))
         except SerdeError as error:
             reason = f"{owner.__qualname__}.{self.attribute}: {error.reason}"
-            raise SerdeError(*codec.name, at, reason) from error
+            raise SerdeError(*codec._name, at, reason) from error
 
     def _serde(self, codec: Codec) -> SerdeChoice | None:
-        if self.serde is None and type(codec.serde) is JSONSerde:
+        if self.serde is None and type(codec._serde) is JSONSerde:
             return self.in_json
         return self.serde
 

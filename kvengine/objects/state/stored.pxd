@@ -4,6 +4,7 @@ import cython
 from kvengine.objects.state.cells cimport Cells
 from kvengine.objects.state.field cimport Field
 from kvengine.serdes.codec cimport Codec
+from kvengine.storage.machine cimport new, values_of
 
 
 cdef class Stored:
@@ -14,9 +15,9 @@ cdef class Stored:
     @cython.locals(codec=Codec, state_key=str)
     cpdef _kv_load(self, Field field)
     cpdef _kv_bind(self, Cells cells, Codec codec)
-    @cython.locals(field=Field)
+    @cython.locals(fields=dict, field=Field)
     cpdef _kv_assign(self, str name, value)
-    @cython.locals(field=Field)
+    @cython.locals(fields=dict, field=Field)
     cpdef _kv_remove(self, str name)
     cdef _kv_beside(self, str name, str consequence)
     @cython.locals(data=bytes)

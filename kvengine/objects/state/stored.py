@@ -8,6 +8,7 @@ from kvengine.errors import ReadOnly
 from kvengine.objects.state.cells import Cells
 from kvengine.objects.state.field import UNCHANGING, Field
 from kvengine.serdes.codec import Codec
+from kvengine.storage.machine import new, values_of
 
 K = TypeVar("K", bound="Stored")
 
@@ -42,7 +43,7 @@ class Stored:
             value = field.decode(codec, kind, data, state_key)
         else:
             value = field.initial(kind)
-        self.__dict__[field.attribute] = value
+        values_of(self)[field.attribute] = value
         if type(value) not in UNCHANGING:
             # Not the stored bytes: whoever wrote those may write otherwise, or with less in them.
             self._kv_watched[field.attribute] = field.encode(codec, kind, value)[0]
@@ -55,7 +56,8 @@ class Stored:
 
     def _kv_assign(self, name: str, value: Any) -> None:
         """Set an attribute: `State.__setattr__`."""
-        field = type(self)._kv_fields.get(name)
+        fields = type(self)._kv_fields
+        field = fields.get(name)
         if field is None:
             if name not in _OWN:
                 self._kv_beside(name, "it would not be stored")
@@ -65,7 +67,8 @@ class Stored:
 
     def _kv_remove(self, name: str) -> None:
         """Delete an attribute: `State.__delattr__`."""
-        field = type(self)._kv_fields.get(name)
+        fields = type(self)._kv_fields
+        field = fields.get(name)
         if field is None:
             self._kv_beside(name, "there is nothing to clear")
             object.__delattr__(self, name)
@@ -83,7 +86,7 @@ class Stored:
         self._kv_cells._write(field.state_key, data)
         for alias in field.aliases:
             self._kv_cells._erase(alias)
-        self.__dict__[field.attribute] = value
+        values_of(self)[field.attribute] = value
         if type(value) not in UNCHANGING:
             self._kv_watched[field.attribute] = data
         elif self._kv_watched:
@@ -93,14 +96,14 @@ class Stored:
         for state_key in (field.state_key, *field.aliases):
             self._kv_cells._erase(state_key)
         self._kv_watched.pop(field.attribute, None)
-        self.__dict__.pop(field.attribute, None)
+        values_of(self).pop(field.attribute, None)
 
     def _kv_collect(self) -> None:
         """Write what was changed in place; ReadOnly where only reads are allowed."""
         if not self._kv_watched:
             return
         for name, before in list(self._kv_watched.items()):
-            value = self.__dict__[name]
+            value = values_of(self)[name]
             field, codec, kind = type(self)._kv_fields[name], self._kv_codec, type(self)
             data, _ = field.encode(codec, kind, value)
             if data == before:
@@ -119,18 +122,18 @@ class Stored:
     def _kv_forget(self, state_key: str | None = None) -> None:
         """The entry (None: every one) was changed beside this state: read it anew."""
         if state_key is None:
-            self.__dict__.clear()
+            values_of(self).clear()
             self._kv_watched.clear()
             return
         for name, field in type(self)._kv_fields.items():
             if state_key == field.state_key or state_key in field.aliases:
-                self.__dict__.pop(name, None)
+                values_of(self).pop(name, None)
                 self._kv_watched.pop(name, None)
 
 
 def over(kind: type[K], cells: Cells, codec: Codec) -> K:
     """Return a state whose entries are those of a session."""
-    state = kind.__new__(kind)
+    state: K = new(kind)
     state._kv_cells = cells  # `_kv_bind` does this too; a method that may be replaced costs more
     state._kv_codec = codec
     state._kv_watched = {}
