@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from kvengine.objects.sessions.context import SessionContext
+from kvengine.objects.sessions.context import block_of
 from kvengine.objects.sessions.host import Handle
 from kvengine.objects.sessions.mapping import StateMapping
 from kvengine.objects.sessions.session import Session
@@ -14,7 +14,6 @@ from kvengine.objects.state.base import State
 from kvengine.options import Durability
 from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
-from kvengine.storage.machine import ref
 from kvengine.storage.names import check_name
 
 if TYPE_CHECKING:
@@ -196,10 +195,5 @@ class VirtualObject(Handle):
         of the object already. Leaving raises VersionConflict, with nothing
         written, where the object was changed from outside or expired meanwhile.
         """
-        block = SessionContext()
-        block.claim = ref(block)
-        block._handle = self
-        block._kind = state
-        block._settings = check(state, preload, preload_limit, shared, timeout, durability)
-        block._session = None
-        return block  # type: ignore[return-value]
+        settings = check(state, preload, preload_limit, shared, timeout, durability)
+        return block_of(self, state, settings)  # type: ignore[return-value]

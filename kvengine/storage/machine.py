@@ -1,4 +1,4 @@
-"""What each commit asks of the machine: a lock, the number of its thread, the time, references.
+"""What commits and sessions ask of the machine: a lock, the thread, the time, references.
 
 Beside this stands a compiled twin. A lock taken through the methods of `threading.Lock` costs more
 than a tenth of a commit, most of it to find the methods.

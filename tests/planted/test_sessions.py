@@ -27,11 +27,11 @@ HELD = "storage/held.py"
 BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
     "a lazy read of all hides what the session committed": (
         PROGRAMS,
-        [Change(WORKING, "self.base = {**found, **self.base}", "self.base = {**found}")],
+        [Change(WORKING, "self._base = {**found, **self._base}", "self._base = {**found}")],
     ),
     "reads do not see the session's own changes": (
         PROGRAMS,
-        [Change(WORKING, "if state_key in self.changes else", "if not self.complete else")],
+        [Change(WORKING, "if state_key in self._changes else", "if not self._complete else")],
     ),
     "state_keys lists what was cleared": (
         PROGRAMS,
@@ -39,13 +39,15 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
     ),
     "clear_all is forgotten by the commit": (
         PROGRAMS,
-        [Change(WORKING, "        self.cleared = True", "        self.cleared = False")],
+        [Change(WORKING, "        self._cleared = True", "        self._cleared = False")],
     ),
     "clear_all of an absent object leaves its expiry": (
         PROGRAMS,
         [
             Change(
-                WORKING, "        self.cleared = True", "        self.cleared = self.version != 0"
+                WORKING,
+                "        self._cleared = True",
+                "        self._cleared = self._version != 0",
             )
         ],
     ),

@@ -6,6 +6,7 @@ from kvengine.objects.sessions.load cimport load
 from kvengine.objects.sessions.session cimport Session, SessionVerbs
 from kvengine.objects.sessions.settings cimport Settings
 from kvengine.objects.sessions.turns cimport Turn, Turns
+from kvengine.storage.machine cimport ref
 
 
 cdef class Block(Turn):
@@ -20,3 +21,7 @@ cdef class Block(Turn):
 
 cdef class SessionContext(Block):
     pass
+
+
+@cython.locals(block=SessionContext)
+cpdef SessionContext block_of(Handle handle, kind, Settings settings)

@@ -23,6 +23,7 @@ from kvengine.objects.sessions.session import Session
 from kvengine.objects.sessions.settings import Settings
 from kvengine.objects.sessions.turns import Turn, wait
 from kvengine.objects.state.base import State
+from kvengine.storage.machine import ref
 
 T = TypeVar("T")
 
@@ -93,6 +94,17 @@ class SessionContext(Block):
                 session._finish()
         finally:
             self._leave()
+
+
+def block_of(handle: Handle, kind: type[State] | None, settings: Settings) -> SessionContext:
+    """Return the block of a session of a thread, to be entered."""
+    block = SessionContext.__new__(SessionContext)
+    block.claim = ref(block)
+    block._handle = handle
+    block._kind = kind
+    block._settings = settings
+    block._session = None
+    return block
 
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import cython
 from kvengine.objects.sessions.host cimport Handle
 from kvengine.objects.sessions.settings cimport Settings
 from kvengine.objects.sessions.working cimport Working
-from kvengine.objects.state.stored cimport Stored, over
+from kvengine.objects.state.stored cimport Stored, collect, forget, over
 from kvengine.serdes.codec cimport absent
 from kvengine.storage.commit cimport Committer
 from kvengine.storage.name_bytes cimport are_ascii_names

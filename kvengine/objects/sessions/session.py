@@ -15,7 +15,7 @@ from kvengine.objects.sessions.mapping import StateMapping
 from kvengine.objects.sessions.settings import Settings, check_walk
 from kvengine.objects.sessions.working import Working
 from kvengine.objects.state.base import State
-from kvengine.objects.state.stored import over
+from kvengine.objects.state.stored import collect, forget, over
 from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.storage.batch import Batch, Expire, check_value, duration, expire_operation
@@ -88,21 +88,21 @@ class SessionVerbs(Working):
         else:
             self._put(name, data, None if ttl is None else duration("ttl", ttl))
         if self._state is not None:
-            self._state._kv_forget(name)
+            forget(self._state, name)
 
     def clear(self, name: str) -> None:
         """Clear an entry with the commit."""
         self._check_writable()
         self._drop(check_name("state_key", name))
         if self._state is not None:
-            self._state._kv_forget(name)
+            forget(self._state, name)
 
     def clear_all(self) -> None:
         """Clear every entry of the object, and its expiry, with the commit."""
         self._check_writable()
         self._drop_all()
         if self._state is not None:
-            self._state._kv_forget()
+            forget(self._state)
 
     def expire(self, *, at: float | None = None, ttl: float | timedelta | None = None) -> None:
         """Let the object expire at a time, or so long after the commit; neither: never.
@@ -147,12 +147,12 @@ class SessionVerbs(Working):
     def _collect(self) -> None:
         """Take in what a typed state has changed in place, so that reads see it."""
         if self._state is not None and not self._settings.shared:
-            self._state._kv_collect()
+            collect(self._state)
 
     def _changed(self) -> bool:
         """Whether there is anything to commit, with what was changed in place."""
         if self._state is not None:
-            self._state._kv_collect()
+            collect(self._state)
         if not self._open:
             self._is_over()
         return self._dirty
@@ -174,7 +174,7 @@ class SessionVerbs(Working):
         self._open = False
         self._base = self._changes = None  # type: ignore[assignment]
         if self._state is not None:
-            self._state._kv_forget()
+            forget(self._state)
             self._state = None  # it refers to its session: the collector would have to find both
         if self._moment is not None:
             self._moment.close()
@@ -299,7 +299,7 @@ class Session(SessionVerbs):
     def _finish(self) -> None:
         """The last commit, if anything changed."""
         if self._state is not None:
-            self._state._kv_collect()
+            collect(self._state)
         if not self._open:
             self._is_over()
         if self._changes or self._dirty:

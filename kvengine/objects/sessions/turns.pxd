@@ -18,6 +18,7 @@ cdef class Turn:
 cdef class Turns:
     cdef readonly dict _holders, _waiting
     cdef readonly object _lock
+    cdef object _running_loop
 
     @cython.locals(waiting=dict)
     cpdef bint join(self, tuple name, Turn turn, bint blocking) except -1

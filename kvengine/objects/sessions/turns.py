@@ -57,11 +57,12 @@ class Turns:
     waiters once more after that: so one of the two sees the other.
     """
 
-    __slots__ = ("_holders", "_lock", "_waiting")
+    __slots__ = ("_holders", "_lock", "_running_loop", "_waiting")
 
     def __init__(self) -> None:
         self._holders: dict[Name, ref[Turn]] = {}
         self._waiting: dict[Name, deque[ref[Turn]]] = {}
+        self._running_loop: Callable[[], object] | None = None  # once somebody imports asyncio
         # Reentrant: a finalizer or signal handler may run inside.
         self._lock = threading.RLock()
 
@@ -74,12 +75,12 @@ class Turns:
         me = turn.claim
         turn.thread = get_ident()
         turn.task = turn.call = None
-        asyncio = modules.get("asyncio")
-        if asyncio is not None:
+        running = self._running_loop
+        if running is None and "asyncio" in modules:
             # Another thread may be just importing it.
-            running = getattr(asyncio, "_get_running_loop", None)
-            if running is not None and running() is not None:
-                turn.task = asyncio.current_task()
+            running = self._running_loop = getattr(modules["asyncio"], "_get_running_loop", None)
+        if running is not None and running() is not None:
+            turn.task = modules["asyncio"].current_task()
         # Asked first whether anybody waits at all: a name is a tuple, hashed at each look-up.
         waiting = self._waiting
         if (not waiting or name not in waiting) and self._holders.setdefault(name, me) is me:

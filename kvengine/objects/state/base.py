@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_origin, get_type_hints
 
 from kvengine.objects.state.cells import Detached
 from kvengine.objects.state.field import MISSING, Field
-from kvengine.objects.state.stored import Stored
+from kvengine.objects.state.stored import Stored, forget
 from kvengine.serdes.codec import codec_of
 from kvengine.serdes.json import JSONSerde
 
@@ -86,7 +86,7 @@ class State(Stored):
     def clear_all(self) -> None:
         """Clear every entry of the object, those that no field names too."""
         self._kv_cells.clear_all()
-        self._kv_forget()
+        forget(self)
 
     def complete(self) -> None:
         """Complete the workflow with the commit; see `Session.complete`."""

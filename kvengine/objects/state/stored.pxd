@@ -23,11 +23,11 @@ cdef class Stored:
     @cython.locals(data=bytes)
     cdef _kv_set(self, Field field, value)
     cdef _kv_clear(self, Field field)
-    @cython.locals(field=Field)
-    cpdef _kv_collect(self)
-    @cython.locals(field=Field)
-    cpdef _kv_forget(self, str state_key=*)
 
 
 @cython.locals(state=Stored)
 cpdef over(kind, Cells cells, Codec codec)
+@cython.locals(watched=dict, codec=Codec, cells=Cells, field=Field)
+cpdef collect(Stored state)
+@cython.locals(values=dict, watched=dict, field=Field)
+cpdef forget(Stored state, str state_key=*)

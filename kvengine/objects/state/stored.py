@@ -98,38 +98,6 @@ class Stored:
         self._kv_watched.pop(field.attribute, None)
         values_of(self).pop(field.attribute, None)
 
-    def _kv_collect(self) -> None:
-        """Write what was changed in place; ReadOnly where only reads are allowed."""
-        if not self._kv_watched:
-            return
-        for name, before in list(self._kv_watched.items()):
-            value = values_of(self)[name]
-            field, codec, kind = type(self)._kv_fields[name], self._kv_codec, type(self)
-            data, _ = field.encode(codec, kind, value)
-            if data == before:
-                continue
-            try:
-                self._kv_cells._write(field.state_key, data)
-            except ReadOnly as error:
-                raise ReadOnly(
-                    f"{kind.__qualname__}.{name} was changed in place in a shared session,"
-                    " which only reads"
-                ) from error
-            for alias in field.aliases:
-                self._kv_cells._erase(alias)
-            self._kv_watched[name] = data
-
-    def _kv_forget(self, state_key: str | None = None) -> None:
-        """The entry (None: every one) was changed beside this state: read it anew."""
-        if state_key is None:
-            values_of(self).clear()
-            self._kv_watched.clear()
-            return
-        for name, field in type(self)._kv_fields.items():
-            if state_key == field.state_key or state_key in field.aliases:
-                values_of(self).pop(name, None)
-                self._kv_watched.pop(name, None)
-
 
 def over(kind: type[K], cells: Cells, codec: Codec) -> K:
     """Return a state whose entries are those of a session."""
@@ -138,3 +106,39 @@ def over(kind: type[K], cells: Cells, codec: Codec) -> K:
     state._kv_codec = codec
     state._kv_watched = {}
     return state
+
+
+def collect(state: Stored) -> None:
+    """Write what was changed in place; ReadOnly where only reads are allowed."""
+    watched = state._kv_watched
+    if not watched:
+        return
+    kind, codec, cells = type(state), state._kv_codec, state._kv_cells
+    for name, before in list(watched.items()):
+        field = kind._kv_fields[name]
+        data, _ = field.encode(codec, kind, values_of(state)[name])
+        if data == before:
+            continue
+        try:
+            cells._write(field.state_key, data)
+        except ReadOnly as error:
+            raise ReadOnly(
+                f"{kind.__qualname__}.{name} was changed in place in a shared session,"
+                " which only reads"
+            ) from error
+        for alias in field.aliases:
+            cells._erase(alias)
+        watched[name] = data
+
+
+def forget(state: Stored, state_key: str | None = None) -> None:
+    """The entry (None: every one) was changed beside this state: read it anew."""
+    values, watched = values_of(state), state._kv_watched
+    if state_key is None:
+        values.clear()
+        watched.clear()
+        return
+    for name, field in type(state)._kv_fields.items():
+        if state_key == field.state_key or state_key in field.aliases:
+            values.pop(name, None)
+            watched.pop(name, None)
