@@ -66,7 +66,7 @@ class SessionContext(Block):
         if self._session is not None:
             self._refuse_nested()
         self._session = fresh  # no call since the question: no other thread came between
-        session = self._session
+        session = self._session  # whose type is declared
         session._open = False
         session._handle = handle = self._handle
         session._settings = self._settings
