@@ -344,3 +344,27 @@ def test_an_error_at_the_end_keeps_the_one_before_it(
             db.set("S", "k", "a", b"3")
             monkeypatch.setattr(SessionContext, "_leave", interrupted)
     assert isinstance(caught.value.__context__, kvengine.VersionConflict)
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_a_name_that_ends_the_session_it_is_looked_up_in(
+    db: kvengine.Engine, preload: bool
+) -> None:
+    """A name may be an instance of a subclass, and its hash any code: no freed memory is read."""
+    block = db.object("S", "k").session(preload=preload)
+
+    class Ends(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            block.__exit__(None, None, None)
+            return super().__hash__()
+
+    for changed in (False, True):
+        state = block.__enter__()
+        assert state.get("a") is None
+        if changed:
+            state.set("b", 1)
+        with pytest.raises(kvengine.SessionError, match="is over"):
+            state.get(Ends("a"))
+    assert db.object("S", "k").get("b") == 1

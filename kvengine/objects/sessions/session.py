@@ -236,8 +236,8 @@ class Session(SessionVerbs):
             self._collect()
         if not self._open:
             self._is_over()
-        changes = self._changes
-        data = changes[name] if changes and name in changes else self._base.get(name)
+        base, changes = self._base, self._changes  # a name that is no str may end the session
+        data = changes[name] if changes and name in changes else base.get(name)
         if data is None:
             data = self._read(check_name("state_key", name))
             if data is None:
@@ -329,6 +329,8 @@ class Session(SessionVerbs):
             return data
         service, key = self._handle._name
         found = self._asked().get(service, key, state_key)
+        if not self._open:
+            self._is_over()  # meanwhile, in another thread
         return self._base.setdefault(state_key, found)
 
 
