@@ -1,7 +1,9 @@
 """What commits and cold reads ask of the system: calls.py in C, which says why.
 
-A write of up to 64 KiB keeps the interpreter lock. So does a read of as much, if the system says
-that it need not wait for the disk; else the lock is given up, and the read waits.
+A write of up to 64 KiB keeps the interpreter lock, unless one took long a moment ago: the system
+makes writers wait, up to 0.2 s each time, when they are faster than the disk. A read of as much
+keeps the lock if the system says that it need not wait for the disk; else the lock is given up, and
+the read waits.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -20,13 +22,18 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef extern from "kvengine/fs/calls.h" nogil:
     ssize_t kve_pread_cached(int fd, void *to, size_t size, long long offset)
+    long long kve_milliseconds()
 
 cdef enum:
     _SHORT = 64 * 1024
     _PIECE = 16 * 1024  # of zeros
     _MOST = 0x7FFFF000  # what Linux takes in one call; macOS refuses more than 2 GiB
 
+    _LONG = 10  # milliseconds that a write takes only if it waits
+    _WARY = 1000  # milliseconds for which the lock is given up after such a write
+
 cdef char[_PIECE] _zeros
+cdef long long _wary_until = 0
 
 
 cpdef Py_ssize_t write(int fd, data) except -1:
@@ -46,16 +53,27 @@ cdef Py_ssize_t _write(int fd, const void *data, Py_ssize_t size) except -1:
     cdef ssize_t written
     size = min(size, <Py_ssize_t>_MOST)
     while True:
-        if size <= _SHORT:
-            written = c_write(fd, data, size)
-        else:
-            with nogil:
-                written = c_write(fd, data, size)
+        written = _write_once(fd, data, size, -1)
         if written >= 0:
             return written
         if errno != EINTR:
             PyErr_SetFromErrno(OSError)
         PyErr_CheckSignals()
+
+
+cdef ssize_t _write_once(int fd, const void *data, size_t size, long long offset) noexcept:
+    """Write at an offset, -1 for where the file stands. Keep the interpreter lock if that is short."""
+    global _wary_until
+    cdef ssize_t written
+    cdef long long now = kve_milliseconds()
+    if size > _SHORT or now < _wary_until:
+        with nogil:
+            written = c_write(fd, data, size) if offset < 0 else c_pwrite(fd, data, size, offset)
+    else:
+        written = c_write(fd, data, size) if offset < 0 else c_pwrite(fd, data, size, offset)
+    if size <= _SHORT and kve_milliseconds() - now >= _LONG:
+        _wary_until = now + _LONG + _WARY
+    return written
 
 
 cpdef bytes pread(int fd, Py_ssize_t length, long long offset):
@@ -103,7 +121,7 @@ cpdef extend(int fd, long long end):
         PyErr_SetFromErrno(OSError)
     size = found.st_size
     while size < end:
-        written = c_pwrite(fd, _zeros, min(end - size, <long long>_PIECE), size)
+        written = _write_once(fd, _zeros, min(end - size, <long long>_PIECE), size)
         if written == 0:
             raise OSError(EIO, "nothing was written")
         if written > 0:

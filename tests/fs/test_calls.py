@@ -118,16 +118,21 @@ def test_a_disk_that_takes_a_part(fd: int, tmp_path: Path, size: int) -> None:
     assert file.pread(size, 0) == b"y" * (size - 30) + b"z" * 30
 
 
+def fill(into: int) -> None:
+    """Fill a pipe: the next write to it waits."""
+    os.set_blocking(into, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(into, bytes(4096))
+    os.set_blocking(into, True)
+
+
 @pytest.mark.parametrize("size", [10_000, 100_000])
 def test_a_signal_during_a_write(size: int) -> None:
     """Its handler runs, then the write goes on; if the handler raises, the write ends with that."""
     out, into = os.pipe()
     try:
-        os.set_blocking(into, False)
-        with suppress(BlockingIOError):
-            while True:
-                os.write(into, bytes(4096))
-        os.set_blocking(into, True)
+        fill(into)
         with handling(signal.SIGALRM, KeyboardInterrupt) as arrived:
             signal.setitimer(signal.ITIMER_REAL, 0.05)
             with pytest.raises(KeyboardInterrupt):
@@ -159,5 +164,36 @@ def test_a_long_write_lets_other_threads_run() -> None:
     reader.start()
     assert calls.write(into, bytes(300_000)) == 300_000
     reader.join()
+    os.close(out)
+    os.close(into)
+
+
+def test_after_a_short_write_that_waited_others_run() -> None:
+    """Where the system makes writers wait, each short write would stop all threads of the process.
+
+    So the first one that waits is the last to keep the interpreter lock, for a while.
+    """
+    out, into = os.pipe()
+    emptied: list[str] = []
+
+    def empty(who: str) -> None:
+        emptied.append(who)
+        with suppress(BlockingIOError):
+            os.read(out, 1 << 20)
+
+    os.set_blocking(out, False)
+    with handling(signal.SIGALRM):
+        signal.signal(signal.SIGALRM, lambda *_: empty("handler"))
+        fill(into)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        calls.write(into, bytes(5000))
+        fill(into)
+        signal.setitimer(signal.ITIMER_REAL, 2)
+        thread = threading.Timer(0.05, empty, ["thread"])
+        thread.start()
+        calls.write(into, bytes(5000))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        thread.join()
+    assert emptied == ["handler", "thread"]
     os.close(out)
     os.close(into)
