@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Mapping
 from functools import partial
@@ -20,13 +21,13 @@ from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability, Options
 from kvengine.serdes.registry import Serdes
 from kvengine.share import live_access
+from kvengine.share.server import Server
 from kvengine.snapshot import Snapshot
 from kvengine.storage import statistics
 from kvengine.storage.batch import Batch
-from kvengine.storage.commit import Committer
 from kvengine.storage.compaction import install
-from kvengine.storage.compaction.maintenance import Maintenance
 from kvengine.storage.compaction.schedule import Scheduler
+from kvengine.storage.database import Database
 from kvengine.storage.estimate import estimate, segments
 from kvengine.storage.held import hold
 from kvengine.storage.lifecycle.close import close, forked
@@ -38,6 +39,9 @@ from kvengine.storage.repair.verify import verify
 from kvengine.storage.state import Commit
 from kvengine.storage.writer import LiveWriter
 from kvengine.store import Estimate, SegmentStats, Stats
+
+_PATIENCE = 10.0
+"""Seconds for which whoever collects a forgotten engine waits until it is closed."""
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -57,23 +61,32 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         super().__init__(opened(fs, directory, options))
         self._closing = threading.Lock()
         self._is_closed = False
-        self._committer = Committer(self._db, self._wake)
-        self._maintenance = Maintenance(self._db, self._committer)
-        self._scheduler = Scheduler(self._db, self._maintenance)
-        self._host = Host(
-            self,
-            serdes,
-            max_value_size=options.max_value_size,
-            reader=self,
-            hold=partial(hold, self._db),
-            committer=self._committer,
-        )
-        _engines.add(self)
-        self._access = None
-        if not options.read_only:
-            self._maintenance.note_stalls()
-            self._scheduler.wake_lanes()
-            self._access = live_access.serve(self, self._db)
+        self._scheduler = Scheduler(self._db)
+        self._committer = self._scheduler.committer
+        self._maintenance = self._scheduler.maintenance
+        self._access: Server | None = None
+        self._forgotten: weakref.finalize[..., Engine] | None = None
+        try:
+            self._host = Host(
+                self,
+                serdes,
+                max_value_size=options.max_value_size,
+                reader=self,
+                hold=partial(hold, self._db),
+                committer=self._committer,
+            )
+            if not options.read_only:
+                self._maintenance.note_stalls()
+                self._scheduler.wake_lanes()
+                self._access = live_access.serve(self, self._db)
+                self._forgotten = weakref.finalize(
+                    self, _close_forgotten, self._db, self._scheduler, self._access
+                )
+                self._forgotten.atexit = False  # at the end of the interpreter nothing is lost
+            _engines.add(self)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def path(self) -> str:
@@ -142,7 +155,7 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         name = check_path("path", path)
         target = os.path.abspath(name) if self._db.fs.local else name
         self._db.check_writable()
-        self._scheduler.checkpoint(self._committer, target)
+        self._scheduler.checkpoint(target)
 
     def verify(self) -> list[CorruptionError]:
         """Read all segments, sealed WALs and the manifest, and return the damage found.
@@ -185,21 +198,21 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         with self._closing:
             if self._is_closed:
                 return
+            self._expect_no_more()
             try:
-                if self._access is not None:
-                    self._access.stop()
-                self._scheduler.close()
+                _close(self._db, self._scheduler, self._access)
             finally:
-                close(self._db, self._committer)
                 self._is_closed = True
 
     def __repr__(self) -> str:
         return f"<kvengine.Engine {self._db.directory!r}>"
 
-    def _wake(self) -> None:
-        self._scheduler.wake()
+    def _expect_no_more(self) -> None:
+        if self._forgotten is not None:
+            self._forgotten.detach()
 
     def _after_fork(self) -> None:
+        self._expect_no_more()
         self._is_closed = True
         self._closing = threading.Lock()
         if self._access is not None:
@@ -220,6 +233,36 @@ def open_engine(
     except TypeError as error:
         raise TypeError(f"open(): {error}") from None
     return Engine(path, checked, fs if fs is not None else DiskFileSystem())
+
+
+def _close(db: Database, scheduler: Scheduler, access: Server | None) -> None:
+    try:
+        if access is not None:
+            access.stop()
+        scheduler.close()
+    finally:
+        close(db, scheduler.committer)
+
+
+def _close_forgotten(db: Database, scheduler: Scheduler, access: Server | None) -> None:
+    """Close the database of an engine that was collected, so that its directory is free again.
+
+    In a thread of its own: the collector may run in any thread, one of this very database's among
+    them, and with any lock taken.
+    """
+    try:
+        thread = threading.Thread(
+            target=_close, name="kvengine-close", args=(db, scheduler, access), daemon=True
+        )
+        thread.start()
+        if not threading.current_thread().name.startswith("kvengine"):
+            thread.join(_PATIENCE)
+    finally:
+        warnings.warn(
+            f"an Engine of {db.directory} was forgotten: close it, or use it in a `with` block",
+            ResourceWarning,
+            stacklevel=2,
+        )
 
 
 def _in_child() -> None:

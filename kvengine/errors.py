@@ -23,6 +23,8 @@ ValueError, before anything is written.
 
 from __future__ import annotations
 
+import os
+
 
 class KVEngineError(Exception):
     """Base of every error that kvengine defines."""
@@ -54,6 +56,11 @@ class DatabaseLocked(KVEngineError):
         self.pid = pid
 
     def __str__(self) -> str:
+        if self.pid == os.getpid():
+            return (
+                f"{self.path} is open in this process ({self.pid}) already;"
+                " use the Engine that has it, or close that first"
+            )
         holder = f"process {self.pid}" if self.pid is not None else "another process"
         return (
             f"{self.path} is open in {holder}; close it there, or open it here with read_only=True"

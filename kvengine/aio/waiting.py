@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from kvengine.objects.sessions.host import Late
 from kvengine.options import Durability
 from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.names import Name
+from kvengine.storage.state import Commit
 from kvengine.store import Reads
 
 T = TypeVar("T")
@@ -30,14 +31,25 @@ class Waits:
         self.engine = engine
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kvengine-aio")
+        self._pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix="kvengine-aio")
         self._syncs = Syncs()
 
     def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
-        """Start ``work`` in a thread. Once closed, at once: then all it does is say so."""
+        """Start ``work`` in a thread. Once closed, at once: then all it does is say so.
+
+        RuntimeError if the system has no thread to give, and then it is not done later either.
+        """
         if self._closed:
             return self._done(work, *args, **kwargs)
-        return self.bind().run_in_executor(self._pool, partial(work, *args, **kwargs))
+        loop = self.bind()
+        outcome: futures.Future[T] = futures.Future()
+        try:
+            self._pool.submit(_do, outcome, partial(work, *args, **kwargs))
+        except RuntimeError:
+            # The pool has queued it before it asked for one more thread.
+            if outcome.cancel():
+                raise
+        return asyncio.wrap_future(outcome, loop=loop)
 
     async def read(
         self,
@@ -85,8 +97,15 @@ class Waits:
         if commit is None:
             stamp.set_result(batch.stamp or 0)
         else:
-            self._syncs.add(commit, stamp, partial(self.run, engine.finish_write))
+            self._syncs.add(commit, stamp, self._finish)
         return stamp
+
+    def _finish(self, commit: Commit) -> asyncio.Future[int]:
+        """Start to make a commit durable; without a thread, do it here: it is in the log."""
+        try:
+            return self.run(self.engine.finish_write, commit)
+        except RuntimeError:
+            return self._done(self.engine.finish_write, commit)
 
     async def commit(self, verb: str, *args: Any, **kwargs: Any) -> int:
         """A write verb of a batch as one commit; its stamp."""
@@ -119,6 +138,15 @@ class Waits:
         """No more work begins; what has begun goes on."""
         self._closed = True
         self._pool.shutdown(wait=False)
+
+
+def _do(outcome: futures.Future[T], work: Callable[[], T]) -> None:
+    """Do ``work`` in this thread, unless it was cancelled before."""
+    if outcome.set_running_or_notify_cancel():
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
 
 
 async def settled(work: asyncio.Future[T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -14,6 +15,7 @@ def main() -> NoReturn:
         import click
     except ModuleNotFoundError:
         sys.exit("kvengine: the command line needs its extra: pip install 'kvengine[cli]'")
+    open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     from kvengine.cli import exits
@@ -39,14 +41,33 @@ def main() -> NoReturn:
         click.echo("interrupted", err=True)
         code = exits.INTERRUPTED
     except BrokenPipeError:
-        # Whoever reads this has seen enough; Python would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = exits.DONE
+        code = exits.DONE  # whoever reads this has seen enough
     except Exception as error:
         if "--debug" in sys.argv:
             raise
         code = _told(error)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # It has been said; Python would say it once more, and end with a code of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def open_missing_streams() -> None:
+    """Give standard streams that were closed before the start a descriptor that refuses all use.
+
+    Else a file of the database could get the number of one, and what is printed would go there.
+    Errors have nowhere to be read then: they go to the null device.
+    """
+    for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest number that is free: this one
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _told(error: Exception) -> int:
@@ -80,6 +101,8 @@ def _told(error: Exception) -> int:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.EBADF and not error.filename:
+        return "a standard stream that this needs is closed"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)

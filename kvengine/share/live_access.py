@@ -17,7 +17,7 @@ _ROOM = 64 * 1024 * 1024
 
 
 def serve(store: Served, db: Database) -> Server | None:
-    """Serve ``store`` as its options say; it stops with the store, closed or collected.
+    """Serve ``store`` as its options say, until the server is stopped.
 
     None where live access is off. Where the socket cannot be made the database works
     as without it: ``db.live_access`` says why, and so do the log and `stats`. The socket is
@@ -38,5 +38,4 @@ def serve(store: Served, db: Database) -> Server | None:
         log.warning("%s: live access is off: %s", db.directory, error)
         return None
     db.live_access = "on"
-    weakref.finalize(store, server.stop)
     return server

@@ -111,11 +111,14 @@ class Scheduler:
     """Background work of one open database, in three lanes; without them the caller does it.
 
     Rotation, which commits wait for, never waits for a flush, and a flush never for a compaction.
+    ``committer`` and ``maintenance`` are of that database. Nothing here refers to its engine, so
+    that one which nobody else refers to is collected although the threads of the lanes run.
     """
 
-    def __init__(self, db: Database, maintenance: Maintenance) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
-        self._maintenance = maintenance
+        self.committer = Committer(db, self.wake)
+        self.maintenance = maintenance = Maintenance(db, self.committer)
         self._lanes: tuple[Lane, ...] = ()
         self._by_caller = threading.Lock()
         self._closing = False
@@ -146,15 +149,15 @@ class Scheduler:
         self._run_apart(self._flush_all)
         self.wake_lanes()
 
-    def checkpoint(self, committer: Committer, path: str) -> None:
+    def checkpoint(self, path: str) -> None:
         """Copy the database as of now to ``path``. Return when it is done."""
-        self._run_apart(lambda: checkpoint(self._db, committer, path))
+        self._run_apart(lambda: checkpoint(self._db, self.committer, path))
         self.wake_lanes()
 
     def compact(self, start: bytes, stop: bytes) -> None:
         """Flush, then compact all that overlaps ``[start, stop)``. Return when it is done."""
         self.flush()
-        self._run_apart(lambda: self._maintenance.compact_all(self._execute, start, stop))
+        self._run_apart(lambda: self.maintenance.compact_all(self._execute, start, stop))
         self.wake_lanes()
 
     def wake_lanes(self) -> None:
@@ -174,14 +177,14 @@ class Scheduler:
         return run(self._db.fs, job, lambda: not self._closing)
 
     def _flush_all(self) -> None:
-        self._maintenance.rotate_step(force=True)
-        self._maintenance.flush_step(self._execute)
+        self.maintenance.rotate_step(force=True)
+        self.maintenance.flush_step(self._execute)
 
     def _all_steps(self) -> None:
-        self._maintenance.rotate_step()
-        while self._maintenance.flush_step(self._execute):
+        self.maintenance.rotate_step()
+        while self.maintenance.flush_step(self._execute):
             pass
-        while self._maintenance.compact_step(self._execute):
+        while self.maintenance.compact_step(self._execute):
             pass
 
     def _reported_steps(self) -> None:
