@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -31,15 +32,32 @@ def from_plain(wanted: type, plain: Any) -> Any:
 
 
 def refuse_not_finite(value: Any) -> None:
-    """ValueError for a float in ``value`` that JSON has not, and would become ``null``.
+    """Raise ValueError for a float in ``value`` that JSON has not, and would become ``null``."""
+    for one in _parts(value):
+        if isinstance(one, float) and not math.isfinite(one):
+            raise ValueError(f"{one} is not JSON")
 
-    Looks where an encoder looks: into containers and fields, and at nothing twice.
+
+def refuse_lost_keys(value: Any) -> None:
+    """Raise ValueError for a dict in ``value`` with two keys that JSON writes alike, as 1 and "1".
+
+    Whoever reads it would find one of the two.
     """
+    for one in _parts(value):
+        if isinstance(one, dict):
+            written = msgspec.json.decode(
+                msgspec.json.encode(dict.fromkeys(one), enc_hook=to_plain)
+            )
+            if len(written) < len(one):
+                raise ValueError(f"JSON writes two of these keys alike: {list(one)[:10]}")
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """Yield what an encoder looks at: a value, what containers and fields hold; nothing twice."""
     left, seen = [value], set()
     while left:
         one = left.pop()
-        if isinstance(one, float) and not math.isfinite(one):
-            raise ValueError(f"{one} is not JSON")
+        yield one
         if isinstance(one, (str, bytes, int, float)) or id(one) in seen:
             continue
         seen.add(id(one))
@@ -48,11 +66,12 @@ def refuse_not_finite(value: Any) -> None:
         elif isinstance(one, (list, tuple, set, frozenset)):
             left += one
         else:
-            left += (getattr(one, name, None) for name in _fields(type(one)))
+            left += (getattr(one, name, None) for name in fields_of(type(one)))
 
 
-def _fields(kind: Any) -> Iterable[str]:
-    """The fields of a struct, a dataclass, an attrs class or a model; none of anything else."""
+@lru_cache(maxsize=1024)
+def fields_of(kind: Any) -> Sequence[str]:
+    """Return the fields of a struct, a dataclass, an attrs class or a model, () for all else."""
     if hasattr(kind, "__attrs_attrs__"):
         return [one.name for one in kind.__attrs_attrs__]
     for names in ("__struct_fields__", "__dataclass_fields__", "model_fields"):

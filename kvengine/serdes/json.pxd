@@ -1,4 +1,5 @@
 # JSON is compiled for its calls: each value of a session passes here.
+import cython
 
 
 cdef class JSONSerde:
@@ -10,3 +11,6 @@ cdef class JSONFieldSerde(JSONSerde):
 
 
 cpdef decoder_of(wanted)
+cdef _check(value, bytes data)
+@cython.locals(key=object, one=object)
+cdef bint _has_odd_keys(value) except -1

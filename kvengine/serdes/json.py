@@ -8,10 +8,19 @@ from typing import Any
 
 import msgspec
 
-from kvengine.serdes.foreign import from_plain, refuse_not_finite, to_plain
+from kvengine.serdes.foreign import (
+    fields_of,
+    from_plain,
+    refuse_lost_keys,
+    refuse_not_finite,
+    to_plain,
+)
 
 encode = msgspec.json.Encoder(enc_hook=to_plain).encode
 decode_any = msgspec.json.Decoder().decode
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class JSONSerde:
@@ -19,15 +28,15 @@ class JSONSerde:
 
     JSON has no bytes: they are refused as a value, and ``type=bytes`` reads an
     entry as it is stored. It has no NaN or infinity either; these are refused
-    rather than stored as ``null``.
+    rather than stored as ``null``. Keys become text: a dict with two that are
+    the same text, as 1 and "1", is refused.
     """
 
     def encode(self, value: Any, /) -> bytes:
         data = encode(value)
         if data[:1] == b'"' and isinstance(value, (bytes, bytearray, memoryview)):
             raise TypeError('bytes are not JSON: store them with serde="bytes"')
-        if b"null" in data and value is not None:
-            refuse_not_finite(value)
+        _check(value, data)
         return data
 
     def decode(self, data: bytes, type: Any, /) -> Any:
@@ -43,9 +52,37 @@ class JSONFieldSerde(JSONSerde):
 
     def encode(self, value: Any, /) -> bytes:
         data = encode(value)
-        if b"null" in data and value is not None:
-            refuse_not_finite(value)
+        _check(value, data)
         return data
+
+
+def _check(value: Any, data: bytes) -> None:
+    """Refuse a value if ``data``, its JSON, is not all of it."""
+    if b"null" in data and value is not None:
+        refuse_not_finite(value)
+    if b"{" in data and _has_odd_keys(value):
+        refuse_lost_keys(value)
+
+
+def _has_odd_keys(value: Any) -> bool:
+    """Return whether a key in ``value`` may be something else than a str."""
+    kind = value.__class__
+    if kind in _SCALARS:
+        return False
+    if kind is dict:
+        for key, one in value.items():  # noqa: SIM110 - `any` would make a generator
+            if key.__class__ is not str or _has_odd_keys(one):
+                return True
+        return False
+    if kind is list or kind is tuple:
+        for one in value:  # noqa: SIM110
+            if _has_odd_keys(one):
+                return True
+        return False
+    for name in fields_of(kind):
+        if _has_odd_keys(getattr(value, name, None)):
+            return True
+    return isinstance(value, (dict, list, tuple, set, frozenset))
 
 
 def decoder_of(wanted: Any) -> Callable[[bytes], Any]:

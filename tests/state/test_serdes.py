@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -259,3 +261,35 @@ def test_a_lone_surrogate(db: kvengine.Engine, serde: Any, value: Any) -> None:
     with pytest.raises(kvengine.SerdeError, match="'S', 'k', 'a'"):
         db.object("S", "k", serde=serde).set("a", value)
     assert db.version("S", "k") == 0
+
+
+@dataclass
+class Counts:
+    by_name: dict[Any, int]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1: "a", "1": "b"},
+        {"deep": [({2: 1, "2": 2},)]},
+        {"deep": [{1.0: 1, "1.0": 2}]},
+        Counts({1: 1, "1": 2}),
+        OrderedDict({1: 1, "1": 2}),
+    ],
+)
+def test_two_keys_that_json_writes_alike_are_refused(
+    obj: kvengine.VirtualObject, value: object
+) -> None:
+    """The JSON had the key twice, and whoever read it found one of the two values."""
+    with pytest.raises(kvengine.SerdeError, match="alike"):
+        obj.set("v", value)
+    assert "v" not in obj
+    with pytest.raises(kvengine.SerdeError, match="alike"), obj.session() as state:
+        state.set("v", value)
+
+
+@pytest.mark.parametrize("value", [{1: "a", 2: "b"}, {"a": {"1": 1}}, Counts({"a": 1}), [{}], {}])
+def test_other_keys_are_not(obj: kvengine.VirtualObject, value: object) -> None:
+    obj.set("v", value)
+    assert obj.get("v") is not None
