@@ -66,7 +66,7 @@ def _parts(value: Any) -> Iterator[Any]:
         elif isinstance(one, (list, tuple, set, frozenset)):
             left += one
         else:
-            left += (getattr(one, name, None) for name in fields_of(type(one)))
+            left += (getattr(one, name, None) for name in fields_of(one.__class__))
 
 
 @lru_cache(maxsize=1024)

@@ -26,13 +26,14 @@ _GREETING = 3.0
 
 
 class OwnerSilent(KVEngineError):
-    """The owner has its socket and does not answer: it is stopped, or hangs."""
+    """The owner has its socket and does not serve: it is stopped, hangs, or has tools enough."""
 
 
 def connect(directory: str) -> LiveStore | None:
     """The store of the process that owns ``directory``; None where no owner serves a socket.
 
-    OwnerSilent where it does not answer, KVEngineError where it is of another release.
+    OwnerSilent where it does not answer or serves nobody more, KVEngineError where it is of another
+    release.
     """
     try:
         if not stat.S_ISSOCK(os.lstat(f"{directory}/{filenames.LIVE}").st_mode):
@@ -65,6 +66,11 @@ def connect(directory: str) -> LiveStore | None:
         raise KVEngineError(
             f"process {hello.pid} owns {directory} with kvengine {hello.version}, whose live"
             f" access has protocol {hello.protocol}, not {wire.PROTOCOL}: use that release here"
+        )
+    if hello.refused:
+        connection.close()
+        raise OwnerSilent(
+            f"process {hello.pid} owns {directory} and turns tools away: {hello.refused}"
         )
     return LiveStore(directory, connection, hello)
 

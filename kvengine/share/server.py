@@ -16,6 +16,9 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
+
+from msgspec import structs
 
 from kvengine.errors import DatabaseClosed
 from kvengine.fs.directory import Descriptor
@@ -37,6 +40,22 @@ _MOST_QUESTION = 4 * 1024 * 1024
 _IDLE = 3600.0
 """Seconds after which a tool that asks nothing loses its snapshots and walks: they keep files."""
 
+_SILENT = 60.0
+"""Seconds after which a tool that has asked nothing is dropped if another one wants its place."""
+
+
+class _Tool:
+    """A connection. ``heard``: when its last request ended; ``asking``: whether one is answered."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.heard = monotonic()
+        self.asking = False
+
+    def hang_up(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
 
 class Server:
     """Serves a store to other processes until `stop`. Keeps no reference to the store."""
@@ -53,7 +72,7 @@ class Server:
         self._store = store
         self._most = most
         self._hello = wire.Hello(wire.PROTOCOL, VERSION, os.getpid())
-        self._tools: dict[threading.Thread, socket.socket] = {}
+        self._tools: dict[threading.Thread, _Tool] = {}
         self._lock = threading.RLock()  # a finalizer may call `stop` anywhere
         self._idle = threading.Condition(self._lock)
         self._busy = 0
@@ -82,9 +101,8 @@ class Server:
             tools = dict(self._tools)
             if threading.current_thread() not in tools:
                 self._idle.wait_for(lambda: not self._busy, _GRACE)
-        for connection in tools.values():
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        for tool in tools.values():
+            tool.hang_up()
         for thread in (self._thread, *tools):
             if thread is not threading.current_thread():
                 thread.join(_MOMENT)  # one that compacts ends with the database, which follows
@@ -96,8 +114,8 @@ class Server:
         """In a forked child: let go of the parent's sockets, so that nobody waits for the child."""
         self._stopping = self._stopped = True
         self._listener.close()
-        for connection in list(self._tools.values()):
-            connection.close()
+        for tool in list(self._tools.values()):
+            tool.connection.close()
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -108,22 +126,47 @@ class Server:
                     return
                 threading.Event().wait(0.1)  # out of descriptors, most likely
                 continue
+            tool = _Tool(connection)
             thread = threading.Thread(
-                target=self._serve, name="kvengine-live-tool", args=(connection,), daemon=True
+                target=self._serve, name="kvengine-live-tool", args=(tool,), daemon=True
             )
             with self._lock:
-                if self._stopping or len(self._tools) >= _MOST_TOOLS or not _is_ours(connection):
+                if self._stopping or not _is_ours(connection):
                     connection.close()
                     continue
-                self._tools[thread] = connection
+                if not self._has_room():
+                    self._turn_away(connection, f"it serves {len(self._tools)} tools already")
+                    continue
+                self._tools[thread] = tool
                 try:
                     thread.start()
-                except RuntimeError:  # no more threads: this tool is turned away, others come
+                except RuntimeError as error:  # no more threads
                     del self._tools[thread]
-                    connection.close()
+                    self._turn_away(connection, str(error))
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _has_room(self) -> bool:
+        """Return whether one more tool can be served, after one that is silent was dropped."""
+        if len(self._tools) < _MOST_TOOLS:
+            return True
+        silent = [pair for pair in self._tools.items() if not pair[1].asking]
+        if not silent:
+            return False
+        thread, tool = min(silent, key=lambda pair: pair[1].heard)
+        if monotonic() - tool.heard < _SILENT:
+            return False
+        del self._tools[thread]
+        tool.hang_up()
+        return True
+
+    def _turn_away(self, connection: socket.socket, reason: str) -> None:
+        """Greet a tool with the reason why it is not served."""
+        with connection, suppress(OSError):
+            connection.setblocking(False)
+            connection.send(wire.frame(structs.replace(self._hello, refused=reason)))
+
+    def _serve(self, tool: _Tool) -> None:
         caller = Caller(self._living)
+        connection = tool.connection
         try:
             with connection:
                 send(connection, wire.frame(self._hello))
@@ -131,12 +174,12 @@ class Server:
                     while not arrives(connection, _IDLE):
                         caller.close()
                     request = receive(connection, self._most)
-                    if request is None or not self._begin():
+                    if request is None or not self._begin(tool):
                         return
                     try:
                         self._answer(connection, caller, request)
                     finally:
-                        self._done()
+                        self._done(tool)
         except (OSError, BadFrame):
             pass  # the tool has gone, or is none
         finally:
@@ -161,15 +204,17 @@ class Server:
             raise DatabaseClosed(f"{self._directory} is closed")
         return store
 
-    def _begin(self) -> bool:
+    def _begin(self, tool: _Tool) -> bool:
         with self._lock:
             if self._stopping:
                 return False
+            tool.asking = True
             self._busy += 1
             return True
 
-    def _done(self) -> None:
+    def _done(self, tool: _Tool) -> None:
         with self._idle:
+            tool.asking, tool.heard = False, monotonic()
             self._busy -= 1
             self._idle.notify_all()
 

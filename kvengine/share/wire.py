@@ -2,7 +2,7 @@
 
 A frame is its length, u32 little endian, and MessagePack. The owner speaks first::
 
-    owner   {"protocol": 1, "version": "0.2.0", "pid": 4711}
+    owner   {"protocol": 1, "version": "0.2.0", "pid": 4711, "refused": ""}
     tool    [verb, {argument: value}]
     owner   [True, result]  or  [False, error class, [its arguments]]
 
@@ -47,11 +47,12 @@ _PASSED_ON = {
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """What the owner says first."""
+    """What the owner says first. ``refused``: why it serves nobody more; then it hangs up."""
 
     protocol: int
     version: str
     pid: int
+    refused: str = ""
 
 
 def frame(message: object) -> bytes:

@@ -35,7 +35,7 @@ def collect(db: Database, maintenance: Maintenance) -> Stats:
     return Stats(
         levels=levels,
         segments=len(view.version.files),
-        bytes_on_disk=_bytes_on_disk(db),
+        bytes_on_disk=_bytes_on_disk(db, segment_bytes + wal_end + frozen_bytes),
         wal_bytes=wal_end + frozen_bytes,
         estimated_objects=max([in_memory, *(level.objects for level in levels)]),
         memtable_bytes=wal_end,
@@ -66,10 +66,17 @@ def collect(db: Database, maintenance: Maintenance) -> Stats:
     )
 
 
-def _bytes_on_disk(db: Database) -> int:
-    """Return the sum of the sizes of all files in the directory, but for any that go meanwhile."""
+def _bytes_on_disk(db: Database, known: int) -> int:
+    """Return the sum of the sizes of all files in the directory, but for any that go meanwhile.
+
+    Return ``known`` if the directory cannot be listed now: there may be no descriptor left.
+    """
+    try:
+        names = db.fs.listdir(db.directory)
+    except OSError:
+        return known
     total = 0
-    for name in db.fs.listdir(db.directory):
+    for name in names:
         try:
             total += db.fs.size(filenames.join(db.directory, name))
         except OSError:

@@ -263,23 +263,62 @@ def test_garbage_harms_nobody(owner: kvengine.Engine, tool: LiveStore, garbage: 
     assert owner.get_all("s", "k") == {"n": b"1"}
 
 
-def test_many_tools_and_idle_ones(owner: kvengine.Engine) -> None:
-    """More tools than it serves at once: the surplus is turned away, the others are served."""
+def connect_all(owner: kvengine.Engine, count: int) -> list[LiveStore]:
+    """Connect so many tools, or as many as are served."""
+    found: list[LiveStore] = []
+    for _ in range(count):
+        try:
+            tool = connect(owner.path)
+        except OwnerSilent:
+            break
+        assert tool is not None
+        found.append(tool)
+    return found
+
+
+def test_many_tools(owner: kvengine.Engine, tmp_path: Path) -> None:
+    """More tools than it serves at once: the surplus is told so, the others are served.
+
+    They were turned away without a word, and then said that the owner had no socket.
+    """
     owner.set("s", "k", "n", b"1")
-    found = [connect(owner.path) for _ in range(80)]
-    served = [one for one in found if one is not None]
-    assert 60 <= len(served) <= 64
+    served = connect_all(owner, 80)
+    assert len(served) == 64
+    with pytest.raises(OwnerSilent, match="serves 64 tools already"):
+        connect(owner.path)
+    with (
+        pytest.raises(OwnerSilent, match=f"process {os.getpid()} "),
+        Access(owner.path, write=True),
+    ):
+        pass
+    with Access(owner.path) as access:  # its files can be read all the same
+        assert access.mode == "files"
+        assert access.store.get("s", "k", "n") == b"1"
     assert all(one.get("s", "k", "n") == b"1" for one in served)
     for one in served:
         one.close()
     end = time.monotonic() + 10
-    while time.monotonic() < end:
-        again = connect(owner.path)
-        if again is not None:
-            break
+    while not (again := connect_all(owner, 1)) and time.monotonic() < end:
         time.sleep(0.05)
-    assert again is not None and again.get("s", "k", "n") == b"1"
-    again.close()
+    assert again[0].get("s", "k", "n") == b"1"
+    again[0].close()
+
+
+def test_silent_tools_make_room(owner: kvengine.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that somebody leaked do not keep others out: the longest silent one goes."""
+    owner.set("s", "k", "n", b"1")
+    leaked = connect_all(owner, 80)
+    monkeypatch.setattr(server, "_SILENT", 0.2)
+    time.sleep(0.3)
+    for one in leaked[1:]:
+        assert one.get("s", "k", "n") == b"1"
+    (tool,) = connect_all(owner, 1)
+    assert tool.get("s", "k", "n") == b"1"
+    with pytest.raises(DatabaseClosed):
+        leaked[0].get("s", "k", "n")
+    assert all(one.get("s", "k", "n") == b"1" for one in leaked[1:])
+    for one in (*leaked, tool):
+        one.close()
 
 
 def test_closing_answers_what_has_begun(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Steps, and what a crash after each leaves:
 
-1. Make the new WAL file, durable in the directory: an unknown, empty file.
+1. Make the new WAL file, durable in the directory: an unknown, empty file. If that fails, as for
+   want of a descriptor or of space, the file goes again, and the step is tried again later.
 2. State it in the manifest: an empty WAL that recovery expects and finds.
 3. Under the sync and commit locks: seal the old WAL (cut to its end, synced),
    publish what waited for that, write the new header, which proves the old
@@ -21,7 +22,8 @@ from kvengine.storage.wal.file import WalWriter
 def rotate(db: Database, committer: Committer) -> bool:
     """Freeze the active memtable. Return False if it is empty, or nothing may be written.
 
-    It must never run where a signal may interrupt it. Any error stops writes until reopen.
+    It must never run where a signal may interrupt it. An error after step 1 stops writes until
+    reopen.
     Raise OwnerLost if the directory is no longer ours, even if there is nothing to freeze.
     """
     with db.install_lock:
@@ -30,9 +32,9 @@ def rotate(db: Database, committer: Committer) -> bool:
         db.check_owner()
         if not db.view.active.states and not db.pending:
             return False
+        number = db.allocate_number()
+        fresh = WalWriter(db.fs, db.directory, number, db.catalog.database_id)
         try:
-            number = db.allocate_number()
-            fresh = WalWriter(db.fs, db.directory, number, db.catalog.database_id)
             edit = db.edit(wals_added=[number])
             db.manifest.append(edit)
             db.catalog.apply(edit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from kvengine.errors import CorruptionError, is_io_error
@@ -52,7 +53,7 @@ class WalWriter:
     )
 
     def __init__(self, fs: FileSystem, directory: str, number: int, database_id: bytes) -> None:
-        """Create file ``number``, empty, and make it durable in its directory."""
+        """Create file ``number``, empty, and make it durable in its directory, or leave nothing."""
         self.number = number
         self.path = filenames.join(directory, filenames.wal(number))
         self.end = self.synced = HEADER_SIZE
@@ -70,6 +71,8 @@ class WalWriter:
             fs.sync_dir(directory)
         except BaseException:
             self._file.close()
+            with suppress(OSError):
+                fs.unlink(self.path)
             raise
 
     def begin(self, previous: int, proven: int) -> None:
