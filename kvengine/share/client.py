@@ -187,7 +187,8 @@ class LiveStore(RemoteReads, Closing):
         self._link.ask("compact", None, {"service": service}, patience=None)
 
     def checkpoint(self, path: str | os.PathLike[str]) -> None:
-        arguments = {"path": os.path.abspath(path)}
+        # As bytes: a path need not be text that MessagePack takes.
+        arguments = {"path": os.fsencode(os.path.abspath(path))}
         self._link.ask("checkpoint", None, arguments, patience=None)
 
     def refresh(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from itertools import count, islice
 from typing import Any, Protocol
@@ -142,8 +143,8 @@ class Caller:
     def _compact(self, store: Served, *, service: str | None) -> None:
         store.compact(service)
 
-    def _checkpoint(self, store: Served, *, path: str) -> None:
-        store.checkpoint(path)
+    def _checkpoint(self, store: Served, *, path: bytes) -> None:
+        store.checkpoint(os.fsdecode(path))
 
 
 _SPECIAL: dict[str, Callable[..., Any]] = {

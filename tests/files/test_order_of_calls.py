@@ -9,6 +9,7 @@ docstring, and the crash tests, before changing the script.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +48,8 @@ class Runner:
             getattr(self.engine, command)()
         else:
             commands[command]()
-        return [" ".join(call).replace(f"-{os.getpid()}", "-PID") for call in self.trace]
+        lines = [" ".join(call).replace(f"-{os.getpid()}", "-PID") for call in self.trace]
+        return [re.sub(r"\.tmp-[0-9a-f]{16}", ".tmp-RANDOM", line) for line in lines]
 
     @property
     def engine(self) -> kvengine.Engine:

@@ -5,13 +5,14 @@ so far lies in sealed files; (2) under the install lock, so that no file is remo
 meanwhile, link (or copy, across file systems) segments and sealed WALs; (3) write
 a manifest and CURRENT; (4) sync the directory and rename it to its final name.
 A crash before (4) leaves a directory that is no checkpoint and can be removed;
-an error removes it.
+an error removes it. Its name cannot be foreseen, so that nobody who may write beside it
+can put a link there that leads elsewhere.
 """
 
 from __future__ import annotations
 
 import errno
-import os
+import secrets
 from contextlib import suppress
 
 from kvengine.errors import KVEngineError
@@ -35,8 +36,7 @@ def checkpoint(db: Database, committer: Committer, path: str) -> None:
     if fs.exists(path) and (not fs.isdir(path) or fs.listdir(path)):
         raise KVEngineError(f"{path} exists and is not an empty directory")
     db.check_writable()
-    aside = f"{path}.tmp-{os.getpid()}"
-    _remove(fs, aside)
+    aside = f"{path}.tmp-{secrets.token_hex(8)}"
     try:
         fs.makedirs(aside)
         _fill(db, committer, aside)
