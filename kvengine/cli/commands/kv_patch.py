@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -14,6 +15,10 @@ from kvengine.cli.tool import Tool, tool_command
 from kvengine.cli.values import json_entries
 from kvengine.inspection.escape import safe
 from kvengine.inspection.search.value import same
+
+_OPERATIONS = ("add", "remove", "replace", "move", "copy", "test")
+_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
+_INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 @click.command()
@@ -57,7 +62,9 @@ def patched(text: str, target: dict[str, Any]) -> dict[str, Any]:
         copy = msgspec.json.decode(msgspec.json.encode(target))
         result: Any = copy
         for one in operations:
-            # Not as a whole: the library takes 1 for true in a test, and undoes \u in names.
+            # Not as a whole: the library knows more operations and indices than the RFC, takes 1
+            # for true in a test, and undoes \u in names.
+            _check_form(one, result)
             _check_test(one, result)
             result = JSONPatch([one], unicode_escape=False).apply(result)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -67,6 +74,25 @@ def patched(text: str, target: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(result, dict):
         raise Exit(USAGE, "after the patch the document is no object of entries")
     return result
+
+
+def _check_form(operation: Any, target: Any) -> None:
+    """`Exit` for what is no operation of RFC 6902, or whose pointers are none of RFC 6901."""
+    if not isinstance(operation, dict) or operation.get("op") not in _OPERATIONS:
+        raise Exit(USAGE, f"no operation of RFC 6902: {safe(repr(operation)[:100])}")
+    for member in ("path", "from"):
+        pointer = operation.get(member, "")
+        if not isinstance(pointer, str) or not _POINTER.fullmatch(pointer):
+            raise Exit(USAGE, f"{member} is no JSON Pointer: {safe(repr(pointer)[:100])}")
+        at = target
+        for token in pointer.split("/")[1:]:
+            name = token.replace("~1", "/").replace("~0", "~")
+            if isinstance(at, dict):
+                at = at.get(name)
+            elif isinstance(at, list):
+                if name != "-" and not _INDEX.fullmatch(name):
+                    raise Exit(USAGE, f"{member} has an index that is none: {safe(repr(pointer))}")
+                at = at[int(name)] if name != "-" and int(name) < len(at) else None
 
 
 def _check_test(operation: Any, target: Any) -> None:
