@@ -84,7 +84,8 @@ def _told(error: Exception) -> int:
             (errors.DatabaseLocked, errors.NotADatabase, errors.UnsupportedFormat),
             exits.UNAVAILABLE,
         ),
-        ((BadDocument, errors.ValueTooLarge), exits.USAGE),
+        (errors.ValueTooLarge, exits.FAILED),  # a ValueError too
+        (BadDocument, exits.USAGE),
         ((errors.KVEngineError, OSError, UnicodeError, ValueError), exits.FAILED),
     ]
     if isinstance(error, exits.Exit):

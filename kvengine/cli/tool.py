@@ -41,11 +41,17 @@ class Tool:
         """The database, through its owner where there is one. A context manager."""
         from kvengine.errors import NotADatabase
         from kvengine.inspection.access import Access
+        from kvengine.share.client import OwnerSilent
 
         try:
             return Access(self.path, write=write, serves=serves)
         except NotADatabase:
             raise Exit(UNAVAILABLE, f"{self.path} holds no database: name one by --db") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise Exit(UNAVAILABLE, f"{self.path} cannot be opened: {reason}") from None
+        except OwnerSilent as error:
+            raise Exit(UNAVAILABLE, str(error)) from None
 
     def name(self, what: str, given: str) -> str:
         """A name as the user gave it: as it is, or with -q in the form that is shown."""

@@ -26,14 +26,14 @@ _GREETING = 3.0
 
 
 class OwnerSilent(KVEngineError):
-    """The owner has its socket and does not serve: it is stopped, hangs, or has tools enough."""
+    """The owner has its socket and does not serve us: it is stopped, hangs, has tools enough, or is
+    of another user."""
 
 
 def connect(directory: str) -> LiveStore | None:
     """The store of the process that owns ``directory``; None where no owner serves a socket.
 
-    OwnerSilent where it does not answer or serves nobody more, KVEngineError where it is of another
-    release.
+    OwnerSilent where it does not serve this process, KVEngineError where it is of another release.
     """
     try:
         if not stat.S_ISSOCK(os.lstat(f"{directory}/{filenames.LIVE}").st_mode):
@@ -54,7 +54,7 @@ def connect(directory: str) -> LiveStore | None:
         raise OwnerSilent(f"the owner of {directory} does not answer on its socket") from None
     except PermissionError as error:
         connection.close()
-        raise KVEngineError(f"{directory} belongs to another user: {error.strerror}") from None
+        raise OwnerSilent(f"{directory} belongs to another user: {error.strerror}") from None
     except (OSError, BadFrame, msgspec.MsgspecError):
         connection.close()
         return None  # left behind by an owner that was killed, or it is closing

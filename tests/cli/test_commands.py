@@ -170,7 +170,7 @@ WRONG = {
         "no object",
     ),
     "bad escape": (["kv", "get", "-q", "S", '"\\q"'], USAGE, "escape"),
-    "long name": (["kv", "get", "S" * 70_000, "k"], USAGE, "65,536"),
+    "long name": (["kv", "get", "S" * 70_000, "k"], FAILED, "65,536"),
     "not UTF-8": (["kv", "get", "S", "\udcff"], USAGE, "UTF-8"),
     "scan prefix": (["scan", "--prefix", "x"], USAGE, "SERVICE"),
     "find nothing": (["find"], USAGE, "--contains"),

@@ -168,7 +168,7 @@ class Life:
         self.low = self.high
 
     def do_background(self) -> None:
-        self.db._wake()
+        self.db._scheduler.wake()
 
     def do_checkpoint(self) -> None:
         self.checkpoints += 1

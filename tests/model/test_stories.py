@@ -162,7 +162,7 @@ def test_expired_data_that_must_stay_does_not_compact_for_ever(
         return picks[-1]
 
     monkeypatch.setattr(picker, "pick", counted)
-    place.db._wake()
+    place.db._scheduler.wake()
     assert not place.db.stats().last_background_error
     assert 0 < len(picks) < 10
     assert place.db.get("a", "1", "n") == b"v" * 100

@@ -1,0 +1,45 @@
+"""Exit codes are those of docs/cli.md, also where the database cannot be opened or is too small."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+import kvengine
+from kvengine.cli.exits import DONE, FAILED, UNAVAILABLE
+from kvengine.share import server
+from tests.cli.conftest import Run
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EMFILE])
+@pytest.mark.parametrize("words", [["services"], ["kv", "set", "S", "k", "n", "1"]])
+def test_a_database_that_cannot_be_opened(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch, number: int, words: list[str]
+) -> None:
+    """No permission, a read-only mount, no descriptor left: code 6 once, which is for the rest."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(place))
+
+    monkeypatch.setattr("kvengine.engine.open_owned", refuse)
+    monkeypatch.setattr("kvengine.engine.open_read_only", refuse)
+    told = run(*words)
+    assert told.code == UNAVAILABLE
+    assert told.err == f"kvengine: {place} cannot be opened: {os.strerror(number)}\n"
+
+
+def test_an_owner_with_tools_enough(place: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_MOST_TOOLS", 0)
+    with kvengine.open(place, live_access=True):
+        told = run("kv", "set", "Greeter", "alice", "count", "4")
+        assert (told.code, "turns tools away" in told.err) == (UNAVAILABLE, True)
+        assert run("kv", "get", "Greeter", "alice", "count").code == DONE
+
+
+def test_a_limit_is_no_wrong_usage(place: Path, run: Run) -> None:
+    told = run("kv", "set", "Greeter", "x" * 70_000, "n", "1")
+    assert told.code == FAILED
+    assert "Traceback" not in told.err
