@@ -4,6 +4,7 @@ verb is one call down.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import warnings
@@ -39,6 +40,8 @@ from kvengine.storage.repair.verify import verify
 from kvengine.storage.state import Commit
 from kvengine.storage.writer import LiveWriter
 from kvengine.store import Estimate, SegmentStats, Stats
+
+log = logging.getLogger("kvengine")
 
 _PATIENCE = 10.0
 """Seconds for which whoever collects a forgotten engine waits until it is closed."""
@@ -250,10 +253,15 @@ def _close_forgotten(db: Database, scheduler: Scheduler, access: Server | None) 
     In a thread of its own: the collector may run in any thread, one of this very database's among
     them, and with any lock taken.
     """
+
+    def work() -> None:
+        try:
+            _close(db, scheduler, access)
+        except Exception as error:
+            log.warning("%s: a forgotten Engine could not be closed: %s", db.directory, error)
+
     try:
-        thread = threading.Thread(
-            target=_close, name="kvengine-close", args=(db, scheduler, access), daemon=True
-        )
+        thread = threading.Thread(target=work, name="kvengine-close", daemon=True)
         thread.start()
         if not threading.current_thread().name.startswith("kvengine"):
             thread.join(_PATIENCE)

@@ -33,6 +33,7 @@ def forget(path: Path) -> list[str]:
 
 
 def threads() -> set[str]:
+    gc.collect()  # other tests forget engines too
     return {one.name for one in threading.enumerate() if one.name.startswith("kvengine")}
 
 
