@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import signal
 
+import hypothesis
 import pytest
 
 from kvengine import compiled
+
+# No test asserts a time, and that includes how long one example takes.
+hypothesis.settings.register_profile("kvengine", deadline=None)
+hypothesis.settings.load_profile("kvengine")
 
 # A shell that starts a command in the background lets it ignore interrupts, and so do all its
 # children. Tests that send one, to themselves or to a command that they run, need it to arrive.

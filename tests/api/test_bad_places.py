@@ -92,7 +92,7 @@ def test_unknown_files_are_left_alone_and_reported(tmp_path: Path) -> None:
 
 def test_a_second_owner_is_refused_by_pid(tmp_path: Path) -> None:
     with open_disk(tmp_path):
-        with refuses(kvengine.DatabaseLocked, f"process {os.getpid()}; close it there, or open"):
+        with refuses(kvengine.DatabaseLocked, rf"in this process \({os.getpid()}\) already; use"):
             open_disk(tmp_path)
 
 
