@@ -41,6 +41,7 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("inspection", {"inspection"}),
     ("what people meet", {"ui", "adapters", "postgres"}),
     ("command line", {"cli"}),
+    ("python -m kvengine", {"__main__"}),
 )
 
 HEAVY = ("rich", "click", "jsonpath", "starlette", "uvicorn", "psycopg", "pydantic")

@@ -85,3 +85,11 @@ def test_no_file_of_the_database_becomes_a_stream(place: Path) -> None:
     with kvengine.open(place, read_only=True) as db:
         assert db.verify() == []
         assert db.object("Greeter", "alice").get("count") == 3
+
+
+@pytest.mark.parametrize("module", ["kvengine", "kvengine.cli"])
+def test_the_command_line_is_a_module_too(module: str) -> None:
+    """Where the script is not on the path, and to say which Python runs it."""
+    command = [sys.executable, "-m", module, "--version"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("kvengine 0.")
