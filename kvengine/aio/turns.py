@@ -6,7 +6,7 @@ import asyncio
 import math
 from contextlib import suppress
 
-from kvengine.objects.sessions.turns import LOOK_AGAIN, Turn, Turns, timed_out
+from kvengine.objects.sessions.turns import Turn, Turns, timed_out
 from kvengine.storage.names import Name
 
 
@@ -29,6 +29,6 @@ async def wait(turns: Turns, name: Name, turn: Turn, seconds: float | None) -> N
         if left <= 0:
             raise timed_out(turns, name, seconds or 0)
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(left, LOOK_AGAIN)):
+            async with asyncio.timeout(min(left, turns.patience(name))):
                 await bell.wait()
         bell.clear()

@@ -131,20 +131,23 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
         [
             Change(
                 TURNS,
-                "            self._waiting.setdefault(name, deque()).append(me)",
-                "            self._waiting.setdefault(name, deque()).appendleft(me)",
+                "        self.order[turn.claim] = None\n",
+                "        self.order[turn.claim] = None\n"
+                "        self.order.move_to_end(turn.claim, last=False)\n",
             )
         ],
     ),
     "a nested session waits for itself": (
         EXCLUSIVE,
-        [Change(TURNS, "if other is not None and other.blocks(", "if not other and self.blocks(")],
+        [Change(TURNS, "holder is not None and holder.blocks(turn, blocking)", "False")],
     ),
     "one that gave up stays in the queue": (
         EXCLUSIVE,
         [
             Change(
-                TURNS, "if each() is not None and each is not turn.claim)", "if each() is not None)"
+                TURNS,
+                "        self.order.pop(turn.claim, None)\n        if turn.task",
+                "        if turn.task",
             )
         ],
     ),

@@ -28,3 +28,4 @@ cdef class Turns:
     cpdef leave(self, tuple name, Turn turn)
     cdef _pass_on(self, tuple name)
     cdef _unwait(self, tuple name, Turn turn)
+    cpdef double patience(self, tuple name) except -1

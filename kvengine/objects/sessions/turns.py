@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from sys import modules
@@ -23,6 +23,9 @@ from kvengine.storage.names import Name
 
 LOOK_AGAIN = 0.25
 """Seconds after which a waiter looks for itself: an interrupt may have cost it its call."""
+
+_LOOKERS = 16
+"""Waiters of one object that look so often; of more, each looks less often."""
 
 
 class Turn:
@@ -48,6 +51,69 @@ class Turn:
         return self.thread == other.thread and (blocking or self.task is None)
 
 
+class _Queue:
+    """The turns that wait for one object, in order of arrival.
+
+    Whether one of them would never end because of a newcomer is looked up by its task or thread,
+    so that a queue of thousands costs each no more than a short one. Turns whose sessions died are
+    found when they are the first, or looked up.
+    """
+
+    __slots__ = ("_alone", "_in_tasks", "_tasks", "order")
+
+    def __init__(self) -> None:
+        self.order: OrderedDict[ref[Turn], None] = OrderedDict()
+        self._tasks: dict[int, ref[Turn]] = {}
+        """By the identity of the task."""
+        self._alone: dict[int, ref[Turn]] = {}
+        """Those of no task, by thread."""
+        self._in_tasks: dict[int, dict[ref[Turn], None]] = {}
+        """All turns of tasks in one thread."""
+
+    def add(self, turn: Turn) -> None:
+        self.order[turn.claim] = None
+        if turn.task is None:
+            self._alone[turn.thread] = turn.claim
+        else:
+            self._tasks[id(turn.task)] = turn.claim
+            self._in_tasks.setdefault(turn.thread, {})[turn.claim] = None
+
+    def remove(self, turn: Turn) -> None:
+        """Remove a turn, if it is here."""
+        self.order.pop(turn.claim, None)
+        if turn.task is None:
+            if self._alone.get(turn.thread) is turn.claim:
+                del self._alone[turn.thread]
+            return
+        if self._tasks.get(id(turn.task)) is turn.claim:
+            del self._tasks[id(turn.task)]
+        if turn.thread in self._in_tasks:
+            self._in_tasks[turn.thread].pop(turn.claim, None)
+
+    def first(self) -> ref[Turn] | None:
+        """Return the first that lives."""
+        while self.order:
+            claim = next(iter(self.order))
+            if claim() is not None:
+                return claim
+            self.order.pop(claim, None)
+        return None
+
+    def would_block(self, turn: Turn, blocking: bool) -> bool:
+        """Return whether one that waits here blocks ``turn``, as `Turn.blocks` has it."""
+        found = [self._tasks.get(id(turn.task)), self._alone.get(turn.thread)]
+        if blocking:
+            others = self._in_tasks.get(turn.thread, {})
+            while others and found[-1] is None:
+                claim = next(iter(others))
+                if claim() is None:
+                    others.pop(claim, None)
+                else:
+                    found.append(claim)
+        alive = (claim() for claim in found if claim is not None)
+        return any(other is not None and other.blocks(turn, blocking) for other in alive)
+
+
 class Turns:
     """Who has the objects of one open database, and who waits for them. Thread-safe.
 
@@ -61,7 +127,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._holders: dict[Name, ref[Turn]] = {}
-        self._waiting: dict[Name, deque[ref[Turn]]] = {}
+        self._waiting: dict[Name, _Queue] = {}
         self._running_loop: Callable[[], object] | None = None  # once somebody imports asyncio
         # Reentrant: a finalizer or signal handler may run inside.
         self._lock = threading.RLock()
@@ -87,18 +153,20 @@ class Turns:
             return True
         with self._lock:
             self._refuse_deadlock(name, turn, blocking)
-            self._waiting.setdefault(name, deque()).append(me)
+            self._waiting.setdefault(name, _Queue()).add(turn)
         return self.has_come(name, turn)
 
     def _refuse_deadlock(self, name: Name, turn: Turn, blocking: bool) -> None:
-        for each in (self._holders.get(name), *self._waiting.get(name, ())):
-            other = each() if each is not None else None
-            if other is not None and other.blocks(turn, blocking):
-                raise SessionError(
-                    f"object {name!r} is in a session of this thread or task, which cannot end"
-                    " while another one waits for it here: use the one there is, or end it"
-                    " first (asyncio tasks wait for each other with `async with`)"
-                )
+        claim, queue = self._holders.get(name), self._waiting.get(name)
+        holder = claim() if claim is not None else None
+        if (holder is not None and holder.blocks(turn, blocking)) or (
+            queue is not None and queue.would_block(turn, blocking)
+        ):
+            raise SessionError(
+                f"object {name!r} is in a session of this thread or task, which cannot end"
+                " while another one waits for it here: use the one there is, or end it"
+                " first (asyncio tasks wait for each other with `async with`)"
+            )
 
     def has_come(self, name: Name, turn: Turn) -> bool:
         """Whether a turn that waited has come. Those before it whose sessions died go."""
@@ -132,20 +200,28 @@ class Turns:
 
     def _pass_on(self, name: Name) -> None:
         """Give a free object to the first that waits and lives."""
-        for each in self._waiting.get(name, ()):
-            following = each()
-            if following is not None:
-                if self._holders.setdefault(name, each) is each and following.call is not None:
-                    following.call()
-                return
+        queue = self._waiting.get(name)
+        claim = queue.first() if queue is not None else None
+        following = claim() if claim is not None else None
+        if claim is None or following is None:
+            return
+        if self._holders.setdefault(name, claim) is claim and following.call is not None:
+            following.call()
 
     def _unwait(self, name: Name, turn: Turn) -> None:
-        waiting = self._waiting.get(name, ())
-        left = deque(each for each in waiting if each() is not None and each is not turn.claim)
-        if left:
-            self._waiting[name] = left
-        else:
-            self._waiting.pop(name, None)
+        queue = self._waiting.get(name)
+        if queue is not None:
+            queue.remove(turn)
+            if queue.first() is None:
+                del self._waiting[name]
+
+    def patience(self, name: Name) -> float:
+        """Return the seconds after which somebody who waits looks for himself.
+
+        Thousands that wait look one after the other, not all of them four times a second.
+        """
+        queue = self._waiting.get(name)
+        return LOOK_AGAIN * (1 + (len(queue.order) if queue is not None else 0) // _LOOKERS)
 
     def holder(self, name: Name) -> str:
         """Who has the object, for people."""
@@ -161,7 +237,8 @@ class Turns:
     def claims(self, name: Name) -> int:
         """Sessions that have the object or wait for it."""
         with self._lock:
-            found = [self._holders.get(name), *self._waiting.get(name, ())]
+            queue = self._waiting.get(name)
+            found = [self._holders.get(name), *(queue.order if queue is not None else ())]
             return len({each for each in found if each is not None and each() is not None})
 
     def __len__(self) -> int:
@@ -188,7 +265,7 @@ def wait(turns: Turns, name: Name, turn: Turn, timeout: float | None) -> None:
         left = end - time.monotonic()
         if left <= 0:
             raise timed_out(turns, name, timeout or 0)
-        bell.acquire(timeout=min(left, LOOK_AGAIN))
+        bell.acquire(timeout=min(left, turns.patience(name)))
 
 
 def timed_out(turns: Turns, name: Name, seconds: float) -> SessionTimeout:
