@@ -43,8 +43,8 @@ from kvengine.store import Estimate, SegmentStats, Stats
 
 log = logging.getLogger("kvengine")
 
-_PATIENCE = 10.0
-"""Seconds for which whoever collects a forgotten engine waits until it is closed."""
+_PATIENCE = 2.0
+"""Seconds that the thread which collects a forgotten engine waits for its close, at most."""
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -86,6 +86,7 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
                     self, _close_forgotten, self._db, self._scheduler, self._access
                 )
                 self._forgotten.atexit = False  # at the end of the interpreter nothing is lost
+            self._db.owner = weakref.ref(self)
             _engines.add(self)
         except BaseException:
             self.close()
@@ -253,18 +254,21 @@ def _close_forgotten(db: Database, scheduler: Scheduler, access: Server | None) 
     In a thread of its own: the collector may run in any thread, one of this very database's among
     them, and with any lock taken.
     """
+    failed: list[Exception] = []
 
     def work() -> None:
         try:
             _close(db, scheduler, access)
         except Exception as error:
-            log.warning("%s: a forgotten Engine could not be closed: %s", db.directory, error)
+            failed.append(error)
 
     try:
         thread = threading.Thread(target=work, name="kvengine-close", daemon=True)
         thread.start()
         if not threading.current_thread().name.startswith("kvengine"):
             thread.join(_PATIENCE)
+        if failed:
+            log.warning("%s: a forgotten Engine was not closed well: %s", db.directory, failed[0])
     finally:
         warnings.warn(
             f"an Engine of {db.directory} was forgotten: close it, or use it in a `with` block",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, overload
 
 from kvengine.aio.waiting import Waits, settled
@@ -106,7 +107,8 @@ class Session(SessionVerbs):
             found = await self._fetch("state_keys", limit=self._enough(1))
             self._learn_some_keys(found)
         expires = self._expire is not None
-        stamp = await self._save(self._committed)
+        logged = self._logged()
+        stamp = await self._save(logged[0], partial(self._committed, logged=logged))
         if expires:
             store, name = self._handle._host.store, self._handle._name
             self._expires_at = await self._waits.read(store, name, store.expires_at, *name)
@@ -115,14 +117,17 @@ class Session(SessionVerbs):
     async def _finish(self) -> None:
         """The last commit, if anything changed."""
         if self._changed():
+            self._open = False  # what another task set from now on would be lost
             self._base = self._changes  # so that the memo may change in place what it shared
-            await self._save()
+            await self._save(self._changes)
 
-    async def _save(self, then: Callable[[int], object] | None = None) -> int:
+    async def _save(
+        self, changes: dict[str, bytes | None], then: Callable[[int], object] | None = None
+    ) -> int:
         """Commit; ``then`` is told the stamp, also where a cancellation follows."""
         expect = {self._handle._name: self._version}
         durability = self._settings.durability
-        work = self._waits.write(self._batch(), expect=expect, durability=durability)
+        work = self._waits.write(self._batch(changes), expect=expect, durability=durability)
         try:
             return await settled(work)
         finally:

@@ -65,14 +65,16 @@ cdef ssize_t _write_once(int fd, const void *data, size_t size, long long offset
     """Write at an offset, -1 for where the file stands. Keep the interpreter lock if that is short."""
     global _wary_until
     cdef ssize_t written
-    cdef long long now = kve_milliseconds()
-    if size > _SHORT or now < _wary_until:
+    cdef long long begun = kve_milliseconds(), ended
+    if size > _SHORT or begun < _wary_until:
         with nogil:
             written = c_write(fd, data, size) if offset < 0 else c_pwrite(fd, data, size, offset)
+            ended = kve_milliseconds()  # without the wait for the interpreter lock
     else:
         written = c_write(fd, data, size) if offset < 0 else c_pwrite(fd, data, size, offset)
-    if size <= _SHORT and kve_milliseconds() - now >= _LONG:
-        _wary_until = now + _LONG + _WARY
+        ended = kve_milliseconds()
+    if size <= _SHORT and ended - begun >= _LONG:
+        _wary_until = ended + _WARY
     return written
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -32,14 +33,14 @@ def from_plain(wanted: type, plain: Any) -> Any:
 
 
 def refuse_not_finite(value: Any) -> None:
-    """Raise ValueError for a float in ``value`` that JSON has not, and would become ``null``."""
+    """Raise ValueError for a float in ``value`` that JSON cannot express, and makes ``null``."""
     for one in _parts(value):
         if isinstance(one, float) and not math.isfinite(one):
             raise ValueError(f"{one} is not JSON")
 
 
 def refuse_lost_keys(value: Any) -> None:
-    """Raise ValueError for a dict in ``value`` with two keys that JSON writes alike, as 1 and "1".
+    """Raise ValueError for a dict in ``value`` with keys that are one text in JSON, as 1 and "1".
 
     Whoever reads it would find one of the two.
     """
@@ -54,13 +55,14 @@ def refuse_lost_keys(value: Any) -> None:
 
 def _parts(value: Any) -> Iterator[Any]:
     """Yield what an encoder looks at: a value, what containers and fields hold; nothing twice."""
-    left, seen = [value], set()
+    left: list[Any] = [value]
+    seen: dict[int, Any] = {}  # keeps what it has seen, so that no identity comes twice
     while left:
         one = left.pop()
         yield one
         if isinstance(one, (str, bytes, int, float)) or id(one) in seen:
             continue
-        seen.add(id(one))
+        seen[id(one)] = one
         if isinstance(one, dict):
             left += one.values()
         elif isinstance(one, (list, tuple, set, frozenset)):
@@ -74,7 +76,8 @@ def fields_of(kind: Any) -> Sequence[str]:
     """Return the fields of a struct, a dataclass, an attrs class or a model, () for all else."""
     if hasattr(kind, "__attrs_attrs__"):
         return [one.name for one in kind.__attrs_attrs__]
-    for names in ("__struct_fields__", "__dataclass_fields__", "model_fields"):
-        if hasattr(kind, names):
-            return list(getattr(kind, names))
-    return ()
+    if hasattr(kind, "model_fields"):
+        return [name for name, one in kind.model_fields.items() if not one.exclude]
+    if dataclasses.is_dataclass(kind):
+        return [one.name for one in dataclasses.fields(kind)]
+    return list(getattr(kind, "__struct_fields__", ()))

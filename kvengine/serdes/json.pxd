@@ -12,5 +12,5 @@ cdef class JSONFieldSerde(JSONSerde):
 
 cpdef decoder_of(wanted)
 cdef _check(value, bytes data)
-@cython.locals(key=object, one=object)
+@cython.locals(left=list, seen=dict)
 cdef bint _has_odd_keys(value) except -1

@@ -65,24 +65,28 @@ def _check(value: Any, data: bytes) -> None:
 
 
 def _has_odd_keys(value: Any) -> bool:
-    """Return whether a key in ``value`` may be something else than a str."""
-    kind = value.__class__
-    if kind in _SCALARS:
-        return False
-    if kind is dict:
-        for key, one in value.items():  # noqa: SIM110 - `any` would make a generator
-            if key.__class__ is not str or _has_odd_keys(one):
-                return True
-        return False
-    if kind is list or kind is tuple:
-        for one in value:  # noqa: SIM110
-            if _has_odd_keys(one):
-                return True
-        return False
-    for name in fields_of(kind):
-        if _has_odd_keys(getattr(value, name, None)):
+    """Return whether a key in ``value`` may be something other than a str."""
+    left = [value]
+    seen: dict[int, Any] = {}  # keeps what it has seen, so that no identity comes twice
+    while left:
+        one = left.pop()
+        kind = one.__class__
+        if kind in _SCALARS or id(one) in seen:
+            continue
+        seen[id(one)] = one
+        if kind is dict:
+            for key in one:
+                if key.__class__ is not str:
+                    return True
+            left.extend(one.values())
+        elif kind is list or kind is tuple:
+            left.extend(one)
+        elif isinstance(one, (dict, list, tuple, set, frozenset)):
             return True
-    return isinstance(value, (dict, list, tuple, set, frozenset))
+        else:
+            for name in fields_of(kind):
+                left.append(getattr(one, name, None))
+    return False
 
 
 def decoder_of(wanted: Any) -> Callable[[bytes], Any]:

@@ -14,7 +14,7 @@ cdef class Batch:
     cdef list _operations
     cdef dict _entries
     cdef Py_ssize_t _merged, _limit
-    cdef object _store, _service, _key
+    cdef object _store, _engine, _service, _key
     cdef str _state
 
     cdef _add(self, operation)
@@ -28,4 +28,4 @@ cdef class Batch:
 
 
 @cython.locals(batch=Batch)
-cpdef Batch batch_of(store=*, limit=*)
+cpdef Batch batch_of(store=*, limit=*, engine=*)

@@ -177,6 +177,7 @@ class Batch:
 
     __slots__ = (
         "_changes",
+        "_engine",
         "_entries",
         "_key",
         "_limit",
@@ -201,6 +202,7 @@ class Batch:
         """How many verbs were called that are not among ``_operations``."""
         self._state: Literal["open", "written", "abandoned"] = "open"
         self._store: _Writer | None = None
+        self._engine: object = None
         self._limit = -1
         """The longest value in bytes, -1 if the store will look."""
         self._service = self._key = ""
@@ -355,10 +357,16 @@ class Batch:
             self._store.write(self)
 
 
-def batch_of(store: _Writer | None = None, limit: int | None = None) -> Batch:
-    """Return a batch that ``store`` commits, each of its values at most ``limit`` bytes long."""
+def batch_of(
+    store: _Writer | None = None, limit: int | None = None, engine: object = None
+) -> Batch:
+    """Return a batch that ``store`` commits, each of its values at most ``limit`` bytes long.
+
+    It keeps ``engine``, so that this is not closed as forgotten before the batch is written.
+    """
     batch = Batch()
     batch._store = store
+    batch._engine = engine
     if limit is not None:
         batch._limit = min(limit, sys.maxsize)
     return batch

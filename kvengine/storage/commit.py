@@ -148,7 +148,7 @@ class Committer(Serial):
         db = self._db
         if db.failed is not None or db.wal is None or db.gone:
             db.check_writable()
-        return batch_of(self, self._max_value)
+        return batch_of(self, self._max_value, db.owner())
 
     def write(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn, cast
 
 from kvengine.errors import KVEngineError, OwnerLost, ReadOnly, WriteFailed
@@ -63,6 +63,10 @@ class Counters:
         self.background_errors += 1
 
 
+def nobody() -> None:
+    """Return that there is no engine."""
+
+
 class Database:
     """One open database.
 
@@ -80,7 +84,8 @@ class Database:
 
     ``view`` is replaced, never changed; readers take it once. ``pending`` are
     commits that are logged and not yet visible, in log order; ``unpublished`` their
-    newest states. ``published`` is the stamp of the last visible commit.
+    newest states. ``published`` is the stamp of the last visible commit. ``owner`` returns the
+    engine, None once it is gone: what a caller holds of it, a moment or a batch, keeps it open.
     """
 
     __slots__ = (
@@ -103,6 +108,7 @@ class Database:
         "memo",
         "obsolete",
         "options",
+        "owner",
         "pending",
         "published",
         "recovery",
@@ -153,6 +159,7 @@ class Database:
         self.committing = 0
         self.syncing = 0
         self.failed: BaseException | None = None
+        self.owner: Callable[[], object] = nobody
         self.gone = False
         self.stalled = ""
         self.obsolete: set[int] = set()

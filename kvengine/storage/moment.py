@@ -22,6 +22,7 @@ class Moment:
 
     def __init__(self, db: Database, view: View, stamp: int, now: int) -> None:
         self.db = db
+        self._engine = db.owner()
         self.view = view
         self.stamp = stamp
         self.now = now
@@ -42,6 +43,7 @@ class Moment:
             self.db.snapshots.close(token)
             self.token = 0
             self.view = _NO_VIEW
+            self._engine = None
         return token != 0
 
     def __del__(self) -> None:

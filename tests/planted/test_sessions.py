@@ -88,7 +88,7 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
         [
             Change(
                 WORKING,
-                "self._changes, self._ttls, self._cleared = {}, None, False",
+                "self._changes, self._ttls, self._cleared = later, ttls or None, False",
                 "self._ttls = None",
             )
         ],

@@ -67,6 +67,41 @@ def test_what_was_made_of_an_engine_keeps_it(tmp_path: Path) -> None:
         close()
 
 
+def made(path: Path) -> kvengine.Engine:
+    """An engine that nobody but the caller has."""
+    db = kvengine.open(path)
+    with db.batch() as batch:
+        for n in range(3000):
+            batch.set("S", f"k{n:04}", "n", b"1")
+    return db
+
+
+def test_a_walk_keeps_the_engine_that_nobody_else_has(tmp_path: Path) -> None:
+    """It was closed beneath its own walk as soon as the collector ran."""
+    walk = made(tmp_path / "db").scan("S")
+    seen = 0
+    for _ in walk:
+        seen += 1
+        if seen == 1500:
+            gc.collect()
+    assert seen == 3000
+    del walk
+    with pytest.warns(ResourceWarning):
+        gc.collect()
+
+
+def test_a_batch_keeps_the_engine_that_nobody_else_has(tmp_path: Path) -> None:
+    with made(tmp_path / "db").batch() as batch:
+        gc.collect()
+        batch.set("S", "k", "n", b"2")
+    assert batch.stamp
+    del batch
+    with pytest.warns(ResourceWarning):
+        gc.collect()
+    with kvengine.open(tmp_path / "db") as db:
+        assert db.get("S", "k", "n") == b"2"
+
+
 def test_a_closed_engine_is_not_reported(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

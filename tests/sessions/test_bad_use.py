@@ -368,3 +368,41 @@ def test_a_name_that_ends_the_session_it_is_looked_up_in(
         with pytest.raises(kvengine.SessionError, match="is over"):
             state.get(Ends("a"))
     assert db.object("S", "k").get("b") == 1
+
+
+def test_what_is_set_during_a_commit_is_not_lost(db: kvengine.Engine) -> None:
+    """A session may be handed to another thread, which sets while the first one commits.
+
+    The commit then took what was set for committed: it was read back, and never written.
+    """
+    obj = db.object("S", "k")
+    with obj.session() as state:
+        session: Any = state
+
+        state.set("a", 1)
+        logged = session._logged()
+        state.set("b", 2)
+        state.set("a", 3)
+        session._committed(5, logged)
+        session._version = 0  # nothing was committed in truth
+        assert state.get("a") == 3
+        assert state.get("b") == 2
+    assert obj.get_all() == {"a": 3, "b": 2}
+
+
+def test_a_serde_that_ends_the_session(db: kvengine.Engine) -> None:
+    """A value is encoded by code of its own: the set that follows says that the session is over."""
+
+    class Ending:
+        def encode(self, value: Any) -> bytes:
+            context.__exit__(None, None, None)
+            return b"1"
+
+        def decode(self, data: bytes, type: Any) -> Any:
+            return data
+
+    context = db.object("S", "k").session()
+    state = context.__enter__()
+    with pytest.raises(kvengine.SessionError, match="is over"):
+        state.set("a", 1, serde=Ending())
+    assert db.object("S", "k").get_all() == {}

@@ -6,10 +6,12 @@ import base64
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
+import pydantic
 import pytest
 
 import kvengine
@@ -293,3 +295,41 @@ def test_two_keys_that_json_writes_alike_are_refused(
 def test_other_keys_are_not(obj: kvengine.VirtualObject, value: object) -> None:
     obj.set("v", value)
     assert obj.get("v") is not None
+
+
+def test_what_is_not_encoded_is_not_looked_at(obj: kvengine.VirtualObject) -> None:
+    """Values refer to each other by what is not stored: a registry, a parent.
+
+    The first look at keys went there, in C and without end.
+    """
+
+    @dataclass
+    class Node:
+        known: ClassVar[dict[Any, Any]] = {1: 1, "1": 2}
+        limit: ClassVar[float] = math.inf
+        name: str
+        next: Any = None
+
+    Node.known["itself"] = Node("a")
+    obj.set("v", Node("a"))
+    assert obj.get("v") == {"name": "a", "next": None}
+
+    class Child(pydantic.BaseModel):
+        name: str
+        parent: Any = pydantic.Field(default=None, exclude=True)
+
+    class Parent(pydantic.BaseModel):
+        children: list[Child]
+
+    parent = Parent(children=[Child(name="c")])
+    parent.children[0].parent = parent
+    obj.set("v", parent)
+    assert obj.get("v") == {"children": [{"name": "c"}]}
+
+
+def test_values_as_deep_as_they_encode(obj: kvengine.VirtualObject) -> None:
+    deep: Any = {}
+    for _ in range(900):
+        deep = {"a": [deep]} if deep else {"a": 1}
+    with suppress(kvengine.SerdeError):  # too deep for the encoder, and no crash
+        obj.set("v", deep)

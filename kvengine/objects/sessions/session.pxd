@@ -22,7 +22,7 @@ cdef class SessionVerbs(Working):
     cpdef _is_over(self)
     cpdef _collect(self)
     cpdef bint _changed(self) except -1
-    cpdef _batch(self)
+    cpdef _batch(self, dict changes)
     cpdef _typed(self, kind)
     cpdef _asked(self)
     cpdef _end(self)
@@ -34,5 +34,5 @@ cdef class SessionVerbs(Working):
 cdef class Session(SessionVerbs):
     cpdef _finish(self)
     @cython.locals(name=tuple, committer=Committer)
-    cdef long long _save(self) except -1
+    cdef long long _save(self, dict changes) except -1
     cpdef _read(self, str state_key)

@@ -83,10 +83,13 @@ class SessionVerbs(Working):
         data = self._handle._encode(name, value, serde)
         if len(data) > self._handle._host.max_value_size:
             check_value(data, self._handle._host.max_value_size)
-        if ttl is None and self._ttls is None:
+        lifetime = None if ttl is None else duration("ttl", ttl)
+        if not self._open:  # the serde, or another thread, has ended it
+            self._is_over()
+        if lifetime is None and self._ttls is None:
             self._changes[name] = data
         else:
-            self._put(name, data, None if ttl is None else duration("ttl", ttl))
+            self._put(name, data, lifetime)
         if self._state is not None:
             forget(self._state, name)
 
@@ -157,10 +160,10 @@ class SessionVerbs(Working):
             self._is_over()
         return self._dirty
 
-    def _batch(self) -> Batch:
+    def _batch(self, changes: dict[str, bytes | None]) -> Batch:
         """What is to be committed."""
         batch = Batch()
-        batch.operations = self._operations(self._handle._name)
+        batch.operations = self._operations(self._handle._name, changes)
         return batch
 
     def _typed(self, kind: type[State]) -> State:
@@ -283,8 +286,9 @@ class Session(SessionVerbs):
             found = self._asked().state_keys(*self._handle._name, limit=self._enough(1))
             self._learn_some_keys(found)
         expires = self._expire is not None
-        stamp = self._save()
-        self._committed(stamp)
+        logged = self._logged()
+        stamp = self._save(logged[0])
+        self._committed(stamp, logged)
         if expires:  # only the store can tell when
             self._expires_at = self._handle._host.store.expires_at(*self._handle._name)
         return stamp
@@ -303,18 +307,21 @@ class Session(SessionVerbs):
         if not self._open:
             self._is_over()
         if self._changes or self._dirty:
+            self._open = False  # what another thread set from now on would be lost
             self._base = self._changes  # so that the memo may change in place what it shared
-            self._save()
+            self._save(self._changes)
 
-    def _save(self) -> int:
+    def _save(self, changes: dict[str, bytes | None]) -> int:
         """Commit; VersionConflict where the object is no longer as the session began."""
         name, durability = self._handle._name, self._settings.durability
         committer = self._handle._host.committer
         if committer is not None and self._only_assigns():
             version, moment = self._version, self._moment
-            return committer.commit_entries(name, self._changes, version, durability, moment)
+            return committer.commit_entries(name, changes, version, durability, moment)
         expect = {name: self._version}
-        return self._handle._host.store.write(self._batch(), expect=expect, durability=durability)
+        return self._handle._host.store.write(
+            self._batch(changes), expect=expect, durability=durability
+        )
 
     def __contains__(self, name: str) -> bool:
         return self._read(check_name("state_key", name)) is not None

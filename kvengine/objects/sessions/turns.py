@@ -25,7 +25,7 @@ LOOK_AGAIN = 0.25
 """Seconds after which a waiter looks for itself: an interrupt may have cost it its call."""
 
 _LOOKERS = 16
-"""Waiters of one object that look so often; of more, each looks less often."""
+"""So many waiters look every `LOOK_AGAIN` seconds; if there are more, each looks less often."""
 
 
 class Turn:
@@ -101,17 +101,17 @@ class _Queue:
 
     def would_block(self, turn: Turn, blocking: bool) -> bool:
         """Return whether one that waits here blocks ``turn``, as `Turn.blocks` has it."""
-        found = [self._tasks.get(id(turn.task)), self._alone.get(turn.thread)]
-        if blocking:
-            others = self._in_tasks.get(turn.thread, {})
-            while others and found[-1] is None:
-                claim = next(iter(others))
-                if claim() is None:
-                    others.pop(claim, None)
-                else:
-                    found.append(claim)
-        alive = (claim() for claim in found if claim is not None)
-        return any(other is not None and other.blocks(turn, blocking) for other in alive)
+        for claim in (self._tasks.get(id(turn.task)), self._alone.get(turn.thread)):
+            other = claim() if claim is not None else None
+            if other is not None and other.blocks(turn, blocking):
+                return True
+        others = self._in_tasks.get(turn.thread) if blocking else None
+        while others:
+            claim = next(iter(others))
+            if claim() is not None:
+                return True
+            others.pop(claim, None)
+        return False
 
 
 class Turns:
@@ -213,7 +213,7 @@ class Turns:
         if queue is not None:
             queue.remove(turn)
             if queue.first() is None:
-                del self._waiting[name]
+                self._waiting.pop(name, None)
 
     def patience(self, name: Name) -> float:
         """Return the seconds after which somebody who waits looks for himself.

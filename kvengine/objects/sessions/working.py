@@ -8,10 +8,14 @@ runs a session, with threads or with asyncio, asks here first, fetches what
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 from kvengine.objects.state.cells import Cells
 from kvengine.storage.batch import Clear, ClearAll, Expire, Operation, Set
 from kvengine.storage.names import Name
+
+Logged: TypeAlias = "tuple[dict[str, bytes | None], dict[str, bytes | None], Expire | None]"
+"""Changes to commit, the dict that they were copied from, and the change of the expiry."""
 
 
 class Working(Cells):
@@ -174,11 +178,11 @@ class Working(Cells):
         """Whether the changes are entries set and cleared, and nothing else."""
         return not (self._cleared or self._ttls) and self._expire is None
 
-    def _operations(self, name: Name) -> list[Operation]:
+    def _operations(self, name: Name, changes: dict[str, bytes | None]) -> list[Operation]:
         """What to commit, in order."""
         operations: list[Operation] = [ClearAll(name)] if self._cleared else []
         ttls = self._ttls or {}
-        for state_key, value in self._changes.items():
+        for state_key, value in changes.items():
             if value is None:
                 operations.append(Clear(name, state_key))
             else:
@@ -199,14 +203,30 @@ class Working(Cells):
             return True
         return bool(self._live_keys(limit=1, found=self._some_keys))
 
-    def _committed(self, stamp: int) -> None:
-        """The changes are in, as the commit with this stamp.
+    def _committed(self, stamp: int, logged: Logged) -> None:
+        """What was `_logged` is in, as the commit with this stamp. What came after it stays.
 
         An object without entries is absent, and has version 0.
         """
+        changes, held, expire = logged
+        if self._changes is not held:  # cleared as a whole meanwhile, in another thread or task
+            self._version = stamp
+            return
+        later = {
+            name: value
+            for name, value in held.items()
+            if name not in changes or changes[name] is not value
+        }
+        ttls = {name: ttl for name, ttl in (self._ttls or {}).items() if name in later}
+        self._changes = changes
         self._version = stamp if self._survives else 0
-        self._expire = None
+        if self._expire is expire:
+            self._expire = None
         if not self._version:
             self._expires_at = None
-        self._base = {**self._base, **self._changes}
-        self._changes, self._ttls, self._cleared = {}, None, False
+        self._base = {**self._base, **changes}
+        self._changes, self._ttls, self._cleared = later, ttls or None, False
+
+    def _logged(self) -> Logged:
+        """Return what a commit in the middle of the session takes: a copy that nobody changes."""
+        return dict(self._changes), self._changes, self._expire

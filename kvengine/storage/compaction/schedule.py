@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from _thread import start_new_thread
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -92,6 +93,7 @@ class Lane:
                 if self._is_closing():
                     return
                 self._db.counters.note_error(error)
+                time.sleep(_BACKOFF_SECONDS[0])  # each commit wakes this lane while work is due
                 self._rest(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
                 failures += 1
                 continue

@@ -2,8 +2,8 @@
 
 Steps, and what a crash after each leaves:
 
-1. Make the new WAL file, durable in the directory: an unknown, empty file. If that fails, as for
-   want of a descriptor or of space, the file goes again, and the step is tried again later.
+1. Make the new WAL file, durable in the directory: an unknown, empty file. If there is no
+   descriptor, memory or space for it, it is removed, and the step is tried again later.
 2. State it in the manifest: an empty WAL that recovery expects and finds.
 3. Under the sync and commit locks: seal the old WAL (cut to its end, synced),
    publish what waited for that, write the new header, which proves the old
@@ -12,18 +12,22 @@ Steps, and what a crash after each leaves:
 
 from __future__ import annotations
 
+import errno
+
 from kvengine.storage.commit import Committer
 from kvengine.storage.database import Database
 from kvengine.storage.memtable import Memtable
 from kvengine.storage.version import View
 from kvengine.storage.wal.file import WalWriter
 
+_LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
+
 
 def rotate(db: Database, committer: Committer) -> bool:
     """Freeze the active memtable. Return False if it is empty, or nothing may be written.
 
-    It must never run where a signal may interrupt it. An error after step 1 stops writes until
-    reopen.
+    It must never run where a signal may interrupt it. Any error but a lack of means in step 1
+    stops writes until reopen.
     Raise OwnerLost if the directory is no longer ours, even if there is nothing to freeze.
     """
     with db.install_lock:
@@ -32,8 +36,13 @@ def rotate(db: Database, committer: Committer) -> bool:
         db.check_owner()
         if not db.view.active.states and not db.pending:
             return False
-        number = db.allocate_number()
-        fresh = WalWriter(db.fs, db.directory, number, db.catalog.database_id)
+        try:
+            number = db.allocate_number()
+            fresh = WalWriter(db.fs, db.directory, number, db.catalog.database_id)
+        except BaseException as error:
+            if not isinstance(error, OSError) or error.errno not in _LACKING:
+                db.fail(error)
+            raise
         try:
             edit = db.edit(wals_added=[number])
             db.manifest.append(edit)
