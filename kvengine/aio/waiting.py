@@ -35,9 +35,9 @@ class Waits:
         self._syncs = Syncs()
 
     def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
-        """Start ``work`` in a thread. Once closed, at once: then all it does is say so.
+        """Start ``work`` in a thread. After `close` call it here: it raises that all is closed.
 
-        RuntimeError if the system has no thread to give, and then it is not done later either.
+        Raise RuntimeError if no thread can be started; ``work`` is not run then.
         """
         if self._closed:
             return self._done(work, *args, **kwargs)

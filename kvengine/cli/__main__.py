@@ -49,7 +49,7 @@ def main() -> NoReturn:
     try:
         sys.stdout.flush()
     except OSError:
-        # It has been said; Python would say it once more, and end with a code of its own.
+        # The error was reported already; Python would report it again, with a code of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
@@ -58,13 +58,14 @@ def open_missing_streams() -> None:
     """Give standard streams that were closed before the start a descriptor that refuses all use.
 
     Else a file of the database could get the number of one, and what is printed would go there.
-    Errors have nowhere to be read then: they go to the null device.
+    Nobody could read errors then: they go to the null device.
     """
     for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, flags)  # takes the lowest number that is free: this one
+            # The lowest number that is free: this one. An editor that is started has it too.
+            os.set_inheritable(os.open(os.devnull, flags), True)
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)

@@ -26,8 +26,8 @@ _GREETING = 3.0
 
 
 class OwnerSilent(KVEngineError):
-    """The owner has its socket and does not serve us: it is stopped, hangs, has tools enough, or is
-    of another user."""
+    """The owner has its socket and does not serve us: it is stopped, hangs, serves as
+    many tools as it can, or is of another user."""
 
 
 def connect(directory: str) -> LiveStore | None:

@@ -45,8 +45,8 @@ from kvengine.storage.wal.format import HEADER_SIZE, Header
 log = logging.getLogger("kvengine")
 
 _RETRIES = 1000
-"""Beside an owner that changes its files some hundred times a second one try in four fails, now and
-then twenty in a row."""
+"""Beside an owner that changes its files some hundred times a second one attempt in four fails,
+sometimes twenty in succession."""
 _OTHERS = (filenames.CURRENT, filenames.LOCK, filenames.LIVE)
 
 
