@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -33,46 +33,43 @@ def from_plain(wanted: type, plain: Any) -> Any:
 
 
 def refuse_not_finite(value: Any) -> None:
-    """Raise ValueError for a float in ``value`` that JSON cannot express, and makes ``null``."""
-    for one in _parts(value):
-        if isinstance(one, float) and not math.isfinite(one):
-            raise ValueError(f"{one} is not JSON")
+    """Raise ValueError for a float in ``value`` that JSON cannot express, and makes ``null``.
 
-
-def refuse_lost_keys(value: Any) -> None:
-    """Raise ValueError for a dict in ``value`` with keys that are one text in JSON, as 1 and "1".
-
-    Whoever reads it would find one of the two.
+    Looks where an encoder looks: into containers and fields, and at nothing twice.
     """
-    for one in _parts(value):
-        if isinstance(one, dict):
-            written = msgspec.json.decode(
-                msgspec.json.encode(dict.fromkeys(one), enc_hook=to_plain)
-            )
-            if len(written) < len(one):
-                raise ValueError(f"JSON writes two of these keys alike: {list(one)[:10]}")
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    """Yield what an encoder looks at: a value, what containers and fields hold; nothing twice."""
     left: list[Any] = [value]
     seen: dict[int, Any] = {}  # keeps what it has seen, so that no identity comes twice
     while left:
         one = left.pop()
-        yield one
+        if isinstance(one, float) and not math.isfinite(one):
+            raise ValueError(f"{one} is not JSON")
         if isinstance(one, (str, bytes, int, float)) or id(one) in seen:
             continue
         seen[id(one)] = one
-        if isinstance(one, dict):
-            left += one.values()
-        elif isinstance(one, (list, tuple, set, frozenset)):
-            left += one
-        else:
-            left += (getattr(one, name, None) for name in fields_of(one.__class__))
+        left += parts_of(one)
+
+
+def refuse_keys_alike(found: dict[Any, Any]) -> None:
+    """Raise ValueError for a dict with keys that are one text in JSON, as 1 and "1".
+
+    Whoever reads it would find one of the two.
+    """
+    written = msgspec.json.encode(dict.fromkeys(found), enc_hook=to_plain)
+    if len(msgspec.json.decode(written)) < len(found):
+        raise ValueError(f"JSON writes two of these keys alike: {list(found)[:10]}")
+
+
+def parts_of(value: Any) -> Iterable[Any]:
+    """Return what an encoder looks at within a value: what a container or the fields hold."""
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return value
+    return [getattr(value, name, None) for name in _fields(value.__class__)]
 
 
 @lru_cache(maxsize=1024)
-def fields_of(kind: Any) -> Sequence[str]:
+def _fields(kind: Any) -> Sequence[str]:
     """Return the fields of a struct, a dataclass, an attrs class or a model, () for all else."""
     if hasattr(kind, "__attrs_attrs__"):
         return [one.name for one in kind.__attrs_attrs__]

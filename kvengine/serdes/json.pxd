@@ -13,4 +13,4 @@ cdef class JSONFieldSerde(JSONSerde):
 cpdef decoder_of(wanted)
 cdef _check(value, bytes data)
 @cython.locals(left=list, seen=dict)
-cdef bint _has_odd_keys(value) except -1
+cdef _refuse_keys_alike(value)

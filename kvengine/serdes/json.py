@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from kvengine.serdes.foreign import (
-    fields_of,
     from_plain,
-    refuse_lost_keys,
+    parts_of,
+    refuse_keys_alike,
     refuse_not_finite,
     to_plain,
 )
@@ -60,33 +60,25 @@ def _check(value: Any, data: bytes) -> None:
     """Refuse a value if ``data``, its JSON, is not all of it."""
     if b"null" in data and value is not None:
         refuse_not_finite(value)
-    if b"{" in data and _has_odd_keys(value):
-        refuse_lost_keys(value)
+    if b"{" in data:
+        _refuse_keys_alike(value)
 
 
-def _has_odd_keys(value: Any) -> bool:
-    """Return whether a key in ``value`` may be something other than a str."""
+def _refuse_keys_alike(value: Any) -> None:
+    """Refuse a value in which a dict has keys that are one text in JSON; most have none but str."""
     left = [value]
     seen: dict[int, Any] = {}  # keeps what it has seen, so that no identity comes twice
     while left:
         one = left.pop()
-        kind = one.__class__
-        if kind in _SCALARS or id(one) in seen:
+        if one.__class__ in _SCALARS or id(one) in seen:
             continue
         seen[id(one)] = one
-        if kind is dict:
+        if isinstance(one, dict):
             for key in one:
                 if key.__class__ is not str:
-                    return True
-            left.extend(one.values())
-        elif kind is list or kind is tuple:
-            left.extend(one)
-        elif isinstance(one, (dict, list, tuple, set, frozenset)):
-            return True
-        else:
-            for name in fields_of(kind):
-                left.append(getattr(one, name, None))
-    return False
+                    refuse_keys_alike(one)
+                    break
+        left.extend(parts_of(one))
 
 
 def decoder_of(wanted: Any) -> Callable[[bytes], Any]:

@@ -139,16 +139,17 @@ packed_take_entry(const uint8_t *at, const uint8_t *end, packed_entry *entry)
     return packed_take_bin(at, end, &entry->value);
 }
 
+/* How many items follow: in the low bits of `fix`, or behind `wide` or the kind after it. */
 static inline const uint8_t *
-packed_take_map(const uint8_t *at, const uint8_t *end, uint32_t *count)
+packed_take_count(const uint8_t *at, const uint8_t *end, uint8_t fix, uint8_t wide, uint32_t *count)
 {
     if (!at || at >= end)
         return NULL;
-    if ((*at & 0xf0) == 0x80) {
+    if ((*at & 0xf0) == fix) {
         *count = *at & 15;
         return at + 1;
     }
-    int width = *at == 0xde ? 2 : *at == 0xdf ? 4 : 0;
+    int width = *at == wide ? 2 : *at == wide + 1 ? 4 : 0;
     if (!width || end - at <= width)
         return NULL;
     *count = (uint32_t)packed_load(at + 1, width);
@@ -156,19 +157,15 @@ packed_take_map(const uint8_t *at, const uint8_t *end, uint32_t *count)
 }
 
 static inline const uint8_t *
+packed_take_map(const uint8_t *at, const uint8_t *end, uint32_t *count)
+{
+    return packed_take_count(at, end, 0x80, 0xde, count);
+}
+
+static inline const uint8_t *
 packed_take_array(const uint8_t *at, const uint8_t *end, uint32_t *count)
 {
-    if (!at || at >= end)
-        return NULL;
-    if ((*at & 0xf0) == 0x90) {
-        *count = *at & 15;
-        return at + 1;
-    }
-    int width = *at == 0xdc ? 2 : *at == 0xdd ? 4 : 0;
-    if (!width || end - at <= width)
-        return NULL;
-    *count = (uint32_t)packed_load(at + 1, width);
-    return at + 1 + width;
+    return packed_take_count(at, end, 0x90, 0xdc, count);
 }
 
 static inline int packed_order(packed_text a, packed_text b)
