@@ -40,6 +40,7 @@ from kvengine.release import VERSION
 
 if TYPE_CHECKING:
     from kvengine.engine import Engine
+    from kvengine.objects.retry import retry
     from kvengine.objects.sessions.session import Session, session_of
     from kvengine.objects.state.base import State
     from kvengine.objects.state.field import field
@@ -80,6 +81,7 @@ _HOMES = {
     "Workflow": "kvengine.objects.workflow",
     "field": "kvengine.objects.state.field",
     "repair": "kvengine.storage.repair.repair",
+    "retry": "kvengine.objects.retry",
     "session_of": "kvengine.objects.sessions.session",
 }
 """Where the names live that are imported when first asked for: importing kvengine costs little."""
@@ -153,5 +155,6 @@ __all__ = [
     "field",
     "open",
     "repair",
+    "retry",
     "session_of",
 ]

@@ -7,7 +7,7 @@
     ├── DatabaseClosed       used after close()
     ├── ForkedError          used in a child forked after open()
     ├── WriteFailed          an I/O error stopped writes until reopen      (its cause: the OSError)
-    ├── ReadOnly             a write where only reads are allowed: read_only=True, shared=True
+    ├── ReadOnly             a write where only reads are allowed: read_only=True
     ├── VersionConflict      expect= did not hold; nothing was written     (.expected, .actual)
     ├── ValueTooLarge        a name, value or commit over its limit        (also a ValueError)
     ├── NotADatabase         a directory that holds no kvengine database
@@ -99,7 +99,7 @@ class WriteFailed(KVEngineError):
 
 
 class ReadOnly(KVEngineError):
-    """A write to a store opened with ``read_only=True``, or in a shared session."""
+    """A write to a store opened with ``read_only=True``, or in a session with it."""
 
 
 class VersionConflict(KVEngineError):

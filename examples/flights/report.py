@@ -119,7 +119,7 @@ def busiest(db: kvengine.Engine) -> None:
             continue
         _, key = max(found)
         heading(f"{service}/{key}, the busiest of {len(found):,} (minutes, miles)")
-        with db.object(service, key).session(kind, shared=True) as state:
+        with db.object(service, key).session(kind, read_only=True) as state:
             for name in fields(kind):
                 value = getattr(state, name)
                 fact(name, histogram(value) if name == "delays" else _plain(value))

@@ -38,9 +38,9 @@ class SessionContext(Block, Generic[T]):
         self._waits.bind()
         self._session = session
         try:
-            if not settings.shared:
+            if not settings.read_only:
                 turns, name = handle._host.turns, handle._name
-                if not turns.join(name, self, False):
+                if not turns.join(name, self, False, settings.timeout):
                     await wait(turns, name, self, settings.timeout)
             await self._load(session)
             return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]

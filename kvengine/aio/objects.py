@@ -77,11 +77,11 @@ class VirtualObject:
 
     async def version(self) -> int:
         """The stamp of the last commit that touched the object; 0 where it is absent."""
-        return await self._read(lambda: self._handle.version)
+        return await self._read(self._handle.version)
 
     async def expires_at(self) -> float | None:
         """When the object expires, seconds since the epoch; None for never or absent."""
-        return await self._read(lambda: self._handle.expires_at)
+        return await self._read(self._handle.expires_at)
 
     async def set(
         self,
@@ -109,13 +109,17 @@ class VirtualObject:
         """Let the object expire at a time or after one; neither: never. Whether it exists."""
         return await self._waits.call(self._handle.expire, at=at, ttl=ttl)
 
+    def locked(self) -> bool:
+        """Return whether a session has the object now; see `kvengine.VirtualObject.locked`."""
+        return self._handle.locked()
+
     @overload
     def session(
         self,
         *,
         preload: Preload = True,
         preload_limit: int | None = None,
-        shared: bool = False,
+        read_only: bool = False,
         timeout: float | timedelta | None = None,
         durability: Durability | None = None,
     ) -> SessionContext[Session]: ...
@@ -127,7 +131,7 @@ class VirtualObject:
         *,
         preload: Preload = True,
         preload_limit: int | None = None,
-        shared: bool = False,
+        read_only: bool = False,
         timeout: float | timedelta | None = None,
         durability: Durability | None = None,
     ) -> SessionContext[S]: ...
@@ -138,9 +142,10 @@ class VirtualObject:
         *,
         preload: Preload = True,
         preload_limit: int | None = None,
-        shared: bool = False,
+        read_only: bool = False,
         timeout: float | timedelta | None = None,
         durability: Durability | None = None,
+        shared: bool | None = None,
     ) -> SessionContext[Any]:
         """The object, exclusively, for an ``async with`` block; one atomic commit at its end.
 
@@ -151,7 +156,9 @@ class VirtualObject:
         block.claim = ref(block)
         block._handle = self._handle
         block._kind = state
-        block._settings = check(state, preload, preload_limit, shared, timeout, durability)
+        block._settings = check(
+            state, preload, preload_limit, read_only, timeout, durability, shared
+        )
         block._session = None
         block._waits = self._waits
         return block  # type: ignore[no-any-return]

@@ -97,14 +97,12 @@ class VirtualObject(Handle):
     def __contains__(self, name: str) -> bool:
         return self._host.store.get(*self._name, name) is not None
 
-    @property
     def version(self) -> int:
-        """The stamp of the last commit that touched the object; 0 where it is absent."""
+        """Return the stamp of the last commit that touched the object, 0 if it is absent."""
         return self._host.store.version(*self._name)
 
-    @property
     def expires_at(self) -> float | None:
-        """When the object expires, seconds since the epoch; None for never or absent."""
+        """Return when the object expires, in seconds since the epoch; None if never or absent."""
         return self._host.store.expires_at(*self._name)
 
     def set(
@@ -134,6 +132,13 @@ class VirtualObject(Handle):
         """Let the object expire at a time or after one; neither: never. Whether it exists."""
         return self._host.store.expire(*self._name, at=at, ttl=ttl)
 
+    def locked(self) -> bool:
+        """Return whether a session has the object now, of any thread or task of this process.
+
+        Read-only sessions do not count: they take no turn.
+        """
+        return self._host.turns.is_taken(self._name)
+
     def mapping(self) -> StateMapping:
         """The object as a `MutableMapping` of state keys to values."""
         return StateMapping(self)
@@ -144,7 +149,7 @@ class VirtualObject(Handle):
         *,
         preload: Preload = True,
         preload_limit: int | None = None,
-        shared: bool = False,
+        read_only: bool = False,
         timeout: float | timedelta | None = None,
         durability: Durability | None = None,
     ) -> SessionOf[Session]: ...
@@ -156,7 +161,7 @@ class VirtualObject(Handle):
         *,
         preload: Preload = True,
         preload_limit: int | None = None,
-        shared: bool = False,
+        read_only: bool = False,
         timeout: float | timedelta | None = None,
         durability: Durability | None = None,
     ) -> SessionOf[S]: ...
@@ -167,9 +172,10 @@ class VirtualObject(Handle):
         *,
         preload: Preload = True,
         preload_limit: int | None = None,
-        shared: bool = False,
+        read_only: bool = False,
         timeout: float | timedelta | None = None,
         durability: Durability | None = None,
+        shared: bool | None = None,
     ) -> SessionOf[Any]:
         """The object, exclusively, for a ``with`` block; one atomic commit at its end.
 
@@ -182,8 +188,8 @@ class VirtualObject(Handle):
         preload_limit
             Bytes of names and values that an eager session loads; what lies
             beyond is lazy. None: no limit.
-        shared
-            Only read, beside an exclusive session and other shared ones. A
+        read_only
+            Only read, beside an exclusive session and other read-only ones. A
             write raises ReadOnly.
         timeout
             Seconds to wait while others have the object, SessionTimeout past
@@ -195,5 +201,5 @@ class VirtualObject(Handle):
         of the object already. Leaving raises VersionConflict, with nothing
         written, where the object was changed from outside or expired meanwhile.
         """
-        settings = check(state, preload, preload_limit, shared, timeout, durability)
+        settings = check(state, preload, preload_limit, read_only, timeout, durability, shared)
         return block_of(self, state, settings)  # type: ignore[return-value]

@@ -42,11 +42,11 @@ def test_what_is_in_memory_is_read_on_the_loop(engine: kvengine.Engine, hops: li
         assert await obj.get("a") == 1
         assert await obj.get_all() == {"a": 1, "b": 2}
         assert await db.load("S", "absent") is None
-        for arguments in ({}, {"preload": False}, {"preload": ["a"]}, {"shared": True}):
+        for arguments in ({}, {"preload": False}, {"preload": ["a"]}, {"read_only": True}):
             async with obj.session(**arguments) as state:
                 assert await state.get("a") == 1
                 assert await state.state_keys() == ["a", "b"]
-                if not arguments.get("shared"):
+                if not arguments.get("read_only"):
                     state.set("c", 1)
                     await state.commit()
                     state.clear("c")

@@ -53,6 +53,7 @@ NAMES = [
     "field",
     "open",
     "repair",
+    "retry",
     "session_of",
 ]
 

@@ -40,7 +40,7 @@ def visit(store: Store, key: str) -> int:
     with visits.session() as state:
         state.set("n", state.get("n", 0, type=int) + 1)
     flow: kvengine.Workflow = store.workflow("Order", key, retention=timedelta(hours=1))
-    return visits.get("n", 0, type=int) + flow.version
+    return visits.get("n", 0, type=int) + flow.version()
 
 
 def look(snapshot: Snapshot) -> list[str]:

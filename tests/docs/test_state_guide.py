@@ -104,7 +104,7 @@ ROWS = {
     "limits of size": "sessions/test_bad_use.py::test_a_value_too_large_writes_nothing",
     "commit unit": TABLE + "the_commit_unit_is_the_session",
     "steps": TABLE + "commit_in_the_middle",
-    "who runs when": "sessions/test_exclusive.py::test_shared_sessions_wait_for_nobody",
+    "who runs when": "sessions/test_exclusive.py::test_read_only_sessions_wait_for_nobody",
     "a write where only reads are allowed": TABLE + "a_shared_session_only_reads",
     "loading": "sessions/test_moment.py::test_eager_is_one_read_then_none",
     "a change from outside": "sessions/test_moment.py::test_a_change_from_outside",

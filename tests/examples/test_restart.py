@@ -131,7 +131,7 @@ def test_a_flight_does_not_expire_before_it_is_over(
     clock.advance(RETENTION - 1)
     assert list(handle(db, ARRIVED, 1, RETENTION)) == [None]
     clock.advance(2)
-    assert flight.version == 0
+    assert flight.version() == 0
 
 
 def test_the_reader_moves_on_when_all_have_been_told(db: kvengine.Engine) -> None:

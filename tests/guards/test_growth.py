@@ -218,7 +218,7 @@ def commits_in_mid_session(db: kvengine.Engine, key: str) -> None:
         session.commit()
         session.clear("k000003")
         session.commit()
-        assert session.version
+        assert session.version()
 
 
 def first_key_of_a_session(db: kvengine.Engine, key: str) -> None:

@@ -189,7 +189,7 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
             )
         ],
     ),
-    "a shared session writes": (
+    "a read-only session writes": (
         TABLE,
         [
             Change(

@@ -126,7 +126,7 @@ def test_reading_a_struct_whose_new_field_differs_each_time() -> None:
     """Old state whose struct gained a field with a random default was written by reading it."""
     with opened() as db:
         before = db.object("S", "k").set("items", [{"name": "tea"}])
-        with db.object("S", "k").session(Basket, shared=True) as state:
+        with db.object("S", "k").session(Basket, read_only=True) as state:
             assert state.items[0].name == "tea"
         with db.object("S", "k").session(Basket) as state:
             assert state.items[0].name == "tea"

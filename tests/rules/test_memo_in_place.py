@@ -60,7 +60,7 @@ def test_the_commit_of_a_session_does_too(hot: kvengine.Engine, preload: bool) -
 
 def test_a_session_keeps_what_it_began_with(hot: kvengine.Engine) -> None:
     """Also when it has the same dict as the memo, and somebody else commits."""
-    with hot.object(*NAME, serde="bytes").session(shared=True) as session:
+    with hot.object(*NAME, serde="bytes").session(read_only=True) as session:
         hot.set(*NAME, "a", b"2")
         assert session.get_all() == ENTRIES
     with hot.object(*NAME, serde="bytes").session() as session:

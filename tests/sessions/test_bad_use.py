@@ -25,8 +25,8 @@ USES: dict[str, Callable[[Any], object]] = {
     "clear_all": lambda state: state.clear_all(),
     "state_keys": lambda state: state.state_keys(),
     "get_all": lambda state: state.get_all(),
-    "version": lambda state: state.version,
-    "expires_at": lambda state: state.expires_at,
+    "version": lambda state: state.version(),
+    "expires_at": lambda state: state.expires_at(),
     "commit": lambda state: state.commit(),
     "in": lambda state: "a" in state,
 }
@@ -280,7 +280,7 @@ def test_a_read_only_database(tmp_path: Path) -> None:
     with kvengine.open(tmp_path / "db", read_only=True) as db:
         with db.object("S", "k").session() as state:
             assert state.get("a") == 1
-        with db.object("S", "k").session(shared=True, preload=False) as state:
+        with db.object("S", "k").session(read_only=True, preload=False) as state:
             assert state.get("a") == 1
         with refuses(kvengine.ReadOnly, "read_only"):
             with db.object("S", "k").session() as state:
@@ -300,11 +300,22 @@ def test_a_value_too_large_writes_nothing(tmp_path: Path) -> None:
             state.set("a", 1)
 
 
+def test_shared_is_read_only_now(db: kvengine.Engine) -> None:
+    """Code of 0.1 that says shared=True still runs, and is told the new name where it stands."""
+    for handle in (db.object("S", "k"), kvengine.aio.wrap(db).object("S", "k")):
+        old: Any = handle
+        with pytest.warns(DeprecationWarning, match="read_only=") as warned:
+            block = old.session(shared=True)
+        assert block._settings.read_only and warned[0].filename == __file__
+        with pytest.warns(DeprecationWarning, match="read_only="):
+            assert not old.session(shared=False)._settings.read_only
+
+
 def test_a_session_never_entered_is_nothing(db: kvengine.Engine) -> None:
     """session() alone takes no turn, reads nothing and warns of nothing."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for arguments in ({}, {"preload": False}, {"shared": True}):
+        for arguments in ({}, {"preload": False}, {"read_only": True}):
             db.object("S", "k").session(**arguments)  # type: ignore[arg-type]
             kvengine.aio.wrap(db).object("S", "k").session(**arguments)  # type: ignore[arg-type]
     assert len(db._host.turns) == 0

@@ -211,11 +211,53 @@ def test_a_nested_session_is_refused(db: kvengine.Engine) -> None:
                 pytest.fail("nested")
         with db.object("S", "other").session() as other:
             other.set("a", 2)
-        with db.object("S", "k").session(shared=True) as reader:
+        with db.object("S", "k").session(read_only=True) as reader:
             assert reader.get("a") is None
         state.set("b", 1)
     assert db.object("S", "k").get_all() == {"a": 1, "b": 1}
     assert db.object("S", "other").get_all() == {"a": 2}
+
+
+def test_a_nested_try_that_does_not_wait_times_out(db: kvengine.Engine) -> None:
+    """A handler that tries for an object of its own with timeout=0 met SessionError, no timeout.
+
+    It does not wait, so it does not wait for itself: it hears that the object is taken.
+    """
+
+    async def main() -> None:
+        async with kvengine.aio.wrap(db).object("S", "k").session():
+            with pytest.raises(kvengine.SessionTimeout, match="is in a session: task"):
+                async with kvengine.aio.wrap(db).object("S", "k").session(timeout=0):
+                    pytest.fail("nested")
+
+    with db.object("S", "k").session():
+        with pytest.raises(kvengine.SessionTimeout, match="is in a session: thread 'MainThread'"):
+            with db.object("S", "k").session(timeout=0):
+                pytest.fail("nested")
+        with pytest.raises(kvengine.SessionError, match="this thread or task"):
+            with db.object("S", "k").session(timeout=0.001):
+                pytest.fail("nested")
+    asyncio.run(main())
+    assert len(db._host.turns) == 0
+
+
+def test_locked(db: kvengine.Engine) -> None:
+    """A handle tells whether a session has its object, as locks do; nobody has to try for it."""
+    obj = db.object("S", "k")
+    awaited = kvengine.aio.wrap(db).object("S", "k")
+    assert not obj.locked() and not awaited.locked()
+    with obj.session(read_only=True):
+        assert not obj.locked()
+    with obj.session():
+        assert obj.locked() and awaited.locked() and not db.object("S", "other").locked()
+    assert not obj.locked()
+
+    async def main() -> None:
+        async with awaited.session():
+            assert obj.locked() and awaited.locked()
+        assert not awaited.locked()
+
+    asyncio.run(main())
 
 
 def test_a_nested_session_of_a_task_is_refused(db: kvengine.Engine) -> None:
@@ -311,17 +353,17 @@ def test_a_block_is_entered_once_whoever_runs_meanwhile(db: kvengine.Engine) -> 
     assert len(db._host.turns) == 0
 
 
-def test_shared_sessions_wait_for_nobody(db: kvengine.Engine) -> None:
+def test_read_only_sessions_wait_for_nobody(db: kvengine.Engine) -> None:
     """Shared sessions run beside an exclusive one and each other, and see what is committed."""
     obj = db.object("S", "k")
     obj.set("a", 1)
     with obj.session() as state:
         state.set("a", 2)
-        with obj.session(shared=True) as one, obj.session(shared=True, preload=False) as two:
+        with obj.session(read_only=True) as one, obj.session(read_only=True, preload=False) as two:
             assert one.get("a") == two.get("a") == 1
             state.commit()
             assert one.get("a") == two.get("a") == 1
-            with obj.session(shared=True) as three:
+            with obj.session(read_only=True) as three:
                 assert three.get("a") == 2
 
 

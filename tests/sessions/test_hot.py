@@ -45,15 +45,15 @@ def test_a_deletion_from_outside_is_a_conflict(db: kvengine.Engine) -> None:
 def test_the_expiry_is_seen_and_kept(db: kvengine.Engine, clock: ManualClock) -> None:
     obj = db.object("S", "k")
     assert obj.expire(ttl=50)
-    ends = obj.expires_at
+    ends = obj.expires_at()
     with obj.session() as state:
-        assert state.expires_at == ends is not None
+        assert state.expires_at() == ends is not None
         state.set("a", 2)
-    assert obj.expires_at == ends
+    assert obj.expires_at() == ends
     clock.advance(60)
     with obj.session() as state:
         assert state.get("a") is None
-        assert state.version == 0
+        assert state.version() == 0
 
 
 def test_a_completed_workflow_keeps_its_time(db: kvengine.Engine, clock: ManualClock) -> None:
@@ -61,20 +61,20 @@ def test_a_completed_workflow_keeps_its_time(db: kvengine.Engine, clock: ManualC
     flow = db.workflow("W", "w", retention=timedelta(seconds=50))
     flow.set("a", 1)
     assert flow.complete()
-    ends = flow.expires_at
+    ends = flow.expires_at()
     assert flow.get_all() == {"a": 1}
     clock.advance(10)
     with flow.session() as state:
         state.set("a", 2)
         state.complete()
-    assert flow.expires_at == ends
+    assert flow.expires_at() == ends
 
 
 def test_an_expiry_goes_with_the_sets(db: kvengine.Engine) -> None:
     with db.object("S", "k").session() as state:
         state.set("a", 2)
         state.expire(ttl=50)
-    assert db.object("S", "k").expires_at is not None
+    assert db.object("S", "k").expires_at() is not None
 
 
 def test_a_set_without_ttl_ends_the_ttl_before_it(db: kvengine.Engine, clock: ManualClock) -> None:

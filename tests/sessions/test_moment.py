@@ -149,7 +149,7 @@ def test_expiry_in_a_session(db: kvengine.Engine, clock: ManualClock, way: Way) 
     db.expire("S", "k", ttl=10)
     with pytest.raises(kvengine.VersionConflict):
         with way.session(db) as state:
-            assert state.expires_at == pytest.approx(clock.wall() / 1e6 + 10)
+            assert state.expires_at() == pytest.approx(clock.wall() / 1e6 + 10)
             clock.advance(11)
             assert state.get("a") == 1
             assert state.get("b") == 2
@@ -191,19 +191,19 @@ def test_ttl_counts_from_the_commit(db: kvengine.Engine, clock: ManualClock, way
 def test_version_and_expiry_of_a_session(db: kvengine.Engine, way: Way) -> None:
     """version is that of the moment, then that of the session's own commits; 0 when it is empty."""
     with way.session(db) as state:
-        assert (state.version, state.expires_at) == (0, None)
+        assert (state.version(), state.expires_at()) == (0, None)
         state.set("a", 1)
-        assert state.version == 0
+        assert state.version() == 0
         first = state.commit()
-        assert first == state.version == db.version("S", "k")
+        assert first == state.version() == db.version("S", "k")
     db.expire("S", "k", ttl=100)
     with way.session(db) as state:
-        assert state.version > first
-        assert state.expires_at == db.expires_at("S", "k")
+        assert state.version() > first
+        assert state.expires_at() == db.expires_at("S", "k")
         state.clear_all()
-        assert state.expires_at is None
+        assert state.expires_at() is None
         state.commit()
-        assert state.version == db.version("S", "k") == 0
+        assert state.version() == db.version("S", "k") == 0
         state.set("b", 1)
     assert db.object("S", "k").get_all() == {"b": 1}
     assert db.expires_at("S", "k") is None
@@ -215,7 +215,7 @@ def test_clearing_one_by_one_then_going_on(db: kvengine.Engine, way: Way) -> Non
     with way.session(db) as state:
         state.clear("a")
         state.commit()
-        assert state.version == db.version("S", "k") == 0
+        assert state.version() == db.version("S", "k") == 0
         state.set("b", 1)
     assert db.object("S", "k").get_all() == {"b": 1}
 

@@ -231,7 +231,7 @@ class Bench:
         assert list(handle.get_all().items()) == [
             (name, value) for name, (value, _) in live.items()
         ]
-        ends = handle.expires_at
+        ends = handle.expires_at()
         if not live or reference.end is None:
             assert ends is None
         else:

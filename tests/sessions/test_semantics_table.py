@@ -157,19 +157,19 @@ def test_commit_in_the_middle(db: kvengine.Engine, way: Way) -> None:
         with way.session(db) as state:
             state.set("a", 1)
             first = state.commit()
-            assert db.version("S", "k") == first == state.version
+            assert db.version("S", "k") == first == state.version()
             assert state.commit() is None
             state.set("b", 1)
             raise LookupError
     assert db.object("S", "k").get_all() == {"a": 1}
 
 
-def test_a_shared_session_only_reads(db: kvengine.Engine, way: Way, place: Place) -> None:
-    """Row: a write in a shared session is refused at once, whatever the verb."""
+def test_a_read_only_session(db: kvengine.Engine, way: Way, place: Place) -> None:
+    """Row: a write in a read-only session is refused at once, whatever the verb."""
     db.object("S", "k").set("a", 1)
     place(db)
     version = db.version("S", "k")
-    with way.session(db, shared=True) as state:
+    with way.session(db, read_only=True) as state:
         assert state.get("a") == 1
         assert state.state_keys() == ["a"]
         for write in (
@@ -178,7 +178,7 @@ def test_a_shared_session_only_reads(db: kvengine.Engine, way: Way, place: Place
             state.clear_all,
             state.complete,
         ):
-            with pytest.raises(kvengine.ReadOnly, match="shared"):
+            with pytest.raises(kvengine.ReadOnly, match="read-only"):
                 write()
         assert state.get_all() == {"a": 1}
     assert db.version("S", "k") == version

@@ -56,7 +56,7 @@ def test_del_clears_aliases_too(obj: kvengine.VirtualObject, preload: bool) -> N
     with obj.session(Renamed, preload=preload) as state:
         del state.full_name, state.tags
         assert (state.full_name, state.tags) == ("nobody", [])
-    assert obj.version == 0
+    assert obj.version() == 0
 
 
 def test_an_alias_that_does_not_fit(obj: kvengine.VirtualObject) -> None:

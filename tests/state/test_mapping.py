@@ -159,11 +159,11 @@ def test_a_session_is_one_commit(db: kvengine.Engine, preload: bool) -> None:
     assert obj.mapping() == {"c": 3, "e": 4}
 
 
-def test_a_shared_session(db: kvengine.Engine) -> None:
-    """The mapping of a shared session reads; every change is refused at once."""
+def test_a_read_only_session(db: kvengine.Engine) -> None:
+    """The mapping of a read-only session reads; every change is refused at once."""
     obj = db.object("S", "k")
     obj.set("a", 1)
-    with obj.session(shared=True) as state:
+    with obj.session(read_only=True) as state:
         mapping = state.mapping()
         assert mapping == {"a": 1}
         for write in (
@@ -172,7 +172,7 @@ def test_a_shared_session(db: kvengine.Engine) -> None:
             mapping.popitem,
             mapping.clear,
         ):
-            with refuses(kvengine.ReadOnly, "shared"):
+            with refuses(kvengine.ReadOnly, "read-only"):
                 write()
         assert mapping == {"a": 1}
 

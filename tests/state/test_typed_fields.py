@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing as t
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Optional
 
 import msgspec
@@ -11,6 +11,7 @@ import pytest
 
 import kvengine
 from kvengine import State, field
+from kvengine.storage.clock import ManualClock
 from tests.api.refusals import refuses
 
 
@@ -42,6 +43,44 @@ def test_names_of_session_verbs(obj: kvengine.VirtualObject) -> None:
     with obj.session(Free) as state:
         state.get, state.set, state.key, state.version, state.clear = 1, "s", 2, 3, 4
     assert obj.get_all() == {"clear": 4, "get": 1, "key": 2, "set": "s", "version": 3}
+
+
+class Login(State):
+    token: str | None = field(default=None, ttl=30)
+    scopes: list[str] = field(default_factory=list, ttl=timedelta(seconds=60))
+    name: str = ""
+
+
+def test_ttl(obj: kvengine.VirtualObject, clock: ManualClock) -> None:
+    """A token lost its ttl with the first assignment to its field, and lived for ever.
+
+    A ttl that the field declares counts from each commit that sets or changes it.
+    """
+    with obj.session(Login) as state:
+        state.token, state.name = "a", "Ada"
+        state.scopes.append("read")
+    clock.advance(20)
+    with obj.session(Login) as state:
+        state.token = "b"
+        assert state.scopes == ["read"]
+    clock.advance(29)
+    with obj.session(Login) as state:
+        assert state.token == "b"
+        state.scopes.append("write")
+    clock.advance(1)
+    with obj.session(Login) as state:
+        assert (state.token, state.scopes) == (None, ["read", "write"])
+    clock.advance(59)
+    assert obj.get_all() == {"name": "Ada"}
+
+
+def test_ttl_in_memory_alone() -> None:
+    """A state without a session takes the values; nothing of it expires."""
+    state = Login(token="a")
+    assert state.token == "a"
+    for ttl, error in ((-1, ValueError), ("30", TypeError), (True, TypeError)):
+        with pytest.raises(error, match="ttl"):
+            field(default=0, ttl=ttl)  # type: ignore[arg-type]
 
 
 class Base(State):

@@ -1,4 +1,4 @@
-"""Typed state over sessions of each kind: shared, lazy, ended, with the session's other verbs."""
+"""Typed state over sessions of each kind: read-only, lazy, ended, with a session's other verbs."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def test_of_one_moment(obj: kvengine.VirtualObject) -> None:
 
 
 @pytest.mark.parametrize("preload", [True, False])
-def test_a_shared_state_reads(obj: kvengine.VirtualObject, preload: bool) -> None:
-    """A shared session's state reads beside an exclusive one; a set is refused at once."""
+def test_a_read_only_state_reads(obj: kvengine.VirtualObject, preload: bool) -> None:
+    """A read-only session's state reads beside an exclusive one; a set is refused at once."""
     obj.mapping().update(count=1, tags=["a"])
-    before = obj.version
+    before = obj.version()
     with obj.session(Counter) as writer:
-        with obj.session(Counter, shared=True, preload=preload) as state:
+        with obj.session(Counter, read_only=True, preload=preload) as state:
             writer.count = 2
             assert (state.count, state.tags, state.point) == (1, ["a"], None)
             writes: list[Callable[[], object]] = [
@@ -104,28 +104,30 @@ def test_a_shared_state_reads(obj: kvengine.VirtualObject, preload: bool) -> Non
                 state.complete,
             ]
             for write in writes:
-                with refuses(kvengine.ReadOnly, "shared session"):
+                with refuses(kvengine.ReadOnly, "read-only session"):
                     write()
             assert (state.count, state.tags) == (1, ["a"])
             assert state.commit() is None
-    assert obj.version > before and obj.get_all() == {"count": 2, "tags": ["a"]}
+    assert obj.version() > before and obj.get_all() == {"count": 2, "tags": ["a"]}
 
 
 @pytest.mark.parametrize("name", ["tags", "point"])
-def test_a_change_in_place_of_a_shared_state(obj: kvengine.VirtualObject, name: str) -> None:
+def test_a_change_in_place_of_a_read_only_state(obj: kvengine.VirtualObject, name: str) -> None:
     """Nobody can refuse it where it happens, so it is refused at the end: never lost silently."""
     obj.mapping().update(tags=["a"], point=Point(1))
-    before = obj.version
-    with refuses(kvengine.ReadOnly, rf"Counter\.{name} was changed in place in a shared session"):
-        with obj.session(Counter, shared=True) as state:
+    before = obj.version()
+    with refuses(
+        kvengine.ReadOnly, rf"Counter\.{name} was changed in place in a read-only session"
+    ):
+        with obj.session(Counter, read_only=True) as state:
             assert state.point is not None
             state.tags.append("b") if name == "tags" else setattr(state.point, "x", 2)
-    assert obj.version == before
+    assert obj.version() == before
     with refuses(kvengine.ReadOnly, r"Counter\.tags was changed in place"):
-        with obj.session(Counter, shared=True) as state:
+        with obj.session(Counter, read_only=True) as state:
             state.tags.append("b")
             state.commit()
-    with obj.session(Counter, shared=True) as state:
+    with obj.session(Counter, read_only=True) as state:
         state.tags.append("b")
         state.tags.pop()
 
@@ -144,7 +146,7 @@ USES: dict[str, Callable[[Counter], object]] = {
 }
 
 
-@pytest.mark.parametrize("loading", [{}, {"preload": False}, {"shared": True}])
+@pytest.mark.parametrize("loading", [{}, {"preload": False}, {"read_only": True}])
 @pytest.mark.parametrize("use", USES)
 def test_after_the_end(db: kvengine.Engine, use: str, loading: dict[str, Any]) -> None:
     """A state whose session is over raises SessionError whatever is asked of it."""
@@ -154,7 +156,7 @@ def test_after_the_end(db: kvengine.Engine, use: str, loading: dict[str, Any]) -
         assert (state.count, state.tags) == (1, [])
     with refuses(kvengine.SessionError, "'Greeter', 'alice'.*is over"):
         USES[use](state)
-    assert flow.version == before and repr(state) == "Counter()"
+    assert flow.version() == before and repr(state) == "Counter()"
 
 
 def test_after_an_end_that_raised(obj: kvengine.VirtualObject) -> None:

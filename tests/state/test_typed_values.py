@@ -66,7 +66,7 @@ def test_a_value_of_another_type(obj: kvengine.VirtualObject, name: str) -> None
     assert (error.service, error.key, error.state_key) == ("Greeter", "alice", name)
     assert f"Greeter.{name}: expected" in str(error) and "\n" not in str(error)
     assert isinstance(error, TypeError) and isinstance(error, kvengine.SerdeError)
-    assert obj.version == 0
+    assert obj.version() == 0
 
 
 @pytest.mark.parametrize("value", [float("nan"), "\ud800", object(), b"bytes", [float("inf")]])

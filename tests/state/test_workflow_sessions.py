@@ -64,21 +64,21 @@ def test_completed_in_a_session(
     before = db.stats().commits
     WAYS[way](flow)
     assert db.stats().commits == before + 1
-    assert flow.get("step") == 2 and flow.expires_at == clock.wall() / 1e6 + 10
+    assert flow.get("step") == 2 and flow.expires_at() == clock.wall() / 1e6 + 10
     clock.advance(10)
-    assert flow.version == 0
+    assert flow.version() == 0
 
 
 @pytest.mark.parametrize("loading", LOADINGS)
 def test_rolled_back(flow: kvengine.Workflow, loading: dict[str, Any]) -> None:
     """A block that raises completes nothing, and writes nothing."""
-    before = flow.version
+    before = flow.version()
     with pytest.raises(LookupError):
         with flow.session(**loading) as state:
             state.set("step", 2)
             state.complete()
             raise LookupError
-    assert flow.version == before and not flow.completed and flow.get("step") == 1
+    assert flow.version() == before and not flow.completed and flow.get("step") == 1
 
 
 def test_the_retention_begins_with_the_commit(flow: kvengine.Workflow, clock: ManualClock) -> None:
@@ -87,7 +87,7 @@ def test_the_retention_begins_with_the_commit(flow: kvengine.Workflow, clock: Ma
         state.complete()
         clock.advance(5)
         assert not flow.completed and state.get("step") == 1
-    assert flow.expires_at == clock.wall() / 1e6 + 10
+    assert flow.expires_at() == clock.wall() / 1e6 + 10
 
 
 def test_a_new_workflow_completed_in_its_first_session(
@@ -97,14 +97,14 @@ def test_a_new_workflow_completed_in_its_first_session(
     flow = db.workflow("W", "new", retention=10)
     with flow.session() as state:
         state.complete()
-    assert flow.version == 0 and not flow.completed
+    assert flow.version() == 0 and not flow.completed
     with flow.session() as state:
         state.set("step", 1)
         state.complete()
         state.complete()
     assert flow.completed
     clock.advance(10)
-    assert flow.version == 0
+    assert flow.version() == 0
 
 
 @pytest.mark.parametrize("loading", LOADINGS)
@@ -117,11 +117,11 @@ def test_without_retention(db: kvengine.Engine, loading: dict[str, Any]) -> None
         state.complete()
         assert state.get_all() == {} and state.get("step") is None
         assert flow.get("step") == 1
-    assert flow.version == 0
+    assert flow.version() == 0
     with flow.session(**loading) as state:
         state.set("step", 1)
         state.complete()
-    assert flow.version == 0
+    assert flow.version() == 0
 
 
 def test_clear_all_after_complete(flow: kvengine.Workflow, clock: ManualClock) -> None:
@@ -135,7 +135,7 @@ def test_clear_all_after_complete(flow: kvengine.Workflow, clock: ManualClock) -
     with flow.session() as state:
         state.clear_all()
         state.set("step", 4)
-        assert state.expires_at is None
+        assert state.expires_at() is None
         state.complete()
     clock.advance(9)
     assert flow.get_all() == {"step": 4} and flow.completed
@@ -147,13 +147,13 @@ def test_commit_in_the_middle(flow: kvengine.Workflow, clock: ManualClock) -> No
         flow.set("step", number)
     with flow.session() as state:
         state.complete()
-        assert state.expires_at is None
+        assert state.expires_at() is None
         state.commit()
-        assert state.expires_at == flow.expires_at == clock.wall() / 1e6 + 10
+        assert state.expires_at() == flow.expires_at() == clock.wall() / 1e6 + 10
         clock.advance(5)
         state.complete()
         state.set("step", 2)
-    assert flow.expires_at == clock.wall() / 1e6 + 5 and flow.get("step") == 2
+    assert flow.expires_at() == clock.wall() / 1e6 + 5 and flow.get("step") == 2
 
 
 @pytest.mark.parametrize("loading", LOADINGS)
@@ -163,9 +163,9 @@ def test_completed_from_outside(flow: kvengine.Workflow, loading: dict[str, Any]
         with flow.session(**loading) as state:
             state.set("step", 2)
             assert flow.complete()
-            assert state.get("name") == "Ada" and state.expires_at is None
+            assert state.get("name") == "Ada" and state.expires_at() is None
     assert (raised.value.service, raised.value.key) == ("W", "id")
-    assert raised.value.actual == flow.version > raised.value.expected
+    assert raised.value.actual == flow.version() > raised.value.expected
     assert flow.get("step") == 1 and flow.completed
 
 
@@ -177,10 +177,10 @@ def test_completed_from_outside_and_inside(
     with pytest.raises(kvengine.VersionConflict):
         with flow.session(**loading) as state:
             flow.complete()
-            expires_at = flow.expires_at
+            expires_at = flow.expires_at()
             clock.advance(1)
             state.complete()
-    assert flow.expires_at == expires_at
+    assert flow.expires_at() == expires_at
 
 
 @pytest.mark.parametrize("loading", LOADINGS)
@@ -205,7 +205,7 @@ def test_expired_in_a_session(
     assert flow.get_all() == {"step": 3} and not flow.completed
 
 
-@pytest.mark.parametrize("loading", [*LOADINGS, {"shared": True}])
+@pytest.mark.parametrize("loading", [*LOADINGS, {"read_only": True}])
 @pytest.mark.parametrize("event", ["completed", "expired"])
 def test_a_session_that_only_read(
     flow: kvengine.Workflow, clock: ManualClock, loading: dict[str, Any], event: str
@@ -216,9 +216,9 @@ def test_a_session_that_only_read(
     with flow.session(**loading) as state:
         flow.complete()
         clock.advance(10 if event == "expired" else 1)
-        version = flow.version
+        version = flow.version()
         assert state.get_all() == {"name": "Ada", "step": 1}
-    assert flow.version == version
+    assert flow.version() == version
 
 
 def test_a_typed_session(flow: kvengine.Workflow, clock: ManualClock) -> None:
@@ -235,13 +235,13 @@ def test_a_typed_session(flow: kvengine.Workflow, clock: ManualClock) -> None:
     assert flow.get_all() == {"step": 5}
 
 
-def test_a_shared_session_does_not_complete(flow: kvengine.Workflow) -> None:
-    """complete() writes, so a shared session refuses it at once."""
-    with flow.session(shared=True) as state:
-        with refuses(kvengine.ReadOnly, "shared"):
+def test_a_read_only_session_does_not_complete(flow: kvengine.Workflow) -> None:
+    """complete() writes, so a read-only session refuses it at once."""
+    with flow.session(read_only=True) as state:
+        with refuses(kvengine.ReadOnly, "read-only"):
             state.complete()
-    with flow.session(Steps, shared=True) as typed:
-        with refuses(kvengine.ReadOnly, "shared"):
+    with flow.session(Steps, read_only=True) as typed:
+        with refuses(kvengine.ReadOnly, "read-only"):
             typed.complete()
     assert not flow.completed
 

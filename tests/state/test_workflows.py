@@ -34,7 +34,7 @@ def test_before_completion_it_never_expires(
         clock.advance(365 * DAY)
         flow = db.workflow("W", "id", retention=1)
         flow.set("late", 1)
-    assert flow.get("step") == 1 and flow.expires_at is None and not flow.completed
+    assert flow.get("step") == 1 and flow.expires_at() is None and not flow.completed
 
 
 def test_completion_starts_the_retention(
@@ -45,15 +45,15 @@ def test_completion_starts_the_retention(
     flow.set("step", 1)
     clock.advance(100)
     assert flow.complete() is True
-    assert flow.completed and flow.expires_at == clock.wall() / 1e6 + 10
+    assert flow.completed and flow.expires_at() == clock.wall() / 1e6 + 10
     db = settle(db)
     flow = db.workflow("W", "id")
     clock.advance(9)
     clock.advance(0.999_999)
-    assert flow.get("step") == 1 and flow.completed and flow.version > 0
+    assert flow.get("step") == 1 and flow.completed and flow.version() > 0
     clock.advance(0.000_001)
     assert flow.get("step") is None and "step" not in flow and flow.get_all() == {}
-    assert (flow.version, flow.expires_at, flow.completed) == (0, None, False)
+    assert (flow.version(), flow.expires_at(), flow.completed) == (0, None, False)
     assert flow.state_keys() == [] and list(db.object_keys("W")) == []
 
 
@@ -66,12 +66,12 @@ def test_the_same_id_can_start_again(
     again = settle(db).workflow("W", "id", retention=10)
     again.set("other", 2)
     assert again.get_all() == {"other": 2}
-    assert again.expires_at is None and not again.completed
+    assert again.expires_at() is None and not again.completed
     clock.advance(100 * DAY)
     assert again.get_all() == {"other": 2}
     assert again.complete()
     clock.advance(10)
-    assert again.version == 0
+    assert again.version() == 0
 
 
 def test_the_same_id_can_start_again_in_a_session(
@@ -81,7 +81,7 @@ def test_the_same_id_can_start_again_in_a_session(
     flow.complete()
     clock.advance(10)
     with flow.session() as state:
-        assert state.get_all() == {} and state.version == 0 and state.expires_at is None
+        assert state.get_all() == {} and state.version() == 0 and state.expires_at() is None
         state.set("other", 2)
     clock.advance(DAY)
     assert flow.get_all() == {"other": 2}
@@ -94,9 +94,14 @@ def test_without_retention(db: kvengine.Engine, retention: Any) -> None:
     flow.set("step", 1)
     assert flow.retention == timedelta(0)
     assert flow.complete() is True
-    assert (flow.version, flow.expires_at, flow.completed, flow.get_all()) == (0, None, False, {})
+    assert (flow.version(), flow.expires_at(), flow.completed, flow.get_all()) == (
+        0,
+        None,
+        False,
+        {},
+    )
     flow.set("step", 2)
-    assert flow.get_all() == {"step": 2} and flow.expires_at is None
+    assert flow.get_all() == {"step": 2} and flow.expires_at() is None
     flow.complete()
     assert flow.complete() is False
 
@@ -108,34 +113,34 @@ def test_completing_what_is_absent(db: kvengine.Engine, retention: int) -> None:
     assert flow.complete() is False
     assert db.stats().commits == 0 and not flow.completed
     flow.set("step", 1)
-    assert flow.expires_at is None
+    assert flow.expires_at() is None
 
 
 def test_completing_twice(flow: kvengine.Workflow, clock: ManualClock, db: kvengine.Engine) -> None:
     """The first completion counts: again changes nothing, through whatever handle or session."""
     flow.complete()
-    expires_at, version = flow.expires_at, flow.version
+    expires_at, version = flow.expires_at(), flow.version()
     clock.advance(5)
     for other in (flow, db.workflow("W", "id", retention=1000), db.workflow("W", "id")):
         assert other.complete() is True
         with other.session() as state:
             state.complete()
-        assert (flow.expires_at, flow.version) == (expires_at, version)
+        assert (flow.expires_at(), flow.version()) == (expires_at, version)
     clock.advance(5)
-    assert flow.version == 0 and flow.complete() is False
+    assert flow.version() == 0 and flow.complete() is False
 
 
 def test_writes_after_completion_keep_the_time(flow: kvengine.Workflow, clock: ManualClock) -> None:
     """State may still change during the retention, which goes on."""
     flow.complete()
-    expires_at = flow.expires_at
+    expires_at = flow.expires_at()
     clock.advance(5)
     flow.set("late", 1)
     with flow.session() as state:
         state.set("later", 2)
         state.clear("step")
     assert flow.get_all() == {"late": 1, "later": 2}
-    assert flow.expires_at == expires_at and flow.completed
+    assert flow.expires_at() == expires_at and flow.completed
     clock.advance(5)
     assert flow.get_all() == {}
 
@@ -158,7 +163,7 @@ def test_the_retention_is_of_the_handle_that_completes(
     assert db.workflow("W", "id", retention=0.25).retention == timedelta(milliseconds=250)
     db.workflow("W", "id", retention=5).set("step", 1)
     db.workflow("W", "id", retention=7).complete()
-    assert db.workflow("W", "id", retention=5).expires_at == clock.wall() / 1e6 + 7
+    assert db.workflow("W", "id", retention=5).expires_at() == clock.wall() / 1e6 + 7
     with pytest.raises(AttributeError):
         db.workflow("W", "id").retention = timedelta(1)  # type: ignore[misc]
 
@@ -195,12 +200,12 @@ def test_the_longest_and_the_shortest_retention(db: kvengine.Engine, clock: Manu
     """A retention past the year 9999 ends with it; the least one is a microsecond."""
     long = db.workflow("W", "long", retention=timedelta.max)
     long.set("a", 1)
-    assert long.complete() and long.expires_at == 253_402_300_799
+    assert long.complete() and long.expires_at() == 253_402_300_799
     short = db.workflow("W", "short", retention=1e-9)
     short.set("a", 1)
     assert short.complete()
     clock.advance(0.000_001)
-    assert short.version == 0
+    assert short.version() == 0
 
 
 def test_a_virtual_object_has_no_completion(db: kvengine.Engine) -> None:
@@ -211,8 +216,8 @@ def test_a_virtual_object_has_no_completion(db: kvengine.Engine) -> None:
         state.set("step", 1)
         with refuses(kvengine.SessionError, r"complete.*workflow"):
             state.complete()
-    assert obj.get_all() == {"step": 1} and obj.expires_at is None
-    assert db.workflow("W", "id").complete() and obj.expires_at is not None
+    assert obj.get_all() == {"step": 1} and obj.expires_at() is None
+    assert db.workflow("W", "id").complete() and obj.expires_at() is not None
 
 
 @pytest.mark.parametrize("verb", ["complete", "completed"])

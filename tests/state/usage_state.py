@@ -9,7 +9,7 @@ from typing import Any, assert_type
 
 import kvengine
 import kvengine.aio
-from kvengine import Serde, Session, State, VirtualObject, Workflow, field, session_of
+from kvengine import Serde, Session, State, VirtualObject, Workflow, field, retry, session_of
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Greeter(State):
     nick: str | None = None
     lines: list[Line] = []
     notes: dict[str, str] = field(default_factory=dict, alias="remarks")
+    token: str | None = field(default=None, ttl=timedelta(minutes=5))
 
     def greet(self, text: str) -> str:
         self.count += 1
@@ -52,9 +53,10 @@ def objects(obj: VirtualObject) -> int:
     assert_type(obj.get_all(), dict[str, Any])
     assert_type(obj.state_keys(prefix="n"), list[str])
     assert_type("n" in obj, bool)
-    assert_type(obj.version, int)
-    assert_type(obj.expires_at, float | None)
+    assert_type(obj.version(), int)
+    assert_type(obj.expires_at(), float | None)
     assert_type(obj.expire(ttl=60), bool)
+    assert_type(obj.locked(), bool)
     assert_type(obj.clear("n"), int)
     mapping = obj.mapping()
     mapping["m"] = {"any": [1, None]}
@@ -78,9 +80,31 @@ def sessions(obj: VirtualObject) -> str:
         assert_type(state.commit(), int | None)
         del state.nick
         said: str = state.greet("Hello")
-    with obj.session(Greeter, shared=True) as reading:
+    with obj.session(Greeter, read_only=True) as reading:
         assert_type(reading, Greeter)
         return said + reading.name
+
+
+@retry
+def add(obj: VirtualObject, number: int) -> int:
+    with obj.session(Greeter) as state:
+        state.count += number
+        return state.count
+
+
+@retry(times=3)
+async def add_awaited(obj: kvengine.aio.VirtualObject, number: int) -> int:
+    async with obj.session(Greeter) as state:
+        state.count += number
+        return state.count
+
+
+def retried(obj: VirtualObject) -> None:
+    assert_type(add(obj, number=1), int)
+    for attempt in retry():
+        with attempt:
+            assert_type(attempt.number, int)
+            assert_type(add(obj, -1), int)
 
 
 def workflows(flow: Workflow) -> bool:
@@ -95,6 +119,10 @@ def workflows(flow: Workflow) -> bool:
 
 async def awaited(db: kvengine.aio.Engine) -> int:
     obj = db.object("Greeter", "async")
+    assert_type(await add_awaited(obj, 0), int)
+    async for attempt in retry(times=2):
+        with attempt:
+            await add_awaited(obj, number=0)
     assert_type(obj, kvengine.aio.VirtualObject)
     assert_type(await obj.set("n", 1), int)
     assert_type(await obj.get("n", type=int), int | None)
@@ -120,9 +148,10 @@ async def run(directory: Path) -> tuple[int, str, bool, int]:
     with kvengine.open(directory, background="none", durability="os", serdes=serdes) as db:
         obj = db.object("Greeter", "alice")
         flow = db.workflow("Flow", "1", retention=timedelta(days=7), serde="msgpack")
+        retried(db.object("Greeter", "retried"))
         found = objects(obj), sessions(obj), workflows(flow)
         db.object("Reversed", "k").set("text", "abc")
         assert db.get("Reversed", "k", "text") == b"cba"
-        alone = Greeter(name="Ada")
+        alone = Greeter(name="Ada", count=0, notes={}, token=None)
         assert alone.greet("Hi") == "Hi, Ada"
         return *found, await awaited(kvengine.aio.wrap(db))

@@ -299,13 +299,15 @@ class Run:
                     raise ArithmeticError("the block of a session failed")
         except Exception as error:
             found.append(raised(error))
-        return [found, handle.version, handle.get_all()]
+        return [found, self.db.version(*name), handle.get_all()]
 
     @contextmanager
     def _session(
         self, name: Any, runner: str, retention: float | None, **named: Any
     ) -> Iterator[Any]:
         asynchronous = runner == "asyncio"
+        if kvengine.__version__.startswith("0.1.") and "read_only" in named:
+            named["shared"] = named.pop("read_only")
         db: Any = kvengine.aio.wrap(self.db) if asynchronous else self.db
         if retention is None:
             handle = db.object(*name, serde="bytes")
@@ -341,7 +343,8 @@ class Run:
             # Between the session's beginning and its commit, which must then be refused.
             return self.apply(self.db, arguments[0])
         if verb in ("version", "expires_at"):
-            return getattr(session, verb)
+            found = getattr(session, verb)
+            return found() if callable(found) else found
         if verb == "state_keys":
             return session.state_keys(prefix=arguments[0], start=arguments[1])
         return getattr(session, verb)(*arguments)

@@ -259,8 +259,8 @@ class Maker:
         named: dict[str, Any] = random.choice(
             (
                 *({}, {}, {"preload": False}, {"preload": ["n", "absent", "g3"]}),
-                *({"preload_limit": random.choice((0, 24, 400))}, {"shared": True}),
-                *({"durability": "sync"}, {"shared": True, "preload": False}),
+                *({"preload_limit": random.choice((0, 24, 400))}, {"read_only": True}),
+                *({"durability": "sync"}, {"read_only": True, "preload": False}),
             )
         )
         steps = [self._session_step(name) for _ in range(random.randrange(7))]

@@ -2,7 +2,7 @@
 
 Steps, and what an interrupt after each leaves:
 
-1. Queue up and wait for the turn (not where shared). Left: the turn is given back.
+1. Queue up and wait for the turn (not where read_only). Left: the turn is given back.
 2. Load. Left: the same.
 3. The block runs. Left: nothing is written, the turn is given back.
 4. Commit. Left: the commit is there in whole or not at all (storage/commit.py).
@@ -52,7 +52,7 @@ class Block(Turn):
                 session._end()
             self._session = None
         finally:
-            if not self._settings.shared:
+            if not self._settings.read_only:
                 self._handle._host.turns.leave(self._handle._name, self)
 
 
@@ -72,10 +72,11 @@ class SessionContext(Block):
         session._settings = self._settings
         session._moment = session._state = None
         try:
-            if not self._settings.shared:
+            if not self._settings.read_only:
                 turns, name = handle._host.turns, handle._name
-                if not turns.join(name, self, True):
-                    wait(turns, name, self, self._settings.timeout)
+                timeout = self._settings.timeout
+                if not turns.join(name, self, True, timeout):
+                    wait(turns, name, self, timeout)
             load(session, ())
             return session if self._kind is None else session._typed(self._kind)
         except BaseException:

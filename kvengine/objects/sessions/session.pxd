@@ -27,7 +27,7 @@ cdef class SessionVerbs(Working):
     cpdef _asked(self)
     cpdef _end(self)
     cpdef _finish(self)
-    cpdef _write(self, str state_key, data)
+    cpdef _write(self, str state_key, data, ttl)
     cpdef _erase(self, str state_key)
 
 

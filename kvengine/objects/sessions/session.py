@@ -48,16 +48,20 @@ class SessionVerbs(Working):
     def key(self) -> str:
         return self._handle._name[1]
 
-    @property
     def version(self) -> int:
-        """The version that the session began with, or that of its own last commit; 0: absent."""
+        """Return the version that the session began with, or that of its own last commit.
+
+        0 if the object is absent.
+        """
         if not self._open:
             self._is_over()
         return self._version
 
-    @property
     def expires_at(self) -> float | None:
-        """When the object expires, as the session began, or as its own commit set it."""
+        """Return when the object expires, as the session began or as its own commit set it.
+
+        In seconds since the epoch; None for never.
+        """
         if not self._open:
             self._is_over()
         return self._expires_at
@@ -76,7 +80,7 @@ class SessionVerbs(Working):
         """
         if not self._open:
             self._is_over()
-        if self._settings.shared:
+        if self._settings.read_only:
             self._refuse_write()
         if not are_ascii_names(name, ""):
             name = check_name("state_key", name)
@@ -132,13 +136,13 @@ class SessionVerbs(Working):
     def _check_writable(self) -> None:
         if not self._open:
             self._is_over()
-        if self._settings.shared:
+        if self._settings.read_only:
             self._refuse_write()
 
     def _refuse_write(self) -> NoReturn:
         raise ReadOnly(
-            f"a shared session of object {self._handle._name!r} only reads;"
-            " leave out shared=True to write"
+            f"a read-only session of object {self._handle._name!r} writes nothing;"
+            " leave out read_only=True to write"
         )
 
     def _is_over(self) -> NoReturn:
@@ -149,7 +153,7 @@ class SessionVerbs(Working):
 
     def _collect(self) -> None:
         """Take in what a typed state has changed in place, so that reads see it."""
-        if self._state is not None and not self._settings.shared:
+        if self._state is not None and not self._settings.read_only:
             collect(self._state)
 
     def _changed(self) -> bool:
@@ -192,14 +196,14 @@ class SessionVerbs(Working):
 
     # --- what a typed state asks for
 
-    def _write(self, state_key: str, data: bytes) -> None:
+    def _write(self, state_key: str, data: bytes, ttl: int | None) -> None:
         self._check_writable()
         if len(data) > self._handle._host.max_value_size:
             check_value(data, self._handle._host.max_value_size)
-        if self._ttls is None:
+        if ttl is None and self._ttls is None:
             self._changes[state_key] = data
         else:
-            self._put(state_key, data)
+            self._put(state_key, data, ttl)
 
     def _erase(self, state_key: str) -> None:
         self._check_writable()

@@ -3,7 +3,7 @@
 
 cdef class Settings:
     cdef readonly object preload, preload_limit, timeout, durability
-    cdef readonly bint shared
+    cdef readonly bint read_only
 
 
-cpdef Settings check(state, preload, preload_limit, shared, timeout, durability)
+cpdef Settings check(state, preload, preload_limit, read_only, timeout, durability, shared)

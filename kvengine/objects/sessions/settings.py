@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from datetime import timedelta
 
-from kvengine.arguments import check_limit
+from kvengine.arguments import check_limit, warn_deprecated
 from kvengine.objects.state.base import State
 from kvengine.options import Durability
 from kvengine.storage.batch import duration
@@ -18,50 +18,54 @@ Preload = bool | Iterable[str]
 class Settings:
     """The arguments of ``session(...)``, documented there. ``preload``: a bool, or state keys."""
 
-    __slots__ = ("durability", "preload", "preload_limit", "shared", "timeout")
+    __slots__ = ("durability", "preload", "preload_limit", "read_only", "timeout")
 
     def __init__(
         self,
         preload: bool | tuple[str, ...] = True,
         preload_limit: int | None = None,
-        shared: bool = False,
+        read_only: bool = False,
         timeout: float | None = None,
         durability: Durability | None = None,
     ) -> None:
         self.preload = preload
         self.preload_limit = preload_limit
-        self.shared = shared
+        self.read_only = read_only
         self.timeout = timeout
         self.durability = durability
 
 
 USUAL = Settings()
-SHARED = Settings(shared=True)
+READ_ONLY = Settings(read_only=True)
 LAZY = Settings(preload=False)
-SHARED_LAZY = Settings(preload=False, shared=True)
+READ_ONLY_LAZY = Settings(preload=False, read_only=True)
 
 
 def check(
     state: type[State] | None,
     preload: Preload,
     preload_limit: int | None,
-    shared: bool,
+    read_only: bool,
     timeout: float | timedelta | None,
     durability: Durability | None,
+    shared: bool | None,
 ) -> Settings:
     """TypeError or ValueError for arguments of ``session(...)`` that make no sense."""
     if state is not None and not (isinstance(state, type) and issubclass(state, State)):
         raise TypeError(f"session() takes a subclass of kvengine.State, not {state!r}")
+    if shared is not None:
+        warn_deprecated("shared= is called read_only= since kvengine 0.2")
+        read_only = read_only or bool(shared)
     if preload_limit is None and timeout is None and durability is None:
         if preload is True:
-            return SHARED if shared else USUAL
+            return READ_ONLY if read_only else USUAL
         if preload is False:
-            return SHARED_LAZY if shared else LAZY
+            return READ_ONLY_LAZY if read_only else LAZY
     if durability is not None and durability not in ("sync", "os"):
         raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
     chosen = _preload(preload)
     _check_limit(preload_limit, chosen)
-    return Settings(chosen, preload_limit, bool(shared), _timeout(timeout), durability)
+    return Settings(chosen, preload_limit, bool(read_only), _timeout(timeout), durability)
 
 
 def _preload(preload: Preload) -> bool | tuple[str, ...]:

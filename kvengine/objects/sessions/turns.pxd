@@ -21,7 +21,7 @@ cdef class Turns:
     cdef object _running_loop
 
     @cython.locals(waiting=dict)
-    cpdef bint join(self, tuple name, Turn turn, bint blocking) except -1
+    cpdef bint join(self, tuple name, Turn turn, bint blocking, timeout=*) except -1
     cdef _refuse_deadlock(self, tuple name, Turn turn, bint blocking)
     cpdef bint has_come(self, tuple name, Turn turn) except -1
     @cython.locals(waiting=dict, holders=dict)

@@ -132,11 +132,11 @@ class Turns:
         # Reentrant: a finalizer or signal handler may run inside.
         self._lock = threading.RLock()
 
-    def join(self, name: Name, turn: Turn, blocking: bool) -> bool:
+    def join(self, name: Name, turn: Turn, blocking: bool, timeout: float | None = None) -> bool:
         """Take the object, or queue up; True where it was free.
 
-        ``blocking``: the thread will stand still until the turn comes.
-        SessionError where that would be never.
+        ``blocking``: the thread will stand still until the turn comes, for at most ``timeout``
+        seconds. SessionError where it cannot come, unless nobody waits for it (a timeout of 0).
         """
         me = turn.claim
         turn.thread = get_ident()
@@ -152,7 +152,8 @@ class Turns:
         if (not waiting or name not in waiting) and self._holders.setdefault(name, me) is me:
             return True
         with self._lock:
-            self._refuse_deadlock(name, turn, blocking)
+            if timeout != 0:
+                self._refuse_deadlock(name, turn, blocking)
             self._waiting.setdefault(name, _Queue()).add(turn)
         return self.has_come(name, turn)
 
@@ -234,6 +235,11 @@ class Turns:
         names = {one.ident: one.name for one in threading.enumerate()}
         return f"thread {names.get(first.thread, first.thread)!r}"
 
+    def is_taken(self, name: Name) -> bool:
+        """Return whether somebody has the object."""
+        found = self._holders.get(name)
+        return found is not None and found() is not None
+
     def claims(self, name: Name) -> int:
         """Sessions that have the object or wait for it."""
         with self._lock:
@@ -270,7 +276,5 @@ def wait(turns: Turns, name: Name, turn: Turn, timeout: float | None) -> None:
 
 def timed_out(turns: Turns, name: Name, seconds: float) -> SessionTimeout:
     """The error of somebody who has waited for so long."""
-    return SessionTimeout(
-        f"object {name!r} was in another session for all of {seconds:g} s:"
-        f" {turns.holder(name)} has it"
-    )
+    how = f"was in another session for all of {seconds:g} s" if seconds else "is in a session"
+    return SessionTimeout(f"object {name!r} {how}: {turns.holder(name)} has it")

@@ -7,7 +7,14 @@ import re
 import sys
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    dataclass_transform,
+    get_origin,
+    get_type_hints,
+)
 
 from kvengine.objects.state.cells import Detached
 from kvengine.objects.state.field import MISSING, Field
@@ -19,6 +26,9 @@ _NOWHERE = codec_of(("", ""), JSONSerde())
 """Of states without a session."""
 
 
+# Without `field_specifiers`: to type checkers `alias` there is the name of an argument, and here it
+# is an entry. So they take each field(...) for a default.
+@dataclass_transform(eq_default=False, kw_only_default=True)
 class State(Stored):
     """The base of typed states. Annotated attributes are fields, each an entry of the object::
 
@@ -146,7 +156,7 @@ def _declared(cls: type[State], attribute: str) -> Field:
         )
     given = vars(cls).get(attribute, MISSING)
     # A copy: the same field(...) may stand in another class, under another name.
-    one = given.copied() if isinstance(given, Field) else Field(given, None, None, (), None)
+    one = given.copied() if isinstance(given, Field) else Field(given, None, None, (), None, None)
     one.belongs(attribute)
     setattr(cls, attribute, one)
     return one

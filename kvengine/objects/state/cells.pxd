@@ -3,5 +3,5 @@
 
 cdef class Cells:
     cpdef _read(self, str state_key)
-    cpdef _write(self, str state_key, data)
+    cpdef _write(self, str state_key, data, ttl)
     cpdef _erase(self, str state_key)

@@ -11,7 +11,8 @@ class Cells:
     def _read(self, state_key: str) -> bytes | None:
         raise NotImplementedError
 
-    def _write(self, state_key: str, data: bytes) -> None:
+    def _write(self, state_key: str, data: bytes, ttl: int | None) -> None:
+        """Set an entry; ``ttl`` in microseconds from the commit, None for one that stays."""
         raise NotImplementedError
 
     def _erase(self, state_key: str) -> None:
@@ -30,7 +31,7 @@ class Cells:
 class Detached(Cells):
     """The entries of a state that no session holds: for tests of what works on states.
 
-    There is nothing to commit to, and completing it changes nothing.
+    There is nothing to commit to, completing it changes nothing, and no entry expires.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class Detached(Cells):
     def _read(self, state_key: str) -> bytes | None:
         return self._entries.get(state_key)
 
-    def _write(self, state_key: str, data: bytes) -> None:
+    def _write(self, state_key: str, data: bytes, ttl: int | None) -> None:  # noqa: ARG002
         self._entries[state_key] = data
 
     def _erase(self, state_key: str) -> None:

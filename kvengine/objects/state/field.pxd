@@ -5,7 +5,7 @@ from kvengine.serdes.codec cimport Codec
 
 
 cdef class Field:
-    cdef public object default, factory, serde, in_json, from_json, resolve
+    cdef public object default, factory, serde, in_json, from_json, resolve, ttl
     cdef public object type
     cdef public tuple aliases
     cdef public str attribute, state_key

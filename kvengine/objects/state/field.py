@@ -17,6 +17,7 @@ from kvengine.serdes.json import JSONFieldSerde, JSONSerde, decoder_of
 from kvengine.serdes.json import encode as encode_json
 from kvengine.serdes.raw import BytesSerde
 from kvengine.serdes.registry import SerdeChoice, find
+from kvengine.storage.batch import duration
 from kvengine.storage.names import check_name
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "<no default>"})()
@@ -39,7 +40,8 @@ class Field:
     """Reads one attribute of a state the first time; the instance keeps it from then on.
 
     ``state_key`` is the entry it lives in; ``aliases`` are entries that it may
-    lie in yet, from before it was renamed.
+    lie in yet, from before it was renamed. ``ttl``: how long a value lives from the commit that
+    sets it, in microseconds; None for one that stays.
     """
 
     __slots__ = (
@@ -53,6 +55,7 @@ class Field:
         "resolve",
         "serde",
         "state_key",
+        "ttl",
         "type",
     )
 
@@ -63,11 +66,13 @@ class Field:
         state_key: str | None,
         aliases: tuple[str, ...],
         serde: SerdeChoice | None,
+        ttl: int | None,
     ) -> None:
         self.default = default
         self.factory = factory
         self.aliases = aliases
         self.serde = serde
+        self.ttl = ttl
         self.attribute = ""
         self.state_key: str = state_key  # type: ignore[assignment]  # settled by `belongs`
         self.type: Any = None
@@ -81,7 +86,8 @@ class Field:
 
     def copied(self) -> Field:
         """Return a field as declared, for another class."""
-        return Field(self.default, self.factory, self.state_key, self.aliases, self.serde)
+        how = self.serde, self.ttl
+        return Field(self.default, self.factory, self.state_key, self.aliases, *how)
 
     def belongs(self, attribute: str) -> None:
         """Take the attribute's name, for the state key too where none was given."""
@@ -184,13 +190,16 @@ def field(
     alias: str | tuple[str, ...] = (),
     state_key: str | None = None,
     serde: SerdeChoice | None = None,
+    ttl: float | timedelta | None = None,
 ) -> Any:
-    """A field of a typed state that needs more than a default.
+    """Declare a field of a typed state that needs more than a default.
 
     ``alias``: the state key, or keys, that the field had before: read where its
     own entry is absent, cleared when the field is set or deleted. ``state_key``:
     the entry to live in, where the attribute's name will not do.
     ``default_factory`` makes a default anew for each state. ``serde``: of this field.
+    ``ttl``: seconds or a timedelta after which a value is gone, and the field reads as its
+    default; it counts from the commit that sets or changes the field, each time anew.
     """
     if default is not MISSING and default_factory is not None:
         raise TypeError("field() takes default= or default_factory=, not both")
@@ -203,9 +212,9 @@ def field(
         check_name("alias", name)
     if state_key is not None:
         check_name("state_key", state_key)
-    return Field(
-        default, default_factory, state_key, aliases, None if serde is None else find(serde)
-    )
+    chosen = None if serde is None else find(serde)
+    lifetime = None if ttl is None else duration("ttl", ttl)
+    return Field(default, default_factory, state_key, aliases, chosen, lifetime)
 
 
 def _plain(wanted: Any) -> frozenset[type]:

@@ -83,7 +83,7 @@ class Stored:
 
     def _kv_set(self, field: Field, value: Any) -> None:
         data, value = field.encode(self._kv_codec, type(self), value)
-        self._kv_cells._write(field.state_key, data)
+        self._kv_cells._write(field.state_key, data, field.ttl)
         for alias in field.aliases:
             self._kv_cells._erase(alias)
         values_of(self)[field.attribute] = value
@@ -120,11 +120,11 @@ def collect(state: Stored) -> None:
         if data == before:
             continue
         try:
-            cells._write(field.state_key, data)
+            cells._write(field.state_key, data, field.ttl)
         except ReadOnly as error:
             raise ReadOnly(
-                f"{kind.__qualname__}.{name} was changed in place in a shared session,"
-                " which only reads"
+                f"{kind.__qualname__}.{name} was changed in place in a read-only session,"
+                " which writes nothing"
             ) from error
         for alias in field.aliases:
             cells._erase(alias)
