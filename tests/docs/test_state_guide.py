@@ -105,7 +105,7 @@ ROWS = {
     "commit unit": TABLE + "the_commit_unit_is_the_session",
     "steps": TABLE + "commit_in_the_middle",
     "who runs when": "sessions/test_exclusive.py::test_read_only_sessions_wait_for_nobody",
-    "a write where only reads are allowed": TABLE + "a_shared_session_only_reads",
+    "a write where only reads are allowed": TABLE + "a_read_only_session_only_reads",
     "loading": "sessions/test_moment.py::test_eager_is_one_read_then_none",
     "a change from outside": "sessions/test_moment.py::test_a_change_from_outside",
     "version of an object": "sessions/test_moment.py::test_version_and_expiry_of_a_session",

@@ -164,7 +164,7 @@ def test_commit_in_the_middle(db: kvengine.Engine, way: Way) -> None:
     assert db.object("S", "k").get_all() == {"a": 1}
 
 
-def test_a_read_only_session(db: kvengine.Engine, way: Way, place: Place) -> None:
+def test_a_read_only_session_only_reads(db: kvengine.Engine, way: Way, place: Place) -> None:
     """Row: a write in a read-only session is refused at once, whatever the verb."""
     db.object("S", "k").set("a", 1)
     place(db)
