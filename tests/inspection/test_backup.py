@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from tests.inspection.backups import (
     step,
     three,
 )
+from tests.regressions.disks import HookedDisk
 
 
 def test_each_generation_is_the_database_of_its_moment() -> None:
@@ -205,6 +207,29 @@ def test_two_backups_do_not_collide() -> None:
         assert refused
         make(db, fs)
     assert [one.number for one in generations(PLACE, fs=fs)] == [1, 2]
+
+
+def test_generations_that_go_while_backups_are_verified_are_no_damage() -> None:
+    """A nightly ``backup --verify`` met a ``backup --keep 1``, and told of missing files."""
+    calls = 0
+    for n in count(1):
+        fs = HookedDisk()
+        three(fs)
+        met = calls = 0
+
+        def prune(called: str, path: str, fs: HookedDisk = fs, n: int = n) -> None:
+            nonlocal calls, met
+            calls += 1
+            if calls == n:
+                fs.hook, met = None, n
+                with open_db(fs) as db:
+                    make(db, fs, keep=1)
+
+        fs.hook = prune
+        assert verify_backup(PLACE, fs=fs) == []
+        assert met or n > 5
+        if not met:
+            break
 
 
 def test_places_that_make_no_sense_are_refused() -> None:

@@ -92,10 +92,20 @@ def at(directory: str | os.PathLike[str], fs: FileSystem | None) -> tuple[FileSy
 
 
 def read_generations(fs: FileSystem, directory: str) -> list[Generation]:
+    """Read the records. One that a backup removes meanwhile is not damaged, but gone."""
+    numbers = _numbers(fs, directory)
+    while True:
+        found = [_read(fs, directory, number) for number in numbers]
+        before, numbers = numbers, _numbers(fs, directory)
+        if numbers == before or all(one.record is not None for one in found):
+            return found
+
+
+def _numbers(fs: FileSystem, directory: str) -> list[int]:
     if not fs.isdir(directory):
         return []
     numbers = map(backup_record.record_number, fs.listdir(directory))
-    return [_read(fs, directory, number) for number in sorted(n for n in numbers if n is not None)]
+    return sorted(number for number in numbers if number is not None)
 
 
 def _read(fs: FileSystem, directory: str, number: int) -> Generation:

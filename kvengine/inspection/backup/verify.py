@@ -19,8 +19,8 @@ def verify_backup(
 ) -> list[Damage]:
     """Read every file of every generation once; what is damaged, empty for nothing.
 
-    NoBackup where there is no generation. A backup that is made meanwhile may remove old
-    generations: their files are then told of as missing.
+    NoBackup where there is no generation. A generation that a backup removes meanwhile (``keep``)
+    has no damage.
     """
     disk, place = at(directory, fs)
     every = read_generations(disk, place)
@@ -47,4 +47,13 @@ def verify_backup(
         problem = check(disk, place, file, advance)
         if problem:
             damage.append(Damage(tuple(numbers), file.stored, problem))
-    return damage
+    return _of_those_there(damage, {one.number for one in read_generations(disk, place)})
+
+
+def _of_those_there(damage: list[Damage], there: set[int]) -> list[Damage]:
+    """Damage as far as it is of generations that are still there."""
+    left = (
+        one._replace(generations=tuple(number for number in one.generations if number in there))
+        for one in damage
+    )
+    return [one for one in left if one.generations]
