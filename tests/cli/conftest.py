@@ -41,14 +41,24 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command line as the console script runs it, but for the process."""
+    """The command line as the console script runs it, but for the process.
 
-    def called(*words: str, stdin: bytes = b"") -> Told:
+    ``full``: what it prints goes to a disk that is full.
+    """
+
+    def called(*words: str, stdin: bytes = b"", full: bool = False) -> Told:
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+        lost = open("/dev/full", "w") if full else None  # noqa: SIM115
         monkeypatch.setattr(sys, "argv", ["kvengine", *words])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        with (
+            redirect_stdout(lost or out),
+            redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
             main()
+        if lost is not None:
+            lost.close()
         texts = []
         for stream in (out, err):
             stream.flush()

@@ -375,6 +375,27 @@ def test_watch_shows_each_change(place: Path, run: Run) -> None:
     assert "gone" in told.out and '- "name" "Alice"\n' in told.out
 
 
+@pytest.mark.parametrize("served", [True, False])
+def test_watch_tells_of_what_expires(place: Path, run: Run, served: bool) -> None:
+    """A lease that ran out was never shown: no commit happens then, and the version stays."""
+    with kvengine.open(place, background="none", live_access=served) as db:
+        db.set("Lease", "job", "holder", b'"me"', ttl=0.4)
+        stamp = db.set("Lease", "job", "name", b'"j"')
+        db.set("Lease", "other", "holder", b'"you"', ttl=0.8)
+        watch = ["--interval", "20ms", "--count", "1"]
+        told = run("kv", "watch", "Lease", "job", *watch)
+        assert told.code == 0
+        assert told.out.endswith(f'\nexpired; still version {stamp}\n- "holder" "me"\n')
+        told = run("kv", "watch", "Lease", "other", *watch)
+        assert told.out.endswith('\ngone\n- "holder" "you"\n')
+        db.set("Lease", "job", "holder", b'"me"', ttl=0.3)
+        told = run("kv", "watch", "Lease", "job", *watch, "--json")
+        assert [set(json.loads(line)["entries"]) for line in told.out.splitlines()] == [
+            {"holder", "name"},
+            {"name"},
+        ]
+
+
 def test_a_patch_takes_names_as_they_are(place: Path, run: Run) -> None:
     """Pointers know ~0 and ~1 alone; names beyond ASCII and backslashes became others."""
     for name in ("é", "\\n", "\\", "a/b", "m~n"):

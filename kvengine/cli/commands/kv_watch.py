@@ -14,7 +14,7 @@ from kvengine.cli.values import SHOWN, duration
 from kvengine.errors import DatabaseClosed
 from kvengine.inspection import escape
 from kvengine.inspection.document import document
-from kvengine.store import StoredObject
+from kvengine.store import Reads, StoredObject
 
 
 @click.command()
@@ -29,7 +29,8 @@ def command(
 ) -> None:
     """Show an object, then each change of it. Ctrl-C ends it.
 
-    Looks every --interval: commits that follow each other faster show as one.
+    Looks every --interval: changes that follow each other faster show as one. Entries and
+    objects that expire are changes too.
     """
     service, key = tool.name("SERVICE", service), tool.name("KEY", key)
     pause = duration(interval)
@@ -41,15 +42,27 @@ def command(
             time.sleep(pause)
             access.refresh()
             try:
-                version = access.store.version(service, key)
+                found = _changed(access.store, service, key, last)
             except DatabaseClosed:
                 continue  # the owner has ended: its files, or the next owner, at the next look
-            if version == (last.version if last is not None else 0):
+            if found == last:
                 continue
-            found = access.store.load(service, key)
             _show_change(tool, service, key, last, found)
             last = found
             count = None if count is None else count - 1
+
+
+def _changed(
+    store: Reads, service: str, key: str, last: StoredObject | None
+) -> StoredObject | None:
+    """Return the object as it is now; ``last`` itself if neither a commit nor time changed it.
+
+    Entries that expire leave the version as it is, so an object that has such entries is loaded.
+    """
+    known = last.version if last is not None else 0
+    if store.version(service, key) == known and not (last and last.expiries):
+        return last
+    return store.load(service, key)
 
 
 def _show_first(tool: Tool, service: str, key: str, found: StoredObject | None) -> None:
@@ -66,6 +79,11 @@ def _show_change(
     tool.out.record(
         {"service": service, "key": key, "version": 0} if now is None else document(now)
     )
-    what = "gone" if now is None else f"version {now.version}, {moment(now.version)}"
+    if now is None:
+        what = "gone"
+    elif before is not None and before.version == now.version:
+        what = f"expired; still version {now.version}"
+    else:
+        what = f"version {now.version}, {moment(now.version)}"
     tool.out.say(what, bold=True)
     show_difference(tool, before.entries if before else {}, now.entries if now else {})
