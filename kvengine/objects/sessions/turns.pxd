@@ -6,9 +6,14 @@ from kvengine.storage.machine cimport get_ident
 cdef dict modules
 
 
+cdef class Flow:
+    cdef readonly unsigned long long thread
+
+
 cdef class Turn:
     cdef object __weakref__
     cdef public object claim, task, call
+    cdef public Flow flow
     cdef public unsigned long long thread
 
     @cython.locals(other=Turn)
@@ -18,9 +23,9 @@ cdef class Turn:
 cdef class Turns:
     cdef readonly dict _holders, _waiting
     cdef readonly object _lock
-    cdef object _running_loop
+    cdef object _running_loop, _thread_of_greenlet
 
-    @cython.locals(waiting=dict)
+    @cython.locals(waiting=dict, flow=Flow, thread="unsigned long long")
     cpdef bint join(self, tuple name, Turn turn, bint blocking, timeout=*) except -1
     cdef _refuse_deadlock(self, tuple name, Turn turn, bint blocking)
     cpdef bint has_come(self, tuple name, Turn turn) except -1

@@ -3,6 +3,13 @@
 Who has an object, and who waits for it, is noted by weak references: a session
 whose frame is gone (an interrupt hit the very beginning of its ``__exit__``)
 has nothing any more, without a line of code that another interrupt could hit.
+
+A session within one of the same object would wait for itself, so it is refused. Who is within whom
+is told by the task; without one by the thread and its *flow*. A thread of a pool runs one request
+after the other, and a session may end in another thread than it began in: so a holder that began
+in this thread need not be beneath the newcomer. A flow is a mark in the context (contextvars), set
+by the first session there. Web frameworks, anyio and asyncio.to_thread run each request in a
+context of its own. Calls within a session inherit its mark, in contexts copied from it too.
 """
 
 from __future__ import annotations
@@ -13,8 +20,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from sys import modules
-from typing import Any
+from types import BuiltinFunctionType
+from typing import Any, Final
 from weakref import ref
 
 from kvengine.errors import SessionError, SessionTimeout
@@ -28,27 +37,43 @@ _LOOKERS = 16
 """So many waiters look every `LOOK_AGAIN` seconds; if there are more, each looks less often."""
 
 
+class Flow:
+    """The mark of one flow of calls, in one thread. A context copied into another is a new one."""
+
+    __slots__ = ("thread",)
+
+    def __init__(self, thread: int) -> None:
+        self.thread = thread
+
+
+_flow: Final[ContextVar[Flow | None]] = ContextVar("kvengine_flow", default=None)
+
+
 class Turn:
     """A claim on an object: a place in its queue, and in the end the object.
 
     ``claim``: the weak reference by which it is noted; whoever makes a turn makes
-    this too. `Turns.join` sets the rest. ``thread`` is the thread that may not be
-    blocked before the turn is over; ``task`` the asyncio task it belongs to, if
-    any. ``call`` is called when the turn has come, from any thread.
+    this too. `Turns.join` sets the rest. ``thread`` is the thread that it began in; ``task``
+    the asyncio task it belongs to, and ``flow`` the flow of calls of one without a loop, if any.
+    ``call`` is called when the turn has come, from any thread.
     """
 
-    __slots__ = ("__weakref__", "call", "claim", "task", "thread")
+    __slots__ = ("__weakref__", "call", "claim", "flow", "task", "thread")
 
     claim: ref[Turn]
     thread: int
     task: Any
+    flow: Flow | None
     call: Callable[[], object] | None
 
     def blocks(self, other: Turn, blocking: bool) -> bool:
         """Whether this turn could not end while ``other`` waits (in a thread that stands still)."""
-        if self.task is not None and self.task is other.task:
-            return True
-        return self.thread == other.thread and (blocking or self.task is None)
+        if self.thread != other.thread:
+            return False
+        if self.task is not None:
+            return blocking or self.task is other.task
+        # Two flows of a thread that has no event loop: the one before has left the thread.
+        return self.flow is None or other.flow is None or self.flow is other.flow
 
 
 class _Queue:
@@ -123,12 +148,17 @@ class Turns:
     waiters once more after that: so one of the two sees the other.
     """
 
-    __slots__ = ("_holders", "_lock", "_running_loop", "_waiting")
+    __slots__ = ("_holders", "_lock", "_running_loop", "_thread_of_greenlet", "_waiting")
 
     def __init__(self) -> None:
         self._holders: dict[Name, ref[Turn]] = {}
         self._waiting: dict[Name, _Queue] = {}
         self._running_loop: Callable[[], object] | None = None  # once somebody imports asyncio
+        # gevent and eventlet put functions of their own here: greenlets are threads to them.
+        named: Any = threading.get_ident
+        self._thread_of_greenlet: Callable[[], int] | None = (
+            None if type(named) is BuiltinFunctionType else named
+        )
         # Reentrant: a finalizer or signal handler may run inside.
         self._lock = threading.RLock()
 
@@ -139,14 +169,21 @@ class Turns:
         seconds. SessionError where it cannot come, unless nobody waits for it (a timeout of 0).
         """
         me = turn.claim
-        turn.thread = get_ident()
-        turn.task = turn.call = None
+        thread = get_ident() if self._thread_of_greenlet is None else self._thread_of_greenlet()
+        turn.thread = thread
+        turn.task = turn.flow = turn.call = None
         running = self._running_loop
         if running is None and "asyncio" in modules:
             # Another thread may be just importing it.
             running = self._running_loop = getattr(modules["asyncio"], "_get_running_loop", None)
         if running is not None and running() is not None:
             turn.task = modules["asyncio"].current_task()
+        else:
+            flow = _flow.get()
+            if flow is None or flow.thread != thread:
+                flow = Flow(thread)
+                _flow.set(flow)
+            turn.flow = flow
         # Asked first whether anybody waits at all: a name is a tuple, hashed at each look-up.
         waiting = self._waiting
         if (not waiting or name not in waiting) and self._holders.setdefault(name, me) is me:
@@ -166,7 +203,8 @@ class Turns:
             raise SessionError(
                 f"object {name!r} is in a session of this thread or task, which cannot end"
                 " while another one waits for it here: use the one there is, or end it"
-                " first (asyncio tasks wait for each other with `async with`)"
+                " first (asyncio tasks wait for each other with `async with`; what a pool of"
+                " threads runs for several requests needs contextvars.copy_context().run)"
             )
 
     def has_come(self, name: Name, turn: Turn) -> bool:
