@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from tests.cli import shop
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "cli.md"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 _VARYING = [
@@ -70,10 +71,14 @@ def steps(text: str) -> Iterator[Step]:
             yield Step(command, printed)
 
 
-def run(command: str, place: Path, home: Path) -> str:
-    """What a command prints, as the document shows it."""
-    environment = {
+def run(command: str, place: Path, home: Path, **environment: str) -> str:
+    """What a command prints, as the document shows it: by default, with the code of this checkout.
+
+    ``environment``: more variables.
+    """
+    given = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
         "HOME": str(home),
         "KVENGINE_DB": "shop",
         "LANG": "C.UTF-8",
@@ -84,7 +89,7 @@ def run(command: str, place: Path, home: Path) -> str:
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=place,
-        env=environment,
+        env=given | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
