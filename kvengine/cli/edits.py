@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvengine.cli.exits import CONFLICT, DECLINED, USAGE, Exit
-from kvengine.cli.output import expiry
+from kvengine.cli.output import cells, columns, expiry
 from kvengine.cli.values import shown
 from kvengine.errors import VersionConflict
 from kvengine.inspection import escape
@@ -201,7 +201,9 @@ def _as_read(edit: Edit) -> str:
 def _line(tool: Tool, sign: str, name: str, value: bytes | None, note: str = "") -> None:
     if value is not None:
         colour = "red" if sign == "-" else "green"
-        tool.out.say(f"{sign} {escape.text(name)} {shown(value)}{note}", fg=colour)
+        begin = f"{sign} {escape.text(name)} "
+        room = columns() - cells(begin) - len(note)
+        tool.out.say(f"{begin}{shown(value, room=room)}{note}", fg=colour)
 
 
 def _result(edit: Edit) -> dict[str, Any]:

@@ -1,15 +1,47 @@
-"""Names on the command line: plain, in the quoted form that is shown, or joined by slashes."""
+"""Names on the command line: plain, in the quoted form that is shown, or joined by slashes.
+
+One argument is a path, SERVICE[/KEY[/STATE_KEY]], in which %2F is a slash within a name and %25 a
+percent sign; several are the names as they are. With -q a path is quoted names joined by slashes.
+"""
 
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote
+from collections.abc import Sequence
+from urllib.parse import quote, unquote
 
 from kvengine.cli.exits import USAGE, Exit
 
+PARTS = ("SERVICE", "KEY", "STATE_KEY")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"(?:/|$)', re.DOTALL)
 _ESCAPE = re.compile(
     r'\\(?:(["\\])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([\s\S]|$))'
 )
+
+
+def place(given: Sequence[str], least: int, most: int, *, quoted: bool = False) -> tuple[str, ...]:
+    """The names that the arguments say, ``least`` to ``most`` of them; `Exit` where they do not."""
+    parts = list(given)
+    if len(parts) == 1 and not quoted:
+        parts = split_path(parts[0])
+    elif len(parts) == 1 and _QUOTED.sub("", parts[0]) == "":
+        parts = [f'"{part}"' for part in _QUOTED.findall(parts[0])]
+    if not least <= len(parts) <= most:
+        whole, separate = wanted(least, most, "/"), wanted(least, most, " ")
+        either = whole if most == 1 else f"{whole}, or {separate}"
+        raise Exit(USAGE, f"give {either}: {'/'.join(given)!r} names {PARTS[len(parts) - 1]}")
+    return tuple(taken(what, part, quoted) for what, part in zip(PARTS, parts, strict=False))
+
+
+def wanted(least: int, most: int, between: str) -> str:
+    """How the names of a command are written: ``SERVICE/KEY[/STATE_KEY]``."""
+    optional = "".join(f"[{between}{part}" for part in PARTS[least:most])
+    return between.join(PARTS[:least]) + optional + "]" * (most - least)
+
+
+def path_of(*parts: str) -> str:
+    """Names as a path that `place` takes, and that a shell leaves as it is."""
+    return "/".join(quote(part, safe="") for part in parts)
 
 
 def taken(what: str, given: str, quoted: bool) -> str:
@@ -29,7 +61,7 @@ def checked(what: str, name: str) -> str:
 
 
 def split_path(given: str) -> list[str]:
-    """SERVICE[/KEY[/STATE_KEY]] taken apart; a slash within a name is %2F, a percent sign %25."""
+    """SERVICE[/KEY[/STATE_KEY]] taken apart."""
     parts = [unquote(part, errors="surrogateescape") for part in given.split("/")]
     if len(parts) > 3:
         raise Exit(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -75,6 +77,34 @@ def aligned(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> Iterator[s
             for cell, width, name in zip(row, widths, columns, strict=True)
         )
         yield "  ".join(cells).rstrip()
+
+
+def columns() -> int:
+    """Columns of the terminal, or $COLUMNS; 80 where there is neither."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def cells(text: str) -> int:
+    """Columns that a text takes on a terminal; what is East Asian takes two each."""
+    return len(text) if text.isascii() else sum(map(_cells, text))
+
+
+def cut(text: str, room: int) -> str:
+    """As much of a text as ``room`` columns hold."""
+    if text.isascii():
+        return text[:room]
+    taken = 0
+    for at, character in enumerate(text):
+        taken += _cells(character)
+        if taken > room:
+            return text[:at]
+    return text
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def moment(microseconds: int | None) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,25 +38,40 @@ class Tool:
             raise Exit(USAGE, "which database? Give --db DIR, or set KVENGINE_DB")
         return os.path.abspath(found)
 
-    def open(self, *, write: bool = False, serves: bool = False) -> Access:
-        """The database, through its owner where there is one. A context manager."""
-        from kvengine.errors import NotADatabase
-        from kvengine.inspection.access import Access
-        from kvengine.share.client import OwnerSilent
+    def open(self, path: str | None = None, *, write: bool = False) -> Access:
+        """The database, through its owner where there is one. A context manager.
 
-        try:
-            return Access(self.path, write=write, serves=serves)
-        except NotADatabase:
-            raise Exit(UNAVAILABLE, f"{self.path} holds no database: name one by --db") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise Exit(UNAVAILABLE, f"{self.path} cannot be opened: {reason}") from None
-        except OwnerSilent as error:
-            raise Exit(UNAVAILABLE, str(error)) from None
+        ``path``: another one than that of --db.
+        """
+        from kvengine.inspection.access import Access
+
+        with opening(path or self.path):
+            return Access(path or self.path, write=write)
+
+    def names(self, given: Sequence[str], least: int, most: int) -> tuple[str, ...]:
+        """The names that the arguments say, ``least`` to ``most`` of them."""
+        return names.place(given, least, most, quoted=self.quoted)
 
     def name(self, what: str, given: str) -> str:
         """A name as the user gave it: as it is, or with -q in the form that is shown."""
         return names.taken(what, given, self.quoted)
+
+
+@contextmanager
+def opening(path: str) -> Iterator[None]:
+    """Say in the words of the command line why a database cannot be opened."""
+    from kvengine.errors import NotADatabase
+    from kvengine.share.client import OwnerSilent
+
+    try:
+        yield
+    except NotADatabase:
+        raise Exit(UNAVAILABLE, f"{path} holds no database: name one by --db") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Exit(UNAVAILABLE, f"{path} cannot be opened: {reason}") from None
+    except OwnerSilent as error:
+        raise Exit(UNAVAILABLE, str(error)) from None
 
 
 def shared_options(callback: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,7 +110,13 @@ def _options(run: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--debug", is_flag=True, help="Show the traceback of an error."),
         click.option("-q", "--quoted", is_flag=True, help="Names are given as they are shown."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each item."),
-        click.option("-d", "--db", metavar="DIR", help="The directory of the database."),
+        click.option(
+            "-d",
+            "--db",
+            metavar="DIR",
+            type=click.Path(),
+            help="The directory of the database.",
+        ),
     ):
         run = option(run)
     return run

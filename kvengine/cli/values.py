@@ -12,13 +12,14 @@ import click
 import msgspec
 
 from kvengine.cli.exits import USAGE, Exit
+from kvengine.cli.output import cells, cut
 from kvengine.inspection import escape
 from kvengine.inspection.document import json_of
 from kvengine.inspection.escape import safe
 
 BINARY = ("base64", "hex", "text")
-SHOWN = 54
-"""Characters of a name and its value that are shown unless all are asked for: 80 are a line."""
+_LEAST = 16
+"""Columns for a value, however narrow the terminal."""
 
 LONGEST = 250_000_000_000.0
 """Seconds: longer than any expiry may be away."""
@@ -35,31 +36,39 @@ binary_option = click.option(
 )
 
 
-def shown(value: bytes, binary: str = "text", limit: int | None = SHOWN) -> str:
-    """A value on one line: JSON as it is, other text quoted after the word text, bytes marked."""
+def shown(value: bytes, binary: str = "text", room: int | None = None) -> str:
+    """A value on one line: JSON as it is, other text quoted after the word text, bytes marked.
+
+    What is wider than ``room`` columns is cut, which is said; None: nothing is.
+    """
+    most = None if room is None else max(room, _LEAST)
     known, is_json = json_of(value)
     if is_json:
         text = msgspec.json.encode(known).decode()
-        if limit is not None and len(text) > limit:
-            return safe(text[:limit]) + f"… ({len(value):,} bytes)"
-        return safe(text)
-    cut = value if limit is None else value[:limit]
-    tail = "" if len(cut) == len(value) else f"… ({len(value):,} bytes)"
+        return _fitting(safe(text[: most and most + 1]), most, value)
     if binary == "text":
         try:
-            return "text " + escape.text(value.decode(), limit)
+            text = value.decode()
+            return _fitting("text " + escape.text(text[: most and most + 1]), most, value)
         except UnicodeDecodeError:
             binary = "hex"
-    if binary == "hex":
-        return f"hex {cut.hex()}{tail}"
-    return f"base64 {b64encode(cut).decode()}{tail}"
+    part = value[: most and most + 1]
+    text = part.hex() if binary == "hex" else b64encode(part).decode()
+    return _fitting(f"{binary} {text}", most, value)
+
+
+def _fitting(text: str, most: int | None, value: bytes) -> str:
+    if most is None or cells(text) <= most:
+        return text
+    tail = f"… ({len(value):,} bytes)"
+    return cut(text, max(most - len(tail), 1)) + tail
 
 
 def pretty(value: bytes) -> str:
     """A JSON value on several lines, for people; the one-line form of anything else."""
     known, is_json = json_of(value)
     if not is_json:
-        return shown(value, limit=None)
+        return shown(value)
     return safe(msgspec.json.format(msgspec.json.encode(known), indent=2).decode())
 
 

@@ -100,7 +100,10 @@ def is_too_deep(value: bytes) -> bool:
 def value_of(entry: object, where: str = "entry") -> bytes:
     """The bytes of an entry's form; BadDocument where it is none."""
     if not isinstance(entry, Mapping):
-        raise BadDocument(f"{where} must be an object with one of {', '.join(_FORMS)}")
+        raise BadDocument(
+            f"{where} must be an object with one of {', '.join(_FORMS)};"
+            " plain=True takes it as the value itself"
+        )
     unknown = [key for key in entry if key not in (*_FORMS, "expires_at")]
     if unknown:
         raise BadDocument(f"{where} has an unknown member {unknown[0]!r}")

@@ -1,8 +1,9 @@
-"""Serving the page: `run` until a signal, or `Site` for as long as a ``with`` block."""
+"""Serving the page: `serve` until a signal, or `Site` for as long as a ``with`` block."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import signal
 import socket
@@ -27,23 +28,16 @@ _LAST_SECONDS = 3
 """For requests that have begun when the server stops."""
 
 
-def run(
-    path: str,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    write: bool = False,
-    say: Callable[[str], None] = print,
-) -> None:
-    """Serve the page of the database at ``path`` until SIGINT or SIGTERM.
+class CannotServe(Exception):
+    """The address or the port is not to be had; the text says why, and what else to give."""
 
-    ``port`` 0: any that is free. ``write``: edits are allowed. ``say`` gets the lines for the
-    person who started it, the link with the launch code among them.
 
-    ValueError for a host that is no single address; OSError where it cannot be bound;
-    as `Access` where the database cannot be opened.
+def serve(site: Site, *, say: Callable[[str], None] = print) -> None:
+    """Serve a page until SIGINT or SIGTERM, and let go of its database.
+
+    ``say`` gets the lines for the person who started it, the link with the launch code among them.
     """
-    with Site(path, host=host, port=port, write=write) as site:
+    with site:
         to_terminal = audit.to_terminal()
         try:
             for line in site.greeting():
@@ -65,7 +59,12 @@ class Site:
         write: bool = False,
         limits: Limits | None = None,
     ) -> None:
-        """Bind and open; nothing is answered yet. Raises as `run`."""
+        """Bind and open; nothing is answered yet.
+
+        ``port`` 0: any that is free. ``write``: edits are allowed. ValueError for a host that is
+        no single address; CannotServe where it cannot be bound; as `Access` where the database
+        cannot be opened.
+        """
         limits = limits or Limits()
         self.address = _address(host)
         self._socket = _bind(self.address, port)
@@ -210,7 +209,22 @@ def _bind(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> 
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((str(address), port))
         found.listen(128)
-    except BaseException:
+    except BaseException as error:
         found.close()
+        if isinstance(error, OSError):
+            raise CannotServe(_refused(address, port, error)) from error
         raise
     return found
+
+
+def _refused(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int, error: OSError
+) -> str:
+    """Why the page cannot be served there, and what to do."""
+    return {
+        errno.EADDRINUSE: f"port {port} of {address} is in use: choose another --port,"
+        " or give none for one that is free",
+        errno.EACCES: f"port {port} is for privileged programs: choose a --port above 1023",
+        errno.EADDRNOTAVAIL: f"{address} is no address of this machine: choose another --host",
+        errno.EAFNOSUPPORT: f"this machine has no addresses like {address}: choose another --host",
+    }.get(error.errno or 0, f"the page cannot be served at {address}: {error.strerror or error}")

@@ -28,8 +28,10 @@ EVERY = [(name,) for name in COMMANDS] + [("kv", name) for name in KV]
 
 # The least that each command needs beside the database; "{}" is a directory of the test's own.
 WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("ls",): ("Greeter",),
     ("services",): (),
     ("objects",): ("Greeter",),
+    ("count",): ("Greeter",),
     ("scan",): (),
     ("find",): ("--contains", "Alice"),
     ("export",): ("-",),
@@ -47,6 +49,7 @@ WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("bench",): (),
     ("ui",): (),
     ("completion",): ("bash",),
+    ("help",): (),
     ("kv", "get"): ("Greeter", "alice"),
     ("kv", "set"): ("Greeter", "alice", "count", "4"),
     ("kv", "clear"): ("Greeter", "alice", "count", "--yes"),
@@ -56,7 +59,7 @@ WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("kv", "expire"): ("Greeter", "alice", "--in", "1h"),
     ("kv", "watch"): ("Greeter", "alice", "--timeout", "50ms", "--interval", "20ms"),
 }
-WITHOUT_DATABASE = [("restore",), ("dump",), ("bench",), ("completion",), ("ui",)]
+WITHOUT_DATABASE = [("restore",), ("dump",), ("bench",), ("completion",), ("help",), ("ui",)]
 WRITES = [("kv", name) for name in ("set", "clear", "patch", "edit", "expire")]
 
 LINE = '{"service":"Greeter","key":"eve","entries":{"name":{"value":"Eve"}}}'
@@ -123,6 +126,7 @@ def test_done(command: Command, tell: Told, monkeypatch: pytest.MonkeyPatch) -> 
     "line",
     [
         "find --contains nowhere",
+        "objects nobody",
         "kv get nobody nothing",
         "kv get Greeter alice nothing",
         "kv keys nobody nothing",
@@ -130,7 +134,7 @@ def test_done(command: Command, tell: Told, monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_the_answer_is_no(line: str, place: Path, run: Run) -> None:
-    """1: no such object or entry, no hit."""
+    """1: no such service, object or entry, no hit."""
     assert run(*line.split()).code == exits.NO
 
 

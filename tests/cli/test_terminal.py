@@ -20,7 +20,9 @@ from pathlib import Path
 import pytest
 
 import kvengine
+from kvengine.cli.output import cells
 
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(sys.executable).parent / "kvengine"
 
 pytestmark = pytest.mark.skipif(not SCRIPT.exists(), reason="the console script is not installed")
@@ -31,10 +33,15 @@ _STYLE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 class Terminal:
     """A command of the console script on a pseudo-terminal."""
 
-    def __init__(self, *words: str, **environment: str) -> None:
+    def __init__(self, *words: str, columns: int = 80, **environment: str) -> None:
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        given = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        given = {
+            "PYTHONPATH": str(ROOT),
+            "PATH": os.environ["PATH"],
+            "TERM": "xterm-256color",
+            "LANG": "C.UTF-8",
+        }
         self._process = subprocess.Popen(
             [str(SCRIPT), *words],
             stdin=slave,
@@ -190,6 +197,64 @@ def test_eighty_columns_are_enough(start, words: list[str]) -> None:  # type: ig
         assert len(line) <= 80 or "w" * 60 in line, line
 
 
+@pytest.mark.parametrize("columns", [40, 80, 132, 200])
+def test_values_are_cut_to_the_width_of_the_terminal(start, db: Path, columns: int) -> None:  # type: ignore[no-untyped-def]
+    """A wide terminal shows more of a value, a narrow one wraps no line; $COLUMNS counts too.
+
+    Values were cut to 54 characters on every terminal, and those of an East Asian script, which
+    take two columns a character, wrapped all the same.
+    """
+    with kvengine.open(db, background="none") as made:
+        made.set("S", "k", "json", b'"' + b"x" * 500 + b'"')
+        made.set("S", "k", "text", "\u6f22".encode() * 300)
+        made.set("S", "k", "escaped", b"\x1b" * 500)
+        made.set("S", "k", "bytes", b"\xff" * 500)
+        made.set("S", "k", "ends", b'"' + b"1" * 400 + b'"', ttl=1000)
+    for words in (["kv", "get", "S/k"], ["scan", "S"], ["kv", "clear", "S/k", "-n"]):
+        terminal = start(*words, columns=columns)
+        assert terminal.end() == 0
+        lines = [line for line in terminal.plain.splitlines() if "\u2026" in line]
+        assert len(lines) == 5 and all("bytes)" in line for line in lines)
+        widths = [cells(line) for line in lines if "expires" not in line]
+        assert columns - 1 <= max(widths) and min(widths) >= columns - 2, (words, lines)
+        assert columns < 80 or all(cells(line) <= columns for line in lines), lines
+    piped = run(db, "kv", "get", "S/k", COLUMNS=str(columns))
+    assert max(map(cells, piped.stdout.splitlines())) <= max(columns, 80)
+    assert "x" * 500 in run(db, "kv", "get", "S/k", "--full").stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("kvengine objects G", ["Greeter"]),
+        ("kvengine kv get ", ["Greeter", "S%2F1", "Wide"]),
+        ("kvengine kv get Gr", ["Greeter", "Greeter/alice"]),
+        ("kvengine kv get Greeter/al", ["Greeter/alice"]),
+        ("kvengine get Greeter/alice/c", ["Greeter/alice/count"]),
+        ("kvengine rm Greeter al", ["alice"]),
+        ("kvengine kv set Greeter alice c", ["count"]),
+        ("kvengine kv get S%2F1/", ["S%2F1/a%20b"]),
+        ("kvengine find --service W", ["Wide"]),
+        ("kvengine --db /nowhere kv get Gr", []),
+        ("kvengine --db /nowhere kv get Greeter/alice/", []),
+    ],
+)
+def test_names_are_completed(db: Path, line: str, offered: list[str]) -> None:
+    """A tab after `kv get Gr`; with no database, or one that cannot be read, nothing happens."""
+    with kvengine.open(db, background="none") as made:
+        made.set("S/1", "a b", "n", b"1")
+    words = line.split(" ")
+    done = run(
+        db,
+        _KVENGINE_COMPLETE="bash_complete",
+        COMP_WORDS=line,
+        COMP_CWORD=str(len(words) - 1),
+        KVENGINE_DB=str(db),
+    )
+    found = [one.removeprefix("plain,") for one in done.stdout.split()]
+    assert (found, done.stderr) == (offered, "")
+
+
 def test_a_progress_bar_shows_on_a_terminal_alone(start, db: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """On a terminal it moves and goes; piped, nothing but the result is printed."""
     with kvengine.open(db, background="none") as made, made.batch() as batch:
@@ -203,7 +268,12 @@ def test_a_progress_bar_shows_on_a_terminal_alone(start, db: Path, tmp_path: Pat
 
 
 def run(db: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    given = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TERM": "xterm-256color"}
+    given = {
+        "PYTHONPATH": str(ROOT),
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "TERM": "xterm-256color",
+    }
     return subprocess.run(
         [str(SCRIPT), "--db", str(db), *words],
         stdin=subprocess.DEVNULL,
@@ -235,7 +305,7 @@ def test_no_color_is_heeded_on_a_terminal(start) -> None:  # type: ignore[no-unt
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(db: Path) -> None:
     """A closed pipe is no error: `kvengine scan | head`."""
-    given = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    given = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; '{SCRIPT}' --db '{db}' scan Wide | head -n 1"],
         capture_output=True,

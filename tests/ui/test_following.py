@@ -17,7 +17,7 @@ import pytest
 
 import kvengine
 from kvengine.errors import DatabaseLocked
-from kvengine.ui.serve import Site
+from kvengine.ui.serve import CannotServe, Site
 from tests.ui.site import Client
 
 OPTIONS: dict[str, Any] = {"durability": "os", "background": "thread"}
@@ -111,7 +111,7 @@ def test_a_read_only_page_leaves_the_directory_alone(tmp_path: Path) -> None:
     assert {one.name: one.read_bytes() for one in path.iterdir()} == before
 
 
-RUN = "import sys; from kvengine.ui.serve import run; run(sys.argv[1], write=True)"
+RUN = "import sys; from kvengine.ui.serve import Site, serve; serve(Site(sys.argv[1], write=True))"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -153,7 +153,7 @@ def test_it_is_served_at_one_address_alone(tmp_path: Path, host: str) -> None:
 
 def test_a_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
     kvengine.open(tmp_path / "state").close()
-    with Site(str(tmp_path / "state")) as site, pytest.raises(OSError, match="in use"):
+    with Site(str(tmp_path / "state")) as site, pytest.raises(CannotServe, match="is in use"):
         Site(str(tmp_path / "state"), port=site.port)
 
 

@@ -18,7 +18,7 @@ OBJECTS = 1_000_000
 BATCH = 20_000
 PROMISED = 0.2
 TRIES = 7
-SERVE = "import sys; from kvengine.ui.serve import run; run(sys.argv[1])"
+SERVE = "import sys; from kvengine.ui.serve import Site, serve; serve(Site(sys.argv[1]))"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -12,7 +12,7 @@ from kvengine.storage.clock import SECOND
 
 
 @click.command()
-@click.argument("directory")
+@click.argument("directory", type=click.Path())
 @click.option("--keep", type=click.IntRange(min=1), help="Remove all but the newest so many.")
 @click.option("--recheck", is_flag=True, help="Read again what is there, copy anew what rotted.")
 @click.option("--list", "listing", is_flag=True, help="Show the generations, make none.")

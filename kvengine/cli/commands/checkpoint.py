@@ -11,7 +11,7 @@ from kvengine.inspection.escape import safe
 
 
 @click.command()
-@click.argument("directory")
+@click.argument("directory", type=click.Path())
 @tool_command
 def command(tool: Tool, directory: str) -> None:
     """Make a copy of now at DIRECTORY, by hard links; it opens as a database."""

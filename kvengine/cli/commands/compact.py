@@ -6,17 +6,20 @@ import time
 
 import click
 
+from kvengine.cli import absent
+from kvengine.cli.completion import place_argument
 from kvengine.cli.output import size
 from kvengine.cli.tool import Tool, tool_command
 
 
 @click.command()
-@click.argument("service", required=False)
+@place_argument("[SERVICE]", required=False)
 @tool_command
-def command(tool: Tool, service: str | None) -> None:
+def command(tool: Tool, place: tuple[str, ...]) -> None:
     """Flush, and rewrite the segments (of a service) without what is dead."""
-    name = None if service is None else tool.name("SERVICE", service)
+    name = tool.names(place, 1, 1)[0] if place else None
     with tool.open(write=True) as access:
+        absent.check_service(access.store, name)
         before, began = access.store.stats(), time.monotonic()
         access.store.compact(name)
         after, took = access.store.stats(), time.monotonic() - began

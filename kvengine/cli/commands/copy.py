@@ -6,15 +6,17 @@ import os
 
 import click
 
+from kvengine.cli import absent
+from kvengine.cli.completion import complete_service
 from kvengine.cli.exits import USAGE, Exit
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.cli.written import MODES, report
 
 
 @click.command()
-@click.argument("source", metavar="SRC")
-@click.argument("target", metavar="DST")
-@click.option("--service", help="Only the objects of this one.")
+@click.argument("source", type=click.Path(), metavar="SRC")
+@click.argument("target", type=click.Path(), metavar="DST")
+@click.option("--service", shell_complete=complete_service, help="Only the objects of this one.")
 @click.option("--prefix", default="", help="Only keys that begin with it; needs --service.")
 @click.option("--mode", type=click.Choice(MODES), default="replace", show_default=True)
 @click.option("-n", "--dry-run", is_flag=True, help="Check and count, write nothing.")
@@ -35,21 +37,22 @@ def command(
     if prefix and service is None:
         raise click.UsageError("--prefix is for object keys: give --service too")
     from kvengine.engine import open_engine
-    from kvengine.inspection.access import Access
     from kvengine.inspection.transfer.copy import copy
 
     places = os.path.abspath(source), os.path.abspath(target)
     if os.path.realpath(places[0]) == os.path.realpath(places[1]):
         raise Exit(USAGE, "SRC and DST are one directory")
-    with Access(places[0]) as reads:
+    only = None if service is None else tool.name("--service", service)
+    with tool.open(places[0]) as reads:
+        absent.check_service(reads.store, only)
         if not dry_run and not os.path.exists(os.path.join(places[1], "CURRENT")):
             open_engine(places[1], background="none").close()
-        with Access(places[1], write=True) as writes:
+        with tool.open(places[1], write=True) as writes:
             with tool.out.progress("copying") as advance:
                 written = copy(
                     reads.store,
                     writes.store,
-                    service=None if service is None else tool.name("--service", service),
+                    service=only,
                     prefix=tool.name("--prefix", prefix),
                     mode=mode,  # type: ignore[arg-type]
                     dry_run=dry_run,

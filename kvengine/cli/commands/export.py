@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 import click
 
+from kvengine.cli import absent
+from kvengine.cli.completion import complete_service
 from kvengine.cli.exits import USAGE, Exit
 from kvengine.cli.output import counted
 from kvengine.cli.tool import Tool, tool_command
@@ -16,13 +18,15 @@ from kvengine.inspection.transfer.walk import Counts
 
 
 @click.command()
-@click.argument("file")
-@click.option("--service", help="Only the objects of this one.")
+@click.argument("file", type=click.Path(), default="-")
+@click.option("--service", shell_complete=complete_service, help="Only the objects of this one.")
 @click.option("--prefix", default="", help="Only keys that begin with it; needs --service.")
 @click.option("--resume", is_flag=True, help="Go on with a file that was broken off.")
 @tool_command
 def command(tool: Tool, file: str, service: str | None, prefix: str, resume: bool) -> None:
-    """Write every object of one moment to FILE, a line of JSON for each; - is a pipe.
+    """Write every object of one moment to FILE, a line of JSON for each.
+
+    Without FILE, or for -, to standard output.
 
     The last line counts the lines before it, so that a cut file is noticed.
     """
@@ -32,6 +36,7 @@ def command(tool: Tool, file: str, service: str | None, prefix: str, resume: boo
         raise Exit(USAGE, "--resume needs a file: of a pipe nobody knows what arrived")
     only = None if service is None else tool.name("--service", service)
     with tool.open() as access:
+        absent.check_service(access.store, only)
         if file == "-":
             out = sys.stdout.buffer
             counts = _export(tool, access.store, out, only, prefix)

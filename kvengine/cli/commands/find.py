@@ -7,6 +7,8 @@ from typing import Any
 import click
 import msgspec
 
+from kvengine.cli import absent
+from kvengine.cli.completion import complete_service
 from kvengine.cli.exits import NO, USAGE, Exit
 from kvengine.cli.output import size
 from kvengine.cli.tool import Tool, tool_command
@@ -16,7 +18,7 @@ from kvengine.inspection.search.find import Hit, Searched
 
 
 @click.command()
-@click.option("--service", help="Only in this one.")
+@click.option("--service", shell_complete=complete_service, help="Only in this one.")
 @click.option("--key", "key_glob", metavar="GLOB", help="Object keys: * ? [...].")
 @click.option("--state-key", "state_key_glob", metavar="GLOB", help="State keys: * ? [...].")
 @click.option("--contains", metavar="TEXT", help="Values that hold this text.")
@@ -50,6 +52,7 @@ def command(
             advance(so_far.objects, 0)
 
         only = None if service is None else tool.name("--service", service)
+        absent.check_service(access.store, only)
         try:
             hits = find(access.store, service=only, limit=limit, progress=told, **criteria)
         except ValueError as error:

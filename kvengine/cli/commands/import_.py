@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
-from kvengine.cli.exits import FAILED, USAGE, Exit
-from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.exits import FAILED, UNAVAILABLE, USAGE, Exit
+from kvengine.cli.tool import Tool, opening, tool_command
 from kvengine.cli.written import MODES, report
 
 HELP = "What to do with an object that is there."
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=click.Path(), default="-")
 @click.option("--mode", type=click.Choice(MODES), default="replace", show_default=True, help=HELP)
 @click.option("--start-line", type=click.IntRange(min=1), default=1, help="Go on at this line.")
 @click.option("--partial", is_flag=True, help="The lines are part of an export, or hand-made.")
+@click.option("--plain", is_flag=True, help="Entries are JSON values as they are.")
 @click.option("--create", is_flag=True, help="Make the database if there is none.")
 @click.option("-n", "--dry-run", is_flag=True, help="Check and count, write nothing.")
 @tool_command
@@ -27,20 +29,29 @@ def command(
     mode: str,
     start_line: int,
     partial: bool,
+    plain: bool,
     create: bool,
     dry_run: bool,
 ) -> None:
-    """Read objects from FILE, as export writes them; - is a pipe.
+    """Read objects from FILE, as export writes them.
+
+    Without FILE, or for -, from standard input. With --plain a line is
+    {"service": "S", "key": "k", "entries": {"name": "Alice", "visits": 3}}.
 
     replace: an object becomes what its line says. merge: entries are set, others stay.
     skip: objects that are there stay as they are. new: they are an error.
     """
     from kvengine.inspection.transfer.import_ import BadLine, Incomplete, import_lines
 
-    if create and not os.path.exists(os.path.join(tool.path, "CURRENT")):
+    if file == "-" and sys.stdin.isatty():
+        raise Exit(USAGE, "import what? Give FILE, or lines on standard input")
+    if not os.path.exists(os.path.join(tool.path, "CURRENT")):
+        if not create:
+            raise Exit(UNAVAILABLE, f"{tool.path} holds no database: --create makes one")
         from kvengine.engine import open_engine
 
-        open_engine(tool.path, background="none").close()
+        with opening(tool.path):
+            open_engine(tool.path, background="none").close()
     with click.open_file(file, "rb") as lines, tool.open(write=True) as access:
         try:
             with tool.out.progress("importing") as advance:
@@ -49,14 +60,14 @@ def command(
                     access.store,
                     mode=mode,  # type: ignore[arg-type]
                     start_line=start_line,
-                    partial=partial,
+                    partial=partial or plain,
+                    plain=plain,
                     dry_run=dry_run,
                     progress=lambda so_far: advance(so_far.line, 0),
                 )
         except BadLine as error:
-            raise Exit(
-                USAGE, str(error).replace("go on from line", "go on with --start-line")
-            ) from None
+            told = str(error).replace("go on from line", "go on with --start-line")
+            raise Exit(USAGE, told.replace("plain=True", "--plain")) from None
         except Incomplete as error:
             report(tool, error.written, dry_run=dry_run)
             raise Exit(FAILED, str(error).replace("partial=True", "--partial")) from None

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from kvengine.cli import names
+from kvengine.cli import absent
+from kvengine.cli.completion import place_argument
 from kvengine.cli.edits import Edit, apply, confirm, edit_options
 from kvengine.cli.exits import CONFLICT, USAGE, Exit
 from kvengine.cli.output import counted
@@ -23,31 +24,25 @@ CHECKED = 1000
 
 
 @click.command()
-@click.argument("service")
-@click.argument("key", required=False)
-@click.argument("state_key", required=False)
+@place_argument("SERVICE[/KEY[/STATE_KEY]]")
 @edit_options
 @tool_command
-def command(tool: Tool, service: str, key: str | None, state_key: str | None, **how: bool) -> None:
+def command(tool: Tool, place: tuple[str, ...], **how: bool) -> None:
     """Clear an entry, an object, or all objects of a service.
 
-    As SERVICE/KEY/STATE_KEY, where a slash within a name is %2F, or as separate
-    arguments. A service of more than 1,000 objects needs --force: their versions
-    cannot be checked at once, and it is cleared by one small write.
+    A service of more than 1,000 objects needs --force: their versions cannot be
+    checked at once, and it is cleared by one small write.
     """
-    parts = [service] if key is None else [service, key]
-    if state_key is not None:
-        parts.append(state_key)
-    if len(parts) == 1 and not tool.quoted:
-        parts = names.split_path(service)
-    parts = [
-        tool.name(what, p) for what, p in zip(("SERVICE", "KEY", "STATE_KEY"), parts, strict=False)
-    ]
+    parts = tool.names(place, 1, 3)
     with tool.open(write=True) as access:
         if len(parts) == 1:
             _clear_service(tool, access, parts[0], **how)
             return
         found = access.store.load(parts[0], parts[1])
+        if found is None:
+            tool.out.note(f"kvengine: {absent.no_object(access.store, *parts[:2])}")
+        elif len(parts) == 3 and parts[2] not in found.entries:
+            tool.out.note(f"kvengine: {absent.no_entry(found, parts[2])}")
         edit = Edit(parts[0], parts[1], found)
         if len(parts) == 3:
             edit.entries[parts[2]] = None
@@ -72,6 +67,7 @@ def _clear_service(
     keys = list(islice(store.object_keys(service), CHECKED + 1))
     result = {"service": service, "objects": len(keys)}
     if not keys:
+        out.note(f"kvengine: {absent.no_service(store, service)}")
         out.say("nothing to do")
         out.record({**result, "result": "nothing to do"})
         return

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from kvengine.cli.completion import place_argument
 from kvengine.cli.edits import Edit, apply, edit_options
 from kvengine.cli.exits import DECLINED, FAILED, USAGE, Exit
 from kvengine.cli.tool import Tool, tool_command
@@ -19,17 +20,16 @@ from kvengine.store import StoredObject
 
 
 @click.command()
-@click.argument("service")
-@click.argument("key")
+@place_argument("SERVICE/KEY")
 @edit_options
 @tool_command
-def command(tool: Tool, service: str, key: str, **how: bool) -> None:
+def command(tool: Tool, place: tuple[str, ...], **how: bool) -> None:
     """Edit an object as JSON in $VISUAL or $EDITOR.
 
     Entries that are removed from the text are cleared. What was replaced is kept
     beforehand in a file, whose name is printed. Entries keep their expiry.
     """
-    service, key = tool.name("SERVICE", service), tool.name("KEY", key)
+    service, key = tool.names(place, 2, 2)
     with tool.open(write=True) as access:
         found = access.store.load(service, key)
         text = editable(found)

@@ -6,46 +6,41 @@ import sys
 
 import click
 
+from kvengine.cli import absent
+from kvengine.cli.completion import place_argument
 from kvengine.cli.exits import NO, Exit
-from kvengine.cli.output import expiry, moment
+from kvengine.cli.output import cells, columns, expiry, moment
 from kvengine.cli.tool import Tool, tool_command
-from kvengine.cli.values import SHOWN, binary_option, pretty, shown
+from kvengine.cli.values import binary_option, pretty, shown
 from kvengine.inspection import escape
 from kvengine.inspection.document import document, form
 from kvengine.store import StoredObject
 
 _WIDEST_NAME = 40
-_LEAST = 16
-"""Characters of a value that are shown, however long its name is."""
 
 
 @click.command()
-@click.argument("service")
-@click.argument("key")
-@click.argument("state_key", required=False)
+@place_argument("SERVICE/KEY[/STATE_KEY]")
 @binary_option
 @click.option("--full", is_flag=True, help="Show long values whole.")
 @click.option("--raw", is_flag=True, help="Write the bytes of one entry as they are.")
 @tool_command
-def command(
-    tool: Tool, service: str, key: str, state_key: str | None, binary: str, full: bool, raw: bool
-) -> None:
+def command(tool: Tool, place: tuple[str, ...], binary: str, full: bool, raw: bool) -> None:
     """Show an object, or one of its entries."""
-    service, key = tool.name("SERVICE", service), tool.name("KEY", key)
-    if raw and state_key is None:
+    service, key, *rest = tool.names(place, 2, 3)
+    if raw and not rest:
         raise click.UsageError("--raw writes one entry: give its STATE_KEY")
     with tool.open() as access:
         found = access.store.load(service, key)
-    if found is None:
-        raise Exit(NO, f"no object {escape.text(service)} {escape.text(key)}")
-    if state_key is None:
-        show(tool, found, binary, None if full else SHOWN)
+        if found is None:
+            raise Exit(NO, absent.no_object(access.store, service, key))
+    if not rest:
+        show(tool, found, binary, full=full)
         return
-    name = tool.name("STATE_KEY", state_key)
+    name = rest[0]
     value = found.entries.get(name)
     if value is None:
-        where = f"{escape.text(service)} {escape.text(key)}"
-        raise Exit(NO, f"no entry {escape.text(name)} in {where}")
+        raise Exit(NO, absent.no_entry(found, name))
     if raw:
         sys.stdout.buffer.write(value)
         return
@@ -58,11 +53,11 @@ def command(
             **form(value, (found.expiries or {}).get(name)),
         }
     )
-    tool.out.say(pretty(value) if binary == "text" else shown(value, binary, None))
+    tool.out.say(pretty(value) if binary == "text" else shown(value, binary))
 
 
-def show(tool: Tool, found: StoredObject, binary: str, limit: int | None) -> None:
-    """An object for people, or its document."""
+def show(tool: Tool, found: StoredObject, binary: str = "text", *, full: bool = False) -> None:
+    """An object for people, values cut to the width of the terminal, or its document."""
     tool.out.record(document(found))
     if tool.out.json:
         return
@@ -72,9 +67,9 @@ def show(tool: Tool, found: StoredObject, binary: str, limit: int | None) -> Non
     tool.out.say(f"  changed {moment(found.version)}, {until}")
     expiries = found.expiries or {}
     labels = {name: escape.text(name) for name in found.entries}
-    width = min(max(map(len, labels.values()), default=0), _WIDEST_NAME)
+    width = min(max(map(cells, labels.values()), default=0), _WIDEST_NAME)
     for name, value in found.entries.items():
         end = f"  expires {expiry(expiries[name])}" if name in expiries else ""
-        room = limit if limit is None else max(_LEAST, limit - max(width, len(labels[name])))
-        room = room if room is None or not end else max(_LEAST, room - len(end))
-        tool.out.say(f"  {labels[name]:<{width}}  {shown(value, binary, room)}{end}")
+        begin = f"  {labels[name]}{' ' * (width - cells(labels[name]))}  "
+        room = None if full else columns() - cells(begin) - len(end)
+        tool.out.say(f"{begin}{shown(value, binary, room)}{end}")

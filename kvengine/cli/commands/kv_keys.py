@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import click
 
+from kvengine.cli import absent
+from kvengine.cli.completion import place_argument
 from kvengine.cli.exits import NO, Exit
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.inspection import escape
 
 
 @click.command()
-@click.argument("service")
-@click.argument("key")
+@place_argument("SERVICE/KEY")
 @click.option("--prefix", default="", help="Only those that begin with it.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
 @click.option("--after", help="Only those behind this one.")
 @tool_command
 def command(
-    tool: Tool, service: str, key: str, prefix: str, limit: int | None, after: str | None
+    tool: Tool, place: tuple[str, ...], prefix: str, limit: int | None, after: str | None
 ) -> None:
     """List the state keys of an object, in order."""
-    service, key = tool.name("SERVICE", service), tool.name("KEY", key)
+    service, key = tool.names(place, 2, 2)
     start = "" if after is None else tool.name("--after", after)
     more = None if limit is None else limit + 1
     with tool.open() as access:
@@ -28,7 +29,7 @@ def command(
             service, key, prefix=tool.name("--prefix", prefix), start=start, limit=more
         )
         if not found and not access.store.version(service, key):
-            raise Exit(NO, f"no object {escape.text(service)} {escape.text(key)}")
+            raise Exit(NO, absent.no_object(access.store, service, key))
     if after is not None and found[:1] == [start]:
         del found[0]
     for name in found[:limit]:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from kvengine.cli.completion import place_argument
 from kvengine.cli.edits import Edit, apply, edit_options
 from kvengine.cli.exits import USAGE, Exit
 from kvengine.cli.tool import Tool, tool_command
@@ -22,19 +23,18 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 @click.command()
-@click.argument("service")
-@click.argument("key")
-@click.option("--patch", "given", help="The patch; without it, it is read from standard input.")
+@place_argument("SERVICE/KEY")
+@click.option("--patch", "given", help="The patch; without it, or for -, standard input.")
 @edit_options
 @tool_command
-def command(tool: Tool, service: str, key: str, given: str | None, **how: bool) -> None:
+def command(tool: Tool, place: tuple[str, ...], given: str | None, **how: bool) -> None:
     """Change an object by a JSON Patch (RFC 6902).
 
     The document is an object of its entries that are JSON: "/count" is the entry
     count, "/user/name" lies within the entry user. Entries keep their expiry.
     """
-    service, key = tool.name("SERVICE", service), tool.name("KEY", key)
-    text = given if given is not None else sys.stdin.read()
+    service, key = tool.names(place, 2, 2)
+    text = given if given not in (None, "-") else sys.stdin.read()
     with tool.open(write=True) as access:
         found = access.store.load(service, key)
         edit = Edit(service, key, found)

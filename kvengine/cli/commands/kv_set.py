@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import IO
 
 import click
 
+from kvengine.cli.completion import place_argument
 from kvengine.cli.edits import Edit, apply, edit_options
 from kvengine.cli.exits import USAGE, Exit
 from kvengine.cli.tool import Tool, tool_command
@@ -13,13 +15,8 @@ from kvengine.cli.values import duration, taken
 
 
 @click.command()
-@click.argument("service")
-@click.argument("key")
-@click.argument("state_key")
-@click.argument("value", required=False)
-@click.option(
-    "--file", "source", type=click.File("rb"), help="Read the value from here; - is stdin."
-)
+@place_argument("SERVICE/KEY/STATE_KEY [VALUE]")
+@click.option("--file", "source", type=click.File("rb"), help="Read the value from here.")
 @click.option("--text", "form", flag_value="text", help="The value is text, not JSON.")
 @click.option("--base64", "form", flag_value="base64", help="The value is base64.")
 @click.option("--hex", "form", flag_value="hex", help="The value is hexadecimal.")
@@ -29,10 +26,7 @@ from kvengine.cli.values import duration, taken
 @tool_command
 def command(
     tool: Tool,
-    service: str,
-    key: str,
-    state_key: str,
-    value: str | None,
+    place: tuple[str, ...],
     source: IO[bytes] | None,
     form: str | None,
     ttl: str | None,
@@ -41,17 +35,20 @@ def command(
     """Set one entry to a JSON value. Without --ttl it does not expire by itself.
 
     A string is JSON with its quotes: '"Alice"'. Other values need --text, --base64,
-    --hex or --raw.
+    --hex or --raw. The VALUE - is read from standard input.
     """
-    if source is not None and value is None:
-        given: str | bytes = source.read()
-    elif value is not None and source is None:
-        given = value
-    else:
-        raise Exit(USAGE, "give a VALUE, or --file FILE")
+    *names_given, value = place if source is None else (*place, "")
+    if len(names_given) not in (1, 3):
+        raise Exit(
+            USAGE, "give SERVICE/KEY/STATE_KEY and a VALUE, - to read it from standard input"
+        )
+    service, key, name = tool.names(names_given, 3, 3)
+    given: str | bytes = value
+    if source is not None:
+        given = source.read()
+    elif value == "-":
+        given = sys.stdin.buffer.read()
     data = taken(given, form or "json")
-    service, key = tool.name("SERVICE", service), tool.name("KEY", key)
-    name = tool.name("STATE_KEY", state_key)
     seconds = None if ttl is None else duration(ttl)
     with tool.open(write=True) as access:
         edit = Edit(service, key, access.store.load(service, key), {name: data})

@@ -7,10 +7,11 @@ import time
 import click
 
 from kvengine.cli.commands.kv_get import show
+from kvengine.cli.completion import place_argument
 from kvengine.cli.edits import show_difference
 from kvengine.cli.output import moment
 from kvengine.cli.tool import Tool, tool_command
-from kvengine.cli.values import SHOWN, duration
+from kvengine.cli.values import duration
 from kvengine.errors import DatabaseClosed
 from kvengine.inspection import escape
 from kvengine.inspection.document import document
@@ -18,21 +19,20 @@ from kvengine.store import Reads, StoredObject
 
 
 @click.command()
-@click.argument("service")
-@click.argument("key")
+@place_argument("SERVICE/KEY")
 @click.option("--interval", default="500ms", show_default=True, help="How often to look.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many changes.")
 @click.option("--timeout", metavar="DURATION", help="End after so long.")
 @tool_command
 def command(
-    tool: Tool, service: str, key: str, interval: str, count: int | None, timeout: str | None
+    tool: Tool, place: tuple[str, ...], interval: str, count: int | None, timeout: str | None
 ) -> None:
     """Show an object, then each change of it. Ctrl-C ends it.
 
     Looks every --interval: changes that follow each other faster show as one. Entries and
     objects that expire are changes too.
     """
-    service, key = tool.name("SERVICE", service), tool.name("KEY", key)
+    service, key = tool.names(place, 2, 2)
     pause = duration(interval)
     until = None if timeout is None else time.monotonic() + duration(timeout)
     with tool.open() as access:
@@ -70,7 +70,7 @@ def _show_first(tool: Tool, service: str, key: str, found: StoredObject | None) 
         tool.out.say(f"{escape.text(service)} {escape.text(key)} is absent so far")
         tool.out.record({"service": service, "key": key, "version": 0})
     else:
-        show(tool, found, "text", SHOWN)
+        show(tool, found)
 
 
 def _show_change(

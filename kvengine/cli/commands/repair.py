@@ -13,7 +13,7 @@ from kvengine.inspection.escape import safe
 
 
 @click.command()
-@click.argument("directory")
+@click.argument("directory", type=click.Path())
 @tool_command
 def command(tool: Tool, directory: str) -> None:
     """Make a new database at DIRECTORY of all that can be read of this one.

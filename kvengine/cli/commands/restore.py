@@ -11,8 +11,8 @@ from kvengine.inspection.escape import safe
 
 
 @click.command()
-@click.argument("directory")
-@click.argument("into")
+@click.argument("directory", type=click.Path())
+@click.argument("into", type=click.Path())
 @click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Not the newest.")
 @tool_command
 def command(tool: Tool, directory: str, into: str, generation: int | None) -> None:

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import click
 
 from kvengine.cli.output import aligned, size
 from kvengine.cli.tool import Tool, tool_command
+
+_OWNERS = (
+    "memtable_bytes",
+    "memtable_objects",
+    "frozen_memtables",
+    "cache_bytes",
+    "cache_objects",
+    "open_snapshots",
+    "flushes",
+    "compactions",
+    "dropped_segments",
+    "stalls",
+    "stall_seconds",
+    "stalled",
+    "write_amplification",
+    "commits",
+    "syncs",
+    "background",
+    "background_errors",
+    "last_background_error",
+    "live_access",
+    "compiled",
+)
+"""Figures of a process that has the database open: of files nobody knows them."""
 
 _BYTES = ("bytes_on_disk", "wal_bytes", "memtable_bytes", "cache_bytes", "pending_compaction")
 
@@ -13,16 +39,21 @@ _BYTES = ("bytes_on_disk", "wal_bytes", "memtable_bytes", "cache_bytes", "pendin
 @click.command()
 @tool_command
 def command(tool: Tool) -> None:
-    """Show the figures of a database: those of its owner, or of its files."""
+    """Show the figures of a database: those of its owner, or of its files.
+
+    Of files alone, what only an owner counts is not known, and null in JSON.
+    """
     with tool.open() as access:
         stats, mode = access.store.stats(), access.mode
     data = stats._asdict()
+    unknown = _OWNERS if mode == "files" else ()
+    data.update(dict.fromkeys(unknown))
     data["levels"] = [level._asdict() for level in stats.levels]
     data["running"] = [job._asdict() for job in stats.running]
     tool.out.record({"access": mode, **data})
     rows = [["access", mode]]
     for name, value in data.items():
-        if name not in ("levels", "running", "recovery"):
+        if name not in ("levels", "running", "recovery", *unknown):
             rows.append([name, _shown(name, value)])
     rows += [
         ["running", f"{j.kind} of {size(j.bytes)} into level {j.level}"] for j in stats.running
@@ -30,6 +61,10 @@ def command(tool: Tool) -> None:
     rows += [["recovery", one] for one in stats.recovery]
     for text in aligned(rows, ("name", "value")):
         tool.out.say(text)
+    if unknown:
+        names = ", ".join(unknown).replace("_", " ")
+        why = f"not known: {names}; no process that has it open answers"
+        tool.out.say(textwrap.fill(why, 80, subsequent_indent="  "))
 
 
 def _shown(name: str, value: object) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from kvengine.cli.exits import UNAVAILABLE, Exit
-from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.exits import FAILED, UNAVAILABLE, USAGE, Exit
+from kvengine.cli.tool import Tool, opening, tool_command
 
 
 @click.command()
@@ -21,9 +21,16 @@ def command(tool: Tool, write: bool, port: int, host: str) -> None:
     The link it prints lets one browser in, once; without --write the page only reads.
     """
     try:
-        from kvengine.ui.serve import run
+        from kvengine.ui.serve import CannotServe, Site, serve
     except ModuleNotFoundError as error:
         raise Exit(
             UNAVAILABLE, f"the page needs {error.name}: pip install 'kvengine[ui]'"
         ) from None
-    run(tool.path, write=write, host=host, port=port, say=click.echo)
+    try:
+        with opening(tool.path):
+            site = Site(tool.path, write=write, host=host, port=port)
+    except ValueError as error:
+        raise Exit(USAGE, f"--{error}") from None
+    except CannotServe as error:
+        raise Exit(FAILED, str(error)) from None
+    serve(site, say=click.echo)

@@ -13,7 +13,7 @@ from kvengine.inspection.escape import safe
 
 
 @click.command()
-@click.argument("directory", required=False)
+@click.argument("directory", type=click.Path(), required=False)
 @tool_command
 def command(tool: Tool, directory: str | None) -> None:
     """Check every byte and every invariant, beside an owner too; nothing is changed.

@@ -64,6 +64,7 @@ def import_lines(
     mode: Mode = "replace",
     start_line: int = 1,
     partial: bool = False,
+    plain: bool = False,
     dry_run: bool = False,
     max_line: int = MAX_LINE,
     batch_objects: int = BATCH_OBJECTS,
@@ -74,9 +75,10 @@ def import_lines(
 ) -> Written:
     """Write the documents of ``lines`` (an open file or pipe of bytes, or any lines) to a store.
 
-    ``start_line``: lines before it are only counted. ``dry_run``: check and count, and write
-    nothing. ``max_line``: a longer line is refused, in bytes. ``progress`` is told after each
-    batch. BadLine (a ValueError), ObjectExists with mode "new", Incomplete at the end (all it
+    ``start_line``: lines before it are only counted. ``plain``: entries are JSON values as they
+    are, ``{"name": "Alice"}``, not the forms that `export` writes. ``dry_run``: check and count,
+    and write nothing. ``max_line``: a longer line is refused, in bytes. ``progress`` is told after
+    each batch. BadLine (a ValueError), ObjectExists with mode "new", Incomplete at the end (all it
     has is written), or what a write of the store raises; ``progress`` was told what is written.
     """
     if start_line < 1:
@@ -101,7 +103,7 @@ def import_lines(
                     raise BadDocument(
                         f"it is over {max_line:,} bytes; if it is meant, raise max_line"
                     )
-                _take(text, number, start_line, section, writer)
+                _take(text, number, start_line, section, writer, plain=plain)
             except BadDocument as error:
                 writer.flush()
                 writer.reached(number - 1)
@@ -152,7 +154,9 @@ class _Section:
         return f" with {self.counts.entries:,} entries ({self.counts.bytes:,} bytes)"
 
 
-def _take(text: bytes, number: int, start: int, section: _Section, writer: Writer) -> None:
+def _take(
+    text: bytes, number: int, start: int, section: _Section, writer: Writer, *, plain: bool
+) -> None:
     """One line: a document, an end line, or a blank."""
     if is_end(text):
         section.end(end_of(text))
@@ -161,14 +165,16 @@ def _take(text: bytes, number: int, start: int, section: _Section, writer: Write
     elif number < start:
         section.add(None)
     else:
-        one = incoming(text, number)
+        one = incoming(text, number, plain=plain)
         section.add(one.entries)
         writer.add(one)
 
 
-def incoming(text: bytes, number: int = 0) -> Incoming:
+def incoming(text: bytes, number: int = 0, *, plain: bool = False) -> Incoming:
     """A line as an object to write; BadDocument says what is wrong."""
     data = read_document(text)
+    if plain:
+        data["entries"] = {name: {"value": value} for name, value in data["entries"].items()}
     if data.get("complete") is False:
         raise BadDocument("this document holds only part of its object: export it in whole")
     entries = values_of(data)
