@@ -53,7 +53,7 @@ def _database(context: click.Context) -> str:
         if at.params.get("db"):
             return os.path.abspath(str(at.params["db"]))
         at = at.parent
-    return os.path.abspath(os.environ.get("KVENGINE_DB") or ".")
+    return os.path.abspath(os.path.expanduser(os.environ.get("KVENGINE_DB") or "."))
 
 
 def _paths(store: Any, typed: str, most: int) -> Iterator[str]:

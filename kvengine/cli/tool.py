@@ -20,6 +20,30 @@ if TYPE_CHECKING:
 _SHARED = ("db", "as_json", "quoted", "debug")
 
 
+class Place(click.Path):
+    """A path, in which a ~ is the home directory also where no shell has replaced it.
+
+    ``--db=~/state`` and a variable in a unit file come with their ~. Without a home it is an error,
+    and never a directory of that name.
+    """
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return expanded(os.fsdecode(super().convert(value, param, ctx)))
+
+
+PATH = Place(readable=False)
+
+
+def expanded(path: str) -> str:
+    """A path with its ~ replaced; `Exit` where there is no home."""
+    if not path.startswith("~"):
+        return path
+    found = os.path.expanduser(path)
+    if not os.path.isabs(found) or os.environ.get("HOME") == "":
+        raise Exit(USAGE, f"{path}: whose home is not known here; write the whole path")
+    return found
+
+
 class Tool:
     """The options that every command takes, wherever on the line they stand."""
 
@@ -36,17 +60,19 @@ class Tool:
             found = "."
         if not found:
             raise Exit(USAGE, "which database? Give --db DIR, or set KVENGINE_DB")
-        return os.path.abspath(found)
+        return os.path.abspath(expanded(found))
 
-    def open(self, path: str | None = None, *, write: bool = False) -> Access:
+    def open(
+        self, path: str | None = None, *, write: bool = False, or_read: bool = False
+    ) -> Access:
         """The database, through its owner where there is one. A context manager.
 
-        ``path``: another one than that of --db.
+        ``path``: another one than that of --db. ``or_read``: as `Access`.
         """
         from kvengine.inspection.access import Access
 
         with opening(path or self.path):
-            return Access(path or self.path, write=write)
+            return Access(path or self.path, write=write, or_read=or_read)
 
     def names(self, given: Sequence[str], least: int, most: int) -> tuple[str, ...]:
         """The names that the arguments say, ``least`` to ``most`` of them."""
@@ -114,7 +140,7 @@ def _options(run: Callable[..., Any]) -> Callable[..., Any]:
             "-d",
             "--db",
             metavar="DIR",
-            type=click.Path(),
+            type=PATH,
             help="The directory of the database.",
         ),
     ):

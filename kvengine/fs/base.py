@@ -13,10 +13,14 @@ the data was dropped. So it is never called again: the file is given up.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from .directory import Directory
+
+READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+"""How a system says that a place cannot be written: a read-only mount, or another user's."""
 
 
 class File(Protocol):

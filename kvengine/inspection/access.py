@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kvengine.closing import Closing
 from kvengine.errors import DatabaseLocked
+from kvengine.fs.base import READ_ONLY
 from kvengine.share.client import LiveStore, OwnerSilent, connect
 
 if TYPE_CHECKING:  # the engine is imported where no owner answers
@@ -29,11 +30,18 @@ class Access(Closing):
     """
 
     def __init__(
-        self, path: str, *, write: bool = False, wait: float = 3.0, serves: bool = False
+        self,
+        path: str,
+        *,
+        write: bool = False,
+        wait: float = 3.0,
+        serves: bool = False,
+        or_read: bool = False,
     ) -> None:
         """``write``: edits are wanted. ``wait``: seconds to wait for an owner that is not ready.
 
-        ``serves``: where this becomes the owner, other tools reach it in turn.
+        ``serves``: where this becomes the owner, other tools reach it in turn. ``or_read``: read
+        the files where they cannot be written, as on a read-only mount.
 
         DatabaseLocked where another process owns the directory and serves no socket, and
         edits are wanted; NotADatabase, CorruptionError, OSError as `kvengine.open`.
@@ -41,6 +49,7 @@ class Access(Closing):
         self.path = path
         self.write = write
         self._serves = serves
+        self._or_read = or_read
         self.mode = ""
         self.store: Engine | LiveStore = self._open(wait, write)
 
@@ -89,6 +98,10 @@ class Access(Closing):
                 if time.monotonic() >= until:
                     raise
                 time.sleep(_PAUSE)
+            except OSError as error:
+                if not (self._or_read and error.errno in READ_ONLY):
+                    raise
+                write = False
 
     def _connect(self) -> LiveStore | None:
         try:

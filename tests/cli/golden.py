@@ -27,7 +27,7 @@ _VARYING = [
     (re.compile(r"\b1[78]\d{14}\b"), "<stamp>"),
     (re.compile(r"\b1[78]\d{8}\.\d+\b"), "<time>"),
     (re.compile(r"20[23]\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"), "<time>"),
-    (re.compile(r"\d{8}T\d{6}-"), "<time>-"),
+    (re.compile(r"(?<=/replaced/)\S+(?=\.json)"), "<time>"),
     (re.compile(r"0x[0-9a-f]{15,16}\b"), "<identity>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<database>"),
     (re.compile(r"(?<=in )\d+\.\d s"), "<seconds>"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import kvengine
-from kvengine.errors import KVEngineError, ReadOnly
+from kvengine.errors import DatabaseLocked, KVEngineError
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.access import Access
@@ -266,16 +266,21 @@ def test_files_of_others_in_the_directory_are_left_alone() -> None:
     assert set(strangers) <= set(names(fs))
 
 
-def test_a_reader_of_the_files_alone_makes_no_backup(tmp_path: Path) -> None:
-    """The error says how to open it: an owner makes the checkpoint."""
+def test_no_backup_is_made_of_files_that_an_owner_may_change(tmp_path: Path) -> None:
+    """The files alone are copied only while nobody owns them."""
     path = tmp_path / "db"
     with kvengine.open(path, background="none") as db:
         db.set("s", "k", "n", b"1")
         with Access(str(path)) as access:
             assert access.mode == "files"
-            with pytest.raises(ReadOnly, match=r"Access\(path, write=True\)"):
+            with pytest.raises(DatabaseLocked):
                 backup(access.store, tmp_path / "backups")
-    assert not (tmp_path / "backups").exists()
+    assert generations(tmp_path / "backups") == []
+    with Access(str(path)) as access:
+        assert backup(access.store, tmp_path / "backups").generation == 1
+    restore(tmp_path / "backups", tmp_path / "restored")
+    with kvengine.open(tmp_path / "restored") as db:
+        assert db.get("s", "k", "n") == b"1"
 
 
 def test_restore_takes_an_empty_or_a_new_directory_alone() -> None:

@@ -6,13 +6,13 @@ import click
 
 from kvengine.cli.exits import NO, Exit
 from kvengine.cli.output import counted, moment, size
-from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.tool import PATH, Tool, tool_command
 from kvengine.inspection.escape import safe
 from kvengine.storage.clock import SECOND
 
 
 @click.command()
-@click.argument("directory", type=click.Path())
+@click.argument("directory", type=PATH)
 @click.option("--keep", type=click.IntRange(min=1), help="Remove all but the newest so many.")
 @click.option("--recheck", is_flag=True, help="Read again what is there, copy anew what rotted.")
 @click.option("--list", "listing", is_flag=True, help="Show the generations, make none.")
@@ -34,7 +34,7 @@ def command(
         return
     from kvengine.inspection.backup.backup import backup
 
-    with tool.open(write=True) as access, tool.out.progress("copying") as advance:
+    with tool.open(write=True, or_read=True) as access, tool.out.progress("copying") as advance:
         made = backup(
             access.store,
             directory,

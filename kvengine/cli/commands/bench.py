@@ -9,13 +9,13 @@ import tempfile
 import click
 
 from kvengine import compiled
-from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.tool import PATH, Tool, tool_command
 from kvengine.inspection.escape import safe
 from kvengine.release import VERSION
 
 
 @click.command()
-@click.option("--directory", type=click.Path(file_okay=False, exists=True), help="Measure there.")
+@click.option("--directory", type=PATH, help="Measure there.")
 @tool_command
 def command(tool: Tool, directory: str | None) -> None:
     """Measure the engine on this machine, in a temporary database.

@@ -6,12 +6,12 @@ import os
 
 import click
 
-from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.tool import PATH, Tool, tool_command
 from kvengine.inspection.escape import safe
 
 
 @click.command()
-@click.argument("directory", type=click.Path())
+@click.argument("directory", type=PATH)
 @tool_command
 def command(tool: Tool, directory: str) -> None:
     """Make a copy of now at DIRECTORY, by hard links; it opens as a database."""

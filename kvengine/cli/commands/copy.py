@@ -9,13 +9,13 @@ import click
 from kvengine.cli import absent
 from kvengine.cli.completion import complete_service
 from kvengine.cli.exits import USAGE, Exit
-from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.tool import PATH, Tool, tool_command
 from kvengine.cli.written import MODES, report
 
 
 @click.command()
-@click.argument("source", type=click.Path(), metavar="SRC")
-@click.argument("target", type=click.Path(), metavar="DST")
+@click.argument("source", type=PATH, metavar="SRC")
+@click.argument("target", type=PATH, metavar="DST")
 @click.option("--service", shell_complete=complete_service, help="Only the objects of this one.")
 @click.option("--prefix", default="", help="Only keys that begin with it; needs --service.")
 @click.option("--mode", type=click.Choice(MODES), default="replace", show_default=True)
@@ -47,7 +47,7 @@ def command(
         absent.check_service(reads.store, only)
         if not dry_run and not os.path.exists(os.path.join(places[1], "CURRENT")):
             open_engine(places[1], background="none").close()
-        with tool.open(places[1], write=True) as writes:
+        with tool.open(places[1], write=not dry_run) as writes:
             with tool.out.progress("copying") as advance:
                 written = copy(
                     reads.store,

@@ -7,13 +7,13 @@ from types import ModuleType
 import click
 
 from kvengine.cli.exits import NO, USAGE, Exit
-from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.tool import PATH, Tool, tool_command
 from kvengine.inspection.escape import safe
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(["segment", "wal", "manifest", "blob"]))
-@click.argument("file", type=click.Path())
+@click.argument("file", type=PATH)
 @click.option("--rows", type=click.IntRange(min=0), help="Show so many rows or records.")
 @click.option("--all", "everything", is_flag=True, help="Show all of them.")
 @click.option("--verify", is_flag=True, help="Check all of the file, not only what is shown.")

@@ -12,13 +12,13 @@ from kvengine.cli import absent
 from kvengine.cli.completion import complete_service
 from kvengine.cli.exits import USAGE, Exit
 from kvengine.cli.output import counted
-from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.tool import PATH, Tool, tool_command
 from kvengine.inspection.escape import safe
 from kvengine.inspection.transfer.walk import Counts
 
 
 @click.command()
-@click.argument("file", type=click.Path(), default="-")
+@click.argument("file", type=PATH, default="-")
 @click.option("--service", shell_complete=complete_service, help="Only the objects of this one.")
 @click.option("--prefix", default="", help="Only keys that begin with it; needs --service.")
 @click.option("--resume", is_flag=True, help="Go on with a file that was broken off.")

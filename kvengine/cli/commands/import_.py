@@ -8,14 +8,14 @@ import sys
 import click
 
 from kvengine.cli.exits import FAILED, UNAVAILABLE, USAGE, Exit
-from kvengine.cli.tool import Tool, opening, tool_command
+from kvengine.cli.tool import PATH, Tool, opening, tool_command
 from kvengine.cli.written import MODES, report
 
 HELP = "What to do with an object that is there."
 
 
 @click.command()
-@click.argument("file", type=click.Path(), default="-")
+@click.argument("file", type=PATH, default="-")
 @click.option("--mode", type=click.Choice(MODES), default="replace", show_default=True, help=HELP)
 @click.option("--start-line", type=click.IntRange(min=1), default=1, help="Go on at this line.")
 @click.option("--partial", is_flag=True, help="The lines are part of an export, or hand-made.")
@@ -52,7 +52,7 @@ def command(
 
         with opening(tool.path):
             open_engine(tool.path, background="none").close()
-    with click.open_file(file, "rb") as lines, tool.open(write=True) as access:
+    with click.open_file(file, "rb") as lines, tool.open(write=not dry_run) as access:
         try:
             with tool.out.progress("importing") as advance:
                 written = import_lines(

@@ -34,7 +34,7 @@ def command(tool: Tool, place: tuple[str, ...], **how: bool) -> None:
     checked at once, and it is cleared by one small write.
     """
     parts = tool.names(place, 1, 3)
-    with tool.open(write=True) as access:
+    with tool.open(write=not how["dry_run"]) as access:
         if len(parts) == 1:
             _clear_service(tool, access, parts[0], **how)
             return

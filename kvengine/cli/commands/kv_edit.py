@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -30,7 +31,7 @@ def command(tool: Tool, place: tuple[str, ...], **how: bool) -> None:
     beforehand in a file, whose name is printed. Entries keep their expiry.
     """
     service, key = tool.names(place, 2, 2)
-    with tool.open(write=True) as access:
+    with tool.open(write=not how["dry_run"]) as access:
         found = access.store.load(service, key)
         text = editable(found)
         entries: dict[str, bytes | None] | None = None
@@ -102,20 +103,34 @@ def _in_editor(text: str) -> str:
 
 
 def _kept(found: StoredObject) -> str:
-    """Write the document as it was into the user's state directory; the file."""
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    folder = os.path.join(base, "kvengine", "replaced")
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    stem = f"{time.strftime('%Y%m%dT%H%M%S')}-{found.version}"
-    for number in range(1000):
-        path = os.path.join(folder, f"{stem}-{number}.json")
+    """Write the document as it was into the user's state directory; the file.
+
+    Where there is none, into the directory for temporary files. `Exit` if that fails too.
+    """
+    stem = f"{time.strftime('%Y%m%dT%H%M%S')}-{found.version}-"
+    try:
+        folder = os.path.join(_state_directory(), "kvengine", "replaced")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        descriptor, path = tempfile.mkstemp(".json", stem, folder)
+    except OSError:
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            continue
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(line(document(found)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return path
-    raise Exit(USAGE, f"{folder} is full of files of this version: remove some")
+            descriptor, path = tempfile.mkstemp(".json", f"kvengine-replaced-{stem}")
+        except OSError as error:
+            why = f"what would be replaced cannot be kept: {error.strerror}"
+            raise Exit(FAILED, f"{why}; nothing was written") from None
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(line(document(found)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def _state_directory() -> str:
+    """Where programs keep such things for this user; OSError where no place is known."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    home = os.path.expanduser("~")
+    if os.path.isabs(state):
+        return state
+    if os.path.isabs(home) and os.environ.get("HOME") != "":
+        return os.path.join(home, ".local", "state")
+    raise FileNotFoundError("no home directory")

@@ -42,7 +42,7 @@ def command(
         when = instant(at)
     elif now:
         when = time.time()
-    with tool.open(write=True) as access:
+    with tool.open(write=not how["dry_run"]) as access:
         found = access.store.load(service, key)
         if found is None:
             raise Exit(NO, absent.no_object(access.store, service, key))

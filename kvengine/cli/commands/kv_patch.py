@@ -35,7 +35,7 @@ def command(tool: Tool, place: tuple[str, ...], given: str | None, **how: bool) 
     """
     service, key = tool.names(place, 2, 2)
     text = given if given not in (None, "-") else sys.stdin.read()
-    with tool.open(write=True) as access:
+    with tool.open(write=not how["dry_run"]) as access:
         found = access.store.load(service, key)
         edit = Edit(service, key, found)
         before, _ = json_entries(edit.before)

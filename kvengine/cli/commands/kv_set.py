@@ -50,7 +50,7 @@ def command(
         given = sys.stdin.buffer.read()
     data = taken(given, form or "json")
     seconds = None if ttl is None else duration(ttl)
-    with tool.open(write=True) as access:
+    with tool.open(write=not how["dry_run"]) as access:
         edit = Edit(service, key, access.store.load(service, key), {name: data})
         if seconds is not None:
             edit.ttls[name] = seconds

@@ -8,12 +8,12 @@ import click
 
 from kvengine.cli.exits import NO, Exit
 from kvengine.cli.output import counted
-from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.tool import PATH, Tool, tool_command
 from kvengine.inspection.escape import safe
 
 
 @click.command()
-@click.argument("directory", type=click.Path())
+@click.argument("directory", type=PATH)
 @tool_command
 def command(tool: Tool, directory: str) -> None:
     """Make a new database at DIRECTORY of all that can be read of this one.

@@ -6,13 +6,13 @@ import click
 
 from kvengine.cli.exits import DAMAGED, Exit
 from kvengine.cli.output import counted, moment, size
-from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.tool import PATH, Tool, tool_command
 from kvengine.inspection.escape import safe
 
 
 @click.command()
-@click.argument("directory", type=click.Path())
-@click.argument("into", type=click.Path())
+@click.argument("directory", type=PATH)
+@click.argument("into", type=PATH)
 @click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Not the newest.")
 @tool_command
 def command(tool: Tool, directory: str, into: str, generation: int | None) -> None:

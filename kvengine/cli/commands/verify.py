@@ -8,12 +8,12 @@ import click
 
 from kvengine.cli.exits import NO, UNAVAILABLE, Exit
 from kvengine.cli.output import counted, size
-from kvengine.cli.tool import Tool, tool_command
+from kvengine.cli.tool import PATH, Tool, tool_command
 from kvengine.inspection.escape import safe
 
 
 @click.command()
-@click.argument("directory", type=click.Path(), required=False)
+@click.argument("directory", type=PATH, required=False)
 @tool_command
 def command(tool: Tool, directory: str | None) -> None:
     """Check every byte and every invariant, beside an owner too; nothing is changed.

@@ -15,34 +15,38 @@ the checkpoint. Earlier generations can be restored throughout.
 
 The owner of the database makes the checkpoint. So a tool opens it with
 ``Access(path, write=True)``: by its socket where there is an owner, else as the owner for
-as long as the backup takes. The files alone (``mode`` "files") give no backup.
+as long as the backup takes. Where nothing can be written to the database, as on a read-only mount,
+its files are copied in place of a checkpoint, while its locks keep owners out.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
 from xxhash import xxh3_64_hexdigest
 
-from kvengine.errors import CorruptionError, KVEngineError, ReadOnly
+from kvengine.errors import CorruptionError, KVEngineError
 from kvengine.fs.base import FileSystem
 from kvengine.inspection.backup import record as backup_record
 from kvengine.inspection.backup.files import at, join
 from kvengine.inspection.backup.record import FORMAT_VERSION, Record
 from kvengine.inspection.backup.shelf import Shelf
 from kvengine.storage import filenames
-from kvengine.storage.lifecycle.lock import holder
+from kvengine.storage.lifecycle.lock import holder, keep_out
 from kvengine.storage.manifest import file as manifest
 from kvengine.storage.manifest.file import Catalog
 from kvengine.storage.wal import file as wal
 
 
 class Source(Protocol):
-    """What of a store a backup takes: an `Engine` that owns its directory, or a `LiveStore`."""
+    """What of a store a backup takes: an `Engine`, or a `LiveStore`.
+
+    Of an engine that is open to read only, the files are copied as they are.
+    """
 
     @property
     def path(self) -> str: ...
@@ -92,15 +96,15 @@ def backup(
 
     ``keep``: that many generations stay, the newest, this one among them; None: all.
     ``recheck``: read again what earlier backups have copied, and copy anew what has rotted.
-    ``progress`` is told after each megabyte. ReadOnly where ``store`` is opened without its
-    owner, BackupRunning, KVEngineError for a directory of another database; CorruptionError,
-    OSError. An error leaves the generations that were there.
+    ``progress`` is told after each megabyte. DatabaseLocked where ``store`` is open to read only
+    and another process owns the directory, BackupRunning, KVEngineError for a directory of another
+    database; CorruptionError, OSError. An error leaves the generations that were there.
     """
     if keep is not None and keep < 1:
         raise ValueError(f"keep must be 1 or more, not {keep}: a backup keeps itself")
     disk, place = at(directory, fs)
     origin = at(store.path, fs)[1]
-    _check(store, disk, origin, place)
+    _check(disk, origin, place)
     disk.makedirs(place)
     path = join(place, backup_record.LOCK)
     lock = disk.lock(path)
@@ -117,12 +121,7 @@ def backup(
         lock.release()
 
 
-def _check(store: Source, fs: FileSystem, origin: str, place: str) -> None:
-    if getattr(getattr(store, "options", None), "read_only", False):
-        raise ReadOnly(
-            f"{origin} is open to read only, and a backup is made by the owner:"
-            " open it with Access(path, write=True)"
-        )
+def _check(fs: FileSystem, origin: str, place: str) -> None:
     if fs.exists(join(place, filenames.CURRENT)):
         raise KVEngineError(f"{place} is a database: choose a directory for its backups")
     if f"{_real(fs, place)}/".startswith(f"{_real(fs, origin)}/"):
@@ -152,16 +151,10 @@ class _Backup:
         """``mark``: how names of the checkpoints of this backup directory begin."""
         shelf = self._shelf
         shelf.clear_leftovers()
-        self._remove_checkpoints(mark)
-        checkpoint = join(self._origin, f"{mark}{os.getpid()}")
-        try:
-            self._store.checkpoint(checkpoint)
-            record = self._copy(checkpoint, now)
+        with self._files_of_now(mark) as source:
+            record = self._copy(source, now)
             shelf.publish(record)
             removed = shelf.prune(record, keep)
-        finally:
-            with suppress(OSError):
-                self._remove_checkpoints(mark)
         return BackedUp(
             record.generation,
             record.stamp,
@@ -172,6 +165,22 @@ class _Backup:
             removed,
             tuple(shelf.notes),
         )
+
+    @contextmanager
+    def _files_of_now(self, mark: str) -> Iterator[str]:
+        """A directory whose files stay: a checkpoint, or a database that is kept from owners."""
+        if getattr(getattr(self._store, "options", None), "read_only", False):
+            with keep_out(self._fs, self._origin):
+                yield self._origin
+            return
+        self._remove_checkpoints(mark)
+        checkpoint = join(self._origin, f"{mark}{os.getpid()}")
+        try:
+            self._store.checkpoint(checkpoint)
+            yield checkpoint
+        finally:
+            with suppress(OSError):
+                self._remove_checkpoints(mark)
 
     def _remove_checkpoints(self, mark: str) -> None:
         """Those of this run, or of one that was killed."""

@@ -12,10 +12,11 @@ directory (`FileSystem.open_dir`), so that it has harmed nobody until then.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from kvengine.errors import DatabaseLocked
-from kvengine.fs.base import FileSystem, Lock
+from kvengine.fs.base import READ_ONLY, FileSystem, Lock
 from kvengine.storage import filenames
 
 
@@ -61,6 +62,30 @@ def acquire(fs: FileSystem, directory: str) -> Ownership:
         file.write(b"%d\n" % os.getpid())
         on_error.pop_all()
         return Ownership(place, file)
+
+
+@contextmanager
+def keep_out(fs: FileSystem, directory: str) -> Iterator[None]:
+    """Take an owner's locks, so that no owner changes the directory. Nothing is written to it.
+
+    The LOCK file is not locked if there is none, or if it cannot be written, as on a read-only
+    mount. Raise DatabaseLocked while an owner has the directory.
+    """
+    path = filenames.join(directory, filenames.LOCK)
+    with ExitStack() as locks:
+        for take, at in ((fs.lock_dir, directory), (fs.lock, path)):
+            if not fs.exists(at):
+                continue
+            try:
+                taken = take(at)
+            except OSError as error:
+                if error.errno not in READ_ONLY:
+                    raise
+                continue
+            if taken is None:
+                raise DatabaseLocked(directory, holder(fs, path))
+            locks.callback(taken.release)
+        yield
 
 
 def holder(fs: FileSystem, path: str) -> int | None:

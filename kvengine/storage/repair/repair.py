@@ -12,23 +12,21 @@ a database.
 
 from __future__ import annotations
 
-import errno
 import heapq
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from itertools import groupby
 
 import msgspec
 
-from kvengine.errors import DatabaseLocked, KVEngineError, NotADatabase
+from kvengine.errors import KVEngineError, NotADatabase
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
 from kvengine.options import Options
 from kvengine.storage import filenames
 from kvengine.storage import range_tombstones as tombstones
-from kvengine.storage.lifecycle.lock import holder
+from kvengine.storage.lifecycle.lock import keep_out
 from kvengine.storage.manifest.file import Catalog, ManifestWriter
 from kvengine.storage.manifest.format import SegmentMeta, Shape
 from kvengine.storage.range_tombstones import Tombstones
@@ -58,7 +56,7 @@ def repair(
     seam = fs if fs is not None else DiskFileSystem()
     old, new = _absolute(seam, "path", path), _absolute(seam, "into", into)
     _check_places(seam, old, new)
-    with _keep_out(seam, old):
+    with keep_out(seam, old):
         evidence = gather(seam, old)
         seam.makedirs(new)
         objects, entries = _write(seam, new, evidence)
@@ -79,29 +77,6 @@ def _check_places(fs: FileSystem, old: str, new: str) -> None:
         raise KVEngineError(f"{new} lies in the directory to repair; choose one outside of it")
     if fs.exists(new) and (not fs.isdir(new) or fs.listdir(new)):
         raise KVEngineError(f"{new} exists and is not an empty directory; choose another")
-
-
-@contextmanager
-def _keep_out(fs: FileSystem, directory: str) -> Iterator[None]:
-    """Take an owner's locks, so that no owner changes the directory. Nothing is written to it.
-
-    The LOCK file is not locked if there is none, or if the medium is read-only.
-    """
-    path = filenames.join(directory, filenames.LOCK)
-    with ExitStack() as locks:
-        for take, at in ((fs.lock_dir, directory), (fs.lock, path)):
-            if not fs.exists(at):
-                continue
-            try:
-                taken = take(at)
-            except OSError as error:
-                if error.errno != errno.EROFS:
-                    raise
-                continue
-            if taken is None:
-                raise DatabaseLocked(directory, holder(fs, path))
-            locks.callback(taken.release)
-        yield
 
 
 def merged(pieces: Iterable[Iterable[NamedRow]], marks: Tombstones) -> Iterator[NamedRow]:
