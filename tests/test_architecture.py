@@ -21,10 +21,11 @@ PACKAGE = ROOT / "kvengine"
 # From the ground up. A name is a module or a folder of kvengine, dotted where it is a part of a
 # folder; "" is kvengine itself, where the public names are. A module stands on the floor of the
 # longest name that holds it, and imports from lower floors and from its own folder.
+GROUND = {"errors", "release", "compiled", "interpreter", "arguments", "closing", "real_time"}
 RULES = {"names", "name_bytes", "decoded", "packed", "resolved", "row", "fold"}
 RULES |= {"range_tombstones", "retention", "clock", "batch", "machine"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (
-    ("ground", {"errors", "release", "compiled", "interpreter", "arguments", "closing"}),
+    ("ground", GROUND),
     ("rules of the tree", {f"storage.{name}" for name in RULES}),
     ("options and records", {"options", "store"}),
     ("seam to the disk", {"fs"}),

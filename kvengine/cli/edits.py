@@ -6,7 +6,6 @@ Every command that writes ends here, so that all of them show, ask, refuse and r
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from kvengine.cli.values import shown
 from kvengine.errors import VersionConflict
 from kvengine.inspection import escape
 from kvengine.inspection.document import document, form
+from kvengine.real_time import wall
 from kvengine.storage.batch import Batch
 from kvengine.store import StoredObject
 
@@ -80,11 +80,11 @@ class Edit:
         for name, at in ((self.found.expiries or {}) if self.found is not None else {}).items():
             if self.entries.get(name) is not None:
                 self.ends[name] = at
-                self.ttls[name] = max(at - time.time(), 1e-6)
+                self.ttls[name] = max(at - wall(), 1e-6)
 
     def batch(self) -> Batch:
         """The commit. What has expired since it was read stays gone; the rest keeps its time."""
-        batch, now = Batch(), time.time()
+        batch, now = Batch(), wall()
         if self.clears:
             batch.clear_all(self.service, self.key)
         for name, before, after in [] if self.clears else self.changes():

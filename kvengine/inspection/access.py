@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from kvengine.closing import Closing
 from kvengine.errors import DatabaseLocked
 from kvengine.fs.base import READ_ONLY
+from kvengine.real_time import monotonic
 from kvengine.share.client import LiveStore, OwnerSilent, connect
 
 if TYPE_CHECKING:  # the engine is imported where no owner answers
@@ -76,7 +77,7 @@ class Access(Closing):
             before.close()
 
     def _open(self, wait: float, write: bool) -> Engine | LiveStore:
-        until = time.monotonic() + wait
+        until = monotonic() + wait
         while True:
             live = self._connect()
             if live is not None:
@@ -95,7 +96,7 @@ class Access(Closing):
                 return store
             except DatabaseLocked:
                 # It may be about to serve its socket, or be another tool that is soon done.
-                if time.monotonic() >= until:
+                if monotonic() >= until:
                     raise
                 time.sleep(_PAUSE)
             except OSError as error:

@@ -16,12 +16,12 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
 
 from msgspec import structs
 
 from kvengine.errors import DatabaseClosed
 from kvengine.fs.directory import Descriptor
+from kvengine.real_time import monotonic
 from kvengine.release import VERSION
 from kvengine.share import wire
 from kvengine.share.transport import BadFrame, arrives, at_descriptor, receive, send

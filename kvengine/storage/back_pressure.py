@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from kvengine.errors import WriteFailed
+from kvengine.real_time import monotonic
 from kvengine.storage.database import Database
 
 OVERFULL = "stop: the memtable awaits its turn to be frozen"
@@ -32,7 +33,7 @@ class BackPressure:
         nothing is written.
         """
         db = self._db
-        started, errors = time.monotonic(), db.counters.background_errors
+        started, errors = monotonic(), db.counters.background_errors
         asked = started
         db.counters.stalls += 1
         self._maintain()
@@ -43,10 +44,10 @@ class BackPressure:
                 db.check_writable()
                 raise WriteFailed(f"{db.stalled}, which fails: {db.counters.last_background_error}")
             time.sleep(0.005)
-            if time.monotonic() - asked > 1.0:
-                asked = time.monotonic()
+            if monotonic() - asked > 1.0:
+                asked = monotonic()
                 self._maintain()
-        db.counters.stall_seconds += time.monotonic() - started
+        db.counters.stall_seconds += monotonic() - started
 
     def _writers_must_stop(self) -> bool:
         """Return whether writers must stop. A memtable that is frozen by now is not too full."""

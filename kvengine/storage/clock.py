@@ -54,10 +54,13 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks. The monotonic one counts time asleep if the system offers that."""
+    """The machine's clocks, whatever stands in for `time.time` (real_time.py).
+
+    The monotonic one counts time asleep if the system offers that.
+    """
 
     def wall(self) -> int:
-        return time.time_ns() // 1000
+        return time_ns() // 1000
 
     def monotonic(self) -> int:
         return time.clock_gettime_ns(_MONOTONIC) // 1000

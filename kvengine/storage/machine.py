@@ -6,9 +6,10 @@ than a tenth of a commit, most of it to find the methods.
 
 from builtins import vars as values_of
 from threading import Lock, get_ident
-from time import time_ns
 from typing import Any
 from weakref import ref
+
+from kvengine.real_time import wall_ns as time_ns
 
 __all__ = ["Lock", "get_ident", "new", "ref", "references", "time_ns", "values_of"]
 

@@ -6,13 +6,13 @@ bounded, and by time too: what comes after `_BUDGET` seconds has estimates alone
 
 from __future__ import annotations
 
-import time
 from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kvengine.real_time import monotonic, wall
 from kvengine.ui.asked import asked, limit_of, name_of
 from kvengine.ui.caching import with_tag
 from kvengine.ui.source import Opened, Source
@@ -35,7 +35,7 @@ async def services(request: Request) -> Response:
 
 
 def _page(store: Opened, prefix: str, after: str | None, limit: int) -> dict[str, Any]:
-    until = time.monotonic() + _BUDGET
+    until = monotonic() + _BUDGET
     start = prefix if after is None else after + "\0"
     found = store.services(start=start, limit=limit + 1)
     names = [name for name in found if name.startswith(prefix)]
@@ -54,7 +54,7 @@ def _service(store: Opened, name: str, until: float) -> dict[str, Any]:
         "expiring": 0,
         "soon": 0,
     }
-    if time.monotonic() >= until:
+    if monotonic() >= until:
         return made
     # An estimate of a range smaller than a block may be far off: twice as many are counted.
     count = estimate.objects <= 2 * _EXACT
@@ -68,7 +68,7 @@ def _sample(store: Opened, service: str, keys: list[str], until: float) -> dict[
     """How many of the first objects state an expiry, of themselves or an entry; and a near one."""
     seen = expiring = soon = 0
     for key in islice(keys, _SAMPLE):
-        if time.monotonic() >= until:
+        if monotonic() >= until:
             break
         found = store.load(service, key, max_bytes=_SAMPLE_BYTES)
         if found is None:
@@ -78,5 +78,5 @@ def _sample(store: Opened, service: str, keys: list[str], until: float) -> dict[
             ends.append(found.expires_at)
         seen += 1
         expiring += bool(ends)
-        soon += any(end <= time.time() + _SOON for end in ends)
+        soon += any(end <= wall() + _SOON for end in ends)
     return {"sample": seen, "expiring": expiring, "soon": soon}

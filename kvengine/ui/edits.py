@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import msgspec
 
 from kvengine.inspection.document import expiry_of, value_of
+from kvengine.real_time import wall
 from kvengine.storage.batch import Batch
 from kvengine.store import Reads
 from kvengine.ui import audit
@@ -118,7 +118,7 @@ def _ttl(change: SetEntry) -> float | None:
     at = expiry_of(change.entry)
     if at is not None and change.ttl is not None:
         raise Refused(400, "An entry has a ttl or an expires_at, not both.")
-    return change.ttl if at is None else max(at - time.time(), _LEAST_TTL)
+    return change.ttl if at is None else max(at - wall(), _LEAST_TTL)
 
 
 def _is_so(reads: Reads, service: str, key: str, change: Change) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import time
 from collections.abc import Callable
 from typing import NamedTuple
+
+from kvengine.real_time import monotonic
 
 CODE_SECONDS = 600.0
 """How long a launch code is good."""
@@ -29,7 +30,7 @@ class Session(NamedTuple):
 class Doorkeeper:
     """The launch codes and sessions of one server. Used from its event loop alone."""
 
-    def __init__(self, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, port: int, clock: Callable[[], float] = monotonic) -> None:
         """``port``: cookies do not tell the ports of a host apart, so their name must."""
         self.cookie = f"kvengine-ui-{port}"
         self._instance = secrets.token_hex(8)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -17,6 +16,7 @@ from typing import TypeVar
 from kvengine.engine import Engine
 from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.inspection.access import Access
+from kvengine.real_time import monotonic
 from kvengine.share.client import LiveStore
 from kvengine.ui.refusal import Refused
 
@@ -39,7 +39,7 @@ class Source:
         self._access = access
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, "kvengine-ui")
-        self._followed = time.monotonic()
+        self._followed = monotonic()
         # The first walk puts the names in the memtable in order, which may take a second.
         self._threads.submit(self._read, lambda store: store.services(limit=1))
 
@@ -101,7 +101,7 @@ class Source:
         """See what is there now: the news of an owner, another owner, or its end."""
         access = self._access
         with self._lock:
-            if time.monotonic() - self._followed < pause:
+            if monotonic() - self._followed < pause:
                 return
             try:
                 access.refresh()
@@ -110,4 +110,4 @@ class Source:
                 self.note = str(error)
                 if access.mode == "files" and not isinstance(error, DatabaseClosed):
                     access.store.refresh()
-            self._followed = time.monotonic()
+            self._followed = monotonic()

@@ -220,7 +220,7 @@ def test_an_owner_without_a_socket_keeps_edits_out_and_lets_reads_in(
 ) -> None:
     """DatabaseLocked names the holder; what is read is of now."""
     monkeypatch.setattr("kvengine.inspection.access._PAUSE", 0.01)
-    monkeypatch.setattr(time, "monotonic", iter(range(10_000)).__next__)
+    monkeypatch.setattr("kvengine.inspection.access.monotonic", iter(range(10_000)).__next__)
     with kvengine.open(place, live_access=False, background="none") as db:
         db.set("Greeter", "carol", "n", b"1")
         assert '"carol"' in run("objects", "Greeter").out
@@ -451,7 +451,7 @@ def test_an_edit_of_which_nothing_is_left_is_not_told_as_applied(
     def late(*arguments: object, **named: object) -> None:
         wait(*arguments, **named)  # type: ignore[arg-type]
         now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 2000)
+        monkeypatch.setattr(edits, "wall", lambda: now + 2000)
 
     monkeypatch.setattr(edits, "confirm", late)
     patch = '[{"op": "replace", "path": "/t", "value": 2}]'

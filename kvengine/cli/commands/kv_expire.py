@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
 from kvengine.cli import absent
@@ -12,6 +10,7 @@ from kvengine.cli.edits import Edit, apply, edit_options
 from kvengine.cli.exits import NO, USAGE, Exit
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.cli.values import duration, instant
+from kvengine.real_time import wall
 
 
 @click.command()
@@ -37,14 +36,14 @@ def command(
     service, key = tool.names(place, 2, 2)
     when: float | None = None
     if after is not None:
-        when = time.time() + duration(after)
+        when = wall() + duration(after)
     elif at is not None:
         when = instant(at)
     elif now:
-        when = time.time()
+        when = wall()
     with tool.open(write=not how["dry_run"]) as access:
         found = access.store.load(service, key)
         if found is None:
             raise Exit(NO, absent.no_object(access.store, service, key))
         edit = Edit(service, key, found, sets_expiry=True, expires=when)
-        apply(tool, access, edit, asks=when is not None and when <= time.time(), **how)
+        apply(tool, access, edit, asks=when is not None and when <= wall(), **how)

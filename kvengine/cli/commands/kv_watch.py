@@ -15,6 +15,7 @@ from kvengine.cli.values import duration
 from kvengine.errors import DatabaseClosed
 from kvengine.inspection import escape
 from kvengine.inspection.document import document
+from kvengine.real_time import monotonic
 from kvengine.store import Reads, StoredObject
 
 
@@ -34,11 +35,11 @@ def command(
     """
     service, key = tool.names(place, 2, 2)
     pause = duration(interval)
-    until = None if timeout is None else time.monotonic() + duration(timeout)
+    until = None if timeout is None else monotonic() + duration(timeout)
     with tool.open() as access:
         last = access.store.load(service, key)
         _show_first(tool, service, key, last)
-        while (count is None or count > 0) and (until is None or time.monotonic() < until):
+        while (count is None or count > 0) and (until is None or monotonic() < until):
             time.sleep(pause)
             access.refresh()
             try:

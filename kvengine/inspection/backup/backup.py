@@ -22,7 +22,6 @@ its files are copied in place of a checkpoint, while its locks keep owners out.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
@@ -35,6 +34,7 @@ from kvengine.inspection.backup import record as backup_record
 from kvengine.inspection.backup.files import at, join
 from kvengine.inspection.backup.record import FORMAT_VERSION, Record
 from kvengine.inspection.backup.shelf import Shelf
+from kvengine.real_time import wall
 from kvengine.storage import filenames
 from kvengine.storage.lifecycle.lock import holder, keep_out
 from kvengine.storage.manifest import file as manifest
@@ -89,7 +89,7 @@ def backup(
     keep: int | None = None,
     recheck: bool = False,
     fs: FileSystem | None = None,
-    now: Callable[[], float] = time.time,
+    now: Callable[[], float] = wall,
     progress: Callable[[Progress], object] | None = None,
 ) -> BackedUp:
     """Back up a database as of now into ``directory``, which is made if it is not there.

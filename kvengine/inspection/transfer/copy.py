@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -19,6 +18,7 @@ from kvengine.inspection.transfer.writer import (
     Written,
 )
 from kvengine.options import Durability
+from kvengine.real_time import wall
 from kvengine.storage.names import Name
 from kvengine.store import Reads, StoredObject
 
@@ -35,7 +35,7 @@ def copy(
     batch_objects: int = BATCH_OBJECTS,
     batch_bytes: int = BATCH_BYTES,
     durability: Durability | None = None,
-    now: Callable[[], float] = time.time,
+    now: Callable[[], float] = wall,
     progress: Callable[[Written], object] | None = None,
 ) -> Written:
     """Copy objects of one moment of ``source``, a store or a snapshot, in order.

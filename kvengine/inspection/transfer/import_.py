@@ -11,7 +11,6 @@ unless ``partial``: for what other tools have picked from an export, or a person
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
@@ -30,6 +29,7 @@ from kvengine.inspection.transfer.writer import (
     Written,
 )
 from kvengine.options import MIB, Durability
+from kvengine.real_time import wall
 from kvengine.storage.names import check_name
 
 MAX_LINE = 512 * MIB
@@ -70,7 +70,7 @@ def import_lines(
     batch_objects: int = BATCH_OBJECTS,
     batch_bytes: int = BATCH_BYTES,
     durability: Durability | None = None,
-    now: Callable[[], float] = time.time,
+    now: Callable[[], float] = wall,
     progress: Callable[[Written], object] | None = None,
 ) -> Written:
     """Write the documents of ``lines`` (an open file or pipe of bytes, or any lines) to a store.

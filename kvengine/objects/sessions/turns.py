@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +26,7 @@ from typing import Any, Final
 from weakref import ref
 
 from kvengine.errors import SessionError, SessionTimeout
+from kvengine.real_time import monotonic
 from kvengine.storage.machine import get_ident
 from kvengine.storage.names import Name
 
@@ -318,9 +318,9 @@ def wait(turns: Turns, name: Name, turn: Turn, timeout: float | None) -> None:
             bell.release()
 
     turn.call = ring
-    end = math.inf if timeout is None else time.monotonic() + timeout
+    end = math.inf if timeout is None else monotonic() + timeout
     while not turns.has_come(name, turn):
-        left = end - time.monotonic()
+        left = end - monotonic()
         if left <= 0:
             raise timed_out(turns, name, timeout or 0)
         bell.acquire(timeout=min(left, turns.patience(name)))
