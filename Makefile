@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction docs files fs live model \
 	regressions rules sessions state tools)
 
-.PHONY: help build demo quick test test-plain check test-planted build-sanitized test-sanitized fuzz \
+.PHONY: help dist build demo quick test test-plain check test-planted build-sanitized test-sanitized fuzz \
 	fuzz-sanitized wheel bench bench-full oracle clean
 .DEFAULT_GOAL := help
 
@@ -30,6 +30,7 @@ help:
 	@echo "make test-sanitized  the compiled engine under AddressSanitizer and UBSan"
 	@echo "make fuzz          a million inputs to each decoder of bytes from disk"
 	@echo "make fuzz-sanitized  the same for those in C, under AddressSanitizer and UBSan"
+	@echo "make dist          what is published, tried in empty environments of each Python there is"
 	@echo "make wheel         a compiled wheel for Linux, in dist"
 	@echo "make bench         the benchmark against other embedded stores"
 	@echo "make bench-full    what takes longer: loads, YCSB, growth; fills docs/benchmarks.md"
@@ -93,6 +94,13 @@ fuzz: build $(VENV)/.stamp-fuzz
 		KVENGINE_COMPILED=require $(RUN) -m tests.twins.guided $$target -runs=$(FUZZ_RUNS) \
 			-timeout=5 -rss_limit_mb=1024 -verbosity=0 -artifact_prefix=build/ || exit 1; done
 	KVENGINE_COMPILED=require $(RUN) -m tests.twins.fuzz $$(($(FUZZ_RUNS) / 10))
+
+# An sdist, and a wheel that each Python builds of it, installs alone and follows README with.
+dist: $(VENV)/.stamp-dist
+	rm -rf dist build/tried && mkdir -p dist
+	$(RUN) -m build --sdist --outdir dist .
+	$(RUN) -m twine check --strict dist/*
+	$(RUN) -m tools.try_dist dist/*.tar.gz build/tried
 
 wheel: $(VENV)/.stamp-wheel
 	rm -rf build/wheel

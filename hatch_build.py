@@ -3,8 +3,9 @@
 hatchling calls the hook when it builds a wheel, an editable installation or an sdist. A checkout
 calls `python hatch_build.py`, which is `make build`. Only what changed is compiled again.
 
-Where there is no compiler the installation runs plain, and its wheel is named `py3-none-any`; with
-KVENGINE_COMPILED=require the build fails instead, and with off nothing is compiled.
+Where there is no compiler the installation runs plain, and its wheel is named `py3-none-any`, which
+pip prints; `kvengine --version` says why. With KVENGINE_COMPILED=require the build fails instead,
+and with off nothing is compiled. A build of CPython without the interpreter lock is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -28,6 +30,8 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = ROOT / "kvengine"
 BUILT = PACKAGE / "_built"
 RECORD = BUILT / f"{sys.implementation.cache_tag}.json"
+REASON = BUILT / "plain.txt"
+"""Why nothing was compiled, for kvengine/compiled.py to tell."""
 
 DIRECTIVES = {
     "language_level": 3,
@@ -110,6 +114,8 @@ def build() -> list[Path]:
         for name in modules
         if old.get("keys", {}).get(name) != keys[name] or not (BUILT / files[name]).exists()
     ]
+    if due:
+        check_compiler()
     RECORD.unlink(missing_ok=True)  # a build that breaks off leaves nothing that seems whole
     for name in due:
         print(f"compiling {name}", file=sys.stderr, flush=True)
@@ -123,7 +129,17 @@ def build() -> list[Path]:
     sizes = {file: (BUILT / file).stat().st_size for file in files.values()}
     record = {"files": files, "sizes": sizes, "sources": state, "keys": keys}
     RECORD.write_text(json.dumps(record, indent=1))
+    REASON.unlink(missing_ok=True)
     return [RECORD, *(BUILT / file for file in files.values())]
+
+
+def check_compiler() -> None:
+    """Raise BuildError, before minutes are spent, if there is nothing to compile with."""
+    compiler = shlex.split(sysconfig.get_config_var("LDSHARED"))[0]
+    if shutil.which(compiler) is None:
+        raise BuildError(f"there is no C compiler: {compiler} is not installed")
+    if not Path(sysconfig.get_paths()["include"], "Python.h").exists():
+        raise BuildError("there are no headers of Python: python3-dev, or alike, is not installed")
 
 
 def c_file(name: str) -> Path:
@@ -185,6 +201,11 @@ class HotModules(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile before hatchling collects the files. ``version``: "standard" or "editable"."""
         del version
+        if sysconfig.get_config_var("Py_GIL_DISABLED"):
+            raise BuildError(
+                "this build of Python has no interpreter lock; kvengine is not yet tested on it:"
+                " use a standard build"
+            )
         wanted = os.environ.get("KVENGINE_COMPILED", "auto")
         if wanted == "off":
             return
@@ -200,6 +221,8 @@ class HotModules(BuildHookInterface):  # type: ignore[type-arg]
             if wanted == "require":
                 raise
             self.app.display_warning(f"kvengine will run uncompiled, several times slower: {error}")
+            REASON.write_text(f"{error}\n")
+            build_data["artifacts"].append(f"/{REASON.relative_to(ROOT)}")
             return
         build_data["artifacts"] += [f"/{path.relative_to(ROOT)}" for path in built]
         build_data["pure_python"] = False

@@ -35,6 +35,19 @@ form: Form = "plain Python"
 """What runs in this process."""
 
 
+def description() -> str:
+    """Return what runs, and if that is plain Python, why: ``plain Python (there is no ...)``."""
+    if form == "compiled":
+        return form
+    if os.environ.get("KVENGINE_COMPILED") == "off":
+        return f"{form} (KVENGINE_COMPILED=off)"
+    try:
+        with open(os.path.join(_BUILT, "plain.txt"), encoding="utf-8") as file:
+            return f"{form} (when it was installed: {file.read().strip()})"
+    except OSError:
+        return f"{form} (nothing was compiled for {sys.implementation.cache_tag})"
+
+
 class Unusable(Exception):
     """Why the compiled modules cannot be used; the text is for the user."""
 

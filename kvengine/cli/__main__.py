@@ -8,17 +8,26 @@ import os
 import sys
 from typing import NoReturn
 
+from kvengine import compiled
+from kvengine.release import VERSION
+
 
 def main() -> NoReturn:
     """Run the command line of this process; ends with a code of exits.py."""
-    try:
-        import click
-    except ModuleNotFoundError:
-        sys.exit("kvengine: the command line needs its extra: pip install 'kvengine[cli]'")
     open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     from kvengine.cli import exits
+
+    try:
+        import click
+    except ModuleNotFoundError:
+        if sys.argv[1:] == ["--version"]:
+            print(f"kvengine {VERSION}, {compiled.description()}")
+            sys.exit(exits.DONE)
+        need = "the command line needs its extra: pip install 'kvengine[cli]'"
+        print(f"kvengine: {need}", file=sys.stderr)
+        sys.exit(exits.FAILED)
     from kvengine.cli.app import root
     from kvengine.inspection.escape import safe
 

@@ -132,7 +132,7 @@ class Commands(click.Group):
     " SERVICE/KEY/STATE_KEY (%2F is a slash within one), or each as an argument of its own. They"
     " are shown in quotes with escapes; with -q they are taken in that form.",
 )
-@click.version_option(VERSION, message=f"%(prog)s %(version)s, {compiled.form}")
+@click.version_option(VERSION, message=f"%(prog)s %(version)s, {compiled.description()}")
 @shared_options
 def root() -> None:
     """Inspect and edit the state that a kvengine database holds.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,17 +12,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "kvengine"
+BLOB = re.compile(r"https://github\.com/kvengine/kvengine/(?:blob|raw|tree)/main/")
+"""How README links to files of this repository: PyPI shows it too, where no other link leads on."""
 DOCUMENTS = (
     ROOT / "README.md",
     ROOT / "tests" / "README.md",
     PACKAGE / "storage" / "FORMAT.md",
+    ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").glob("*.md")),
 )
 
 _FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _TICKED = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(r"[\w.*-]+(/[\w.*-]+)*\.(py|md|toml)|([\w-]+/)+")
-_LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+_LINK = re.compile(r"\](?:\(([^)#\s]+)[^)]*\)|: (\S+)$)", re.MULTILINE)
 _IN_DOCSTRING = re.compile(r"[\w/]+\.(?:py|md)\b")
 
 
@@ -29,6 +33,12 @@ def paths_in(text: str) -> list[str]:
     """Every backticked path of a document, examples in fenced blocks left out."""
     ticked = _TICKED.findall(_FENCED.sub("", text))
     return [each for each in ticked if _PATH.fullmatch(each)]
+
+
+def links_in(document: Path) -> list[str]:
+    """The targets of a document's links, within the document apart."""
+    text = _FENCED.sub("", document.read_text("utf-8"))
+    return [inline or defined for inline, defined in _LINK.findall(text)]
 
 
 def exists(path: str, beside: Path) -> bool:
@@ -57,10 +67,26 @@ def test_paths_that_a_document_names_exist(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_of_a_document_lead_somewhere(document: Path) -> None:
-    """A relative link leads to a file of this repository."""
-    links = _LINK.findall(_FENCED.sub("", document.read_text("utf-8")))
-    near = [link for link in links if "://" not in link]
-    assert [link for link in near if not (document.parent / link).exists()] == []
+    """A link to a file of this repository, relative or by its address, leads to a file."""
+    links = links_in(document)
+    near = [document.parent / link for link in links if "://" not in link]
+    near += [ROOT / BLOB.sub("", link) for link in links if BLOB.match(link)]
+    assert [path for path in near if not path.exists()] == []
+
+
+def test_readme_links_by_address_alone() -> None:
+    """Every link of README but those within it works on PyPI too."""
+    links = links_in(ROOT / "README.md")
+    assert len(links) > 10
+    assert [link for link in links if "://" not in link] == []
+
+
+def test_urls_of_the_project_are_those_of_readme() -> None:
+    """One address of the repository, whoever names it."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
+    base = urls["Homepage"]
+    assert BLOB.match(f"{base}/blob/main/")
+    assert all(url.startswith(base) for url in urls.values())
 
 
 def docstrings(path: Path) -> Iterator[str]:
