@@ -201,6 +201,11 @@ class HotModules(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile before hatchling collects the files. ``version``: "standard" or "editable"."""
         del version
+        if os.name != "posix":
+            raise BuildError(
+                "kvengine runs on Linux: it locks and syncs directories, which this system cannot;"
+                " on Windows use WSL"
+            )
         if sysconfig.get_config_var("Py_GIL_DISABLED"):
             raise BuildError(
                 "this build of Python has no interpreter lock; kvengine is not yet tested on it:"

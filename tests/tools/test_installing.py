@@ -111,6 +111,14 @@ def test_a_python_without_the_interpreter_lock_is_refused_at_install(
             hook.HotModules.initialize(SimpleNamespace(target_name=target), "standard", {})
 
 
+def test_windows_is_refused_at_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`import kvengine` would end in "No module named 'fcntl'"."""
+    hook = build_script()
+    monkeypatch.setattr(hook, "os", SimpleNamespace(name="nt"))
+    with pytest.raises(hook.BuildError, match=r"runs on Linux.*use WSL"):
+        hook.HotModules.initialize(SimpleNamespace(target_name="wheel"), "standard", {})
+
+
 def test_what_runs_is_said_with_a_reason() -> None:
     assert (
         ", plain Python (KVENGINE_COMPILED=off)\n" in version(ROOT, KVENGINE_COMPILED="off").stdout
