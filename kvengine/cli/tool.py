@@ -49,8 +49,8 @@ class Tool:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._db: str | None = options["db"]
-        self.quoted = bool(options["quoted"])
-        self.out = Output(json=bool(options["as_json"]))
+        self.quoted: bool = bool(options["quoted"])
+        self.out: Output = Output(json=bool(options["as_json"]))
 
     @property
     def path(self) -> str:

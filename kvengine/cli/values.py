@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,7 @@ LONGEST = 250_000_000_000.0
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
-binary_option = click.option(
+binary_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "--binary",
     type=click.Choice(BINARY),
     default="text",

@@ -95,7 +95,7 @@ class Directory:
 
     def __init__(self, fs: FileSystem, path: str, anchor: object) -> None:
         self._fs = fs
-        self.path = str(path)
+        self.path: str = str(path)
         self.anchor = anchor
 
     def close(self) -> None:

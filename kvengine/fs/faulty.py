@@ -67,8 +67,8 @@ class FaultyFileSystem:
 
     def __init__(self, inner: FileSystem) -> None:
         self.inner = inner
-        self.calls = 0
-        self.failures = 0
+        self.calls: int = 0
+        self.failures: int = 0
         self._mutex = threading.Lock()
         self._plan: _Plan | None = None
 

@@ -52,8 +52,8 @@ class FileNode:
     __slots__ = ("content", "durable", "unsynced")
 
     def __init__(self, content: bytes | bytearray = b"") -> None:
-        self.content = bytearray(content)
-        self.durable = bytearray(content)
+        self.content: bytearray = bytearray(content)
+        self.durable: bytearray = bytearray(content)
         self.unsynced: list[Change] = []
 
     def __deepcopy__(self, _memo: object) -> FileNode:

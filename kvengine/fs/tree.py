@@ -34,7 +34,7 @@ class Tree:
     """A root directory and everything below it."""
 
     def __init__(self, root: DirectoryNode | None = None) -> None:
-        self.root = root or DirectoryNode()
+        self.root: DirectoryNode = root or DirectoryNode()
 
     def _start(self, path: str) -> tuple[Node, list[str]]:
         """The node at which a path begins, and the names from there."""

@@ -7,7 +7,7 @@ import sys
 
 from kvengine.inspection import escape
 
-log = logging.getLogger("kvengine.ui.audit")
+log: logging.Logger = logging.getLogger("kvengine.ui.audit")
 
 _LONGEST = 200
 

@@ -32,7 +32,7 @@ class Doorkeeper:
 
     def __init__(self, port: int, clock: Callable[[], float] = monotonic) -> None:
         """``port``: cookies do not tell the ports of a host apart, so their name must."""
-        self.cookie = f"kvengine-ui-{port}"
+        self.cookie: str = f"kvengine-ui-{port}"
         self._instance = secrets.token_hex(8)
         self._clock = clock
         self._codes: dict[str, float] = {}

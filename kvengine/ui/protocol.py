@@ -18,7 +18,7 @@ class TimedProtocol(H11Protocol):
     The time runs from the connection, or from the first byte of a further request.
     """
 
-    head_seconds = 10.0
+    head_seconds: float = 10.0
 
     _limit: asyncio.TimerHandle | None = None
 

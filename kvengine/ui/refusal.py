@@ -19,7 +19,7 @@ from kvengine.errors import (
     WriteFailed,
 )
 
-log = logging.getLogger("kvengine.ui")
+log: logging.Logger = logging.getLogger("kvengine.ui")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -52,7 +52,7 @@ class Refused(Exception):
         self.status = status
         self.reason = reason
         self.headers = headers
-        self.more = more or {}
+        self.more: dict[str, Any] = more or {}
 
     def answer(self) -> Response:
         return answer({"error": self.reason, **self.more}, self.status, self.headers)

@@ -66,7 +66,7 @@ class Site:
         cannot be opened.
         """
         limits = limits or Limits()
-        self.address = _address(host)
+        self.address: ipaddress.IPv4Address | ipaddress.IPv6Address = _address(host)
         self._socket = _bind(self.address, port)
         try:
             self._source = Source(Access(path, write=write, serves=True), write=write)
@@ -74,8 +74,8 @@ class Site:
             self._socket.close()
             raise
         self.port: int = self._socket.getsockname()[1]
-        self.hosts = _hosts(self.address, self.port)
-        self.door = Doorkeeper(self.port)
+        self.hosts: frozenset[str] = _hosts(self.address, self.port)
+        self.door: Doorkeeper = Doorkeeper(self.port)
         app = make_app(self._source, self.hosts, self.door, limits)
         self._server = _Server(_config(app, limits))
         self._thread: threading.Thread | None = None

@@ -34,7 +34,7 @@ class Source:
 
     def __init__(self, access: Access, *, write: bool) -> None:
         self.write = write
-        self.note = ""
+        self.note: str = ""
         """Why an owner that is there cannot be followed, or ""."""
         self._access = access
         self._lock = threading.Lock()

@@ -18,7 +18,7 @@ from kvengine.inspection.backup.record import Record, StoredFile
 from kvengine.storage import filenames
 
 _PIECE = 1024 * 1024
-join = filenames.join
+join: Callable[[str, str], str] = filenames.join
 
 Copied = Callable[[int], object]
 """Told the bytes of each piece that was read."""

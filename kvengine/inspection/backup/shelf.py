@@ -26,7 +26,7 @@ class Shelf:
         """``recheck``: what is there is taken as it is only after it was read again."""
         self._fs, self._place, self._recheck = fs, place, recheck
         self._names = set(fs.listdir(place))
-        self.before = read_generations(fs, place)
+        self.before: list[Generation] = read_generations(fs, place)
         self._sums = {
             file.stored: file.xxh3_128
             for one in self.before
@@ -34,9 +34,9 @@ class Shelf:
             for file in one.record.files
         }
         numbers = [backup_record.generation_of(name) or 0 for name in self._names]
-        self.number = max(numbers, default=0) + 1
+        self.number: int = max(numbers, default=0) + 1
         self.copied: list[int] = []
-        self.notes = [
+        self.notes: list[str] = [
             f"generation {one.number} cannot be read: {one.damage}"
             for one in self.before
             if one.record is None

@@ -61,15 +61,15 @@ class LogFile:
         self.path = path
         self.start = start
         self._file = fs.open(path)
-        self.size = self._file.size()
-        self.limit = self.size
+        self.size: int = self._file.size()
+        self.limit: int = self.size
         self.damage: list[CorruptionError] = []
         self.salt: int | None = None
-        self.end = min(start, self.size)
-        self.proven = 0
-        self.written = 0
-        self.torn = True
-        self.gave_up = False
+        self.end: int = min(start, self.size)
+        self.proven: int = 0
+        self.written: int = 0
+        self.torn: bool = True
+        self.gave_up: bool = False
         self._mark = 0
         self._credit = 0
 
@@ -118,7 +118,8 @@ class LogFile:
             going_on = self.at(at) is not None  # an owner may write on meanwhile
         self.end = at
         behind = self._all_behind(at) if self.written > at else array("Q")
-        self.torn = torn = max(self.proven, proven) <= at
+        torn = max(self.proven, proven) <= at
+        self.torn = torn
         for offset in behind:
             again = self.at(offset, shifted=True)
             if again is not None:

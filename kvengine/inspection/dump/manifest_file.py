@@ -46,9 +46,9 @@ class ManifestFile(LogFile):
     def __init__(self, fs: FileSystem, path: str) -> None:
         super().__init__(fs, path, HEADER_SIZE)
         self.header: Header | None = None
-        self.header_fault = ""
+        self.header_fault: str = ""
         self.catalog: Catalog | None = None
-        self.count = 0
+        self.count: int = 0
         try:
             self.header = decode_header(self.read(HEADER_SIZE, 0))
             self.use(salt(self.header.database_id, self.header.number))

@@ -53,15 +53,15 @@ class WalFile(LogFile):
         """``database_id``: where it is known from elsewhere; it is not looked at if not needed."""
         super().__init__(fs, path, HEADER_SIZE)
         self.header: Header | None = None
-        self.header_fault = ""
-        self.last_stamp = 0
-        self.count = 0
+        self.header_fault: str = ""
+        self.last_stamp: int = 0
+        self.count: int = 0
         data = self.read(HEADER_SIZE, 0)
         try:
             self.header = decode_header(data)
         except ValueError as error:
             self.header_fault = str(error)
-        self.blank_header = not data.strip(b"\0")
+        self.blank_header: bool = not data.strip(b"\0")
         self._find_salt(database_id)
 
     def _find_salt(self, database_id: bytes | None) -> None:

@@ -27,7 +27,7 @@ class Matcher:
         self._contains = contains
         self._path = path
         self._equals = equals
-        self.unread = 0
+        self.unread: int = 0
 
     def match(self, value: bytes) -> Match | None:
         """Where all that is asked for holds, None where it does not."""

@@ -44,7 +44,7 @@ class Maintenance:
         self._compacting = threading.Lock()
         self._noting = threading.Lock()
         options = db.options
-        self.limits = Limits(
+        self.limits: Limits = Limits(
             options.l0_compact,
             options.level_base,
             options.level_ratio,

@@ -82,7 +82,7 @@ class Policy:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.beneath = _joined(job.older)
+        self.beneath: list[tuple[bytes, bytes]] = _joined(job.older)
         self._starts = [start for start, _ in self.beneath]
 
     def retained(self, name: bytes, pieces: Sequence[Piece]) -> tuple[Row | None, bytes | None]:
@@ -146,7 +146,7 @@ class Outputs:
         self._marks, self._tombstone_time = marks, tombstone_time
         self.writer: SegmentWriter | None = None
         self._start = b""
-        self.apart = deque(job.apart)
+        self.apart: deque[bytes] = deque(job.apart)
         self._done: list[Output] = []
 
     def add(self, name: bytes, row: Row, encoded: bytes | None) -> None:

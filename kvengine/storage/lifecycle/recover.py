@@ -42,7 +42,7 @@ from kvengine.storage.version import Version, View
 from kvengine.storage.wal import file as wal
 from kvengine.storage.wal.format import HEADER_SIZE, Header
 
-log = logging.getLogger("kvengine")
+log: logging.Logger = logging.getLogger("kvengine")
 
 _RETRIES = 1000
 """Beside an owner that changes its files some hundred times a second one attempt in four fails,
@@ -187,13 +187,14 @@ class Recovery:
         known: Mapping[int, LiveSegment] | None = None,
     ) -> None:
         """``frames``: where blocks are kept; ``known``: segments that are open already."""
-        self.fs, self.directory = fs, directory
-        self.life = stage_of_life(fs, directory)
-        self.catalog = manifest.read(fs, directory, self.life[0])
+        self.fs: FileSystem = fs
+        self.directory: str = directory
+        self.life: tuple[int, int] = stage_of_life(fs, directory)
+        self.catalog: Catalog = manifest.read(fs, directory, self.life[0])
         self.report: list[str] = []
         self.memtables: list[Memtable] = []
-        self.last_stamp = self.catalog.last_stamp
-        self.last_commit = 0
+        self.last_stamp: int = self.catalog.last_stamp
+        self.last_commit: int = 0
         self._check_names()
         open_ones = known or {}
         self.frames = frames
@@ -204,7 +205,7 @@ class Recovery:
             else LiveSegment(fs, directory, meta, frames, seed)
             for meta in self.catalog.segments.values()
         ]
-        self.version = Version(segments, seed)
+        self.version: Version = Version(segments, seed)
         self._replay()
 
     def database(self, options: Options) -> Database:

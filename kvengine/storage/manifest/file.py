@@ -105,7 +105,7 @@ class ManifestWriter:
         sync the directory: either manifest in force, and both state the same.
         """
         self.number = number
-        self.path = filenames.join(directory, filenames.manifest(number))
+        self.path: str = filenames.join(directory, filenames.manifest(number))
         self._salt = salt(catalog.database_id, number)
         self._mark = record.marker(self._salt)
         self._file = fs.create(self.path)

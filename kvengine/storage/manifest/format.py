@@ -22,6 +22,7 @@ of that name in eight hexadecimal digits.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -94,7 +95,7 @@ class VersionEdit(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
     epoch: int = 0
 
 
-encode_edit = msgspec.msgpack.Encoder().encode
+encode_edit: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
 _decode_edit = msgspec.msgpack.Decoder(VersionEdit).decode
 
 

@@ -21,8 +21,8 @@ class Recount:
     """Counts rows, which are added in order and as whole rows."""
 
     def __init__(self) -> None:
-        self.rows = 0
-        self.entries = 0
+        self.rows: int = 0
+        self.entries: int = 0
         self._figures: Counter[str] = Counter()
         self._first: bytes | None = None
         self._last = b""

@@ -24,6 +24,7 @@ index.py has the index.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -113,8 +114,8 @@ class Properties(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only
     barriers: int
 
 
-encode_properties = msgspec.msgpack.Encoder().encode
-encode_tombstones = msgspec.msgpack.Encoder().encode
+encode_properties: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
+encode_tombstones: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
 _decode_properties = msgspec.msgpack.Decoder(Properties).decode
 _decode_tombstones = msgspec.msgpack.Decoder(tuple[tuple[bytes, bytes, int], ...]).decode
 

@@ -62,7 +62,7 @@ class SalvageReader(SegmentReader):
         self.walked_to: int | None = None
         self.unreachable: int | None = None
         self._file = fs.open(path)
-        self.size = self._file.size()
+        self.size: int = self._file.size()
         tail_at = max(0, self.size - segment.FOOTER_SIZE)
         tail = self._file.pread(segment.FOOTER_SIZE, tail_at)
         header = self._file.pread(segment.HEADER_SIZE, 0)
@@ -76,7 +76,7 @@ class SalvageReader(SegmentReader):
             self.damage.append(CorruptionError(path, 0, reason))
         ids = [footer.file_id if footer else None, own, file_id]
         found = next((known for known in ids if known is not None), None)
-        self.file_id = found if found is not None else 0
+        self.file_id: int = found if found is not None else 0
         self._read_parts(footer, found is not None)
 
     def note(self, error: CorruptionError) -> None:
@@ -113,7 +113,7 @@ class SalvageReader(SegmentReader):
 
     def _read_parts(self, footer: Footer | None, identified: bool) -> None:
         nowhere = Handle(0, 0)
-        self.footer = footer or Footer(nowhere, nowhere, nowhere, nowhere, self.file_id)
+        self.footer: Footer = footer or Footer(nowhere, nowhere, nowhere, nowhere, self.file_id)
         places: dict[int, Handle] = {}
         if footer is not None:
             places = {

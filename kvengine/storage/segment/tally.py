@@ -20,18 +20,19 @@ class Tally:
 
     def __init__(self, horizon: int) -> None:
         self._horizon = horizon
-        self.first = self.last = b""
-        self.rows = 0
-        self.barriers = 0
-        self.entries = 0
-        self.data_bytes = 0
-        self.tombstones = 0
-        self.expiring = 0
-        self.extends = 0
-        self.first_stamp = 1 << 63
-        self.last_stamp = 0
+        self.first: bytes = b""
+        self.last: bytes = b""
+        self.rows: int = 0
+        self.barriers: int = 0
+        self.entries: int = 0
+        self.data_bytes: int = 0
+        self.tombstones: int = 0
+        self.expiring: int = 0
+        self.extends: int = 0
+        self.first_stamp: int = 1 << 63
+        self.last_stamp: int = 0
         self.first_expiry: int | None = None
-        self.last_expiry = 0
+        self.last_expiry: int = 0
         self.weights: Counter[int] = Counter()
 
     def add(self, name: bytes, row: Row, size: int) -> None:
