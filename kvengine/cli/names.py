@@ -29,13 +29,14 @@ def place(given: Sequence[str], least: int, most: int, *, quoted: bool = False) 
     if not least <= len(parts) <= most:
         whole, separate = wanted(least, most, "/"), wanted(least, most, " ")
         either = whole if most == 1 else f"{whole}, or {separate}"
-        raise Exit(USAGE, f"give {either}: {'/'.join(given)!r} names {PARTS[len(parts) - 1]}")
+        raise Exit(USAGE, f"give {either}; given: {' '.join(given)}")
     return tuple(taken(what, part, quoted) for what, part in zip(PARTS, parts, strict=False))
 
 
 def wanted(least: int, most: int, between: str) -> str:
     """How the names of a command are written: ``SERVICE/KEY[/STATE_KEY]``."""
-    optional = "".join(f"[{between}{part}" for part in PARTS[least:most])
+    begin = "[/" if between == "/" else " ["
+    optional = "".join(f"{begin}{part}" for part in PARTS[least:most])
     return between.join(PARTS[:least]) + optional + "]" * (most - least)
 
 

@@ -47,6 +47,16 @@ def test_a_service_alone_is_no_object(place: Path, run: Run, command: str) -> No
     assert "SERVICE/KEY" in told.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["kv get a b c d", "kv keys a/b/c", "ls a/b/c", "objects a b", "kv set a/b 1", "rm a b c d"],
+)
+def test_more_names_or_fewer_than_it_takes(place: Path, run: Run, words: str) -> None:
+    told = run(*words.split())
+    assert told.code == USAGE
+    assert told.err.startswith("kvengine: give ") and "SERVICE" in told.err
+
+
 def test_slashes_and_percent_signs_within_a_path(place: Path, run: Run) -> None:
     with kvengine.open(place) as db:
         db.set("S/1", "100%", "n/m", b"1")
