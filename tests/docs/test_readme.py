@@ -35,6 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_every_block_runs_in_order_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     """What README shows is what a newcomer sees; nothing is fetched, as all of it is there."""
     place, home, installed = (tmp_path / name for name in ("empty", "home", "installed"))

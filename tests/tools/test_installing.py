@@ -59,6 +59,7 @@ def version(place: Path, *flags: str, **environment: str) -> subprocess.Complete
     )
 
 
+@pytest.mark.slow
 def test_without_a_compiler(tmp_path: Path) -> None:
     """It is built at once, named for any platform, which pip prints, and says why it runs plain."""
     place = checkout(tmp_path / "source")
