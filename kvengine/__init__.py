@@ -12,7 +12,6 @@ object. See README.md and docs/.
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -47,13 +46,14 @@ if TYPE_CHECKING:
     from kvengine.objects.store import Store
     from kvengine.objects.virtual_object import VirtualObject
     from kvengine.objects.workflow import Workflow
+    from kvengine.opening import open
     from kvengine.options import Options
     from kvengine.serdes import Serde
     from kvengine.snapshot import Snapshot
     from kvengine.storage.batch import Batch
     from kvengine.storage.repair.evidence import Loss, RepairReport
     from kvengine.storage.repair.repair import repair
-    from kvengine.store import Estimate, Job, LevelStats, SegmentStats, Stats, StoredObject
+    from kvengine.store import Estimate, Job, LevelStats, Limits, SegmentStats, Stats, StoredObject
 
 __version__ = VERSION
 
@@ -66,6 +66,7 @@ _HOMES = {
     "Estimate": "kvengine.store",
     "Job": "kvengine.store",
     "LevelStats": "kvengine.store",
+    "Limits": "kvengine.store",
     "SegmentStats": "kvengine.store",
     "Loss": "kvengine.storage.repair.evidence",
     "Options": "kvengine.options",
@@ -80,6 +81,7 @@ _HOMES = {
     "VirtualObject": "kvengine.objects.virtual_object",
     "Workflow": "kvengine.objects.workflow",
     "field": "kvengine.objects.state.field",
+    "open": "kvengine.opening",
     "repair": "kvengine.storage.repair.repair",
     "retry": "kvengine.objects.retry",
     "session_of": "kvengine.objects.sessions.session",
@@ -99,24 +101,6 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def open(path: str | os.PathLike[str], **options: object) -> Engine:
-    """Open the database in directory ``path``, creating it if need be.
-
-    ``options`` are the fields of `kvengine.Options`, and ``fs``. Raises
-    DatabaseLocked, NotADatabase, UnsupportedFormat, CorruptionError, OSError,
-    and ValueError or TypeError for options.
-    """
-    from kvengine.engine import open_engine
-    from kvengine.fs.paths import check_path
-
-    name = check_path("path", path)
-    if name.startswith(("postgresql://", "postgres://")):
-        raise KVEngineError("PostgreSQL back ends are not part of this release")
-    if not name:
-        raise ValueError("path is empty: name a directory")
-    return open_engine(path, **options)  # type: ignore[arg-type]
-
-
 __all__ = [
     "Batch",
     "CorruptionError",
@@ -129,6 +113,7 @@ __all__ = [
     "Job",
     "KVEngineError",
     "LevelStats",
+    "Limits",
     "Loss",
     "NotADatabase",
     "Options",

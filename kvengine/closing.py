@@ -1,12 +1,39 @@
-"""What is closed at the end of a ``with`` block."""
+"""What is closed at the end of a ``with`` block, and what its users see of it."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 
-class Closing:
+class NotAwaited:
+    """What ``with`` is for: in an ``async with`` it says so. Type checkers see nothing here."""
+
+    if not TYPE_CHECKING:
+
+        def __aenter__(self) -> NoReturn:
+            raise TypeError(
+                f"{type(self).__name__} takes `with`, not `async with`: kvengine.aio has the same"
+                " names for asyncio"
+            )
+
+        def __aexit__(self, *error: Any) -> NoReturn:
+            self.__aenter__()
+
+
+class Awaited:
+    """What ``async with`` is for: in a ``with`` it says so. Type checkers see nothing here."""
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(f"{type(self).__name__} takes `async with`, not `with`")
+
+        def __exit__(self, *error: Any) -> NoReturn:
+            self.__enter__()
+
+
+class Closing(NotAwaited):
     """A context manager that gives itself and is closed when the block ends."""
 
     def close(self) -> None:
@@ -22,3 +49,8 @@ class Closing:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def public_names(what: object) -> list[str]:
+    """Return the names of an object's public verbs, for its ``__dir__``."""
+    return sorted(name for name in object.__dir__(what) if not name.startswith("_"))

@@ -12,10 +12,9 @@ import weakref
 from collections.abc import Mapping
 from functools import partial
 
-from kvengine.closing import Closing
+from kvengine.closing import Closing, public_names
 from kvengine.errors import CorruptionError, DatabaseClosed
 from kvengine.fs.base import FileSystem
-from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
@@ -35,11 +34,11 @@ from kvengine.storage.lifecycle.close import close, forked
 from kvengine.storage.lifecycle.recover import open_owned, open_read_only
 from kvengine.storage.lifecycle.refresh import refresh
 from kvengine.storage.moment import open_moment
-from kvengine.storage.names import END, Name, check_name, prefix_range, service_range
+from kvengine.storage.names import END, MAX_NAME, Name, check_name, prefix_range, service_range
 from kvengine.storage.repair.verify import verify
 from kvengine.storage.state import Commit
 from kvengine.storage.writer import LiveWriter
-from kvengine.store import Estimate, SegmentStats, Stats
+from kvengine.store import Estimate, Limits, SegmentStats, Stats
 
 log = logging.getLogger("kvengine")
 
@@ -104,36 +103,42 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
 
     # --- writing: the verbs are those of `LiveWriter`
 
-    def may_wait(self, durability: Durability | None = None) -> bool:
+    def _may_wait(self, durability: Durability | None = None) -> bool:
         """Return whether a commit made now may wait for a sync, back-pressure or work in place."""
         durable = (durability or self._db.options.durability) == "sync"
-        return durable or bool(self._db.pending) or not self.may_begin()
+        return durable or bool(self._db.pending) or not self._may_begin()
 
-    def may_begin(self) -> bool:
-        """Return whether `begin_write` would return at once now."""
+    def _may_begin(self) -> bool:
+        """Return whether `_begin_write` would return at once now."""
         return not self._db.stalled and self._db.options.background != "none"
 
-    def begin_write(
+    def _begin_write(
         self, batch: Batch, *, expect: Mapping[Name, int] | None = None
     ) -> Commit | None:
         """Begin a commit with durability "sync"; return None if there is nothing to write.
 
         For callers that must not wait for the sync. The commit has its place in the log
-        and its stamp. It is durable and visible after `finish_write`, which some thread
+        and its stamp. It is durable and visible after `_finish_write`, which some thread
         must call.
         """
         return self._committer.begin(batch, expect)
 
-    def finish_write(self, commit: Commit) -> int:
+    def _finish_write(self, commit: Commit) -> int:
         """Wait until a commit that was begun is durable and visible, and return its stamp."""
         self._committer.sync(commit)
         return commit.stamp
 
     # --- the whole
 
+    @property
+    def limits(self) -> Limits:
+        """Return the largest names, values and commits that this store takes."""
+        options = self._db.options
+        return Limits(MAX_NAME, 3 * MAX_NAME, options.max_value_size, options.max_commit_size)
+
     def snapshot(self) -> Snapshot:
         """Return a snapshot of the store as of now, which has all read verbs."""
-        return Snapshot(open_moment(self._db), self.release_files)
+        return Snapshot(open_moment(self._db), self._release_files)
 
     def flush(self) -> None:
         """Write the memtable to a segment; return when it is on disk."""
@@ -189,7 +194,7 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         """Return the figures of this moment."""
         return statistics.collect(self._db, self._maintenance)
 
-    def release_files(self) -> None:
+    def _release_files(self) -> None:
         """Remove files that no open snapshot names any more. Called when one closes."""
         if self._db.obsolete and not self._is_closed:
             try:
@@ -208,6 +213,9 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
             finally:
                 self._is_closed = True
 
+    def __dir__(self) -> list[str]:
+        return public_names(self)
+
     def __repr__(self) -> str:
         return f"<kvengine.Engine {self._db.directory!r}>"
 
@@ -223,20 +231,6 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
             self._access.abandon()
         self._host.forget_turns()
         forked(self._db)
-
-
-def open_engine(
-    path: str | os.PathLike[str], *, fs: FileSystem | None = None, **options: object
-) -> Engine:
-    """Open an engine on ``path``.
-
-    ``fs``: a file system other than the disk. ``options`` are those of `Options`.
-    """
-    try:
-        checked = Options(**options)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise TypeError(f"open(): {error}") from None
-    return Engine(path, checked, fs if fs is not None else DiskFileSystem())
 
 
 def _close(db: Database, scheduler: Scheduler, access: Server | None) -> None:

@@ -118,7 +118,7 @@ class Options:
                 "background='process' means 'thread' since kvengine 0.2, which has no helper"
                 " processes: leave the option out",
                 DeprecationWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
             object.__setattr__(self, "background", "thread")
         if self.background not in ("thread", "none"):

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from kvengine.closing import NotAwaited
 from kvengine.storage.moment import Moment
 from kvengine.storage.reader import MomentReader
 
 
-class Snapshot(MomentReader):
+class Snapshot(MomentReader, NotAwaited):
     """Every read verb, as of one moment; `now` is fixed too. A context manager.
 
     Costs nothing to take and stops no writer; the files it names live until it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -16,10 +16,10 @@ from kvengine.storage.names import Name
 class StoredObject(msgspec.Struct, frozen=True, gc=False):
     """An object as of one moment.
 
-    ``entries`` in key order; ``complete`` is False where ``max_bytes`` cut them
-    (those present are the first in key order). ``expires_at`` in seconds since
-    the epoch, None for never. ``expiries``: the same of those entries that have
-    a ttl of their own, by state key; None where none has.
+    ``entries`` are in key order. ``expires_at``: in seconds since the epoch, None for never.
+    ``expiries``: the same of those entries that have a ttl of their own, by state key; None if
+    none has. ``partial``: whether ``max_bytes`` left entries out, so that only the first ones in
+    key order are here.
     """
 
     service: str
@@ -27,8 +27,21 @@ class StoredObject(msgspec.Struct, frozen=True, gc=False):
     version: int
     expires_at: float | None
     entries: dict[str, bytes]
-    complete: bool = True
     expiries: dict[str, float] | None = None
+    partial: bool = False
+
+
+class Limits(NamedTuple):
+    """The most that a store takes, in bytes: past it a write raises ValueTooLarge.
+
+    ``name``: of one name, as UTF-8. ``names``: of service, key and state key together. ``value``:
+    of one value. ``commit``: of all names and values of one commit.
+    """
+
+    name: int
+    names: int
+    value: int
+    commit: int
 
 
 class LevelStats(NamedTuple):
@@ -136,41 +149,69 @@ class Reads(Protocol):
     """
 
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
-        """The value of an entry; None where there is none. ``b""`` is a value."""
+        """Return the value of an entry, None if there is none. ``b""`` is a value."""
         ...
 
     def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
-        """Those of the entries that exist, in the order asked for."""
+        """Return the entries that exist among those asked for, in the order of ``state_keys``.
+
+        All are of one moment.
+        """
         ...
 
     def get_all(self, service: str, key: str) -> dict[str, bytes]:
-        """All entries of an object (an eager load), in key order; empty where it is absent."""
+        """Return all entries of an object in key order, an empty dict if it is absent."""
+        ...
+
+    def exists(self, service: str, key: str) -> bool:
+        """Return whether an object exists: whether it has at least one live entry."""
         ...
 
     def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
-        """An object of one moment, at most ``max_bytes`` of names and values; None if absent."""
+        """Return an object as of one moment, None if it is absent.
+
+        ``max_bytes``: of names and values. If given, only the first entries in key order that fit
+        are returned.
+        """
+        ...
+
+    def load_many(self, service: str, keys: Iterable[str]) -> dict[str, StoredObject]:
+        """Return those of the objects that exist, by key, all as of one moment.
+
+        They come in the order of ``keys``.
+        """
         ...
 
     def state_keys(
-        self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
+        self,
+        service: str,
+        key: str,
+        *,
+        prefix: str = "",
+        start: str = "",
+        reverse: bool = False,
+        limit: int | None = None,
     ) -> list[str]:
-        """State keys of an object in byte order, from ``start`` on."""
+        """Return state keys of an object in byte order, or in reverse.
+
+        ``start`` is the first to return, in the direction of the walk.
+        """
         ...
 
-    def expires_at(self, service: str, key: str) -> float | None:
-        """When an object expires, seconds since the epoch; None for never or absent."""
+    def expires_at(self, service: str, key: str, state_key: str | None = None) -> float | None:
+        """Return when an object expires, in seconds since the epoch; None if never or absent.
+
+        With a ``state_key``: when that entry expires by a ttl of its own. It goes with its object
+        too, if that expires before.
+        """
         ...
 
     def version(self, service: str, key: str) -> int:
-        """The stamp of the last commit that touched an object; 0 where it is absent."""
+        """Return the stamp of the last commit that touched an object, 0 if it is absent."""
         ...
 
-    def in_memory(self, service: str, key: str) -> bool:
-        """Whether the verbs on this object would answer without waiting for a disk or a server."""
-        ...
-
-    def services(self, *, start: str = "", limit: int | None = None) -> list[str]:
-        """Services that hold at least one object, in order, from ``start`` on."""
+    def services(self, start: str = "", limit: int | None = None) -> list[str]:
+        """Return the services that have an object, in order, from ``start`` on."""
         ...
 
     def object_keys(
@@ -179,22 +220,40 @@ class Reads(Protocol):
         *,
         prefix: str = "",
         start: str | None = None,
+        stop: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[str]:
-        """Keys of the objects of a service in order, all of one moment.
+        """Yield keys of the objects of a service in order, or in reverse, as of one moment.
 
-        ``start`` is the first key to return, in the direction of the walk.
+        In the direction of the walk, ``start`` is the first key to return, and ``stop`` the first
+        one not to: in reverse, ``start`` is above ``stop``.
         """
         ...
 
-    def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
-        """Every object of one moment, in order; ``prefix`` of the key needs a service."""
+    def scan(
+        self,
+        service: str | None = None,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        stop: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[StoredObject]:
+        """Yield the objects of a service, or of all, with their entries, as of one moment.
+
+        ``prefix``, ``start`` and ``stop`` are as in `object_keys` and need a service.
+        """
+        ...
+
+    def count(self, service: str, *, prefix: str = "") -> int:
+        """Return how many objects a service has, exactly. Costs a walk over them."""
         ...
 
 
 class Writes(Protocol):
-    """The write verbs. Each is one atomic commit and returns its stamp."""
+    """The write verbs. Each is one atomic commit and returns its stamp, if nothing else is said."""
 
     def set(
         self,
@@ -204,26 +263,62 @@ class Writes(Protocol):
         value: bytes,
         *,
         ttl: float | timedelta | None = None,
-    ) -> int: ...
+        expires_at: float | datetime | None = None,
+    ) -> int:
+        """Set an entry.
 
-    def clear(self, service: str, key: str, state_key: str) -> int: ...
+        ``ttl``: seconds or a timedelta after which the entry expires; one of 0 or less clears
+        it at once. ``expires_at``: when it expires, in seconds since the epoch or as an aware
+        datetime. Without either, an expiry that the entry had before is removed.
+        """
+        ...
 
-    def clear_all(self, service: str, key: str) -> int: ...
+    def clear(self, service: str, key: str, state_key: str) -> int:
+        """Clear an entry."""
+        ...
 
-    def clear_service(self, service: str) -> int: ...
+    def pop(self, service: str, key: str, state_key: str) -> bytes | None:
+        """Clear an entry and return the value that it had, None if there was none.
 
-    def clear_range(self, service: str, start: str, stop: str | None) -> int: ...
+        No other commit to the object comes between the two. Where there was no entry, nothing is
+        written.
+        """
+        ...
+
+    def clear_all(self, service: str, key: str) -> int:
+        """Clear every entry of an object, and its expiry."""
+        ...
+
+    def clear_service(self, service: str) -> int:
+        """Clear every object of a service."""
+        ...
+
+    def clear_range(self, service: str, start: str, stop: str | None) -> int:
+        """Clear the objects of a service from key ``start`` to before ``stop`` (None: to the end).
+
+        Where ``start`` is not below ``stop``, nothing is cleared.
+        """
+        ...
 
     def expire(
         self,
         service: str,
         key: str,
         *,
-        at: float | None = None,
+        at: float | datetime | None = None,
         ttl: float | timedelta | None = None,
-    ) -> bool: ...
+    ) -> bool:
+        """Give an object an expiry, or remove the one it has if neither argument is given.
 
-    def batch(self) -> Batch: ...
+        ``at``: seconds since the epoch, or an aware datetime. ``ttl``: seconds or a timedelta
+        from now; one of 0 or less ends the object at once. Return whether the object existed;
+        if it did not, nothing is written.
+        """
+        ...
+
+    def batch(self) -> Batch:
+        """Return a batch, whose writes are committed as one when its ``with`` block ends."""
+        ...
 
     def write(
         self,
@@ -231,22 +326,40 @@ class Writes(Protocol):
         *,
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
-    ) -> int: ...
+    ) -> int:
+        """Commit a batch.
+
+        ``expect`` maps objects to the versions that they must have, 0 for an absent one.
+        If one has another version, VersionConflict is raised and nothing is written.
+        ``durability``: "sync" or "os", by default that of the store.
+        """
+        ...
 
 
 class Snapshot(Reads, Protocol):
     """Every read verb, as of one moment."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of what the snapshot holds. May be called again."""
+        ...
 
 
 class Store(Reads, Writes, Protocol):
     """Durable state of objects. Thread-safe."""
 
-    def snapshot(self) -> Snapshot:
-        """All read verbs as of now."""
+    @property
+    def limits(self) -> Limits:
+        """Return the largest names, values and commits that this store takes."""
         ...
 
-    def stats(self) -> Stats: ...
+    def snapshot(self) -> Snapshot:
+        """Return all read verbs as of now."""
+        ...
 
-    def close(self) -> None: ...
+    def stats(self) -> Stats:
+        """Return the figures of this moment."""
+        ...
+
+    def close(self) -> None:
+        """End all use of the store. May be called again."""
+        ...

@@ -23,7 +23,7 @@ PACKAGE = ROOT / "kvengine"
 # longest name that holds it, and imports from lower floors and from its own folder.
 GROUND = {"errors", "release", "compiled", "interpreter", "arguments", "closing", "real_time"}
 RULES = {"names", "name_bytes", "decoded", "packed", "resolved", "row", "fold"}
-RULES |= {"range_tombstones", "retention", "clock", "batch", "machine"}
+RULES |= {"range_tombstones", "retention", "clock", "batch", "machine", "times"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("ground", GROUND),
     ("rules of the tree", {f"storage.{name}" for name in RULES}),
@@ -36,7 +36,7 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("sessions", {"objects.sessions"}),
     ("objects", {"objects"}),
     ("access for other processes", {"share"}),
-    ("engine", {"snapshot", "engine"}),
+    ("engine", {"snapshot", "engine", "opening"}),
     ("asyncio", {"aio"}),
     ("public names", {""}),
     ("inspection", {"inspection"}),

@@ -16,6 +16,16 @@ from __future__ import annotations
 from .engine import Engine
 from .objects import VirtualObject, Workflow
 from .opening import open, wrap
+from .reads import Snapshot
 from .session import Session, session_of
 
-__all__ = ["Engine", "Session", "VirtualObject", "Workflow", "open", "session_of", "wrap"]
+__all__ = [
+    "Engine",
+    "Session",
+    "Snapshot",
+    "VirtualObject",
+    "Workflow",
+    "open",
+    "session_of",
+    "wrap",
+]

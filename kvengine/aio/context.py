@@ -64,7 +64,7 @@ class SessionContext(Block, Generic[T]):
         """Typed state reads attributes, which cannot be awaited: its fields are loaded now."""
         waits = self._waits
         always = self._kind._kv_entries() if self._kind is not None else ()
-        if waits.engine.in_memory(*self._handle._name):
+        if waits.engine._in_memory(*self._handle._name):
             load(session, always)
         else:
             await settled(waits.run(load, session, always))

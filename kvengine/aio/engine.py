@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
-from itertools import islice
+from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import kvengine.engine
 from kvengine.aio.objects import VirtualObject, Workflow
+from kvengine.aio.reads import Reads, Snapshot, adopt_docstrings
 from kvengine.aio.waiting import Waits
+from kvengine.closing import public_names
 from kvengine.errors import CorruptionError
 from kvengine.objects.workflow import DAY
 from kvengine.options import Durability
 from kvengine.serdes.registry import SerdeChoice
-from kvengine.snapshot import Snapshot
 from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.names import Name
-from kvengine.store import Estimate, SegmentStats, Stats, StoredObject
-
-T = TypeVar("T")
-
-_WINDOW = 256
-"""Results that an iterator fetches at a time."""
+from kvengine.store import Estimate, Limits, SegmentStats, Stats
 
 
-class Engine:
+class Engine(Reads):
     """The embedded engine, awaited. Made by `kvengine.aio.open` or `kvengine.aio.wrap`.
 
     Each verb is documented at `kvengine.Engine`. ``engine`` is that one beneath, which other
     threads may use beside this: sessions of both take turns with each other.
     """
 
-    def __init__(self, engine: kvengine.engine.Engine) -> None:
+    def __init__(self, engine: kvengine.engine.Engine, *, owned: bool = False) -> None:
+        """``owned``: whether `close` closes ``engine`` too."""
         self.engine = engine
-        self._waits = Waits(engine)
+        self._owned = owned
+        super().__init__(engine, Waits(engine))
 
     # --- objects
 
@@ -57,58 +54,16 @@ class Engine:
         handle = self.engine.workflow(service, key, retention=retention, serde=serde)
         return Workflow(self._waits, handle)
 
-    # --- reading
+    # --- reading: the verbs are those of `Reads`
 
-    async def get(self, service: str, key: str, state_key: str) -> bytes | None:
-        return await self._read(self.engine.get, service, key, state_key)
-
-    async def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
-        return await self._read(self.engine.get_many, service, key, state_keys)
-
-    async def get_all(self, service: str, key: str) -> dict[str, bytes]:
-        return await self._read(self.engine.get_all, service, key)
-
-    async def load(
-        self, service: str, key: str, *, max_bytes: int | None = None
-    ) -> StoredObject | None:
-        return await self._read(self.engine.load, service, key, max_bytes=max_bytes)
-
-    async def state_keys(
-        self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
-    ) -> list[str]:
-        return await self._read(
-            self.engine.state_keys, service, key, prefix=prefix, start=start, limit=limit
-        )
-
-    async def expires_at(self, service: str, key: str) -> float | None:
-        return await self._read(self.engine.expires_at, service, key)
-
-    async def version(self, service: str, key: str) -> int:
-        return await self._read(self.engine.version, service, key)
-
-    async def services(self, *, start: str = "", limit: int | None = None) -> list[str]:
-        return await self._waits.run(lambda: self.engine.services(start=start, limit=limit))
-
-    def object_keys(
-        self,
-        service: str,
-        *,
-        prefix: str = "",
-        start: str | None = None,
-        reverse: bool = False,
-        limit: int | None = None,
-    ) -> AsyncIterator[str]:
-        walk = self.engine.object_keys(
-            service, prefix=prefix, start=start, reverse=reverse, limit=limit
-        )
-        return self._walk(walk)
-
-    def scan(self, service: str | None = None, *, prefix: str = "") -> AsyncIterator[StoredObject]:
-        return self._walk(self.engine.scan(service, prefix=prefix))
+    @property
+    def limits(self) -> Limits:
+        """Return the largest names, values and commits that this store takes."""
+        return self.engine.limits
 
     def snapshot(self) -> Snapshot:
-        """All read verbs as of now. A snapshot of threads: its verbs are not awaited."""
-        return self.engine.snapshot()
+        """Return all read verbs as of now, for ``async with`` or until it is closed."""
+        return Snapshot(self.engine.snapshot(), self._waits)
 
     # --- writing
 
@@ -120,11 +75,17 @@ class Engine:
         value: bytes,
         *,
         ttl: float | timedelta | None = None,
+        expires_at: float | datetime | None = None,
     ) -> int:
-        return await self._waits.commit("set", service, key, state_key, value, ttl=ttl)
+        return await self._waits.commit(
+            "set", service, key, state_key, value, ttl=ttl, expires_at=expires_at
+        )
 
     async def clear(self, service: str, key: str, state_key: str) -> int:
         return await self._waits.commit("clear", service, key, state_key)
+
+    async def pop(self, service: str, key: str, state_key: str) -> bytes | None:
+        return await self._waits.call(self.engine.pop, service, key, state_key)
 
     async def clear_all(self, service: str, key: str) -> int:
         return await self._waits.commit("clear_all", service, key)
@@ -140,7 +101,7 @@ class Engine:
         service: str,
         key: str,
         *,
-        at: float | None = None,
+        at: float | datetime | None = None,
         ttl: float | timedelta | None = None,
     ) -> bool:
         return await self._waits.call(self.engine.expire, service, key, at=at, ttl=ttl)
@@ -190,8 +151,13 @@ class Engine:
         return self.engine.segments()
 
     async def close(self) -> None:
-        """Make everything durable and let go of the directory. May be called again."""
-        await self._waits.run(self.engine.close)
+        """End the use of the database in this loop. May be called again.
+
+        One made by `kvengine.aio.open` makes everything durable and lets go of the directory;
+        one made by `kvengine.aio.wrap` leaves the engine beneath open.
+        """
+        if self._owned and not self._waits.closed:
+            await self._waits.run(self.engine.close)
         self._waits.close()
 
     async def __aenter__(self) -> Self:
@@ -205,20 +171,11 @@ class Engine:
     ) -> None:
         await self.close()
 
+    def __dir__(self) -> list[str]:
+        return public_names(self)
+
     def __repr__(self) -> str:
         return f"<kvengine.aio.Engine {self.engine.path!r}>"
 
-    async def _read(
-        self, work: Callable[..., T], service: str, key: str, *args: Any, **kw: Any
-    ) -> T:
-        return await self._waits.read(self.engine, (service, key), work, service, key, *args, **kw)
 
-    async def _walk(self, walk: Iterator[T]) -> AsyncIterator[T]:
-        while window := await self._waits.run(lambda: list(islice(walk, _WINDOW))):
-            for one in window:
-                yield one
-
-
-for _name, _verb in vars(Engine).items():
-    if not _name.startswith("_") and not _verb.__doc__:
-        _verb.__doc__ = getattr(kvengine.engine.Engine, _name).__doc__
+adopt_docstrings(Engine, kvengine.engine.Engine)

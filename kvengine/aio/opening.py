@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Generator
-from functools import partial
+from collections.abc import Callable, Generator
+from functools import partial, wraps
 from types import TracebackType
-from typing import Any
+from typing import Any, ParamSpec
 
 import kvengine.engine
+import kvengine.opening
 from kvengine.aio.engine import Engine
 from kvengine.aio.waiting import settled
-from kvengine.engine import open_engine
+from kvengine.closing import Awaited
+
+P = ParamSpec("P")
 
 
-class Opening:
+class Opening(Awaited):
     """A database to be opened: ``async with open(path) as db``, or ``db = await open(path)``."""
 
-    def __init__(self, path: str | os.PathLike[str], options: dict[str, Any]) -> None:
-        self._path = path
-        self._options = options
+    def __init__(self, work: Callable[[], kvengine.engine.Engine]) -> None:
+        self._work = work
         self._opened: Engine | None = None
 
     async def _open(self) -> Engine:
-        work = asyncio.get_running_loop().run_in_executor(
-            None, partial(open_engine, self._path, **self._options)
-        )
+        work = asyncio.get_running_loop().run_in_executor(None, self._work)
         try:
-            return Engine(await settled(work))
+            return Engine(await settled(work), owned=True)
         except asyncio.CancelledError:
             if not work.cancelled() and work.exception() is None:
                 work.result().close()
@@ -51,11 +50,21 @@ class Opening:
             await self._opened.close()
 
 
-def open(path: str | os.PathLike[str], **options: object) -> Opening:
-    """Open the database in directory ``path``; options and errors as of `kvengine.open`."""
-    return Opening(path, options)
+def _awaited(open_now: Callable[P, kvengine.engine.Engine]) -> Callable[P, Opening]:
+    @wraps(open_now)
+    def opening(*args: P.args, **options: P.kwargs) -> Opening:
+        return Opening(partial(open_now, *args, **options))
+
+    return opening
+
+
+open = _awaited(kvengine.opening.open)
+"""Open a database without stopping the loop; options and errors are those of `kvengine.open`."""
 
 
 def wrap(engine: kvengine.engine.Engine) -> Engine:
-    """The awaited verbs of a database that is open already. Closing either closes both."""
-    return Engine(engine)
+    """Return the awaited verbs of a database that is open already, for one event loop.
+
+    Closing what this returns ends its use in this loop; the engine stays open.
+    """
+    return Engine(engine, owned=False)

@@ -110,8 +110,8 @@ class Session(SessionVerbs):
         logged = self._logged()
         stamp = await self._save(logged[0], partial(self._committed, logged=logged))
         if expires:
-            store, name = self._handle._host.store, self._handle._name
-            self._expires_at = await self._waits.read(store, name, store.expires_at, *name)
+            engine, name = self._waits.engine, self._handle._name
+            self._expires_at = await self._waits.read(engine, name, engine.expires_at, *name)
         return stamp
 
     async def _finish(self) -> None:

@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 
 from kvengine.aio.syncs import Syncs
 from kvengine.engine import Engine
-from kvengine.errors import KVEngineError
+from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.objects.sessions.host import Late
 from kvengine.options import Durability
 from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.names import Name
 from kvengine.storage.state import Commit
-from kvengine.store import Reads
 
 T = TypeVar("T")
 
@@ -29,18 +28,13 @@ class Waits:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._closed = False
+        self.closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix="kvengine-aio")
         self._syncs = Syncs()
 
     def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
-        """Start ``work`` in a thread. After `close` call it here: it raises that all is closed.
-
-        Raise RuntimeError if no thread can be started; ``work`` is not run then.
-        """
-        if self._closed:
-            return self._done(work, *args, **kwargs)
+        """Start ``work`` in a thread. Raise RuntimeError, with nothing done, if none can start."""
         loop = self.bind()
         outcome: futures.Future[T] = futures.Future()
         try:
@@ -53,21 +47,21 @@ class Waits:
 
     async def read(
         self,
-        source: Reads | Late,
+        source: Engine | Late,
         name: Name,
         work: Callable[..., T],
         *args: Any,
         **kwargs: Any,
     ) -> T:
         """What ``work`` reads of one object: at once where ``source`` has it in memory."""
-        if source.in_memory(*name):
+        if source._in_memory(*name):
             self.bind()
             return work(*args, **kwargs)
         return await self.run(work, *args, **kwargs)
 
     def call(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
         """A commit by any verb: its result to come, or what it raised. At once where it can be."""
-        if self.engine.may_wait():
+        if self.engine._may_wait():
             return self.run(work, *args, **kwargs)
         return self._done(work, *args, **kwargs)
 
@@ -83,14 +77,14 @@ class Waits:
         Unless back-pressure keeps it from that: then it waits for its place in a thread.
         """
         engine = self.engine
-        if not engine.may_wait(durability):
+        if not engine._may_wait(durability):
             return self._done(engine.write, batch, expect=expect, durability=durability)
         durable = (durability or engine.options.durability) == "sync"
-        if self._closed or not durable or not engine.may_begin():
+        if not durable or not engine._may_begin():
             return self.run(engine.write, batch, expect=expect, durability=durability)
         stamp: asyncio.Future[int] = self.bind().create_future()
         try:
-            commit = engine.begin_write(batch, expect=expect)
+            commit = engine._begin_write(batch, expect=expect)
         except Exception as error:
             stamp.set_exception(error)
             return stamp
@@ -103,9 +97,9 @@ class Waits:
     def _finish(self, commit: Commit) -> asyncio.Future[int]:
         """Start to make a commit durable; without a thread, do it here: it is in the log."""
         try:
-            return self.run(self.engine.finish_write, commit)
+            return self.run(self.engine._finish_write, commit)
         except RuntimeError:
-            return self._done(self.engine.finish_write, commit)
+            return self._done(self.engine._finish_write, commit)
 
     async def commit(self, verb: str, *args: Any, **kwargs: Any) -> int:
         """A write verb of a batch as one commit; its stamp."""
@@ -123,7 +117,12 @@ class Waits:
         return done
 
     def bind(self) -> asyncio.AbstractEventLoop:
-        """The running loop, which must be the one that was here first."""
+        """The running loop, which must be the one that was here first.
+
+        Every use comes by here; after `close` DatabaseClosed is raised.
+        """
+        if self.closed:
+            raise DatabaseClosed("this database is closed")
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -136,7 +135,7 @@ class Waits:
 
     def close(self) -> None:
         """No more work begins; what has begun goes on."""
-        self._closed = True
+        self.closed = True
         self._pool.shutdown(wait=False)
 
 

@@ -84,15 +84,16 @@ class Edit:
 
     def batch(self) -> Batch:
         """The commit. What has expired since it was read stays gone; the rest keeps its time."""
-        batch, now = Batch(), wall()
+        batch = Batch()
         if self.clears:
             batch.clear_all(self.service, self.key)
         for name, before, after in [] if self.clears else self.changes():
             if after is None and before is not None:
                 batch.clear(self.service, self.key, name)
-            elif after is not None and self.ends.get(name, now + 1) > now:
-                ttl = self.ends[name] - now if name in self.ends else self.ttls.get(name)
-                batch.set(self.service, self.key, name, after, ttl=ttl)
+            elif after is not None:
+                ends = self.ends.get(name)
+                ttl = self.ttls.get(name) if ends is None else None
+                batch.set(self.service, self.key, name, after, ttl=ttl, expires_at=ends)
         if self.sets_expiry:
             batch.expire(self.service, self.key, at=self.expires)
         return batch

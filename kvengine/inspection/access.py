@@ -83,15 +83,15 @@ class Access(Closing):
             if live is not None:
                 self.mode = "live"
                 return live
-            from kvengine.engine import open_engine
+            import kvengine
 
             store: Engine
             if not write:
-                store = open_engine(self.path, read_only=True, create=False)
+                store = kvengine.open(self.path, read_only=True, create=False)
                 self.mode = "files"
                 return store
             try:
-                store = open_engine(self.path, create=False, live_access=self._serves)
+                store = kvengine.open(self.path, create=False, live_access=self._serves)
                 self.mode = "own"
                 return store
             except DatabaseLocked:

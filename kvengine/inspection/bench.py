@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from kvengine.engine import open_engine
+import kvengine
 
 _OBJECTS = 2_000
 _KEYS = 10
@@ -24,7 +24,7 @@ class Figure(NamedTuple):
 
 def measure(directory: str) -> Iterator[Figure]:
     """Figures of a new database in ``directory``: small objects, of ten entries of 100 bytes."""
-    with open_engine(directory, durability="os") as db:
+    with kvengine.open(directory, durability="os") as db:
         for i in range(_OBJECTS):
             with db.batch() as batch:
                 for n in range(_KEYS):
@@ -48,7 +48,7 @@ def measure(directory: str) -> Iterator[Figure]:
         yield _timed(
             "scan, each entry", ["Bench"], lambda s: sum(1 for _ in db.scan(s)), entries=True
         )
-    with open_engine(directory, durability="sync") as db:
+    with kvengine.open(directory, durability="sync") as db:
         yield _timed("set one key, synced", hot[:50], lambda key: db.set("Bench", key, "a", _VALUE))
 
 

@@ -49,7 +49,7 @@ def document(found: StoredObject) -> dict[str, Any]:
         "expires_at": found.expires_at,
         "entries": {name: form(value, expiries.get(name)) for name, value in found.entries.items()},
     }
-    if not found.complete:
+    if found.partial:
         made["complete"] = False
     return made
 

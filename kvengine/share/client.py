@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -20,7 +20,7 @@ from kvengine.share.transport import BadFrame, at_path, receive
 from kvengine.storage import filenames
 from kvengine.storage.batch import Batch, batch_of, expire_operation
 from kvengine.storage.names import Name
-from kvengine.store import Estimate, SegmentStats, Stats
+from kvengine.store import Estimate, Limits, SegmentStats, Stats
 
 _GREETING = 3.0
 
@@ -97,15 +97,21 @@ class LiveStore(RemoteReads, Closing):
         value: bytes,
         *,
         ttl: float | timedelta | None = None,
+        expires_at: float | datetime | None = None,
     ) -> int:
         batch = Batch()
-        batch.set(service, key, state_key, value, ttl=ttl)
+        batch.set(service, key, state_key, value, ttl=ttl, expires_at=expires_at)
         return self.write(batch)
 
     def clear(self, service: str, key: str, state_key: str) -> int:
         batch = Batch()
         batch.clear(service, key, state_key)
         return self.write(batch)
+
+    def pop(self, service: str, key: str, state_key: str) -> bytes | None:
+        arguments = {"service": service, "key": key, "state_key": state_key}
+        found: bytes | None = self._link.ask("pop", bytes | None, arguments, write=True)
+        return found
 
     def clear_all(self, service: str, key: str) -> int:
         batch = Batch()
@@ -127,10 +133,12 @@ class LiveStore(RemoteReads, Closing):
         service: str,
         key: str,
         *,
-        at: float | None = None,
+        at: float | datetime | None = None,
         ttl: float | timedelta | None = None,
     ) -> bool:
         expire_operation(service, key, at, ttl)  # errors in arguments show here
+        if isinstance(at, datetime):
+            at = at.timestamp()
         if isinstance(ttl, timedelta):
             ttl = ttl.total_seconds()
         arguments = {"service": service, "key": key, "at": at, "ttl": ttl}
@@ -161,6 +169,12 @@ class LiveStore(RemoteReads, Closing):
         stamp: int = self._link.ask("write", int, arguments, write=True)
         batch.close(stamp)
         return stamp
+
+    @property
+    def limits(self) -> Limits:
+        """The largest names, values and commits that the owner takes."""
+        found: Limits = self._link.ask("limits", Limits, {})
+        return found
 
     def snapshot(self) -> LiveSnapshot:
         """All read verbs as of now."""

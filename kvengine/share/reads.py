@@ -49,8 +49,26 @@ class RemoteReads:
         )
         return found
 
+    def load_many(self, service: str, keys: Iterable[str]) -> dict[str, StoredObject]:
+        if isinstance(keys, str):
+            raise TypeError("keys must be an iterable of str, not one str")
+        found: dict[str, StoredObject] = self._ask(
+            "load_many", dict[str, StoredObject], service=service, keys=list(keys)
+        )
+        return found
+
+    def exists(self, service: str, key: str) -> bool:
+        return bool(self._ask("exists", bool, service=service, key=key))
+
     def state_keys(
-        self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
+        self,
+        service: str,
+        key: str,
+        *,
+        prefix: str = "",
+        start: str = "",
+        reverse: bool = False,
+        limit: int | None = None,
     ) -> list[str]:
         found: list[str] = self._ask(
             "state_keys",
@@ -59,24 +77,22 @@ class RemoteReads:
             key=key,
             prefix=prefix,
             start=start,
+            reverse=reverse,
             limit=limit,
         )
         return found
 
-    def expires_at(self, service: str, key: str) -> float | None:
-        found: float | None = self._ask("expires_at", float | None, service=service, key=key)
+    def expires_at(self, service: str, key: str, state_key: str | None = None) -> float | None:
+        found: float | None = self._ask(
+            "expires_at", float | None, service=service, key=key, state_key=state_key
+        )
         return found
 
     def version(self, service: str, key: str) -> int:
         found: int = self._ask("version", int, service=service, key=key)
         return found
 
-    def in_memory(self, service: str, key: str) -> bool:
-        """False: every verb waits for the owner."""
-        del service, key
-        return False
-
-    def services(self, *, start: str = "", limit: int | None = None) -> list[str]:
+    def services(self, start: str = "", limit: int | None = None) -> list[str]:
         found: list[str] = self._ask("services", list[str], start=start, limit=limit)
         return found
 
@@ -86,16 +102,32 @@ class RemoteReads:
         *,
         prefix: str = "",
         start: str | None = None,
+        stop: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[str]:
-        arguments = {"service": service, "prefix": prefix, "start": start}
-        page = self._ask("object_keys", _Keys, **arguments, reverse=reverse, limit=limit)
+        bounds = {"prefix": prefix, "start": start, "stop": stop}
+        page = self._ask(
+            "object_keys", _Keys, service=service, **bounds, reverse=reverse, limit=limit
+        )
         return self._link.walk(page, _Keys)
 
-    def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
-        page = self._ask("scan", _Objects, service=service, prefix=prefix)
+    def scan(
+        self,
+        service: str | None = None,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        stop: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[StoredObject]:
+        bounds = {"prefix": prefix, "start": start, "stop": stop}
+        page = self._ask("scan", _Objects, service=service, **bounds, reverse=reverse, limit=limit)
         return self._link.walk(page, _Objects)
+
+    def count(self, service: str, *, prefix: str = "") -> int:
+        return int(self._ask("count", int, service=service, prefix=prefix))
 
 
 class LiveSnapshot(RemoteReads, Closing):

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 from kvengine.errors import KVEngineError
 from kvengine.share import wire
-from kvengine.store import Estimate, Reads, SegmentStats, Snapshot, Store, StoredObject
+from kvengine.store import Estimate, Limits, Reads, SegmentStats, Snapshot, Store, StoredObject
 
 READS = frozenset(
-    {"get", "get_many", "get_all", "load", "state_keys", "expires_at", "version", "services"}
+    {"get", "get_many", "get_all", "exists", "load", "load_many", "state_keys", "expires_at"}
+    | {"version", "services", "count"}
 )
 WALKS = frozenset({"object_keys", "scan"})
 FIGURES = frozenset({"estimate", "segments", "stats"})
@@ -132,6 +133,12 @@ class Caller:
         batch = wire.replay(operations)
         return store.write(batch, expect=wire.expected(expect), durability=durability)
 
+    def _pop(self, store: Served, *, service: str, key: str, state_key: str) -> bytes | None:
+        return store.pop(service, key, state_key)
+
+    def _limits(self, store: Served) -> Limits:
+        return store.limits
+
     def _expire(
         self, store: Served, *, service: str, key: str, at: float | None, ttl: float | None
     ) -> bool:
@@ -153,6 +160,8 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     "snapshot": Caller._snapshot,
     "release": Caller._release,
     "write": Caller._write,
+    "pop": Caller._pop,
+    "limits": Caller._limits,
     "expire": Caller._expire,
     "flush": Caller._flush,
     "compact": Caller._compact,

@@ -21,7 +21,6 @@ import msgspec
 from kvengine import errors
 from kvengine.errors import KVEngineError
 from kvengine.storage.batch import (
-    MAX_TIME,
     Batch,
     Clear,
     ClearAll,
@@ -31,6 +30,7 @@ from kvengine.storage.batch import (
     Set,
 )
 from kvengine.storage.names import TERMINATOR, Name, decode_object
+from kvengine.storage.times import MAX_TIME
 
 PROTOCOL = 1
 LENGTH = struct.Struct("<I")
@@ -100,9 +100,9 @@ def replay(verbs: list[list[Any]]) -> Batch:
     operations = batch.operations  # asked for first, so that the last one is that of the last verb
     for verb in verbs:
         match verb:
-            case ["set", str(service), str(key), str(state_key), bytes(value), ttl]:
+            case ["set", str(service), str(key), str(state_key), bytes(value), at, ttl]:
                 batch.set(service, key, state_key, value)
-                _give_times(operations, ttl=ttl)
+                _give_times(operations, at=at, ttl=ttl)
             case ["clear", str(service), str(key), str(state_key)]:
                 batch.clear(service, key, state_key)
             case ["clear_all", str(service), str(key)]:
@@ -128,8 +128,8 @@ def expected(given: list[Any] | None) -> dict[Name, int] | None:
 
 def _verb(operation: Operation) -> list[Any]:
     match operation:
-        case Set(name=name, state_key=state_key, value=value, ttl=ttl):
-            return ["set", *name, state_key, value, ttl]
+        case Set(name=name, state_key=state_key, value=value, at=at, ttl=ttl):
+            return ["set", *name, state_key, value, at, ttl]
         case Clear(name=name, state_key=state_key):
             return ["clear", *name, state_key]
         case ClearAll(name=name):

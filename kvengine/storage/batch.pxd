@@ -4,7 +4,7 @@ import cython
 from kvengine.storage.name_bytes cimport are_ascii_names, encode_object
 
 
-cpdef set_operation(service, key, state_key, value, ttl, limit)
+cpdef set_operation(service, key, state_key, value, ttl, expires_at, limit)
 cpdef clear_operation(service, key, state_key)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 import msgspec
 
 from kvengine.errors import KVEngineError, ValueTooLarge
-from kvengine.storage.clock import SECOND
 from kvengine.storage.names import (
     Name,
     are_ascii_names,
@@ -21,18 +19,17 @@ from kvengine.storage.names import (
     key_range,
     service_range,
 )
-
-MAX_TIME = 253_402_300_799 * SECOND
-"""The last second of the year 9999, in microseconds: no expiry lies beyond."""
+from kvengine.storage.times import instant, time_to_live
 
 
 class Set(msgspec.Struct, frozen=True, gc=False):
-    """Set an entry; ``ttl`` is in microseconds from the commit, None for no expiry."""
+    """Set an entry, with an expiry: after a time (microseconds), at a time, or never."""
 
     name: Name
     state_key: str
     value: bytes
-    ttl: int | None
+    ttl: int | None = None
+    at: int | None = None
 
 
 class Clear(msgspec.Struct, frozen=True, gc=False):
@@ -83,34 +80,30 @@ def check_value(value: bytes, limit: int | None = None) -> bytes:
     return value
 
 
-def duration(what: str, value: float | timedelta) -> int:
-    """Return a ttl, given in seconds or as a timedelta, in microseconds.
-
-    Raise TypeError or ValueError unless it is above zero and finite.
-    """
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{what} must be seconds or a timedelta, not {type(value).__name__}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{what} must be above zero and finite, not {value!r}")
-    return min(max(int(value * SECOND), 1), MAX_TIME)
-
-
 def set_operation(
     service: str,
     key: str,
     state_key: str,
     value: bytes,
     ttl: float | timedelta | None,
+    expires_at: float | datetime | None,
     limit: int | None,
-) -> Set:
+) -> Set | Clear:
+    """Return what sets an entry. One that would expire at once is cleared instead."""
     if not are_ascii_names(service, key, state_key):
         service, key = object_name(service, key)
         state_key = check_name("state_key", state_key)
     if value.__class__ is not bytes or limit is None or len(value) > limit:
         value = check_value(value, limit)
-    return Set((service, key), state_key, value, None if ttl is None else duration("ttl", ttl))
+    if ttl is None:
+        at = None if expires_at is None else instant("expires_at", expires_at)
+        return Set((service, key), state_key, value, None, at)
+    if expires_at is not None:
+        raise ValueError("set takes ttl= or expires_at=, not both")
+    lifetime = time_to_live(ttl)
+    if not lifetime:
+        return Clear((service, key), state_key)
+    return Set((service, key), state_key, value, lifetime)
 
 
 def clear_operation(service: str, key: str, state_key: str) -> Clear:
@@ -130,20 +123,14 @@ def clear_service_operation(service: str) -> ClearRange:
 
 
 def expire_operation(
-    service: str, key: str, at: float | None, ttl: float | timedelta | None
+    service: str, key: str, at: float | datetime | None, ttl: float | timedelta | None
 ) -> Expire:
     name = object_name(service, key)
     if at is not None and ttl is not None:
         raise ValueError("expire takes at= or ttl=, not both")
     if ttl is not None:
-        return Expire(name, None, duration("ttl", ttl))
-    if at is None:
-        return Expire(name, None, None)
-    if isinstance(at, bool) or not isinstance(at, (int, float)):
-        raise TypeError(f"at must be seconds since the epoch, not {type(at).__name__}")
-    if not 0 <= at < math.inf:
-        raise ValueError(f"at must be seconds since the epoch, not {at!r}")
-    return Expire(name, min(int(at * SECOND), MAX_TIME), None)
+        return Expire(name, None, time_to_live(ttl))
+    return Expire(name, None if at is None else instant("at", at), None)
 
 
 def check_expect(expect: Mapping[Name, int]) -> None:
@@ -217,9 +204,11 @@ class Batch:
         value: bytes,
         *,
         ttl: float | timedelta | None = None,
+        expires_at: float | datetime | None = None,
     ) -> None:
         if (
             ttl is None
+            and expires_at is None
             and self._changes is not None
             and self._state == "open"
             and type(value) is bytes
@@ -234,7 +223,7 @@ class Batch:
                 self._merged += 1
                 return
         limit = self._limit if self._limit >= 0 else None
-        self._add(set_operation(service, key, state_key, value, ttl, limit))
+        self._add(set_operation(service, key, state_key, value, ttl, expires_at, limit))
 
     def clear(self, service: str, key: str, state_key: str) -> None:
         self._add(clear_operation(service, key, state_key))
@@ -253,7 +242,7 @@ class Batch:
         service: str,
         key: str,
         *,
-        at: float | None = None,
+        at: float | datetime | None = None,
         ttl: float | timedelta | None = None,
     ) -> None:
         self._add(expire_operation(service, key, at, ttl))
@@ -271,13 +260,17 @@ class Batch:
         if isinstance(operation, ClearAll):
             self._changes[operation.name] = self._entries = None
             return True
-        if isinstance(operation, Clear) or (isinstance(operation, Set) and operation.ttl is None):
-            entries = self._entries_of(operation.name)
-            if entries is not None:
-                value = operation.value if isinstance(operation, Set) else None
-                entries[operation.state_key] = value
-                return True
-        return False
+        if isinstance(operation, Clear):
+            value = None
+        elif isinstance(operation, Set) and operation.ttl is None and operation.at is None:
+            value = operation.value
+        else:
+            return False
+        entries = self._entries_of(operation.name)
+        if entries is None:
+            return False
+        entries[operation.state_key] = value
+        return True
 
     def _entries_of(self, name: Name) -> Entries | None:
         """Return the changes to entries of an object, None if it is cleared as a whole."""
@@ -382,7 +375,7 @@ def operations_of(changes: Iterable[tuple[Name, Entries | None]]) -> Iterator[Op
             if value is None:
                 yield Clear(name, state_key)
             else:
-                yield Set(name, state_key, value, None)
+                yield Set(name, state_key, value)
 
 
 def covers(operation: ClearRange, name: Name) -> bool:

@@ -33,7 +33,7 @@ cdef class Committer(Serial):
     cpdef commit_operations(self, operations)
     @cython.locals(synced=bint)
     cpdef long long commit_entries(self, tuple name, dict entries, version, durability, held) except -1
-    cpdef set(self, service, key, state_key, value, ttl=*)
+    cpdef set(self, service, key, state_key, value, ttl=*, expires_at=*)
     cpdef clear(self, service, key, state_key)
     cpdef clear_all(self, service, key)
     @cython.locals(content=Batch, stamp="long long", changes=list, synced=bint)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from kvengine.errors import (
@@ -97,17 +97,19 @@ class Committer(Serial):
         state_key: str,
         value: bytes,
         ttl: float | timedelta | None = None,
+        expires_at: float | datetime | None = None,
     ) -> int:
         """Commit one entry, as `Store.set`. Return the stamp."""
         if (
             ttl is None
+            and expires_at is None
             and type(value) is bytes
             and len(value) <= self._max_value
             and are_ascii_names(service, key, state_key)
         ):
             changes = [change_of((service, key), {state_key: value}, NO_ROW)]
             return self._commit(changes, (), None, self._synced)
-        operation = set_operation(service, key, state_key, value, ttl, self._max_value)
+        operation = set_operation(service, key, state_key, value, ttl, expires_at, self._max_value)
         return self.commit_operations((operation,))
 
     def clear(self, service: str, key: str, state_key: str) -> int:

@@ -129,9 +129,9 @@ class HeldObject:
         limit: int | None = None,
     ) -> list[str]:
         self._check_open()
-        return keys_of(self._all(), prefix, start, limit, self._now)
+        return keys_of(self._all(), prefix, start, False, limit, self._now)
 
-    def in_memory(self, service: str, key: str, /) -> bool:
+    def _in_memory(self, service: str, key: str, /) -> bool:
         self._check_open()
         return self._pieces is not None or read.in_memory(self._view, (service, key), None)
 

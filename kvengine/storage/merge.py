@@ -26,7 +26,7 @@ from kvengine.storage.segment.block import RowBlock
 from kvengine.storage.segment.reader import LiveSegment, SegmentReader
 
 FIRST_WINDOW = 16
-_LARGEST_WINDOW = 256
+LARGEST_WINDOW = 256
 _NO_ROWS: list[bytes] = []
 
 
@@ -157,7 +157,7 @@ def memtable_blocks(
     stamp: int | None,
     *,
     reverse: bool = False,
-    window: int = _LARGEST_WINDOW,
+    window: int = LARGEST_WINDOW,
 ) -> Iterator[Block]:
     """Yield blocks of a memtable as of a stamp, of ``window`` names at first, then of more."""
     low = least_name(start)
@@ -172,7 +172,7 @@ def memtable_blocks(
         if encoded < start if reverse else encoded >= stop:
             return
         edge, low = last, (last[0], last[1] + "\0")
-        window = min(window * 4, _LARGEST_WINDOW)
+        window = min(window * 4, LARGEST_WINDOW)
 
 
 def _block_of(memtable: Memtable, names: Sequence[Name], stamp: int | None) -> Iterator[Block]:

@@ -290,6 +290,17 @@ def entry_of(pieces: Sequence[Piece], state_key: str, now: int) -> bytes | None:
     return None
 
 
+def expiry_of(pieces: Sequence[Piece], state_key: str, now: int) -> int | None:
+    """Return when a live entry of an object that was collected expires by a ttl of its own."""
+    for piece in pieces:
+        entry = piece.find(state_key)
+        if entry is not MISSING:
+            if isinstance(entry, tuple) and _live(entry, pieces[0].row, lambda: now) is not None:
+                return entry[0]
+            return None
+    return None
+
+
 def live_entries(
     pieces: Sequence[Piece], start: str, now: int
 ) -> Iterator[tuple[str, bytes, int | None]]:

@@ -15,6 +15,8 @@ from kvengine.storage.memtable import TOMBSTONES
 from kvengine.storage.moment import Moment, open_moment
 from kvengine.storage.names import (
     Name,
+    Range,
+    after,
     are_ascii_names,
     check_name,
     key_range,
@@ -149,6 +151,10 @@ class Reader:
             return {}
         return found.entries.copy() if found.size else found.entries  # which nobody else has then
 
+    def exists(self, service: str, key: str) -> bool:
+        """Return whether an object exists: whether it has at least one live entry."""
+        return self._summary(_checked(service, key)) is not None
+
     def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
         """Return a consistent copy of an object, None if it is absent.
 
@@ -166,31 +172,75 @@ class Reader:
             self._fixed_moment.check_open()
         return load_part(name, pieces, max_bytes, self._now())
 
+    def load_many(self, service: str, keys: Iterable[str]) -> dict[str, StoredObject]:
+        """Return those of the objects that exist, by key, all as of one moment.
+
+        They come in the order of ``keys``.
+        """
+        check_name("service", service)
+        if isinstance(keys, str):
+            raise TypeError("keys must be an iterable of str, not one str")
+        wanted = [check_name("key", key) for key in keys]
+        out: dict[str, StoredObject] = {}
+        moment, ours = self._moment_to_walk()
+        try:
+            for key in wanted:
+                found = read.whole(moment.view, (service, key), moment.stamp)
+                moment.check_open()
+                live = found.at(moment.now) if found is not None else None
+                if live is not None:
+                    out[key] = stored(service, key, live)
+        finally:
+            if ours:
+                moment.close()
+        return out
+
     def state_keys(
-        self, service: str, key: str, *, prefix: str = "", start: str = "", limit: int | None = None
+        self,
+        service: str,
+        key: str,
+        *,
+        prefix: str = "",
+        start: str = "",
+        reverse: bool = False,
+        limit: int | None = None,
     ) -> list[str]:
-        """Return state keys of an object in byte order, from ``start`` on."""
+        """Return state keys of an object in byte order, or in reverse.
+
+        ``start`` is the first to return, in the direction of the walk.
+        """
         if prefix == "" and start == "" and limit is None:  # None or 0 must not count as ""
             known = self._in_use((service, key))
             if known is not None:
-                return list(known.entries)
+                return list(reversed(known.entries)) if reverse else list(known.entries)
         check_name("prefix", prefix)
         check_name("start", start)
         check_limit(limit)
         name = _checked(service, key)
         found, pieces = self._look(name)
         if pieces:
-            return keys_of(pieces, prefix, start, limit, self._now())
+            return keys_of(pieces, prefix, start, reverse, limit, self._now())
         if found is None:
             return []
-        if not prefix and not start:
-            return list(found.entries)[:limit]
-        return [k for k in found.entries if k >= start and k.startswith(prefix)][:limit]
+        return names_among(found.entries, prefix, start, reverse, limit)
 
-    def expires_at(self, service: str, key: str) -> float | None:
-        """Return when an object expires, in seconds since the epoch; None if never or absent."""
-        found = self._summary(_checked(service, key))
-        at = found.expires_at if found is not None else None
+    def expires_at(self, service: str, key: str, state_key: str | None = None) -> float | None:
+        """Return when an object expires, in seconds since the epoch; None if never or absent.
+
+        With a ``state_key``: when that entry expires by a ttl of its own. It goes with its object
+        too, if that expires before.
+        """
+        name = _checked(service, key)
+        if state_key is None:
+            found = self._summary(name)
+            at = found.expires_at if found is not None else None
+        else:
+            check_name("state_key", state_key)
+            whole, pieces = self._look(name)
+            if pieces:
+                at = read.expiry_of(pieces, state_key, self._now())
+            else:
+                at = (whole.ttls or {}).get(state_key) if whole is not None else None
         return None if at is None else at / SECOND
 
     def version(self, service: str, key: str) -> int:
@@ -198,7 +248,7 @@ class Reader:
         found = self._summary(_checked(service, key))
         return found.version if found is not None else 0
 
-    def in_memory(self, service: str, key: str) -> bool:
+    def _in_memory(self, service: str, key: str) -> bool:
         """Return whether the verbs on this object would answer without touching a file."""
         name = _checked(service, key)
         if name in self._known:
@@ -251,8 +301,8 @@ class Reader:
 
     # --- many objects
 
-    def services(self, *, start: str = "", limit: int | None = None) -> list[str]:
-        """Return the services that hold an object, in order, from ``start`` on."""
+    def services(self, start: str = "", limit: int | None = None) -> list[str]:
+        """Return the services that have an object, in order, from ``start`` on."""
         low = service_range(check_name("start", start))[0]
         check_limit(limit)
         moment, ours = self._moment_to_walk()
@@ -268,35 +318,51 @@ class Reader:
         *,
         prefix: str = "",
         start: str | None = None,
+        stop: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[str]:
-        """Yield keys of the objects of a service in order, as of one moment.
+        """Yield keys of the objects of a service in order, or in reverse, as of one moment.
 
-        ``start`` is the first key to return, in the direction of the walk.
+        In the direction of the walk, ``start`` is the first key to return, and ``stop`` the first
+        one not to: in reverse, ``start`` is above ``stop``. So the newest ten of a prefix, where
+        keys end with a time, are ``object_keys(service, prefix=..., reverse=True, limit=10)``.
         """
-        check_name("service", service)
-        check_name("prefix", prefix)
+        within = _bounds(service, prefix, start, stop, reverse)
         check_limit(limit)
-        low, high = prefix_range(service, prefix)
-        if start is not None:
-            edge = key_range(service, check_name("start", start), None)[0]
-            low, high = (low, min(high, edge + b"\0")) if reverse else (max(low, edge), high)
         moment, ours = self._moment_to_walk()
-        names = walk.live_names(moment, (low, high), reverse=reverse, expected=limit)
+        names = walk.live_names(moment, within, reverse=reverse, expected=limit)
         cut = len(service_range(service)[0])
-        return islice(Walk(moment, ours, (name[cut:].decode() for name in names)), limit)
+        return Walk(moment, ours, islice((name[cut:].decode() for name in names), limit))
 
-    def scan(self, service: str | None = None, *, prefix: str = "") -> Iterator[StoredObject]:
-        """Yield every object in order, as of one moment. ``prefix``, of keys, needs a service."""
-        check_name("prefix", prefix)
-        if service is None and prefix:
-            raise ValueError("prefix is for object keys: name a service too")
-        within = walk.EVERYTHING
+    def scan(
+        self,
+        service: str | None = None,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        stop: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[StoredObject]:
+        """Yield the objects of a service, or of all, with their entries, as of one moment.
+
+        ``prefix``, ``start`` and ``stop`` are as in `object_keys` and need a service.
+        """
+        check_limit(limit)
         if service is not None:
-            within = prefix_range(check_name("service", service), prefix)
+            within = _bounds(service, prefix, start, stop, reverse)
+        elif check_name("prefix", prefix) or start is not None or stop is not None:
+            raise ValueError("prefix, start and stop are for object keys: name a service too")
+        else:
+            within = walk.EVERYTHING
         moment, ours = self._moment_to_walk()
-        return Walk(moment, ours, chain.from_iterable(walk.scan(moment, within)))
+        found = chain.from_iterable(walk.scan(moment, within, reverse=reverse, expected=limit))
+        return Walk(moment, ours, islice(found, limit))
+
+    def count(self, service: str, *, prefix: str = "") -> int:
+        """Return how many objects a service has, exactly. Costs a walk over them."""
+        return sum(1 for _ in self.object_keys(service, prefix=prefix))
 
 
 class LiveReader(Reader):
@@ -364,12 +430,26 @@ class MomentReader(Reader):
 
 
 def keys_of(
-    pieces: list[read.Piece], prefix: str, start: str, limit: int | None, now: int
+    pieces: list[read.Piece], prefix: str, start: str, reverse: bool, limit: int | None, now: int
 ) -> list[str]:
     """Return state keys of an object that was collected, as `Reader.state_keys` does."""
-    live = read.live_entries(pieces, max(prefix, start), now)
+    live = read.live_entries(pieces, prefix if reverse else max(prefix, start), now)
     keys = (state_key for state_key, _, _ in live)
-    return list(islice(_with_prefix(keys, prefix), limit))
+    if not reverse:
+        return list(islice(_with_prefix(keys, prefix), limit))
+    return names_among(_with_prefix(keys, prefix), "", start, True, limit)
+
+
+def names_among(
+    ordered: Iterable[str], prefix: str, start: str, reverse: bool, limit: int | None
+) -> list[str]:
+    """Return those of ordered names that `Reader.state_keys` asks for, in its order."""
+    found = list(ordered)
+    if prefix:
+        found = [name for name in found if name.startswith(prefix)]
+    if start:
+        found = [name for name in found if (name <= start if reverse else name >= start)]
+    return (found[::-1] if reverse else found)[:limit]
 
 
 def load_part(
@@ -380,15 +460,17 @@ def load_part(
         found = read.summary(pieces, now)
         if found is None:
             return None
-        return stored(*name, Resolved(found.version, found.expires_at, {}, None, None), False)
+        return stored(
+            *name, Resolved(found.version, found.expires_at, {}, None, None), partial=True
+        )
     entries: dict[str, bytes] = {}
     ttls: dict[str, int] = {}
-    size, complete, lives = 0, True, False
+    size, partial, lives = 0, False, False
     for state_key, value, at in read.live_entries(pieces, "", now):
         lives = True
         size += len(state_key.encode()) + len(value)
         if size > max_bytes:
-            complete = False
+            partial = True
             break
         entries[state_key] = value
         if at is not None:
@@ -397,13 +479,26 @@ def load_part(
         return None
     newest = pieces[0].row
     version, expires_at = version_of(newest), expires_at_of(newest)
-    return stored(*name, Resolved(version, expires_at, entries, ttls, None), complete)
+    return stored(*name, Resolved(version, expires_at, entries, ttls, None), partial)
 
 
 def _checked(service: str, key: str) -> Name:
     if are_ascii_names(service, key):
         return service, key
     return check_name("service", service), check_name("key", key)
+
+
+def _bounds(service: str, prefix: str, start: str | None, stop: str | None, reverse: bool) -> Range:
+    """Return the range of encoded objects that a walk over a service covers."""
+    check_name("service", service)
+    low, high = prefix_range(service, check_name("prefix", prefix))
+    if start is not None:
+        edge = key_range(service, check_name("start", start), None)[0]
+        low, high = (low, min(high, after(edge))) if reverse else (max(low, edge), high)
+    if stop is not None:
+        edge = key_range(service, check_name("stop", stop), None)[0]
+        low, high = (max(low, after(edge)), high) if reverse else (low, min(high, edge))
+    return low, max(low, high)
 
 
 def _with_prefix(names: Iterable[str], prefix: str) -> Iterator[str]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from kvengine.storage.batch import (
-    MAX_TIME,
     Clear,
     ClearAll,
     ClearRange,
@@ -32,6 +31,7 @@ from kvengine.storage.row import (
     pack,
 )
 from kvengine.storage.state import Change
+from kvengine.storage.times import MAX_TIME
 from kvengine.storage.version import View
 
 
@@ -118,8 +118,9 @@ class Resolution:
         for operation in operations:
             if isinstance(operation, Set):
                 entry: Entry = operation.value
-                if operation.ttl is not None:
-                    entry = (min(now + operation.ttl, MAX_TIME), operation.value)
+                at = self._end(operation)
+                if at is not None:
+                    entry = (at, operation.value)
                 self._delta(operation.name).write(operation.state_key, entry, now)
             elif isinstance(operation, Clear):
                 self._delta(operation.name).write(operation.state_key, None, now)
@@ -167,8 +168,13 @@ class Resolution:
         self._ranges.append(operation)
 
     def _expire(self, operation: Expire) -> None:
-        at = operation.at if operation.ttl is None else min(self._now + operation.ttl, MAX_TIME)
         known = operation.name in self._deltas
         delta = self._delta(operation.name, look=True)
-        if not delta.expire(at, self._now) and not known:
+        if not delta.expire(self._end(operation), self._now) and not known:
             del self._deltas[operation.name]
+
+    def _end(self, operation: Set | Expire) -> int | None:
+        """Return when the operation lets something expire, None for never."""
+        if operation.ttl is None:
+            return operation.at
+        return min(self._now + operation.ttl, MAX_TIME)

@@ -12,14 +12,16 @@ cdef class DeadSpans:
 
 
 cdef class _Form:
+    cdef object _now
+    cdef bint _reverse
+    cdef Py_ssize_t _left, _cut
     cdef str _service
     cdef bytes _prefix
-    cdef Py_ssize_t _cut
 
-    @cython.locals(out=list, block=Block, place=Place, at=Py_ssize_t)
-    cpdef list window(self, window, object now)
+    @cython.locals(out=list, block=Block, place=Place, low=Py_ssize_t, high=Py_ssize_t)
+    cpdef list window(self, window)
     @cython.locals(found=tuple, name=bytes)
-    cdef _add(self, list out, Block block, Py_ssize_t at, object now)
+    cdef _add(self, list out, Block block, Py_ssize_t at)
     @cython.locals(found=Resolved, live=Resolved, name=bytes)
-    cdef _add_resolved(self, list out, list pieces, object now)
+    cdef _add_resolved(self, list out, list pieces)
     cdef _look(self, bytes name)

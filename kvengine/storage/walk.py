@@ -8,6 +8,7 @@ front stays cheap, whether the dead ones lie in memory or in segments.
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -17,6 +18,7 @@ from kvengine.storage import names, read
 from kvengine.storage.clock import SECOND
 from kvengine.storage.merge import (
     FIRST_WINDOW,
+    LARGEST_WINDOW,
     Block,
     Source,
     Window,
@@ -45,22 +47,25 @@ _MOST_COMMITS = 4096
 """A walk during which more objects than this are committed remembers nothing."""
 
 
-def scan(moment: Moment, within: Range) -> Iterator[Sequence[StoredObject]]:
+def scan(
+    moment: Moment, within: Range, *, reverse: bool = False, expected: int | None = None
+) -> Iterator[Sequence[StoredObject]]:
     """Yield live objects in a range, in order, with all of their entries, a window at a time.
 
-    A scan uses no dead spans: only listings jump over them.
+    ``expected``: at most so many are taken. A scan uses no dead spans: only listings jump over
+    them.
     """
-    now, form = moment.now, _Form()
-    for window in _windows(moment, within, FIRST_WINDOW):
-        yield form.window(window, now)
+    form = _Form(moment.now, reverse, expected)
+    first, keep = _expected(expected)
+    for window in _windows(moment, within, first, reverse=reverse, keep=keep):
+        yield form.window(window)
 
 
 def live_names(
     moment: Moment, within: Range, *, reverse: bool = False, expected: int | None = None
 ) -> Iterator[bytes]:
     """Yield names of live objects in a range, in order. ``expected``: at most so many are taken."""
-    first = FIRST_WINDOW if expected is None else max(4, min(expected, 256))
-    seeks = expected is not None and expected <= FIRST_WINDOW
+    first, keep = _expected(expected)
     spans = moment.db.spans
     with Crossing(spans, moment, reverse) as crossing:
         parts = spans.around(within, moment)
@@ -68,7 +73,7 @@ def live_names(
         for start, stop in reversed(parts) if reverse else parts:
             if edge != (stop if reverse else start):
                 crossing.span(edge)
-            for window in _windows(moment, (start, stop), first, reverse=reverse, keep=seeks):
+            for window in _windows(moment, (start, stop), first, reverse=reverse, keep=keep):
                 for name, pieces in objects(window, reverse=reverse):
                     if _is_live(pieces, moment.now):
                         crossing.end(name)
@@ -89,13 +94,20 @@ def services(moment: Moment, start: bytes = b"") -> Iterator[str]:
         start = service_range(service)[1]
 
 
-def stored(service: str, key: str, found: Resolved, complete: bool = True) -> StoredObject:
+def stored(service: str, key: str, found: Resolved, partial: bool = False) -> StoredObject:
     """Return the public form of a live object, with entries of its own."""
     at, ttls = found.expires_at, found.ttls
     expires_at = None if at is None else at / SECOND
     expiries = {name: end / SECOND for name, end in ttls.items()} if ttls else None
     entries = found.entries.copy()
-    return StoredObject(service, key, found.version, expires_at, entries, complete, expiries)
+    return StoredObject(service, key, found.version, expires_at, entries, expiries, partial)
+
+
+def _expected(most: int | None) -> tuple[int, bool]:
+    """Return how many names a walk takes from a memtable at first, and whether it keeps blocks."""
+    if most is None:
+        return FIRST_WINDOW, False
+    return max(4, min(most, LARGEST_WINDOW)), most <= LARGEST_WINDOW
 
 
 class Span(NamedTuple):
@@ -312,33 +324,48 @@ def _is_live(pieces: list[Piece], now: int) -> bool:
 
 
 class _Form:
-    """Makes the public form of live objects, which come service by service."""
+    """Makes the public form of live objects, which come service by service.
 
-    def __init__(self) -> None:
+    ``left``: how many more are wanted at most, None for all.
+    """
+
+    def __init__(self, now: int, reverse: bool, left: int | None) -> None:
+        self._now = now
+        self._reverse = reverse
+        self._left = sys.maxsize if left is None else left
         self._service = ""
         self._prefix = names.END
         self._cut = 0
 
-    def window(self, window: Window, now: int) -> list[StoredObject]:
-        """Return the live objects of a window."""
+    def window(self, window: Window) -> list[StoredObject]:
+        """Return the live objects of a window, as far as they are wanted."""
         out: list[StoredObject] = []
         if isinstance(window, Block):
             block = window
-            for at in range(block.low, block.high):  # a scan never walks in reverse
-                self._add(out, block, at, now)
-            return out
-        for place in window:
-            if place.pieces is None:
-                self._add(out, place.block, place.at, now)
-            else:
-                self._add_resolved(out, place.pieces, now)
+            low, high = block.low, block.high
+            while low < high and len(out) < self._left:
+                if self._reverse:
+                    high -= 1
+                    self._add(out, block, high)
+                else:
+                    self._add(out, block, low)
+                    low += 1
+        else:
+            for place in window:
+                if len(out) == self._left:
+                    break
+                if place.pieces is None:
+                    self._add(out, place.block, place.at)
+                else:
+                    self._add_resolved(out, place.pieces)
+        self._left -= len(out)
         return out
 
-    def _add(self, out: list[StoredObject], block: Block, at: int, now: int) -> None:
+    def _add(self, out: list[StoredObject], block: Block, at: int) -> None:
         """Append object number ``at`` of a block to ``out``, if it lives."""
         found = block.values(at)
         if found is None:
-            self._add_resolved(out, [block.piece(at)], now)
+            self._add_resolved(out, [block.piece(at)])
         elif found[1]:
             version, entries = found
             name = block.names[at]
@@ -347,10 +374,10 @@ class _Form:
             key = name[self._cut :].decode()
             out.append(StoredObject(self._service, key, version, None, entries))
 
-    def _add_resolved(self, out: list[StoredObject], pieces: list[Piece], now: int) -> None:
+    def _add_resolved(self, out: list[StoredObject], pieces: list[Piece]) -> None:
         """Append the object that pieces make to ``out``, if it lives."""
         found = read.resolved(pieces)
-        live = found.at(now) if found is not None else None
+        live = found.at(self._now) if found is not None else None
         if live is not None:
             name = pieces[0].name
             self._look(name)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from kvengine.errors import VersionConflict
 from kvengine.options import Durability
 from kvengine.storage.batch import (
     Batch,
     clear_range_operation,
     clear_service_operation,
     expire_operation,
+    object_name,
 )
 from kvengine.storage.commit import Committer
 from kvengine.storage.names import Name
@@ -33,17 +35,39 @@ class LiveWriter(LiveReader):
         value: bytes,
         *,
         ttl: float | timedelta | None = None,
+        expires_at: float | datetime | None = None,
     ) -> int:
         """Set an entry and return the stamp of the commit.
 
-        ``ttl``: seconds or a timedelta after which the entry expires. Without it, an
-        expiry that the entry had before is removed.
+        ``ttl``: seconds or a timedelta after which the entry expires; one of 0 or less clears
+        it at once. ``expires_at``: when it expires, in seconds since the epoch or as an aware
+        datetime. Without either, an expiry that the entry had before is removed.
         """
-        return self._committer.set(service, key, state_key, value, ttl)
+        return self._committer.set(service, key, state_key, value, ttl, expires_at)
 
     def clear(self, service: str, key: str, state_key: str) -> int:
         """Clear an entry and return the stamp of the commit."""
         return self._committer.clear(service, key, state_key)
+
+    def pop(self, service: str, key: str, state_key: str) -> bytes | None:
+        """Clear an entry and return the value that it had, None if there was none.
+
+        No other commit to the object comes between the two. Where there was no entry, nothing is
+        written.
+        """
+        name = object_name(service, key)
+        while True:
+            version = self.version(service, key)
+            value = self.get(service, key, state_key)
+            if value is None:
+                return None
+            batch = Batch()
+            batch.clear(service, key, state_key)
+            try:
+                self.write(batch, expect={name: version})
+            except VersionConflict:
+                continue
+            return value
 
     def clear_all(self, service: str, key: str) -> int:
         """Clear every entry of an object, and its expiry, by one small write. Return the stamp."""
@@ -65,13 +89,14 @@ class LiveWriter(LiveReader):
         service: str,
         key: str,
         *,
-        at: float | None = None,
+        at: float | datetime | None = None,
         ttl: float | timedelta | None = None,
     ) -> bool:
         """Give an object an expiry, or remove the one it has if neither argument is given.
 
-        ``at``: seconds since the epoch. ``ttl``: seconds or a timedelta from now. Return
-        whether the object exists; if it does not, nothing is written.
+        ``at``: seconds since the epoch, or an aware datetime. ``ttl``: seconds or a timedelta
+        from now; one of 0 or less ends the object at once. Return whether the object existed;
+        if it did not, nothing is written.
         """
         return self._committer.expire(expire_operation(service, key, at, ttl))
 

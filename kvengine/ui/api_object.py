@@ -63,7 +63,7 @@ async def as_document(request: Request) -> Response:
     found = await source.read(lambda store: store.load(service, key, max_bytes=_LARGEST_DOCUMENT))
     if found is None:
         raise Refused(404, _ABSENT)
-    if not found.complete:
+    if found.partial:
         raise Refused(413, "The object is too large for this; use kvengine export.")
     line = document.line(document.document(found)) + "\n"
     return Response(line, media_type="application/json")

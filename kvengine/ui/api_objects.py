@@ -74,7 +74,7 @@ def _object(at: Snapshot, service: str, key: str) -> dict[str, Any] | None:
     if found is None:
         return None
     names = list(found.entries)
-    if not found.complete:
+    if found.partial:
         names = at.state_keys(service, key, limit=_COUNTED + 1)
     size = sum(len(name.encode()) + len(value) for name, value in found.entries.items())
     soonest = min((found.expiries or {}).values(), default=None)
@@ -82,7 +82,7 @@ def _object(at: Snapshot, service: str, key: str) -> dict[str, Any] | None:
         "key": key,
         "version": str(found.version),
         "entries": len(names) if len(names) <= _COUNTED else None,
-        "bytes": size if found.complete else None,
+        "bytes": size if not found.partial else None,
         "expires_at": found.expires_at,
         "entry_expires_at": soonest,
         "state_keys": names[:_STATE_KEYS],

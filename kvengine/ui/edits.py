@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from kvengine.inspection.document import expiry_of, value_of
-from kvengine.real_time import wall
 from kvengine.storage.batch import Batch
 from kvengine.store import Reads
 from kvengine.ui import audit
@@ -101,8 +100,10 @@ class ClearService(msgspec.Struct, forbid_unknown_fields=True):
 
 def _add(batch: Batch, service: str, key: str, change: Change) -> None:
     if isinstance(change, SetEntry):
-        value = value_of(change.entry)
-        batch.set(service, key, change.state_key, value, ttl=_ttl(change))
+        value, at = value_of(change.entry), expiry_of(change.entry)
+        if at is not None and change.ttl is not None:
+            raise Refused(400, "An entry has a ttl or an expires_at, not both.")
+        batch.set(service, key, change.state_key, value, ttl=change.ttl, expires_at=at)
     elif isinstance(change, ClearEntry):
         batch.clear(service, key, change.state_key)
     elif isinstance(change, ClearObject):
@@ -111,14 +112,6 @@ def _add(batch: Batch, service: str, key: str, change: Change) -> None:
         batch.expire(service, key, at=0)
     else:
         batch.expire(service, key, at=change.at, ttl=change.ttl)
-
-
-def _ttl(change: SetEntry) -> float | None:
-    """Seconds from now: a store takes an entry's expiry so. A time that has passed is at once."""
-    at = expiry_of(change.entry)
-    if at is not None and change.ttl is not None:
-        raise Refused(400, "An entry has a ttl or an expires_at, not both.")
-    return change.ttl if at is None else max(at - wall(), _LEAST_TTL)
 
 
 def _is_so(reads: Reads, service: str, key: str, change: Change) -> bool:

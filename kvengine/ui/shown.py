@@ -66,7 +66,7 @@ def object_page(reads: Reads, service: str, key: str, after: str | None = None) 
     page = names[begin : begin + _PAGE_ENTRIES]
     entries = _entries(found, page)
     more = begin + len(page) < len(names)
-    if not more and not found.complete:
+    if not more and found.partial:
         unread = _unread(reads, found, page[-1] if page else after)
         more = len(unread) > _PAGE_ENTRIES
         entries += [_omitted(name, None, None) for name in unread[:_PAGE_ENTRIES]]
@@ -76,8 +76,8 @@ def object_page(reads: Reads, service: str, key: str, after: str | None = None) 
         "key": key,
         "version": str(found.version),
         "expires_at": found.expires_at,
-        "count": len(names) if found.complete else None,
-        "bytes": size if found.complete else None,
+        "count": len(names) if not found.partial else None,
+        "bytes": size if not found.partial else None,
         "entries": entries,
         "next": entries[-1]["state_key"] if more else None,
     }
@@ -123,7 +123,7 @@ def one_entry(reads: Reads, service: str, key: str, state_key: str) -> Shown | N
     if state_key in found.entries:
         expires_at = (found.expiries or {}).get(state_key)
         return made | entry(found.entries[state_key], expires_at)
-    value = None if found.complete else reads.get(service, key, state_key)
+    value = None if not found.partial else reads.get(service, key, state_key)
     if value is None:
         return None
     # Whether it expires by itself is not known here: an edit could end that unseen.

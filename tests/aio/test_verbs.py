@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,8 @@ import kvengine
 import kvengine.aio
 
 SYNC_ONLY = {
-    "begin_write",
-    "finish_write",
-    "in_memory",
-    "may_begin",
-    "may_wait",
     "options",
     "path",
-    "release_files",
 }
 """Of the engine beneath (``db.engine``): nothing there waits."""
 
@@ -69,16 +64,25 @@ def test_every_verb_of_the_store(engine: kvengine.Engine) -> None:
         assert await db.get_many("S", "k", ["b", "x"]) == {"b": b"2"}
         assert await db.get_all("S", "k") == {"a": b"1", "b": b"2"}
         found = await db.load("S", "k", max_bytes=2)
-        assert found is not None and not found.complete and found.entries == {"a": b"1"}
+        assert found is not None and found.partial and found.entries == {"a": b"1"}
         assert await db.state_keys("S", "k", start="b") == ["b"]
         assert await db.services() == ["S"]
         assert [key async for key in db.object_keys("S", reverse=True)] == ["l", "k"]
         assert [one.key async for one in db.scan("S", prefix="l")] == ["l"]
         assert await db.expire("S", "k", ttl=100)
         assert await db.expires_at("S", "k") is not None
-        with db.snapshot() as snapshot:
-            await db.clear("S", "k", "a")
-            assert snapshot.get("S", "k", "a") == b"1"
+        assert list(await db.load_many("S", ["l", "k"])) == ["l", "k"]
+        assert await db.exists("S", "k") and await db.count("S") == 2
+        assert db.limits == engine.limits
+        async with db.snapshot() as snapshot:
+            assert await db.pop("S", "k", "a") == b"1" and await db.pop("S", "k", "a") is None
+            assert await snapshot.get("S", "k", "a") == b"1"
+            assert [one.key async for one in snapshot.scan("S", reverse=True, limit=1)] == ["l"]
+            assert snapshot.stamp == engine.stats().last_stamp - 1
+        with pytest.raises(kvengine.DatabaseClosed):
+            await snapshot.get("S", "k", "a")
+        await db.set("S", "k", "a", b"1", expires_at=4e9)
+        assert await db.expires_at("S", "k", "a") == 4e9
         await db.clear_all("S", "k")
         await db.clear_range("S", "l", "m")
         assert await db.services() == []
@@ -133,6 +137,68 @@ def test_walks_are_of_one_moment(engine: kvengine.Engine) -> None:
         assert [one async for one in db.scan()] == []
 
     asyncio.run(main())
+
+
+def test_a_walk_that_is_left_lets_go_of_its_moment(engine: kvengine.Engine) -> None:
+    """By `aclosing`, at once. A walk that was left kept its moment until it was collected."""
+    with engine.batch() as batch:
+        for number in range(1000):
+            batch.set("S", f"k{number:04}", "a", b"1")
+
+    async def main() -> None:
+        db = kvengine.aio.wrap(engine)
+        async with aclosing(db.scan("S")) as walk:
+            async for _ in walk:
+                break
+        assert engine.stats().open_snapshots == 0
+
+    asyncio.run(main())
+
+
+def test_closing_what_wrap_gave_leaves_the_engine_open(engine: kvengine.Engine) -> None:
+    """Each request of a web server wrapped the engine in `async with`: the first one closed it
+    for all others. Now that ends its use in this loop, and a second loop may wrap it too.
+    """
+
+    async def main() -> None:
+        async with kvengine.aio.wrap(engine) as db:
+            await db.set("S", "k", "a", b"1")
+        for use in (
+            lambda: db.get("S", "k", "a"),
+            lambda: db.set("S", "k", "a", b"2"),
+            lambda: db.object("S", "k").set("a", 2),
+            db.flush,
+            lambda: anext(db.scan()),
+        ):
+            with pytest.raises(kvengine.DatabaseClosed, match="this database is closed"):
+                await use()
+        await db.close()
+
+    asyncio.run(main())
+    asyncio.run(main())
+    assert engine.get("S", "k", "a") == b"1"
+
+
+def test_the_wrong_kind_of_with_says_which_is_right(engine: kvengine.Engine) -> None:
+    """Python says "does not support the context manager protocol", which names neither the fault
+    nor the cure.
+    """
+    db = kvengine.aio.wrap(engine)
+    past = db.snapshot()
+    for awaited in (db, past, kvengine.aio.open("/nowhere")):
+        with pytest.raises(TypeError, match="takes `async with`, not `with`"):
+            with awaited:
+                pytest.fail("entered")
+    asyncio.run(past.close())
+
+    async def main(plain: Any) -> None:
+        async with plain:
+            pytest.fail("entered")
+
+    with engine.snapshot() as snapshot:
+        for plain in (engine, snapshot):
+            with pytest.raises(TypeError, match="takes `with`, not `async with`"):
+                asyncio.run(main(plain))
 
 
 def test_every_verb_of_an_object(engine: kvengine.Engine) -> None:

@@ -198,7 +198,11 @@ def test_an_empty_path_and_another_back_end() -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({"durabilty": "os"}, TypeError, r"open\(\): .*unexpected keyword argument 'durabilty'"),
+        (
+            {"durabilty": "os"},
+            TypeError,
+            r"open\(\) got an unexpected keyword argument 'durabilty'",
+        ),
         ({"durability": "async"}, ValueError, "durability must be 'sync' or 'os', not 'async'"),
         ({"background": True}, ValueError, "background must be 'thread' or 'none'"),
         ({"memtable_size": 0}, ValueError, "memtable_size must be above zero, not 0"),

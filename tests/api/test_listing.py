@@ -39,22 +39,32 @@ def fill(db: kvengine.Engine) -> None:
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_object_keys_by_every_bound(db: kvengine.Engine, settle: Settle, reverse: bool) -> None:
-    """prefix, start, reverse and limit together answer what a sorted list would."""
+    """prefix, start, stop, reverse and limit together answer what a sorted list would.
+
+    `scan` had a prefix only, so that a page of objects was read by listing keys and loading each.
+    """
     fill(db)
     db = settle(db)
     db.clear_all("s", "ba")
     db.set("s", "new", "n", b"")
     live = sorted({*KEYS, "new"} - {"ba"}, key=str.encode, reverse=reverse)
     starts = [None, "", "a", "aa", "ba", "b\uffff", "é", "\U0010ffff"]
-    for prefix, start, limit in product(["", "a", "b", "\0", "x"], starts, [None, 0, 1, 3]):
+    stops = [None, "", "ab", "b", "\U0010ffff"]
+    prefixes = ["", "a", "b", "\0", "x"]
+    for prefix, start, stop, limit in product(prefixes, starts, stops, [None, 0, 1, 3]):
         expected = [
             key
             for key in live
             if key.startswith(prefix)
             and (start is None or (key <= start if reverse else key >= start))
+            and (stop is None or (key > stop if reverse else key < stop))
         ][:limit]
-        found = db.object_keys("s", prefix=prefix, start=start, reverse=reverse, limit=limit)
-        assert list(found) == expected, (prefix, start, limit)
+        bounds = {"prefix": prefix, "start": start, "stop": stop, "limit": limit}
+        found = db.object_keys("s", reverse=reverse, **bounds)
+        assert list(found) == expected, bounds
+        objects = list(db.scan("s", reverse=reverse, **bounds))
+        assert [one.key for one in objects] == expected, bounds
+        assert all(one == db.load("s", one.key) for one in objects)
 
 
 def test_services_are_those_with_a_live_object(
@@ -91,6 +101,9 @@ def test_scan_gives_every_object_in_order(db: kvengine.Engine, settle: Settle) -
         assert one == db.load(one.service, one.key)
     assert [one.key for one in db.scan("s", prefix="b")] == ["b", "ba", "bb", "b\U0001f600"]
     assert next(one.entries for one in db.scan("s", prefix="b")) == {"m": b"2", "n": b"b"}
+    backward = list(db.scan(reverse=True))
+    assert backward == everything[::-1] and list(db.scan(limit=3)) == everything[:3]
+    assert list(db.scan(reverse=True, limit=2)) == backward[:2]
     assert list(db.scan("absent")) == []
     assert list(db.scan("s", prefix="zz")) == []
 
@@ -162,3 +175,40 @@ def test_a_limited_walk_reads_only_what_it_returns(db: kvengine.Engine, reverse:
     reads.clear()
     assert next(db.scan("s", prefix="29")).key == "2900"
     assert 0 < len(reads) <= 4
+
+
+def test_a_limit_reads_no_more_than_it_gives(db: kvengine.Engine) -> None:
+    """The newest ten of a prefix are one call, and it does not read all that comes after them."""
+    for number in range(2000):
+        db.set("s", f"run/{number:05}", "n", bytes(100))
+    db.compact()
+    db.set("s", "run/00003", "n", b"changed")
+    newest = [one.key for one in db.scan("s", prefix="run/", reverse=True, limit=10)]
+    assert newest == [f"run/{number:05}" for number in range(1999, 1989, -1)]
+    assert db.stats().cache_bytes < 20_000
+    assert db.stats().open_snapshots == 0, "a walk that gave its limit holds no moment"
+
+
+def test_bounds_without_a_service_are_refused(db: kvengine.Engine) -> None:
+    """Keys are ordered within a service: across services a bound would mean nothing."""
+    for bound in ("prefix", "start", "stop"):
+        with pytest.raises(ValueError, match="name a service"):
+            db.scan(**{bound: "a"})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="stop must be str"):
+        db.scan("s", stop=3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="limit must not be negative"):
+        db.scan("s", limit=-1)
+
+
+def test_count_is_exact(
+    db: kvengine.Engine, settle: Settle, clock: kvengine.storage.clock.ManualClock
+) -> None:
+    """Of live objects: what was cleared or has expired does not count."""
+    fill(db)
+    db.set("s", "brief", "n", b"", ttl=5)
+    db = settle(db)
+    db.clear_all("s", "a")
+    assert db.count("s") == len(KEYS) and db.count("s", prefix="b") == 5
+    clock.advance(6)
+    assert db.count("s") == len(KEYS) - 1 and db.count("s", prefix="b") == 4
+    assert db.count("none") == 0

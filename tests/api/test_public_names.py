@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 import statistics
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import kvengine
+import kvengine.aio
 from tests.api import usage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +30,7 @@ NAMES = [
     "Job",
     "KVEngineError",
     "LevelStats",
+    "Limits",
     "Loss",
     "NotADatabase",
     "Options",
@@ -58,10 +62,20 @@ NAMES = [
 ]
 
 READS = [
-    *("expires_at", "get", "get_all", "get_many", "in_memory", "load", "object_keys"),
-    *("scan", "services", "state_keys", "version"),
+    *("count", "exists", "expires_at", "get", "get_all", "get_many", "load", "load_many"),
+    *("object_keys", "scan", "services", "state_keys", "version"),
 ]
-WRITES = ["batch", "clear", "clear_all", "clear_range", "clear_service", "expire", "set", "write"]
+WRITES = [
+    "batch",
+    "clear",
+    "clear_all",
+    "clear_range",
+    "clear_service",
+    "expire",
+    "pop",
+    "set",
+    "write",
+]
 
 BYTECODE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
@@ -82,14 +96,13 @@ def test_the_exported_names() -> None:
 
 def test_the_verbs_of_each_type() -> None:
     """Store is the contract, Engine adds to it, a snapshot has the read verbs."""
-    engine = {*READS, *WRITES, "snapshot", "object", "workflow", "stats", "close"}
-    added = {"flush", "compact", "checkpoint", "verify", "path", "release_files"}
-    added |= {"may_wait", "may_begin", "begin_write", "finish_write", "options"}
+    engine = {*READS, *WRITES, "snapshot", "object", "workflow", "limits", "stats", "close"}
+    added = {"flush", "compact", "checkpoint", "verify", "path", "options"}
     added |= {"estimate", "segments", "refresh"}
     assert public(kvengine.Engine) == sorted(engine | added)
     assert public(kvengine.Snapshot) == sorted([*READS, "close", "stamp"])
     assert set(public(kvengine.Store)) <= engine
-    verbs = {*WRITES} - {"write", "batch"}
+    verbs = {*WRITES} - {"write", "batch", "pop"}
     own = {"check_open", "check_values", "close", "operations", "stamp"}
     assert public(kvengine.Batch) == sorted(verbs | own)
 
@@ -198,3 +211,34 @@ def test_the_import_starts_nothing() -> None:
         "    pass\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=ROOT)
+
+
+def test_open_spells_its_options_out() -> None:
+    """`open` took ``**options``: no editor completed one, and no type checker refused a typo."""
+    settings = {one.name: one for one in dataclasses.fields(kvengine.Options)}
+    for opening in (kvengine.open, kvengine.aio.open):
+        given = dict(inspect.signature(opening).parameters)
+        assert next(iter(given)) == "path" and given.pop("path")
+        assert given.pop("fs").default is None
+        assert list(given) == list(settings), "in the order of Options"
+        for name, one in given.items():
+            assert one.kind is inspect.Parameter.KEYWORD_ONLY
+            default = settings[name].default
+            if default is not dataclasses.MISSING:
+                assert one.default == default, name
+    assert kvengine.open.__name__ == "open" and "DatabaseLocked" in str(kvengine.open.__doc__)
+
+
+def test_dir_shows_public_verbs_only(tmp_path: Path) -> None:
+    """What completes in a notebook is what one may call."""
+    with kvengine.open(tmp_path / "db") as db:
+        assert dir(db) == public(kvengine.Engine)
+        assert set(dir(kvengine.aio.wrap(db))) - {"engine"} <= set(dir(db))
+
+
+def test_limits_are_what_is_enforced(tmp_path: Path) -> None:
+    """`db.limits` tells what the errors tell, before it is too late."""
+    with kvengine.open(tmp_path / "db", max_value_size=100, max_commit_size=500_000) as db:
+        limits = db.limits
+        assert limits == kvengine.Limits(limits.name, 3 * limits.name, 100, 500_000)
+        db.set("s" * limits.name, "k" * limits.name, "n" * limits.name, bytes(0))

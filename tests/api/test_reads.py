@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -126,7 +126,7 @@ def test_load_is_the_object_of_one_moment(db: kvengine.Engine, settle: Settle) -
     assert version > stamp
     db = settle(db)
     entries = {"a": b"1", "b": b"22"}
-    expected = kvengine.StoredObject("s", "k", version, 1_800_000_000.5, entries, True)
+    expected = kvengine.StoredObject("s", "k", version, 1_800_000_000.5, entries)
     assert db.load("s", "k") == expected
     assert db.load("s", "k", max_bytes=1000) == expected
 
@@ -140,7 +140,7 @@ def test_load_of_some_bytes_returns_the_first_entries(db: kvengine.Engine, settl
         found = db.load("s", "k", max_bytes=limit)
         assert found is not None
         assert list(found.entries) == [f"n{number}" for number in range(count)], limit
-        assert found.complete is (count == 5)
+        assert found.partial is (count < 5)
         assert found.version == db.version("s", "k")
 
 
@@ -156,6 +156,40 @@ def test_state_keys_by_prefix_start_and_limit(db: kvengine.Engine, settle: Settl
     assert db.state_keys("s", "k", limit=0) == []
     assert db.state_keys("s", "k", prefix="c") == []
     assert db.state_keys("s", "k", prefix="\uffff") == ["\uffff"]
+    assert db.state_keys("s", "k", reverse=True) == ["\uffff", "ba", "b", "abc", "ab", "a", ""]
+    assert db.state_keys("s", "k", reverse=True, start="ab", limit=2) == ["ab", "a"]
+    assert db.state_keys("s", "k", reverse=True, prefix="a", start="b", limit=1) == ["abc"]
+    assert db.state_keys("s", "k", reverse=True, prefix="b", start="a") == []
+
+
+def test_load_many_is_of_one_moment(db: kvengine.Engine, settle: Settle) -> None:
+    """A page that shows forty objects asked for each: forty moments, between which others wrote."""
+    for key in "abc":
+        db.set("s", key, "n", b"1")
+    db.set("s", "brief", "n", b"1", ttl=1000)
+    db = settle(db)
+    expected = {key: db.load("s", key) for key in ("c", "brief", "a")}
+
+    def keys() -> Iterator[str]:
+        yield from ("c", "none", "brief", "a", "c")
+
+    found = db.load_many("s", keys())
+    assert found == expected and list(found) == ["c", "brief", "a"]
+    with db.snapshot() as snapshot:
+        db.clear_service("s")
+        assert snapshot.load_many("s", expected) == expected
+    assert db.load_many("s", expected) == {} == db.load_many("s", [])
+    with pytest.raises(TypeError, match="keys must be an iterable of str, not one str"):
+        db.load_many("s", "abc")
+    assert db.stats().open_snapshots == 0
+
+
+def test_an_object_exists_while_an_entry_lives(db: kvengine.Engine, settle: Settle) -> None:
+    db.set("s", "k", "n", b"")
+    db = settle(db)
+    assert db.exists("s", "k") and not db.exists("s", "") and not db.exists("t", "k")
+    db.clear("s", "k", "n")
+    assert not db.exists("s", "k")
 
 
 @pytest.fixture
@@ -211,7 +245,7 @@ def test_a_part_of_a_large_object_is_loaded(
     db, entries = large
     db.flush()
     found = db.load("s", "large", max_bytes=5000)
-    assert found is not None and not found.complete
+    assert found is not None and found.partial
     size, expected = 0, {}
     for name, value in entries.items():
         size += len(name) + len(value)
@@ -220,7 +254,7 @@ def test_a_part_of_a_large_object_is_loaded(
         expected[name] = value
     assert found.entries == expected
     whole = db.load("s", "large", max_bytes=10**9)
-    assert whole == db.load("s", "large") and whole is not None and whole.complete
+    assert whole == db.load("s", "large") and whole is not None and not whole.partial
 
 
 def test_part_of_a_large_object_reads_part_of_its_file(db: kvengine.Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -188,3 +189,28 @@ def test_a_read_only_store_reads_and_refuses_writes(
         with pytest.raises(kvengine.ReadOnly, match="opened with read_only=True"):
             use()
     assert reader.verify() == []
+
+
+def test_pop_gives_each_value_to_one_caller(db: kvengine.Engine, settle: Settle) -> None:
+    """A `get` and a `clear` gave a value to two callers that came at the same time."""
+    assert db.pop("s", "k", "n") is None and db.stats().commits == 0
+    for number in range(300):
+        db.set("s", "k", f"{number:03}", b"%d" % number)
+    db = settle(db)
+    taken: list[bytes] = []
+    begin = threading.Barrier(4)
+
+    def take() -> None:
+        begin.wait()
+        for number in range(300):
+            value = db.pop("s", "k", f"{number:03}")
+            if value is not None:
+                taken.append(value)
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(b"%d" % number for number in range(300))
+    assert not db.exists("s", "k")

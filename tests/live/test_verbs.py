@@ -33,6 +33,10 @@ def test_reads_agree_with_the_owner(owner: kvengine.Engine, tool: LiveStore) -> 
             assert ours.services(start="a", limit=1) == ["s"]
             assert list(ours.scan()) == list(theirs.scan())
             assert list(ours.scan("s", prefix="a")) == list(theirs.scan("s", prefix="a"))
+            bounds = {"start": "k", "stop": "a", "reverse": True, "limit": 2}
+            assert list(ours.scan("s", **bounds)) == list(theirs.scan("s", **bounds)) != []
+            assert list(ours.object_keys("s", **bounds)) == list(theirs.object_keys("s", **bounds))
+            assert ours.load_many("s", NAMES) == theirs.load_many("s", NAMES) != {}
             for service in ("", "s", "t\0", "none"):
                 keys = list(theirs.object_keys(service))
                 assert list(ours.object_keys(service)) == keys
@@ -40,6 +44,7 @@ def test_reads_agree_with_the_owner(owner: kvengine.Engine, tool: LiveStore) -> 
                 assert list(ours.object_keys(service, start="a", prefix="a")) == [
                     key for key in keys if key >= "a" and key.startswith("a")
                 ]
+                assert ours.count(service) == len(keys)
                 for key in [*NAMES, "absent"]:
                     _agree_on(ours, theirs, service, key)
         owner.clear_service("s")
@@ -56,6 +61,12 @@ def _agree_on(ours: LiveStore, theirs: kvengine.Engine, service: str, key: str) 
     assert ours.state_keys(service, key, prefix="a") == theirs.state_keys(service, key, prefix="a")
     assert ours.version(service, key) == theirs.version(service, key)
     assert ours.expires_at(service, key) == theirs.expires_at(service, key)
+    assert ours.exists(service, key) == theirs.exists(service, key)
+    assert ours.state_keys(service, key, reverse=True) == theirs.state_keys(
+        service, key, reverse=True
+    )
+    for name in NAMES:
+        assert ours.expires_at(service, key, name) == theirs.expires_at(service, key, name)
 
 
 def test_writes_arrive_exactly(owner: kvengine.Engine, tool: LiveStore) -> None:
@@ -67,7 +78,9 @@ def test_writes_arrive_exactly(owner: kvengine.Engine, tool: LiveStore) -> None:
     assert tool.expire("s", "k", at=4e9) and owner.expires_at("s", "k") == 4e9
     assert not tool.expire("s", "none", ttl=5)
     assert tool.expire("s", "k") and owner.expires_at("s", "k") is None
-    tool.clear("s", "k", "n")
+    tool.set("s", "k", "n", b"2", expires_at=4e9 + 0.123457)
+    assert owner.expires_at("s", "k", "n") == 4e9 + 0.123457
+    assert tool.pop("s", "k", "n") == b"2" and tool.pop("s", "k", "n") is None
     assert owner.load("s", "k") is None
     with tool.batch() as batch:
         for key in "abcdef":
@@ -94,6 +107,7 @@ def test_figures_agree(owner: kvengine.Engine, tool: LiveStore) -> None:
     fill(owner)
     owner.flush()
     assert tool.segments() == owner.segments()
+    assert tool.limits == owner.limits
     assert tool.estimate("s") == owner.estimate("s")
     ours, theirs = tool.stats(), owner.stats()
     assert ours.live_access == "on" and ours.levels == theirs.levels
@@ -124,7 +138,9 @@ def test_a_conflict_tells_what_it_tells_in_the_owner(
         (TypeError, lambda s: s.get(1, "k", "n")),
         (TypeError, lambda s: s.get_many("s", "k", "abc")),
         (TypeError, lambda s: s.set("s", "k", "n", "text")),
-        (ValueError, lambda s: s.set("s", "k", "n", b"", ttl=-1)),
+        (ValueError, lambda s: s.set("s", "k", "n", b"", ttl=float("nan"))),
+        (ValueError, lambda s: s.scan(stop="a")),
+        (TypeError, lambda s: s.load_many("s", "abc")),
         (kvengine.ValueTooLarge, lambda s: s.get("s" * 70_000, "k", "n")),
         (ValueError, lambda s: list(s.object_keys("s", limit=-1))),
         (kvengine.KVEngineError, lambda s: s.checkpoint("/")),

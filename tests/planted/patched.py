@@ -121,7 +121,7 @@ class Sync(NamedTuple):
         return Change(self.file, text, text[: self.start] + "pass" + text[self.stop :])
 
 
-ELSEWHERE = ("Engine.finish_write", "Committer._show_pending")
+ELSEWHERE = ("Engine._finish_write", "Committer._show_pending")
 """Syncs of what asyncio began: test_sessions.py leaves these out, and has others judge."""
 
 

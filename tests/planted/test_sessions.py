@@ -70,7 +70,7 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
         [
             Change(
                 "objects/sessions/session.py",
-                'None if ttl is None else duration("ttl", ttl)',
+                "None if ttl is None else time_to_live(ttl)",
                 "None",
             )
         ],
@@ -173,7 +173,7 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
     ),
     "reads in memory go to a thread": (
         LOOP,
-        [Change("aio/waiting.py", "if source.in_memory(*name):", "if False:")],
+        [Change("aio/waiting.py", "if source._in_memory(*name):", "if False:")],
     ),
     "what a task has committed is never synced": (
         LOOP,

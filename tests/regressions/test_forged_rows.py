@@ -33,7 +33,7 @@ def forged(fs: MemoryFileSystem, change: Callable[[bytes], bytes]) -> str:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda db: db.in_memory("s", "k1"),
+        lambda db: db._in_memory("s", "k1"),
         lambda db: db.get("s", "k1", "n"),
         lambda db: db.get_all("s", "k1"),
         lambda db: list(db.scan()),

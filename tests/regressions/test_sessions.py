@@ -90,7 +90,7 @@ def test_a_commit_that_was_begun_and_left(preload: bool) -> None:
         handle.set("n", 1)
         left = Batch()
         left.set("S", "k", "n", b"2")
-        db.begin_write(left)
+        db._begin_write(left)
         with pytest.raises(kvengine.VersionConflict):
             with handle.session(preload=preload) as state:
                 state.set("n", state.get("n") + 10)

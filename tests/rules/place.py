@@ -41,10 +41,10 @@ def pending(db: kvengine.Engine, write: Callable[[kvengine.Batch], object]) -> I
     """Append a commit that is not visible before the block ends: its sync comes then."""
     batch = kvengine.Batch()
     write(batch)
-    commit = db.begin_write(batch)
+    commit = db._begin_write(batch)
     assert commit is not None and not commit.published
     yield commit
-    db.finish_write(commit)
+    db._finish_write(commit)
 
 
 class Sly(dict[Any, Any]):

@@ -69,7 +69,7 @@ def test_a_chain_of_commits_that_await_one_sync(db: kvengine.Engine) -> None:
         for n in range(2 * FRESH_ROWS):
             batch = kvengine.Batch()
             batch.set(*NAME, "n", b"%d" % n)
-            commits.append(db.begin_write(batch))
+            commits.append(db._begin_write(batch))
             assert db.get(*NAME, "n") == b"published"
         with pending(db, lambda batch: batch.set(*NAME, "m", b"1")):
             assert db.get_all(*NAME) == {"n": b"published"}

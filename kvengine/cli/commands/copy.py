@@ -36,7 +36,7 @@ def command(
     """
     if prefix and service is None:
         raise click.UsageError("--prefix is for object keys: give --service too")
-    from kvengine.engine import open_engine
+    import kvengine
     from kvengine.inspection.transfer.copy import copy
 
     places = os.path.abspath(source), os.path.abspath(target)
@@ -46,7 +46,7 @@ def command(
     with tool.open(places[0]) as reads:
         absent.check_service(reads.store, only)
         if not dry_run and not os.path.exists(os.path.join(places[1], "CURRENT")):
-            open_engine(places[1], background="none").close()
+            kvengine.open(places[1], background="none").close()
         with tool.open(places[1], write=not dry_run) as writes:
             with tool.out.progress("copying") as advance:
                 written = copy(

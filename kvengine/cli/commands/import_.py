@@ -48,10 +48,10 @@ def command(
     if not os.path.exists(os.path.join(tool.path, "CURRENT")):
         if not create:
             raise Exit(UNAVAILABLE, f"{tool.path} holds no database: --create makes one")
-        from kvengine.engine import open_engine
+        import kvengine
 
         with opening(tool.path):
-            open_engine(tool.path, background="none").close()
+            kvengine.open(tool.path, background="none").close()
     with click.open_file(file, "rb") as lines, tool.open(write=not dry_run) as access:
         try:
             with tool.out.progress("importing") as advance:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from kvengine.storage.batch import MAX_TIME
 from kvengine.storage.clock import SECOND
 from kvengine.storage.names import Name
+from kvengine.storage.times import MAX_TIME
 from kvengine.store import Reads, StoredObject
 
 _PAGE = 1000

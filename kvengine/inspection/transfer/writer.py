@@ -8,9 +8,7 @@
 A batch is one commit: all of its objects or none. Between batches other writers may come; that
 an object is absent still holds when a batch of "skip" or "new" is written, or it is not.
 
-The expiry of an object is kept to the microsecond. The ttl of an entry counts from the commit
-(batch.py knows no absolute one), so that an entry may live longer than it was meant to, by
-the time that its batch took to commit: never shorter, and milliseconds as a rule.
+Every expiry is kept to the microsecond.
 """
 
 from __future__ import annotations
@@ -219,8 +217,7 @@ class Writer:
         if gone or (one.entries and not live):
             return written._replace(expired_objects=written.expired_objects + 1)
         for name, value in live.items():
-            ttl = one.expiries[name] - now if name in one.expiries else None
-            batch.operations.append(Set(one.name, name, value, ttl))
+            batch.operations.append(Set(one.name, name, value, at=one.expiries.get(name)))
         if one.expires_at is not None:
             batch.operations.append(Expire(one.name, one.expires_at, None))
         return written._replace(

@@ -43,7 +43,8 @@ def load(session: SessionVerbs, always: Collection[str]) -> None:
         if moment.version and settings.preload is not False:
             _load_part(session, moment)
     else:
-        session._moment = moment = host.store.snapshot()
+        moment = host.store.snapshot()
+        session._moment = moment
         _load_part(session, moment)
     missing = [state_key for state_key in always if session._missing(state_key)]
     if missing:
@@ -59,7 +60,7 @@ def _load_part(session: SessionVerbs, moment: Late) -> None:
     preload = settings.preload
     if preload is True:
         found = moment.load(*name, max_bytes=settings.preload_limit or 0)
-        _begin_with(session, found, found is None or found.complete)
+        _begin_with(session, found, found is None or not found.partial)
         return
     found = moment.load(*name, max_bytes=0)
     _begin_with(session, found, found is None)

@@ -18,8 +18,9 @@ from kvengine.objects.state.base import State
 from kvengine.objects.state.stored import collect, forget, over
 from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
-from kvengine.storage.batch import Batch, Expire, check_value, duration, expire_operation
+from kvengine.storage.batch import Batch, Expire, check_value, expire_operation
 from kvengine.storage.names import are_ascii_names, check_name
+from kvengine.storage.times import time_to_live
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -76,7 +77,8 @@ class SessionVerbs(Working):
     ) -> None:
         """Set an entry with the commit. The value is encoded now: later changes to it do not count.
 
-        ``ttl`` in seconds or a timedelta, from the commit on.
+        ``ttl``: seconds or a timedelta, from the commit on, after which the entry expires; one of
+        0 or less clears it.
         """
         if not self._open:
             self._is_over()
@@ -87,11 +89,13 @@ class SessionVerbs(Working):
         data = self._handle._encode(name, value, serde)
         if len(data) > self._handle._host.max_value_size:
             check_value(data, self._handle._host.max_value_size)
-        lifetime = None if ttl is None else duration("ttl", ttl)
+        lifetime = None if ttl is None else time_to_live(ttl)
         if not self._open:  # the serde, or another thread, has ended it
             self._is_over()
         if lifetime is None and self._ttls is None:
             self._changes[name] = data
+        elif lifetime == 0:
+            self._drop(name)
         else:
             self._put(name, data, lifetime)
         if self._state is not None:

@@ -9,8 +9,8 @@ from datetime import timedelta
 from kvengine.arguments import check_limit, warn_deprecated
 from kvengine.objects.state.base import State
 from kvengine.options import Durability
-from kvengine.storage.batch import duration
 from kvengine.storage.names import check_name
+from kvengine.storage.times import duration
 
 Preload = bool | Iterable[str]
 

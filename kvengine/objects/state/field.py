@@ -17,8 +17,8 @@ from kvengine.serdes.json import JSONFieldSerde, JSONSerde, decoder_of
 from kvengine.serdes.json import encode as encode_json
 from kvengine.serdes.raw import BytesSerde
 from kvengine.serdes.registry import SerdeChoice, find
-from kvengine.storage.batch import duration
 from kvengine.storage.names import check_name
+from kvengine.storage.times import duration
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "<no default>"})()
 """The default of a field that has none."""

@@ -1,0 +1,165 @@
+"""The read verbs, awaited: of an engine as of now, or of one of its snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import kvengine.engine
+import kvengine.snapshot
+from kvengine.aio.waiting import Waits
+from kvengine.closing import Awaited
+from kvengine.store import StoredObject
+
+T = TypeVar("T")
+
+_WINDOW = 256
+"""Results that a walk fetches at a time."""
+
+
+class Reads(Awaited):
+    """The read verbs, each documented at `kvengine.Engine`.
+
+    What is in memory is read at once, on the event loop; the rest in threads. A walk that is left
+    before its end holds its moment until it is closed: leave it by `contextlib.aclosing`.
+    """
+
+    def __init__(
+        self, source: kvengine.engine.Engine | kvengine.snapshot.Snapshot, waits: Waits
+    ) -> None:
+        self._source = source
+        self._waits = waits
+
+    async def get(self, service: str, key: str, state_key: str) -> bytes | None:
+        return await self._read(self._source.get, service, key, state_key)
+
+    async def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
+        return await self._read(self._source.get_many, service, key, state_keys)
+
+    async def get_all(self, service: str, key: str) -> dict[str, bytes]:
+        return await self._read(self._source.get_all, service, key)
+
+    async def exists(self, service: str, key: str) -> bool:
+        return await self._read(self._source.exists, service, key)
+
+    async def load(
+        self, service: str, key: str, *, max_bytes: int | None = None
+    ) -> StoredObject | None:
+        return await self._read(self._source.load, service, key, max_bytes=max_bytes)
+
+    async def load_many(self, service: str, keys: Iterable[str]) -> dict[str, StoredObject]:
+        return await self._waits.run(self._source.load_many, service, keys)
+
+    async def state_keys(
+        self,
+        service: str,
+        key: str,
+        *,
+        prefix: str = "",
+        start: str = "",
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> list[str]:
+        bounds = {"prefix": prefix, "start": start}
+        return await self._read(
+            self._source.state_keys, service, key, **bounds, reverse=reverse, limit=limit
+        )
+
+    async def expires_at(
+        self, service: str, key: str, state_key: str | None = None
+    ) -> float | None:
+        return await self._read(self._source.expires_at, service, key, state_key)
+
+    async def version(self, service: str, key: str) -> int:
+        return await self._read(self._source.version, service, key)
+
+    async def services(self, start: str = "", limit: int | None = None) -> list[str]:
+        return await self._waits.run(self._source.services, start, limit)
+
+    def object_keys(
+        self,
+        service: str,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        stop: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> AsyncIterator[str]:
+        walk = self._source.object_keys(
+            service, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit
+        )
+        return self._walk(walk)
+
+    def scan(
+        self,
+        service: str | None = None,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        stop: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> AsyncIterator[StoredObject]:
+        walk = self._source.scan(
+            service, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit
+        )
+        return self._walk(walk)
+
+    async def count(self, service: str, *, prefix: str = "") -> int:
+        return await self._waits.run(self._source.count, service, prefix=prefix)
+
+    async def _read(
+        self, work: Callable[..., T], service: str, key: str, *args: Any, **kw: Any
+    ) -> T:
+        return await self._waits.read(self._source, (service, key), work, service, key, *args, **kw)
+
+    async def _walk(self, walk: Any) -> AsyncIterator[Any]:
+        try:
+            while window := await self._waits.run(lambda: list(islice(walk, _WINDOW))):
+                for one in window:
+                    yield one
+        finally:
+            walk.close()
+
+
+class Snapshot(Reads):
+    """Every read verb, awaited, as of one moment. Made by ``db.snapshot()``.
+
+    Leave it by ``async with``, or close it: until then it holds the files that it names.
+    """
+
+    _source: kvengine.snapshot.Snapshot
+
+    @property
+    def stamp(self) -> int:
+        """Return the stamp of the last commit that the snapshot sees."""
+        return self._source.stamp
+
+    async def close(self) -> None:
+        """Let go of what the snapshot holds. May be called again."""
+        self._source.close()
+
+    async def __aenter__(self) -> Self:
+        self._source.__enter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def adopt_docstrings(awaited: type, original: type) -> None:
+    """Give verbs that have no docstring that of the verb which they await."""
+    for name, verb in vars(awaited).items():
+        if not name.startswith("_") and not verb.__doc__:
+            verb.__doc__ = getattr(original, name).__doc__
+
+
+adopt_docstrings(Reads, kvengine.snapshot.Snapshot)
