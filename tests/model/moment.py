@@ -74,37 +74,54 @@ class Moment:
         prefix = random_.choice(("", "", "n", "g", "g1", "\U0001f600"))
         start = random_.choice(("", start, "g15"))
         limit = random_.choice((None, 0, 1, 4))
-        found = self.reader.state_keys(service, key, prefix=prefix, start=start, limit=limit)
-        wanted = self.reference.state_keys(service, key, prefix, start, limit, self.now())
-        what = f"state_keys({service!r}, {key!r}, {prefix=}, {start=}, {limit=})"
+        reverse = random_.random() < 0.3
+        found = self.reader.state_keys(
+            service, key, prefix=prefix, start=start, reverse=reverse, limit=limit
+        )
+        wanted = self.reference.state_keys(service, key, prefix, start, reverse, limit, self.now())
+        what = f"state_keys({service!r}, {key!r}, {prefix=}, {start=}, {reverse=}, {limit=})"
         agree(what, found, wanted)
 
-    def _facts(self, _: random.Random, service: str, key: str, __: str) -> None:
+    def _facts(self, _: random.Random, service: str, key: str, state_key: str) -> None:
         of, now = (service, key), self.now()
+        agree(f"exists{of}", self.reader.exists(*of), self.reference.version(*of, now) != 0)
+        found = self.reference.load(*of, now)
+        expiries = (found.expiries or {}) if found is not None else {}
+        at = self.reader.expires_at(*of, state_key)
+        agree(f"expires_at{(*of, state_key)}", at, expiries.get(state_key))
         agree(f"version{of}", self.reader.version(*of), self.reference.version(*of, now))
         agree(f"expires_at{of}", self.reader.expires_at(*of), self.reference.expires_at(*of, now))
 
     def _object_keys(self, random_: random.Random, service: str, key: str, _: str) -> None:
         prefix = random_.choice(("", "", "a", "a\0", "e"))
         start = random_.choice((None, key))
+        stop = random_.choice((None, None, "", "b"))
         reverse = random_.random() < 0.5
         limit = random_.choice((None, None, 0, 2))
-        found = self.reader.object_keys(
-            service, prefix=prefix, start=start, reverse=reverse, limit=limit
-        )
-        what = f"object_keys({service!r}, {prefix=}, {start=}, {reverse=}, {limit=})"
-        arguments = (service, prefix, start, reverse, limit, self.now())
-        agree(what, list(found), self.reference.object_keys(*arguments))
-
-    def _scan(self, random_: random.Random, service: str, _: str, __: str) -> None:
-        prefix = random_.choice(("", "a", "\U0001f600"))
-        found = list(self.reader.scan(service, prefix=prefix))
-        agree(f"scan({service!r})", found, list(self.reference.scan(service, prefix, self.now())))
+        bounds = {"prefix": prefix, "start": start, "stop": stop, "reverse": reverse}
+        wanted = self.reference.object_keys(service, **bounds, limit=limit, now=self.now())
+        found = list(self.reader.object_keys(service, **bounds, limit=limit))
+        agree(f"object_keys({service!r}, {bounds}, {limit=})", found, wanted)
+        objects = list(self.reader.scan(service, **bounds, limit=limit))
+        loaded = [self.reference.load(service, one, self.now()) for one in wanted]
+        agree(f"scan({service!r}, {bounds}, {limit=})", objects, loaded)
+        if limit is None:
+            agree(
+                f"load_many({service!r}, {wanted})",
+                self.reader.load_many(service, wanted),
+                dict(zip(wanted, loaded, strict=True)),
+            )
+            if start is None and stop is None:
+                agree(
+                    f"count({service!r}, {prefix=})",
+                    self.reader.count(service, prefix=prefix),
+                    len(wanted),
+                )
 
     def _services(self, _: random.Random, __: str, ___: str, ____: str) -> None:
         agree("services()", self.reader.services(), self.reference.services(self.now()))
 
     CHECKS = (
         *(_get, _get_many, _get_all, _get_all, _load, _state_keys, _facts),
-        *(_object_keys, _scan, _services),
+        *(_object_keys, _object_keys, _services),
     )

@@ -73,7 +73,7 @@ def operation(random: Mood) -> Operation:
     name = (_pick(random, SERVICES), _pick(random, KEYS))
     kind = random.random()
     if kind < 0.52:
-        ttl = random.choice(TTLS) if random.random() < 0.2 else None
+        ttl = random.choice((*TTLS, 0.0, -1.0)) if random.random() < 0.2 else None
         value = b"%d" % random.randrange(1000) * random.choice((0, 1, 8, 8, 30))
         return ("set", *name, random.choice(STATE_KEYS), value, ttl)
     if kind < 0.64:

@@ -197,18 +197,21 @@ class Reference:
         at = None if thing.expires_at is None else thing.expires_at / SECOND
         ends = {name: thing.entries[name].ends for name in kept}
         expiries = {name: end / SECOND for name, end in ends.items() if end is not None}
-        complete = len(kept) == len(entries)
-        return StoredObject(service, key, thing.version, at, kept, complete, expiries or None)
+        partial = len(kept) < len(entries)
+        return StoredObject(service, key, thing.version, at, kept, expiries or None, partial)
 
     def state_keys(
-        self, service: str, key: str, prefix: str, start: str, limit: int | None, now: int
+        self,
+        service: str,
+        key: str,
+        prefix: str,
+        start: str,
+        reverse: bool,
+        limit: int | None,
+        now: int,
     ) -> list[str]:
-        found = [
-            name
-            for name in self.get_all(service, key, now)
-            if name.startswith(prefix) and name.encode() >= start.encode()
-        ]
-        return found[:limit]
+        names = [name for name in self.get_all(service, key, now) if name.startswith(prefix)]
+        return _walked(names, start or None, None, reverse)[:limit]
 
     def services(self, now: int) -> list[str]:
         found = {service for (service, _), thing in self.things.items() if thing.live(now)}
@@ -219,17 +222,13 @@ class Reference:
         service: str,
         prefix: str,
         start: str | None,
+        stop: str | None,
         reverse: bool,
         limit: int | None,
         now: int,
     ) -> list[str]:
         keys = [one.key for one in self.scan(service, prefix, now)]
-        if reverse:
-            keys.reverse()
-            keys = [key for key in keys if start is None or key.encode() <= start.encode()]
-        else:
-            keys = [key for key in keys if start is None or key.encode() >= start.encode()]
-        return keys[:limit]
+        return _walked(keys, start, stop, reverse)[:limit]
 
     def scan(self, service: str | None, prefix: str, now: int) -> Iterator[StoredObject]:
         for name in sorted(self.things, key=lambda one: (one[0].encode(), one[1].encode())):
@@ -237,3 +236,16 @@ class Reference:
                 found = self.load(*name, now)
                 if found is not None:
                     yield found
+
+
+def _walked(names: list[str], start: str | None, stop: str | None, reverse: bool) -> list[str]:
+    """Those of ordered names from ``start`` to before ``stop``, in the direction of the walk."""
+    taken = []
+    for name in reversed(names) if reverse else names:
+        at = name.encode()
+        if start is not None and (at > start.encode() if reverse else at < start.encode()):
+            continue
+        if stop is not None and (at <= stop.encode() if reverse else at >= stop.encode()):
+            break
+        taken.append(name)
+    return taken

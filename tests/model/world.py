@@ -222,7 +222,7 @@ class World:
         found: Iterator[Any] = self.db.scan()
         if reverse:
             service = SERVICES[0]
-            keys = self.reference.object_keys(service, "", None, True, None, self.clock.now)
+            keys = self.reference.object_keys(service, "", None, None, True, None, self.clock.now)
             found, wanted = self.db.object_keys(service, reverse=True), keys  # type: ignore[assignment]
         self.walks.append((found, iter(wanted)))
         if len(self.walks) > 2:
