@@ -12,8 +12,6 @@ from kvengine.store import Reads
 from kvengine.ui import audit
 from kvengine.ui.refusal import Refused
 
-_LEAST_TTL = 0.001
-
 
 class SetEntry(msgspec.Struct, tag_field="verb", tag="set", forbid_unknown_fields=True):
     """Set an entry. ``entry``: a form of a document; ``ttl`` in seconds, or its ``expires_at``."""
