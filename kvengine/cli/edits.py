@@ -84,13 +84,13 @@ class Edit:
 
     def batch(self) -> Batch:
         """The commit. What has expired since it was read stays gone; the rest keeps its time."""
-        batch = Batch()
+        batch, now = Batch(), wall()
         if self.clears:
             batch.clear_all(self.service, self.key)
         for name, before, after in [] if self.clears else self.changes():
             if after is None and before is not None:
                 batch.clear(self.service, self.key, name)
-            elif after is not None:
+            elif after is not None and self.ends.get(name, now + 1) > now:
                 ends = self.ends.get(name)
                 ttl = self.ttls.get(name) if ends is None else None
                 batch.set(self.service, self.key, name, after, ttl=ttl, expires_at=ends)

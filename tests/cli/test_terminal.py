@@ -344,10 +344,17 @@ def test_the_module_is_the_script(db: Path) -> None:
 
 
 def test_it_starts_in_a_blink(db: Path) -> None:
-    """The promise is 250 ms; the best of several, for a machine may be busy."""
-    took = []
-    for _ in range(5):
-        began = time.perf_counter()
-        assert run(db, "services").returncode == 0
-        took.append(time.perf_counter() - began)
-    assert min(took) < 0.5, took
+    """A command in a pipe imports little: what is only for terminals, pages and loops stays out.
+
+    A time of a process says more about what else the machine is doing.
+    """
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "kvengine", "--db", str(db), "services"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"rich", "asyncio", "ssl", "starlette", "uvicorn", "jsonpath", "pydantic"}
+    assert 100 < len(imported) < 450, len(imported)
