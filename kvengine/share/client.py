@@ -11,11 +11,13 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kvengine.closing import Closing
-from kvengine.errors import KVEngineError
+from kvengine.errors import KVEngineError, ValueTooLarge
 from kvengine.options import Durability
 from kvengine.share import wire
 from kvengine.share.link import Link
+from kvengine.share.operations import operations
 from kvengine.share.reads import LiveSnapshot, RemoteReads
+from kvengine.share.requests import MOST_ITEMS
 from kvengine.share.transport import BadFrame, at_path, receive
 from kvengine.storage import filenames
 from kvengine.storage.batch import Batch, batch_of, expire_operation
@@ -82,7 +84,8 @@ class LiveStore(RemoteReads, Closing):
         self.path = directory
         self.pid = hello.pid
         """The owner's process."""
-        self._link = Link(connection, f"process {hello.pid}, the owner of {directory},")
+        owner = f"process {hello.pid}, the owner of {directory},"
+        self._link = Link(connection, owner, hello.most)
 
     @property
     def closed(self) -> bool:
@@ -157,12 +160,19 @@ class LiveStore(RemoteReads, Closing):
     ) -> int:
         """Commit a batch in the owner; ``expect`` as for a Store. KVEngineError in doubt.
 
+        ValueTooLarge for more than the owner takes at once: 16 MiB, 100,000 operations.
+
         A connection that breaks off before the answer leaves it open whether the
         batch was written; the error says so.
         """
         batch.check_open()
+        if len(batch) > MOST_ITEMS:
+            raise ValueTooLarge(
+                f"the batch has {len(batch):,} operations; the owner takes {MOST_ITEMS:,} from"
+                " another process, so that its own threads need not wait long"
+            )
         arguments = {
-            "operations": wire.operations(batch),
+            "operations": operations(batch),
             "expect": wire.expectations(expect),
             "durability": durability,
         }
@@ -172,7 +182,7 @@ class LiveStore(RemoteReads, Closing):
 
     @property
     def limits(self) -> Limits:
-        """The largest names, values and commits that the owner takes."""
+        """The largest names, values and commits that the owner takes from another process."""
         found: Limits = self._link.ask("limits", Limits, {})
         return found
 

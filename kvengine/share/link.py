@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
 
-from kvengine.errors import DatabaseClosed
+from kvengine.errors import DatabaseClosed, ValueTooLarge
 from kvengine.share import wire
 from kvengine.share.transport import BadFrame, receive, send
 
@@ -25,9 +26,11 @@ _parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 class Link:
     """A connection: one request at a time, from any thread."""
 
-    def __init__(self, connection: socket.socket, owner: str) -> None:
+    def __init__(self, connection: socket.socket, owner: str, most: int) -> None:
+        """``most``: bytes that the owner takes in a request."""
         self._connection = connection
         self._owner = owner
+        self._most = most
         self._lock = threading.Lock()
         self.closed = False
 
@@ -40,14 +43,25 @@ class Link:
         write: bool = False,
         patience: float | None = _PATIENCE,
     ) -> Any:
-        """The answer to a request, as a ``kind``; raises what the owner's verb raised."""
+        """The answer to a request, as a ``kind``; raises what the owner's verb raised.
+
+        ValueTooLarge for a request that is larger than the owner takes; nothing is sent then.
+        """
         data = wire.frame((verb, arguments))
+        if len(data) - wire.LENGTH.size > self._most:
+            raise ValueTooLarge(
+                f"{verb} has {len(data):,} bytes; {self._owner} takes {self._most:,} in a request,"
+                " so that its own threads need not wait long: ask for less at a time, or end that"
+                " process and open the directory itself"
+            )
         with self._lock:
             if self.closed:
                 raise DatabaseClosed(f"{self._owner} is no longer connected")
-            answer = None
+            answer, sent = None, False
             try:
-                send(self._connection, data)
+                with suppress(BrokenPipeError):  # what the owner said before it left can be read
+                    send(self._connection, data)
+                    sent = True
                 answer = receive(self._connection, _MOST, patience)
             except (OSError, BadFrame):
                 pass
@@ -55,7 +69,8 @@ class Link:
                 if answer is None:  # an interrupt, too: what comes next would be the answer to this
                     self.close()
         if answer is None:
-            doubt = "; whether it was written is not known: read it again" if write else ""
+            # Of a request that was not sent in whole the owner has done nothing.
+            doubt = "; whether it was written is not known: read it again" if write and sent else ""
             raise DatabaseClosed(f"{self._owner} closed before it answered{doubt}")
         done, *rest = _parts(answer)
         if wire.decode(done) is not True:

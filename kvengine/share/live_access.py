@@ -12,9 +12,6 @@ from kvengine.storage.database import Database
 
 log = logging.getLogger("kvengine")
 
-_ROOM = 64 * 1024 * 1024
-"""Bytes that a request may have beyond the largest commit: names, and the form of operations."""
-
 
 def serve(store: Served, db: Database) -> Server | None:
     """Serve ``store`` as its options say, until the server is stopped.
@@ -30,9 +27,8 @@ def serve(store: Served, db: Database) -> Server | None:
     place = db.fs.anchor if isinstance(db.fs, Directory) and db.fs.local else None
     if not wanted or not isinstance(place, Descriptor):
         return None
-    most = options.max_commit_size + _ROOM
     try:
-        server = Server(db.directory, place.fileno(), weakref.ref(store), most)
+        server = Server(db.directory, place.fileno(), weakref.ref(store))
     except (OSError, RuntimeError) as error:  # RuntimeError: no more threads
         db.live_access = f"failed: {error}"
         log.warning("%s: live access is off: %s", db.directory, error)

@@ -24,7 +24,8 @@ from kvengine.fs.directory import Descriptor
 from kvengine.real_time import monotonic
 from kvengine.release import VERSION
 from kvengine.share import wire
-from kvengine.share.transport import BadFrame, arrives, at_descriptor, receive, send
+from kvengine.share.requests import MOST_BYTES
+from kvengine.share.transport import BadFrame, arrives, at_descriptor, has_gone, receive, send
 from kvengine.share.verbs import Caller, Served
 from kvengine.storage import filenames
 
@@ -34,23 +35,44 @@ _GRACE = 2.0
 
 _MOMENT = 0.5
 
-_MOST_QUESTION = 4 * 1024 * 1024
-"""Bytes of a request that is no write: decoding more stops the owner's other threads."""
+_MOST_UNSENT = 256 * 1024 * 1024
+"""Bytes of large answers that may wait for tools that do not read them."""
+
+_LARGE = 1024 * 1024
+"""From so many bytes on an answer counts as large."""
+
+_SLOW = 1.0
+"""Seconds after which a tool that does not read a large answer may be dropped for others."""
 
 _IDLE = 3600.0
 """Seconds after which a tool that asks nothing loses its snapshots and walks: they keep files."""
 
+_DROPPED = (
+    "this process had asked nothing for long, and its place was given to another tool; nothing was"
+    " done of this request: connect again"
+)
 _SILENT = 60.0
 """Seconds after which a tool that has asked nothing is dropped if another one wants its place."""
 
 
 class _Tool:
-    """A connection. ``heard``: when its last request ended; ``asking``: whether one is answered."""
+    """A connection. ``heard``: when its last request ended; ``asking``: whether one has begun.
+
+    ``unsent``: bytes of a large answer that it is being sent, ``since`` when. ``dropped``: its
+    place was given to another tool.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.heard = monotonic()
-        self.asking = False
+        self.heard = self.since = monotonic()
+        self.asking = self.dropped = False
+        self.unsent = 0
+
+    def drop(self) -> None:
+        """Take no more requests. Its thread tells it so."""
+        self.dropped = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RD)
 
     def hang_up(self) -> None:
         with suppress(OSError):
@@ -60,22 +82,20 @@ class _Tool:
 class Server:
     """Serves a store to other processes until `stop`. Keeps no reference to the store."""
 
-    def __init__(
-        self, directory: str, place: int, store: Callable[[], Served | None], most: int
-    ) -> None:
-        """Bind the socket and listen. ``most``: bytes a request may have. OSError where it cannot.
+    def __init__(self, directory: str, place: int, store: Callable[[], Served | None]) -> None:
+        """Bind the socket and listen. OSError where it cannot.
 
         ``directory`` is the path that people know, ``place`` a descriptor of the directory, of
         which a copy is kept. ``store`` gives the store, or None once it is gone.
         """
         self._directory = directory
         self._store = store
-        self._most = most
-        self._hello = wire.Hello(wire.PROTOCOL, VERSION, os.getpid())
+        self._hello = wire.Hello(wire.PROTOCOL, VERSION, os.getpid(), MOST_BYTES)
         self._tools: dict[threading.Thread, _Tool] = {}
         self._lock = threading.RLock()  # a finalizer may call `stop` anywhere
         self._idle = threading.Condition(self._lock)
         self._busy = 0
+        self._unsent = 0
         self._stopping = self._stopped = False
         self._place = Descriptor(os.dup(place))
         self._listener = _listen(directory, place)
@@ -145,18 +165,26 @@ class Server:
                     self._turn_away(connection, str(error))
 
     def _has_room(self) -> bool:
-        """Return whether one more tool can be served, after one that is silent was dropped."""
+        """Return whether one more tool can be served, after one that is of no use was dropped.
+
+        Which is one that has gone while its request is done, else the one that has been silent for
+        longest. A tool whose request is just arriving is not silent.
+        """
         if len(self._tools) < _MOST_TOOLS:
             return True
-        silent = [pair for pair in self._tools.items() if not pair[1].asking]
-        if not silent:
-            return False
-        thread, tool = min(silent, key=lambda pair: pair[1].heard)
-        if monotonic() - tool.heard < _SILENT:
-            return False
-        del self._tools[thread]
-        tool.hang_up()
-        return True
+        pairs = self._tools.items()
+        gone = [pair for pair in pairs if has_gone(pair[1].connection)]
+        silent = [
+            pair
+            for pair in sorted(pairs, key=lambda pair: pair[1].heard)
+            if not pair[1].asking
+            and monotonic() - pair[1].heard >= _SILENT
+            and not arrives(pair[1].connection, 0)
+        ]
+        for thread, tool in (*gone, *silent)[:1]:
+            del self._tools[thread]
+            tool.drop()
+        return len(self._tools) < _MOST_TOOLS
 
     def _turn_away(self, connection: socket.socket, reason: str) -> None:
         """Greet a tool with the reason why it is not served."""
@@ -173,13 +201,16 @@ class Server:
                 while True:
                     while not arrives(connection, _IDLE):
                         caller.close()
-                    request = receive(connection, self._most)
-                    if request is None or not self._begin(tool):
-                        return
+                    tool.asking = True
+                    request = receive(connection, MOST_BYTES)
+                    if request is None or not self._begin():
+                        break
                     try:
-                        self._answer(connection, caller, request)
+                        self._answer(tool, caller, request)
                     finally:
                         self._done(tool)
+                if tool.dropped:
+                    send(connection, wire.frame(wire.error_answer(DatabaseClosed(_DROPPED))))
         except (OSError, BadFrame):
             pass  # the tool has gone, or is none
         finally:
@@ -187,16 +218,17 @@ class Server:
             with self._lock:
                 self._tools.pop(threading.current_thread(), None)
 
-    def _answer(self, connection: socket.socket, caller: Caller, request: bytes) -> None:
+    def _answer(self, tool: _Tool, caller: Caller, request: bytes | bytearray) -> None:
         try:
-            if len(request) > _MOST_QUESTION and not wire.is_write(request):
-                raise ValueError(f"a question has at most {_MOST_QUESTION:,} bytes")
-            verb, arguments = wire.decode(request)
-            answer: object = (True, caller.answer(verb, arguments))
-            data = wire.frame(answer)
+            parts = wire.answer(caller.answer(request))
         except Exception as error:
-            data = wire.frame(wire.error_answer(error))
-        send(connection, data)
+            parts = [wire.frame(wire.error_answer(error))]
+        size = sum(map(len, parts))
+        if size >= _LARGE:
+            with self._lock:
+                self._note_unsent(tool, size)
+        for part in parts:
+            send(tool.connection, part)
 
     def _living(self) -> Served:
         store = self._store()
@@ -204,17 +236,34 @@ class Server:
             raise DatabaseClosed(f"{self._directory} is closed")
         return store
 
-    def _begin(self, tool: _Tool) -> bool:
-        with self._lock:
+    def _begin(self) -> bool:
+        """Return whether a request that was read will be answered: not once we stop.
+
+        Where answers to other tools have filled the memory that they may, wait until those are
+        read, or hang up on those that do not read.
+        """
+        with self._idle:
+            while not self._stopping and self._unsent > _MOST_UNSENT:
+                slow = [other for other in self._tools.values() if other.unsent]
+                first = min(slow, key=lambda other: other.since, default=None)
+                if first is not None and monotonic() - first.since >= _SLOW:
+                    first.hang_up()
+                    self._note_unsent(first, 0)
+                else:
+                    self._idle.wait(_SLOW / 10)
             if self._stopping:
                 return False
-            tool.asking = True
             self._busy += 1
             return True
+
+    def _note_unsent(self, tool: _Tool, size: int) -> None:
+        self._unsent += size - tool.unsent
+        tool.unsent, tool.since = size, monotonic()
 
     def _done(self, tool: _Tool) -> None:
         with self._idle:
             tool.asking, tool.heard = False, monotonic()
+            self._note_unsent(tool, 0)
             self._busy -= 1
             self._idle.notify_all()
 

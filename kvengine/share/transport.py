@@ -46,7 +46,7 @@ def at_descriptor(directory: str, place: int) -> str:
     return f"{here if os.path.isdir(here) else directory}/{LIVE}"
 
 
-def send(connection: socket.socket, data: bytes) -> None:
+def send(connection: socket.socket, data: bytes | bytearray) -> None:
     """All of ``data``; OSError where the other side has gone or takes nothing for too long."""
     connection.settimeout(SLOW)
     connection.sendall(data)
@@ -54,12 +54,23 @@ def send(connection: socket.socket, data: bytes) -> None:
 
 def arrives(connection: socket.socket, seconds: float) -> bool:
     """Whether something arrives, or the other side ends, within so long."""
+    return bool(_polled(connection, select.POLLIN, seconds))
+
+
+def has_gone(connection: socket.socket) -> bool:
+    """Whether the other side has closed, as far as is known now."""
+    return bool(_polled(connection, 0, 0) & (select.POLLHUP | select.POLLERR))
+
+
+def _polled(connection: socket.socket, events: int, seconds: float) -> int:
     poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+    poll.register(connection, events)
+    return sum(found for _, found in poll.poll(seconds * 1000))
 
 
-def receive(connection: socket.socket, most: int, timeout: float | None = None) -> bytes | None:
+def receive(
+    connection: socket.socket, most: int, timeout: float | None = None
+) -> bytes | bytearray | None:
     """The next frame; None where the other side has ended. BadFrame, OSError (TimeoutError).
 
     ``timeout``: seconds until it begins, None: for ever. Memory grows with what
@@ -75,12 +86,14 @@ def receive(connection: socket.socket, most: int, timeout: float | None = None) 
     (length,) = LENGTH.unpack(head)
     if length > most:
         raise BadFrame(f"a frame of {length:,} bytes is over the limit of {most:,}")
-    pieces = []
-    while length:
-        piece = _some(connection, min(length, _PIECE))
-        pieces.append(piece)
-        length -= len(piece)
-    return b"".join(pieces)
+    data: bytes | bytearray = b""
+    if length <= _PIECE:  # nearly all: one piece, and no copy of it
+        data = _some(connection, length) if length else b""
+    if len(data) < length:
+        data = bytearray(data)
+        while len(data) < length:
+            data += _some(connection, min(length - len(data), _PIECE))
+    return data
 
 
 def _some(connection: socket.socket, length: int) -> bytes:

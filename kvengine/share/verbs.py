@@ -1,4 +1,4 @@
-"""What a tool may ask of the owner, and how each is answered. One `Caller` for each connection."""
+"""How each request of a tool is answered. One `Caller` for each connection."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ from itertools import count, islice
 from typing import Any, Protocol
 
 from kvengine.errors import KVEngineError
-from kvengine.share import wire
-from kvengine.store import Estimate, Limits, Reads, SegmentStats, Snapshot, Store, StoredObject
-
-READS = frozenset(
-    {"get", "get_many", "get_all", "exists", "load", "load_many", "state_keys", "expires_at"}
-    | {"version", "services", "count"}
+from kvengine.share import requests, wire
+from kvengine.share.operations import replay
+from kvengine.share.requests import (
+    MOST_BYTES,
+    Checkpoint,
+    Compact,
+    Expire,
+    Nothing,
+    Pop,
+    Read,
+    Release,
+    Walk,
+    Write,
 )
-WALKS = frozenset({"object_keys", "scan"})
-FIGURES = frozenset({"estimate", "segments", "stats"})
+from kvengine.store import Estimate, Limits, Reads, SegmentStats, Snapshot, Store, StoredObject
 
 _MOST_OPEN = 64
 """Snapshots, and walks, that one connection may keep open."""
+
+_FORM = 1024
+"""Bytes of a request beside its names and values, if it has one operation."""
 
 _PAGE_ITEMS = 1000
 _PAGE_BYTES = 1024 * 1024
@@ -49,23 +58,16 @@ class Caller:
         self._snapshots: dict[int, Snapshot] = {}
         self._walks: dict[int, Iterator[Any]] = {}
 
-    def answer(self, verb: str, arguments: dict[str, Any]) -> Any:
-        """The result of a verb, as MessagePack takes it. Raises what the verb raises."""
+    def answer(self, data: bytes | bytearray) -> Any:
+        """Return the result of a request, as MessagePack takes it. Raises what the verb raises."""
+        verb, request = requests.decode(data)
         store = self._store()
-        if verb in READS:
-            return getattr(self._reads(store, arguments), verb)(**arguments)
-        if verb in FIGURES:
-            return getattr(store, verb)(**arguments)
-        if verb in WALKS:
-            walk = getattr(self._reads(store, arguments), verb)(**arguments)
-            self._check_room(self._walks)
-            number = next(self._numbers)
-            self._walks[number] = walk
-            return self._page(number)
-        special = _SPECIAL.get(verb)
-        if special is None:
-            raise KVEngineError(f"the owner knows no verb {verb!r}; is it of another release?")
-        return special(self, store, **arguments)
+        if isinstance(request, Read):
+            result = getattr(self._reads(store, request), verb)(**requests.arguments(request))
+            return self._begin(result) if verb in requests.WALKS else result
+        if verb in requests.FIGURES:
+            return getattr(store, verb)(**requests.arguments(request))
+        return _SPECIAL[verb](self, store, request)
 
     def close(self) -> None:
         """Let go of everything that the connection held open."""
@@ -76,82 +78,84 @@ class Caller:
             snapshot.close()
         self._snapshots.clear()
 
-    def _reads(self, store: Served, arguments: dict[str, Any]) -> Reads:
+    def _reads(self, store: Served, request: Read) -> Reads:
         """The store, or the snapshot that ``at`` names."""
-        number = arguments.pop("at", None)
-        if number is None:
+        if request.at is None:
             return store
         try:
-            return self._snapshots[number]
+            return self._snapshots[request.at]
         except KeyError:
             raise KVEngineError("this snapshot is closed") from None
 
+    def _begin(self, walk: Iterator[Any]) -> tuple[int | None, list[Any]]:
+        self._check_room(self._walks)
+        number = next(self._numbers)
+        self._walks[number] = walk
+        return self._page(number)
+
     def _page(self, number: int) -> tuple[int | None, list[Any]]:
         """The next items of a walk, and its number, None where they are the last."""
-        walk = self._walks[number]
+        walk = self._walks.pop(number)  # one that raises has ended
         items: list[Any] = []
         size = 0
         for item in islice(walk, _PAGE_ITEMS):
             items.append(item)
             size += _size(item)
             if size >= _PAGE_BYTES:
-                return number, items
-        if len(items) == _PAGE_ITEMS:
-            return number, items
-        del self._walks[number]
-        return None, items
+                break
+        else:
+            if len(items) < _PAGE_ITEMS:
+                return None, items
+        self._walks[number] = walk
+        return number, items
 
-    def _next(self, store: Served, *, walk: int) -> tuple[int | None, list[Any]]:
-        del store
-        if walk not in self._walks:
+    def _next(self, _: Served, request: Walk) -> tuple[int | None, list[Any]]:
+        if request.walk not in self._walks:
             raise KVEngineError("this walk has ended")
-        return self._page(walk)
+        return self._page(request.walk)
 
-    def _end(self, store: Served, *, walk: int) -> None:
-        del store
-        if walk in self._walks:
-            _end(self._walks.pop(walk))
+    def _end(self, _: Served, request: Walk) -> None:
+        if request.walk in self._walks:
+            _end(self._walks.pop(request.walk))
 
-    def _snapshot(self, store: Served) -> int:
+    def _snapshot(self, store: Served, _: Nothing) -> int:
         self._check_room(self._snapshots)
         number = next(self._numbers)
         self._snapshots[number] = store.snapshot()
         return number
 
-    def _release(self, store: Served, *, at: int) -> None:
-        del store
-        if at in self._snapshots:
-            self._snapshots.pop(at).close()
+    def _release(self, _: Served, request: Release) -> None:
+        if request.at in self._snapshots:
+            self._snapshots.pop(request.at).close()
 
     def _check_room(self, held: dict[int, Any]) -> None:
         if len(held) >= _MOST_OPEN:
             raise KVEngineError(f"a connection may keep {_MOST_OPEN} of these open; close some")
 
-    def _write(
-        self, store: Served, *, operations: list[Any], expect: list[Any] | None, durability: Any
-    ) -> int:
-        batch = wire.replay(operations)
-        return store.write(batch, expect=wire.expected(expect), durability=durability)
+    def _write(self, store: Served, request: Write) -> int:
+        batch, expect = replay(request.operations), wire.expected(request.expect)
+        return store.write(batch, expect=expect, durability=request.durability)
 
-    def _pop(self, store: Served, *, service: str, key: str, state_key: str) -> bytes | None:
-        return store.pop(service, key, state_key)
+    def _pop(self, store: Served, request: Pop) -> bytes | None:
+        return store.pop(request.service, request.key, request.state_key)
 
-    def _limits(self, store: Served) -> Limits:
-        return store.limits
+    def _limits(self, store: Served, _: Nothing) -> Limits:
+        """What the owner takes from a tool: no more than one request holds."""
+        found = store.limits
+        room = MOST_BYTES - found.names - _FORM
+        return found._replace(value=min(found.value, room), commit=min(found.commit, room))
 
-    def _expire(
-        self, store: Served, *, service: str, key: str, at: float | None, ttl: float | None
-    ) -> bool:
-        return store.expire(service, key, at=at, ttl=ttl)
+    def _expire(self, store: Served, request: Expire) -> bool:
+        return store.expire(request.service, request.key, at=request.at, ttl=request.ttl)
 
-    def _flush(self, store: Served) -> None:
+    def _flush(self, store: Served, _: Nothing) -> None:
         store.flush()
 
-    def _compact(self, store: Served, *, service: str | None) -> None:
-        store.compact(service)
+    def _compact(self, store: Served, request: Compact) -> None:
+        store.compact(request.service)
 
-    def _checkpoint(self, store: Served, *, path: bytes) -> None:
-        store.checkpoint(os.fsdecode(path))
+    def _checkpoint(self, store: Served, request: Checkpoint) -> None:
+        store.checkpoint(os.fsdecode(request.path))
 
 
 _SPECIAL: dict[str, Callable[..., Any]] = {

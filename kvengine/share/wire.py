@@ -1,12 +1,13 @@
-"""The wire of live access: frames, requests, answers, operations, errors. No I/O.
+"""The wire of live access: frames, answers, errors. No I/O.
 
 A frame is its length, u32 little endian, and MessagePack. The owner speaks first::
 
-    owner   {"protocol": 1, "version": "0.2.0", "pid": 4711, "refused": ""}
+    owner   {"protocol": 2, "version": "0.2.0", "pid": 4711, "most": 16777216, "refused": ""}
     tool    [verb, {argument: value}]
     owner   [True, result]  or  [False, error class, [its arguments]]
 
-One request is answered before the next is read. Verbs are in verbs.py.
+One request is answered before the next is read, and has at most ``most`` bytes. The verbs and
+their arguments are in requests.py, operations of a batch in operations.py.
 """
 
 from __future__ import annotations
@@ -17,23 +18,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from kvengine import errors
 from kvengine.errors import KVEngineError
-from kvengine.storage.batch import (
-    Batch,
-    Clear,
-    ClearAll,
-    ClearRange,
-    Expire,
-    Operation,
-    Set,
-)
-from kvengine.storage.names import TERMINATOR, Name, decode_object
-from kvengine.storage.times import MAX_TIME
+from kvengine.storage.names import Name
+from kvengine.store import StoredObject
 
-PROTOCOL = 1
+PROTOCOL = 2
 LENGTH = struct.Struct("<I")
+_SIZE = struct.Struct(">I")
+_LARGE = 64 * 1024
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder().decode
@@ -52,17 +47,13 @@ class Hello(msgspec.Struct, frozen=True):
     protocol: int
     version: str
     pid: int
+    most: int = 0
     refused: str = ""
 
 
 def frame(message: object) -> bytes:
     data = encode(message)
     return LENGTH.pack(len(data)) + data
-
-
-def is_write(request: bytes) -> bool:
-    """Whether a request's verb is "write", without decoding it."""
-    return request[:7] == encode(("write", {}))[:7]
 
 
 def error_answer(error: BaseException) -> tuple[bool, str, list[Any]]:
@@ -89,70 +80,69 @@ def _text(name: object) -> str | None:
     return None if name is None else str(name)
 
 
-def operations(batch: Batch) -> list[list[Any]]:
-    """A batch as the verbs that make it: a name and arguments each."""
-    return [_verb(operation) for operation in batch.operations]
-
-
-def replay(verbs: list[list[Any]]) -> Batch:
-    """The batch that `operations` came from; TypeError or ValueError for what is none."""
-    batch = Batch()
-    operations = batch.operations  # asked for first, so that the last one is that of the last verb
-    for verb in verbs:
-        match verb:
-            case ["set", str(service), str(key), str(state_key), bytes(value), at, ttl]:
-                batch.set(service, key, state_key, value)
-                _give_times(operations, at=at, ttl=ttl)
-            case ["clear", str(service), str(key), str(state_key)]:
-                batch.clear(service, key, state_key)
-            case ["clear_all", str(service), str(key)]:
-                batch.clear_all(service, key)
-            case ["clear_range", str(service), str(start), stop]:
-                batch.clear_range(service, start, stop)
-            case ["expire", str(service), str(key), at, ttl]:
-                batch.expire(service, key)
-                _give_times(operations, at=at, ttl=ttl)
-            case _:
-                raise ValueError(f"no operation: {verb!r:.100}")
-    return batch
-
-
 def expectations(expect: Mapping[Name, int] | None) -> list[tuple[str, str, int]] | None:
     return None if expect is None else [(*name, version) for name, version in expect.items()]
 
 
-def expected(given: list[Any] | None) -> dict[Name, int] | None:
-    """Inverse of `expectations`; TypeError or ValueError for what is none."""
+def expected(given: list[tuple[str, str, int]] | None) -> dict[Name, int] | None:
+    """Inverse of `expectations`."""
     return None if given is None else {(s, k): version for s, k, version in given}
 
 
-def _verb(operation: Operation) -> list[Any]:
-    match operation:
-        case Set(name=name, state_key=state_key, value=value, at=at, ttl=ttl):
-            return ["set", *name, state_key, value, at, ttl]
-        case Clear(name=name, state_key=state_key):
-            return ["clear", *name, state_key]
-        case ClearAll(name=name):
-            return ["clear_all", *name]
-        case ClearRange(start=start, stop=stop):
-            return ["clear_range", *_range(start, stop)]
-        case Expire(name=name, at=at, ttl=ttl):
-            return ["expire", *name, at, ttl]
+def answer(result: object) -> list[bytes | bytearray]:
+    """Return the frame of an answer in parts, to be sent one after the other.
+
+    A large value is a part of its own, as it is: to copy 64 MB holds the interpreter for 100 ms.
+    """
+    if not _is_large(result):
+        return [frame((True, result))]
+    parts = _Parts()
+    parts.add(b"\x92" + encode(True))
+    parts.put(result)
+    return [LENGTH.pack(parts.size), *parts.parts]
 
 
-def _range(start: bytes, stop: bytes) -> tuple[str, str, str | None]:
-    """The arguments that `clear_range` was called with."""
-    service, key = decode_object(start)
-    first = start[: len(start) - len(key.encode())]
-    assert first.endswith(TERMINATOR)
-    return service, key, stop[len(first) :].decode() if stop.startswith(first) else None
+class _Parts:
+    """MessagePack that is made piece by piece, where it holds large values."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes | bytearray] = []
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        self.size += len(data)
+        last = self.parts[-1] if self.parts else None
+        if len(data) > _LARGE:
+            self.parts.append(data)
+        elif isinstance(last, bytearray) and len(last) < _LARGE:
+            last += data
+        else:
+            self.parts.append(bytearray(data))
+
+    def put(self, value: object) -> None:
+        if not _is_large(value):
+            self.add(encode(value))
+        elif isinstance(value, bytes):
+            self.add(b"\xc6" + _SIZE.pack(len(value)))
+            self.add(value)
+        elif isinstance(value, (list, tuple)):
+            self.add(b"\xdd" + _SIZE.pack(len(value)))
+            for item in value:
+                self.put(item)
+        else:
+            fields = value if isinstance(value, dict) else structs.asdict(value)  # type: ignore[arg-type]
+            self.add(b"\xdf" + _SIZE.pack(len(fields)))
+            for name, item in fields.items():
+                self.add(encode(name))
+                self.put(item)
 
 
-def _give_times(operations: list[Operation], **times: object) -> None:
-    """Set the times of the last operation: microseconds, which survive no float."""
-    for name, time in times.items():
-        if time is None:
-            continue
-        if type(time) is not int or not 0 <= time <= MAX_TIME:
-            raise ValueError(f"{name} on the wire is whole microseconds, not {time!r}")
-        operations[-1] = msgspec.structs.replace(operations[-1], **{name: time})
+def _is_large(value: object) -> bool:
+    """Return whether there is a large value in what a verb returns."""
+    if isinstance(value, bytes):
+        return len(value) > _LARGE
+    if isinstance(value, StoredObject):
+        return _is_large(value.entries)
+    if isinstance(value, dict):
+        return any(map(_is_large, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_is_large, value))
