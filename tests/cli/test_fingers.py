@@ -254,6 +254,24 @@ def test_objects_are_listed_with_a_header_and_sorted(place: Path, run: Run) -> N
     assert order("--sort", "key", "-r") == "cba"
 
 
+def test_the_newest_of_a_queue(place: Path, run: Run) -> None:
+    """The last ones first, of files and through an owner: no more is read than is shown."""
+    with kvengine.open(place) as db:
+        for number in range(100):
+            db.set("Queue", f"{number:03}", "n", b"%d" % number)
+            db.set("Log", "l", f"{number:03}", b"1")
+        for _ in range(2):
+            assert run("objects", "Queue", "-r", "--limit", "2").out == '"099"\n"098"\n'
+            assert run("kv", "keys", "Log/l", "-r", "--limit", "2").out == '"099"\n"098"\n'
+            told = run("kv", "keys", "Log/l", "-r", "--limit", "2", "--after", "098")
+            assert told.out == '"097"\n"096"\n'
+            lines = run("scan", "Queue", "--reverse", "--limit", "2", "--json").out.splitlines()
+            assert [json.loads(line)["key"] for line in lines] == ["099", "098"]
+            told = run("objects", "Queue", "--limit", "1", "--after", "0435", "--prefix", "04")
+            assert told.out == '"044"\n'
+            db.close()
+
+
 def test_count(place: Path, run: Run) -> None:
     assert run("count", "Greeter").out == "2\n"
     assert json.loads(run("count", "Greeter", "--prefix", "al", "--json").out) == {

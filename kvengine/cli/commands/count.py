@@ -19,6 +19,6 @@ def command(tool: Tool, place: tuple[str, ...], prefix: str) -> None:
     prefix = tool.name("--prefix", prefix)
     with tool.open() as access:
         absent.check_service(access.store, service)
-        count = sum(1 for _ in access.store.object_keys(service, prefix=prefix))
+        count = access.store.count(service, prefix=prefix)
     tool.out.record({"service": service, "prefix": prefix, "objects": count})
     tool.out.say(str(count))

@@ -63,6 +63,8 @@ def command(
     bounds: dict[str, Any] = {"prefix": tool.name("--prefix", prefix)}
     if after is not None:
         bounds["start"] = tool.name("--after", after)
+    if limit is not None and by_key:
+        bounds["limit"] = limit + (after is not None)  # ``after`` itself may be there
     with tool.open() as access, access.store.snapshot() as reads:
         absent.check_service(reads, service)
         found = reads.object_keys(service, reverse=reverse and by_key, **bounds)

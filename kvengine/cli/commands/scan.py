@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import click
 
 from kvengine.cli import absent
@@ -17,11 +15,18 @@ from kvengine.cli.values import binary_option
 @place_argument("[SERVICE]", required=False)
 @click.option("--prefix", default="", help="Only keys that begin with it; needs SERVICE.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many objects.")
+@click.option("-r", "--reverse", is_flag=True, help="The last ones first.")
 @binary_option
 @click.option("--full", is_flag=True, help="Show long values whole.")
 @tool_command
 def command(
-    tool: Tool, place: tuple[str, ...], prefix: str, limit: int | None, binary: str, full: bool
+    tool: Tool,
+    place: tuple[str, ...],
+    prefix: str,
+    limit: int | None,
+    reverse: bool,
+    binary: str,
+    full: bool,
 ) -> None:
     """Show every object, in order and all of one moment."""
     if prefix and not place:
@@ -29,6 +34,6 @@ def command(
     name = tool.names(place, 1, 1)[0] if place else None
     with tool.open() as access:
         absent.check_service(access.store, name)
-        walk = access.store.scan(name, prefix=tool.name("--prefix", prefix))
-        for found in islice(walk, limit):
+        prefix = tool.name("--prefix", prefix)
+        for found in access.store.scan(name, prefix=prefix, reverse=reverse, limit=limit):
             show(tool, found, binary, full=full)
