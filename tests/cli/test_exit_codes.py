@@ -43,3 +43,12 @@ def test_a_limit_is_no_wrong_usage(place: Path, run: Run) -> None:
     told = run("kv", "set", "Greeter", "x" * 70_000, "n", "1")
     assert told.code == FAILED
     assert "Traceback" not in told.err
+
+
+def test_an_import_beyond_what_an_owner_takes(place: Path, run: Run, tmp_path: Path) -> None:
+    """It ended as wrong usage, although the lines were right: the owner's limit is in the way."""
+    with kvengine.open(place) as db:
+        db.set("Wide", "k", "n", b"x" * 20_000_000)
+        assert run("export", str(tmp_path / "lines")).code == DONE
+        told = run("import", str(tmp_path / "lines"))
+        assert (told.code, "takes 16,777,216 in a request" in told.err) == (FAILED, True)

@@ -42,6 +42,7 @@ def command(
     skip: objects that are there stay as they are. new: they are an error.
     """
     from kvengine.inspection.transfer.import_ import BadLine, Incomplete, import_lines
+    from kvengine.inspection.transfer.writer import TooLargeForStore
 
     if file == "-" and sys.stdin.isatty():
         raise Exit(USAGE, "import what? Give FILE, or lines on standard input")
@@ -67,7 +68,8 @@ def command(
                 )
         except BadLine as error:
             told = str(error).replace("go on from line", "go on with --start-line")
-            raise Exit(USAGE, told.replace("plain=True", "--plain")) from None
+            code = FAILED if isinstance(error.__cause__, TooLargeForStore) else USAGE
+            raise Exit(code, told.replace("plain=True", "--plain")) from None
         except Incomplete as error:
             report(tool, error.written, dry_run=dry_run)
             raise Exit(FAILED, str(error).replace("partial=True", "--partial")) from None
