@@ -49,7 +49,13 @@ def description() -> str:
 
 
 class Unusable(Exception):
-    """Why the compiled modules cannot be used; the text is for the user."""
+    """Why the compiled modules cannot be used, and what to do; both are for the user."""
+
+    def __init__(
+        self, reason: str, advice: str = "reinstall kvengine, or run `make build` in a checkout"
+    ) -> None:
+        super().__init__(reason)
+        self.advice = advice
 
 
 class _Finder:
@@ -91,7 +97,7 @@ def _found() -> _Finder | None:
     try:
         with open(os.path.join(_BUILT, RECORD), "rb") as file:
             record: dict[str, dict[str, Any]] = json.load(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter if kvengine is run out of a zip
         return None
     except (OSError, ValueError) as error:
         raise Unusable(f"the record of what was compiled cannot be read: {error}") from None
@@ -107,6 +113,11 @@ def _found() -> _Finder | None:
         finder = _Finder({name: os.path.join(_BUILT, file) for name, file in files.items()})
         finder.probe()
     except (OSError, ImportError, KeyError, AttributeError, TypeError) as error:
+        if isinstance(error, ImportError) and "interpreter" in str(error).lower():
+            raise Unusable(
+                "this is a sub-interpreter, and compiled modules serve one of a process",
+                "use kvengine in the main interpreter",
+            ) from None
         raise Unusable(f"what was compiled is damaged or incomplete: {error!r}") from None
     return finder
 
@@ -124,13 +135,12 @@ def choose() -> Form:
         if finder is None and wanted == "require":
             raise Unusable("nothing was compiled for this Python")
     except Unusable as error:
-        advice = "reinstall kvengine, or run `make build` in a checkout"
         if wanted == "require":
             raise ImportError(
-                f"KVENGINE_COMPILED=require, but {error}: {advice}, or set it to auto"
+                f"KVENGINE_COMPILED=require, but {error}: {error.advice}, or set it to auto"
             ) from None
         warnings.warn(
-            f"kvengine runs uncompiled, several times slower: {error}. To mend it, {advice};"
+            f"kvengine runs uncompiled, several times slower: {error}. To mend it, {error.advice};"
             " KVENGINE_COMPILED=off silences this",
             RuntimeWarning,
             stacklevel=2,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import warnings
 import weakref
@@ -33,6 +34,7 @@ from kvengine.storage.held import hold
 from kvengine.storage.lifecycle.close import close, forked
 from kvengine.storage.lifecycle.recover import open_owned, open_read_only
 from kvengine.storage.lifecycle.refresh import refresh
+from kvengine.storage.machine import Lock
 from kvengine.storage.moment import open_moment
 from kvengine.storage.names import END, MAX_NAME, Name, check_name, prefix_range, service_range
 from kvengine.storage.repair.verify import verify
@@ -61,7 +63,7 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         directory = os.path.abspath(os.fspath(path)) if fs.local else os.fspath(path)
         opened = open_read_only if options.read_only else open_owned
         super().__init__(opened(fs, directory, options))
-        self._closing = threading.Lock()
+        self._closing = Lock()
         self._is_closed = False
         self._scheduler = Scheduler(self._db)
         self._committer = self._scheduler.committer
@@ -203,7 +205,15 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
                 self._db.counters.note_error(error)
 
     def close(self) -> None:
-        """Make everything durable and let go of the directory. May be called again."""
+        """Make everything durable and let go of the directory. May be called again.
+
+        Raise KVEngineError inside a commit of this thread, where a signal handler or a finalizer
+        may call it. At the end of the interpreter it does nothing: other threads have ended in the
+        midst of anything, and the directory is left as by kill -9.
+        """
+        if self._closing.mine() or sys.is_finalizing():
+            return
+        self._db.refuse_inside_work()
         with self._closing:
             if self._is_closed:
                 return
@@ -226,7 +236,7 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
     def _after_fork(self) -> None:
         self._expect_no_more()
         self._is_closed = True
-        self._closing = threading.Lock()
+        self._closing = Lock()
         if self._access is not None:
             self._access.abandon()
         self._host.forget_turns()

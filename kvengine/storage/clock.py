@@ -114,7 +114,7 @@ class EngineClock:
         self._source = source
         self._max_step = max_step
         self._of_machine = source.__class__ is SystemClock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may ask, inside of this
         self._believed = source.wall()
         self._believed_at = source.monotonic()
         self._started_at = self._believed_at

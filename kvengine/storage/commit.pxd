@@ -4,7 +4,6 @@ import cython
 from kvengine.storage.batch cimport Batch, batch_of
 from kvengine.storage.database cimport Database
 from kvengine.storage.held cimport HeldObject
-from kvengine.storage.machine cimport get_ident
 from kvengine.storage.memo cimport Memo
 from kvengine.storage.memtable cimport Memtable, states_of
 from kvengine.storage.name_bytes cimport are_ascii_names, encode_object
@@ -45,7 +44,7 @@ cdef class Committer(Serial):
         self, list changes, operations, expect, bint synced
     ) except -1
 
-    @cython.locals(db=Database, me="unsigned long", commit=Commit, memtable=Memtable)
+    @cython.locals(db=Database, commit=Commit, memtable=Memtable)
     cdef Commit _do_all_steps(
         self, list changes, operations, expect, bint synced, bint wait=*
     )

@@ -46,7 +46,6 @@ from kvengine.storage.batch import (
 )
 from kvengine.storage.database import Database
 from kvengine.storage.held import Expected, HeldObject
-from kvengine.storage.machine import get_ident
 from kvengine.storage.memtable import states_of
 from kvengine.storage.names import Name, are_ascii_names, check_name, encode_object
 from kvengine.storage.packed import pack, pack_entries
@@ -237,8 +236,7 @@ class Committer(Serial):
         behind, and for the sync; else the commit waits among the pending ones for `sync`.
         """
         db = self._db
-        me = get_ident()
-        if me in (db.committing, db.syncing):
+        if db.commit_lock.mine() or db.sync_lock.mine():
             db.refuse_nested()
         if wait and db.stalled:
             self._pressure.wait()
@@ -497,6 +495,8 @@ class Committer(Serial):
         while commit is not None and not commit.published and db.sync_lock.locked():
             if db.failed is not None:
                 break
+            if sys.is_finalizing():  # the leader has ended where it was, with its lock
+                raise WriteFailed("the interpreter ended in the midst of a sync: reopen shows more")
             commit.wait(LEADER_POLL_SECONDS)
         if commit is not None and commit.published:
             return
@@ -514,7 +514,6 @@ class Committer(Serial):
         wal = db.wal
         if wal is None:
             return
-        db.syncing = get_ident()
         try:
             wal.sync()
         except OSError as error:
@@ -522,8 +521,6 @@ class Committer(Serial):
                 raise
             self._sync_failed(error)
             raise WriteFailed(f"syncing {wal.path} failed: {error}") from error
-        finally:
-            db.syncing = 0
         db.counters.syncs += 1
         with db.commit_lock:
             self.publish_synced(wal)

@@ -17,8 +17,8 @@ cdef class Counters:
 
 cdef class Database:
     cdef public object fs, directory, options, catalog, view, frames, manifest, lock
-    cdef public object install_lock, sync_lock, failed, owner
-    cdef public Lock commit_lock
+    cdef public object install_lock, failed, owner
+    cdef public Lock commit_lock, sync_lock
     # Readonly is what a commit uses after it was logged: nobody can set it to None.
     cdef readonly EngineClock clock
     cdef readonly Memo memo
@@ -31,7 +31,6 @@ cdef class Database:
     cdef public set obsolete
     cdef public tuple recovery, life
     cdef public str stalled, live_access
-    cdef public unsigned long long committing, syncing
     cdef public long long last_stamp, published
     cdef public bint gone
 

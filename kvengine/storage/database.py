@@ -12,7 +12,7 @@ from kvengine.options import Options
 from kvengine.storage.clock import SECOND, EngineClock
 from kvengine.storage.frames import Frames
 from kvengine.storage.lifecycle.lock import Ownership
-from kvengine.storage.machine import Lock, get_ident
+from kvengine.storage.machine import Lock
 from kvengine.storage.manifest.file import Catalog, ManifestWriter
 from kvengine.storage.manifest.format import SegmentMeta, VersionEdit
 from kvengine.storage.memo import Memo
@@ -80,8 +80,6 @@ class Database:
     ``commit_lock``: the log's end, staged commits, ``view``. Held briefly, never
     over a sync of a commit.
 
-    ``committing`` and ``syncing``: the thread that holds the lock of that name.
-
     ``view`` is replaced, never changed; readers take it once. ``pending`` are
     commits that are logged and not yet visible, in log order; ``unpublished`` their
     newest states. ``published`` is the stamp of the last visible commit. ``owner`` returns the
@@ -92,7 +90,6 @@ class Database:
         "catalog",
         "clock",
         "commit_lock",
-        "committing",
         "counters",
         "directory",
         "failed",
@@ -117,7 +114,6 @@ class Database:
         "spans",
         "stalled",
         "sync_lock",
-        "syncing",
         "unpublished",
         "view",
         "wal",
@@ -156,8 +152,6 @@ class Database:
         self.counters = Counters()
         self.pending: list[Commit] = []
         self.unpublished: States = {}
-        self.committing = 0
-        self.syncing = 0
         self.failed: BaseException | None = None
         self.owner: Callable[[], object] = nobody
         self.gone = False
@@ -173,7 +167,7 @@ class Database:
         """Make locks that nobody holds and forget snapshots: at open, and in a forked child."""
         self.snapshots = Snapshots()
         self.install_lock = threading.RLock()
-        self.sync_lock = threading.Lock()
+        self.sync_lock = Lock()
         self.commit_lock = Lock()
 
     def allocate_number(self) -> int:
@@ -183,13 +177,26 @@ class Database:
         return number
 
     def refuse_nested(self) -> None:
-        """Raise KVEngineError if this thread is inside a commit.
+        """Raise KVEngineError if this thread has a lock that commits and snapshots wait for.
 
-        A signal handler or a finalizer may call a verb there.
+        A signal handler or a finalizer may call a verb there, and would wait for ever.
         """
-        me = get_ident()
-        if me in (self.committing, self.syncing):
+        locks = (self.commit_lock, self.sync_lock, self.snapshots._lock)
+        if any(lock.mine() for lock in locks):
             raise KVEngineError("called inside a commit, by a signal handler or a finalizer")
+
+    def refuse_inside_work(self) -> None:
+        """Raise KVEngineError if this thread has any lock that work on the set of files waits for.
+
+        As `refuse_nested`, for what another thread does while this one waits, and for `close`.
+        """
+        self.refuse_nested()
+        locks = [self.frames._lock]
+        if not self.gone:
+            locks += [table._order_lock for table in self.view.tables]
+        installs = self.install_lock._is_owned()  # type: ignore[attr-defined]
+        if installs or any(lock.mine() for lock in locks):
+            raise KVEngineError("called inside another verb, by a signal handler or a finalizer")
 
     def edit(
         self,

@@ -17,11 +17,11 @@ for a session that loads its object and then commits.
 
 from __future__ import annotations
 
-import threading
 from array import array
 from collections import deque
 from weakref import ref
 
+from kvengine.storage.machine import Lock
 from kvengine.storage.row import Row
 from kvengine.storage.segment.block import RowBlock
 
@@ -85,7 +85,7 @@ class Frames:
         self.mapped = mapped
         self.bytes = 0
         self._queue: deque[tuple[ref[OpenSegment], Frame]] = deque()
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._reads = array("Q", bytes(8 * (capacity // _BLOCK + 1)))
         """Reads that are remembered, each in the slot that its file and offset hash to."""
         self._last: RowBlock | None = None

@@ -5,9 +5,11 @@ from cpython.pythread cimport PyThread_type_lock
 cdef class Lock:
     cdef PyThread_type_lock _lock
     cdef bint _held
+    cdef unsigned long _holder
 
     cdef int take(self) except -1
     cdef void give(self) noexcept
+    cpdef bint mine(self) noexcept
 
 
 cpdef unsigned long get_ident() noexcept

@@ -37,7 +37,11 @@ cdef tuple _NOTHING = ()
 
 
 cdef class Lock:
-    """A lock as `threading.Lock`, for as much of it as is used here."""
+    """A lock as `threading.Lock`, for as much of it as is used here, that knows who has it.
+
+    A signal handler or a finalizer runs in the midst of what its thread does, so it must not wait
+    for what that thread has: ask `mine` before the lock is taken.
+    """
 
     def __cinit__(self):
         self._lock = PyThread_allocate_lock()
@@ -61,6 +65,7 @@ cdef class Lock:
                     break
                 PyErr_CheckSignals()
         self._held = True
+        self._holder = PyThread_get_thread_ident()
         return 0
 
     cdef void give(self) noexcept:
@@ -79,8 +84,12 @@ cdef class Lock:
         self.give()
 
     def locked(self):
-        """Return whether somebody has the lock."""
+        """Return whether some thread has the lock."""
         return self._held
+
+    cpdef bint mine(self) noexcept:
+        """Return whether this thread has the lock."""
+        return self._held and self._holder == PyThread_get_thread_ident()
 
     def __enter__(self):
         self.take()

@@ -11,15 +11,16 @@ Writing and reading sort nothing. New names enter the ordered view when a walk a
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, cast
 
 from sortedcontainers import SortedList
 
+from kvengine.errors import KVEngineError
 from kvengine.storage import range_tombstones
 from kvengine.storage.fold import fold
+from kvengine.storage.machine import Lock
 from kvengine.storage.names import Name, encode_object
 from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.row import (
@@ -100,7 +101,7 @@ class Memtable:
         """Heavy states that were cleared: they go with the memtable, so no commit waits to free
         them. Its log holds them too, and the size of that is bounded."""
         self._ordered: SortedList = SortedList()
-        self._order_lock = threading.Lock()
+        self._order_lock = Lock()
         self._torn = False
 
     def __len__(self) -> int:
@@ -272,7 +273,7 @@ class Memtable:
 
     def rows(self) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
         """Yield encoded objects and their rows, in order. The memtable must be frozen."""
-        with self._order_lock:
+        with self._ordering():
             names = list(dict.fromkeys(self._take_in()))
         for name in names:
             state, _ = self.find(name)
@@ -284,22 +285,28 @@ class Memtable:
 
         Some may have no visible state.
         """
-        with self._order_lock:
+        with self._ordering():
             return list(dict.fromkeys(islice(self._take_in().irange(start), count)))
 
     def names_before(self, stop: Name | None, count: int) -> list[Name]:
         """Return up to ``count`` names below ``stop``, in reverse order."""
-        with self._order_lock:
+        with self._ordering():
             ordered = self._take_in()
             names = ordered.irange(None, stop, (True, False), True)
             return list(dict.fromkeys(islice(names, count)))
 
     def count(self, start: Name, stop: Name | None) -> int:
         """Return how many names lie in ``[start, stop)``. Some may have no visible state."""
-        with self._order_lock:
+        with self._ordering():
             ordered = self._take_in()
             end = len(ordered) if stop is None else ordered.bisect_left(stop)
             return max(0, end - int(ordered.bisect_left(start)))
+
+    def _ordering(self) -> Lock:
+        """Return the lock of the ordered view. KVEngineError if this thread has it already."""
+        if self._order_lock.mine():
+            raise KVEngineError("called inside a walk, by a signal handler or a finalizer")
+        return self._order_lock
 
     def _take_in(self) -> SortedList:
         """Return the ordered view, with all new names in it.

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from kvengine.storage.batch import Operation
 from kvengine.storage.database import Database
 from kvengine.storage.held import Expected
-from kvengine.storage.machine import get_ident
 from kvengine.storage.state import Change, Commit
 
 
@@ -28,13 +27,8 @@ class Serial:
         synced: bool,
     ) -> Commit | None:
         """Do `_log` under the commit lock."""
-        db = self._db
-        with db.commit_lock:
-            db.committing = get_ident()
-            try:
-                return self._log(changes, operations, expect, synced)
-            finally:
-                db.committing = 0
+        with self._db.commit_lock:
+            return self._log(changes, operations, expect, synced)
 
     def _log(
         self,

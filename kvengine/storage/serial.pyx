@@ -1,6 +1,6 @@
 """One commit at a time: serial.py in C, which says why."""
 
-from kvengine.storage.machine cimport Lock, get_ident
+from kvengine.storage.machine cimport Lock
 
 
 cdef class Serial:
@@ -8,14 +8,11 @@ cdef class Serial:
 
     cdef Commit _log_alone(self, list changes, operations, expect, bint synced):
         """Do `_log` under the commit lock."""
-        cdef Database db = self._db
-        cdef Lock lock = db.commit_lock
+        cdef Lock lock = self._db.commit_lock
         lock.take()
         try:
-            db.committing = get_ident()
             return self._log(changes, operations, expect, synced)
         finally:
-            db.committing = 0
             lock.give()
 
     cdef Commit _log(self, list changes, operations, expect, bint synced):

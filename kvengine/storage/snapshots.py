@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from typing import TypeVar
+
+from kvengine.storage.machine import Lock
 
 _K = TypeVar("_K")
 
@@ -41,7 +42,7 @@ class Snapshots:
         self._torn = False
         self._forgotten: deque[int] = deque()
         self._next = 0
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def token(self) -> int:
         """Return a token to open and close a snapshot by. It is noted before the open; never zero.
@@ -74,15 +75,18 @@ class Snapshots:
                 self._sweep()
 
     def names(self, number: int) -> bool:
-        """Return whether an open snapshot names a segment file."""
+        """Return whether an open snapshot names a segment file.
+
+        True where this thread is in the midst of a change: a finalizer asks, and waits for nothing.
+        """
+        if self._lock.mine():
+            return True
         with self._lock:
             self._sweep()
             return any(number in files for files in self._files)
 
     def __len__(self) -> int:
-        with self._lock:
-            self._sweep()
-            return len(self._registered)
+        return len(self._registered.keys() - set(self._forgotten))
 
     def _sweep(self) -> None:
         if self._torn:

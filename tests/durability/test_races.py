@@ -116,6 +116,9 @@ class Rushed:
     def __enter__(self) -> bool:
         return self._lock.__enter__()
 
+    def mine(self) -> bool:
+        return False
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from _thread import start_new_thread
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from kvengine.errors import DatabaseClosed
+from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.storage.commit import Committer
 from kvengine.storage.compaction.job import Abandoned, Job, Output
 from kvengine.storage.compaction.maintenance import Executor, Maintenance
@@ -202,6 +203,9 @@ class Scheduler:
         is never left half done. They cannot leave a lock locked here, as they could inside
         `threading.Thread.start`.
         """
+        self._db.refuse_inside_work()
+        if sys.is_finalizing():
+            raise KVEngineError("the interpreter is about to end: nothing runs in the background")
         outcome: SimpleQueue[BaseException | None] = SimpleQueue()
 
         def guarded() -> None:

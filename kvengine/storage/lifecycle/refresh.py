@@ -21,6 +21,7 @@ def refresh(db: Database) -> bool:
     Raise CorruptionError or OSError if that cannot be read. Then nothing changes here.
     """
     db.view.check_open()
+    db.refuse_inside_work()
     with db.install_lock:
         before = db.published
         life = stage_of_life(db.fs, db.directory)
