@@ -18,6 +18,8 @@ def to_plain(value: Any) -> Any:
         return dump(value, mode="json", by_alias=True, round_trip=True)
     if hasattr(value, "__await__"):
         raise TypeError(f"{type(value).__name__} is not a value: await it first")
+    if value is None or isinstance(value, (bool, tuple)):  # as values, they never come here
+        raise TypeError(f"a dict with the key {value!r} cannot be stored: let its keys be str")
     raise TypeError(f"values of type {type(value).__qualname__} cannot be stored")
 
 

@@ -181,8 +181,7 @@ class Database:
 
         A signal handler or a finalizer may call a verb there, and would wait for ever.
         """
-        locks = (self.commit_lock, self.sync_lock, self.snapshots._lock)
-        if any(lock.mine() for lock in locks):
+        if self.commit_lock.mine() or self.sync_lock.mine() or self.snapshots._lock.mine():
             raise KVEngineError("called inside a commit, by a signal handler or a finalizer")
 
     def refuse_inside_work(self) -> None:

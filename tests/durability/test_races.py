@@ -175,7 +175,7 @@ def test_commit_that_waits_for_a_close() -> None:
         except DatabaseClosed as error:
             outcome.append(error)
 
-    db._db.commit_lock = Rushed(commit)  # type: ignore[assignment]
+    db._db.commit_lock = Rushed(lambda: in_thread(commit)[0].join(10))  # type: ignore[assignment]
     db.close()
     assert len(outcome) == 1
     with kvengine.open("db", fs=fs, background="none") as again:

@@ -44,6 +44,9 @@ class Gate:
     def __exit__(self, *error: object) -> None:
         self._lock.__exit__(*error)  # type: ignore[attr-defined]
 
+    def _is_owned(self) -> bool:
+        return False
+
 
 @pytest.mark.plain
 @pytest.mark.parametrize("end", ["rotation", "close"])

@@ -97,6 +97,7 @@ def test_snapshots_counted_anew_show_no_bound_of_a_part_of_them() -> None:
         snapshots.open(snapshots.token(), stamp, frozenset())
     snapshots._torn = True
     seen.clear()
+    assert not snapshots.names(0)
     assert len(snapshots) == 3
     assert set(seen) == {7}
 

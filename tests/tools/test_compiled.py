@@ -118,3 +118,43 @@ def test_an_installation_without_a_build_is_no_defect(installed: Path) -> None:
 def test_a_wrong_choice_is_refused(installed: Path) -> None:
     ended = run(installed, "yes")
     assert "KVENGINE_COMPILED must be require, auto or off, not 'yes'" in ended.stderr
+
+
+def test_out_of_a_zip(installed: Path, tmp_path: Path) -> None:
+    """A zipapp holds no compiled modules, and none can be loaded from it: it runs plain.
+
+    It warned that its record could not be read, and advised to reinstall.
+    """
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", installed.parent)
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ASK, str(tmp_path / "state")],
+        env={**os.environ, "PYTHONPATH": packed, "KVENGINE_COMPILED": "auto"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (ended.stdout, ended.stderr) == ("plain Python\n", "")
+
+
+IN_A_SUB_INTERPRETER = """
+import kvengine
+interpreters = __import__("_xxsubinterpreters")
+interpreters.run_string(interpreters.create(), "import kvengine")
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="asked by another name there")
+@pytest.mark.parametrize("wanted", ["require", "auto"])
+def test_in_a_sub_interpreter(tmp_path: Path, wanted: str) -> None:
+    """Compiled modules load in one interpreter of a process; they were called damaged in the next."""
+    ended = subprocess.run(
+        [sys.executable, "-c", IN_A_SUB_INTERPRETER],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "KVENGINE_COMPILED": wanted},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert "use kvengine in the main interpreter" in ended.stderr
+    assert (ended.returncode != 0) == (wanted == "require")
