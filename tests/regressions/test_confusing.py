@@ -17,6 +17,6 @@ def test_a_key_that_json_does_not_know(tmp_path: Path, key: Any) -> None:
     "Values of type bool cannot be stored", it said. They can: it is the key that cannot.
     """
     with kvengine.open(tmp_path / "db") as db:
-        with pytest.raises(kvengine.SerdeError, match="with the key .* let its keys be str"):
+        with pytest.raises(kvengine.SerdeError, match=r"with the key .* let its keys be str"):
             db.object("S", "k").set("n", {"found": [{key: 1}]})
         assert db.object("S", "k").get("n") is None
