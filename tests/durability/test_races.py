@@ -133,6 +133,7 @@ class Rushed:
             waiting()
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("verb", ["flush", "close"])
 def test_commit_that_waits_for_a_seal_that_fails(verb: str) -> None:
     """Nor may it sync the file behind a rotation or a close that could not seal it."""
