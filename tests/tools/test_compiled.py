@@ -147,7 +147,7 @@ interpreters.run_string(interpreters.create(), "import kvengine")
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="asked by another name there")
 @pytest.mark.parametrize("wanted", ["require", "auto"])
 def test_in_a_sub_interpreter(tmp_path: Path, wanted: str) -> None:
-    """Compiled modules load in one interpreter of a process. In the next they were called damaged."""
+    """Compiled modules load in one interpreter of a process: elsewhere they were called damaged."""
     ended = subprocess.run(
         [sys.executable, "-c", IN_A_SUB_INTERPRETER],
         env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "KVENGINE_COMPILED": wanted},
