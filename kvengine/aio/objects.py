@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 from weakref import ref
@@ -10,12 +11,15 @@ from weakref import ref
 from kvengine.aio.context import SessionContext
 from kvengine.aio.session import Session
 from kvengine.aio.waiting import Waits
+from kvengine.objects.retry import Attempts
+from kvengine.objects.sessions.adding import adding
 from kvengine.objects.sessions.settings import Preload, check
 from kvengine.objects.state.base import State
 from kvengine.objects.virtual_object import VirtualObject as Handle
 from kvengine.objects.workflow import Workflow as WorkflowHandle
 from kvengine.options import Durability
 from kvengine.serdes.registry import SerdeChoice
+from kvengine.storage.batch import Batch
 from kvengine.storage.names import check_name
 
 T = TypeVar("T")
@@ -79,9 +83,9 @@ class VirtualObject:
         """The stamp of the last commit that touched the object; 0 where it is absent."""
         return await self._read(self._handle.version)
 
-    async def expires_at(self) -> float | None:
+    async def expires_at(self, name: str | None = None) -> float | None:
         """When the object expires, seconds since the epoch; None for never or absent."""
-        return await self._read(self._handle.expires_at)
+        return await self._read(self._handle.expires_at, name)
 
     async def set(
         self,
@@ -94,6 +98,60 @@ class VirtualObject:
         """Set an entry; None is stored as a value. Returns the commit's stamp."""
         data = self._handle._encode(check_name("state_key", name), value, serde)
         return await self._waits.commit("set", *self._handle._name, name, data, ttl=ttl)
+
+    async def update(
+        self,
+        name: str,
+        function: Callable[[Any], T | Awaitable[T]],
+        default: Any = None,
+        *,
+        type: Any = None,
+        serde: SerdeChoice | None = None,
+    ) -> T:
+        """Set an entry to what ``function`` makes of it; see `kvengine.VirtualObject.update`.
+
+        ``function`` may be a coroutine function.
+        """
+        check_name("state_key", name)
+        handle, named = self._handle, self._handle._name
+        async for attempt in Attempts():
+            with attempt:
+                version = await self.version()  # first: a later commit is a conflict
+                data = await self._read(handle._host.store.get, *named, name)
+                ends = None if data is None else await self.expires_at(name)
+                found = (
+                    copy.deepcopy(default)
+                    if data is None
+                    else handle._decode(name, data, type, serde)
+                )
+                made = function(found)
+                value: Any = await made if isinstance(made, Awaitable) else made
+                batch = Batch()
+                batch.set(*named, name, handle._encode(name, value, serde), expires_at=ends)
+                await self._waits.write(batch, expect={named: version})
+                return value  # type: ignore[no-any-return]
+        raise AssertionError("there is always another attempt")
+
+    @overload
+    async def increment(self, name: str, by: int = 1) -> int: ...
+
+    @overload
+    async def increment(self, name: str, by: float) -> float: ...
+
+    async def increment(self, name: str, by: float = 1) -> float:
+        """Add to a number, and return the sum; see `kvengine.VirtualObject.increment`."""
+        return await self.update(name, adding(self._handle._name, name, by), 0)
+
+    async def pop(
+        self,
+        name: str,
+        default: Any = None,
+        *,
+        type: Any = None,
+        serde: SerdeChoice | None = None,
+    ) -> Any:
+        """Clear an entry and return its value; see `kvengine.VirtualObject.pop`."""
+        return await self._waits.call(self._handle.pop, name, default, type=type, serde=serde)
 
     async def clear(self, name: str) -> int:
         """Clear an entry."""

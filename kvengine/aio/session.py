@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar, overload
 
 from kvengine.aio.waiting import Waits, settled
 from kvengine.errors import SessionError
+from kvengine.objects.sessions.adding import adding
 from kvengine.objects.sessions.session import SessionVerbs
 from kvengine.objects.sessions.settings import check_walk
 from kvengine.objects.state.base import State
@@ -63,6 +65,59 @@ class Session(SessionVerbs):
             return absent(default, serde)
         return self._handle._decode(name, data, type, serde)
 
+    async def update(
+        self,
+        name: str,
+        function: Callable[[Any], T | Awaitable[T]],
+        default: Any = None,
+        *,
+        type: Any = None,
+        serde: SerdeChoice | None = None,
+    ) -> T:
+        """Set an entry to what ``function`` makes of its value; see `kvengine.Session.update`.
+
+        ``function`` may be a coroutine function.
+        """
+        self._check_writable()
+        found = await self.get(name, copy.deepcopy(default), type=type, serde=serde)
+        made = function(found)
+        value: Any = await made if isinstance(made, Awaitable) else made
+        self._assign(name, value, serde, await self._end_of(name))
+        return value  # type: ignore[no-any-return]
+
+    @overload
+    async def increment(self, name: str, by: int = 1) -> int: ...
+
+    @overload
+    async def increment(self, name: str, by: float) -> float: ...
+
+    async def increment(self, name: str, by: float = 1) -> float:
+        """Add to a number, and return the sum; see `kvengine.Session.increment`."""
+        return await self.update(name, adding(self._handle._name, name, by), 0)
+
+    async def pop(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
+    ) -> Any:
+        """Clear an entry and return its value, ``default`` where there is none."""
+        self._check_writable()
+        value = await self.get(name, default, type=type, serde=serde)
+        self.clear(name)
+        return value
+
+    async def expires_at(self, name: str | None = None) -> float | None:
+        """Return when the object, or an entry, expires; see `kvengine.Session.expires_at`."""
+        if not self._open:
+            self._is_over()
+        return (
+            self._expires_at if name is None else await self._end_of(check_name("state_key", name))
+        )
+
+    async def _end_of(self, state_key: str) -> float | None:
+        if not self._must_ask(state_key):
+            return self._ends_by_itself(state_key)
+        found: float | None = await self._fetch("expires_at", state_key)
+        return found
+
     async def state_keys(
         self, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
@@ -108,7 +163,14 @@ class Session(SessionVerbs):
             self._learn_some_keys(found)
         expires = self._expire is not None
         logged = self._logged()
+        timed = [name for name in self._ttls or () if name in logged[0]]
         stamp = await self._save(logged[0], partial(self._committed, logged=logged))
+        store, named = self._handle._host.store, self._handle._name
+        for state_key in timed:
+            at = await self._waits.read(
+                self._waits.engine, named, store.expires_at, *named, state_key
+            )
+            self._learn_end(state_key, at)
         if expires:
             engine, name = self._waits.engine, self._handle._name
             self._expires_at = await self._waits.read(engine, name, engine.expires_at, *name)

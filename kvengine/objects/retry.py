@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import math
 import random
 import time
 from collections.abc import Callable
@@ -98,7 +99,7 @@ class Attempts:
     A class, since a generator that a ``return`` leaves behind ends in a task of its own in asyncio.
     """
 
-    def __init__(self, times: int) -> None:
+    def __init__(self, times: float = math.inf) -> None:
         self._times = times
         self._last: Attempt | None = None
 

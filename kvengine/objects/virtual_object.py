@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from kvengine.objects.retry import Attempts
+from kvengine.objects.sessions.adding import adding
 from kvengine.objects.sessions.context import block_of
 from kvengine.objects.sessions.host import Handle
 from kvengine.objects.sessions.mapping import StateMapping
@@ -14,6 +18,7 @@ from kvengine.objects.state.base import State
 from kvengine.options import Durability
 from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
+from kvengine.storage.batch import Batch
 from kvengine.storage.names import check_name
 
 if TYPE_CHECKING:
@@ -101,9 +106,12 @@ class VirtualObject(Handle):
         """Return the stamp of the last commit that touched the object, 0 if it is absent."""
         return self._host.store.version(*self._name)
 
-    def expires_at(self) -> float | None:
-        """Return when the object expires, in seconds since the epoch; None if never or absent."""
-        return self._host.store.expires_at(*self._name)
+    def expires_at(self, name: str | None = None) -> float | None:
+        """Return when the object expires, in seconds since the epoch; None if never or absent.
+
+        ``name``: when that entry does, by a ttl of its own.
+        """
+        return self._host.store.expires_at(*self._name, name)
 
     def set(
         self,
@@ -119,6 +127,84 @@ class VirtualObject(Handle):
         """
         data = self._encode(check_name("state_key", name), value, serde)
         return self._host.store.set(*self._name, name, data, ttl=ttl)
+
+    def update(
+        self,
+        name: str,
+        function: Callable[[Any], T],
+        default: Any = None,
+        *,
+        type: Any = None,
+        serde: SerdeChoice | None = None,
+    ) -> T:
+        """Set an entry to what ``function`` makes of its value, and return that. Atomic.
+
+        ``function`` gets the value, or a copy of ``default`` where there is none. It is called
+        again if somebody else has changed the object meanwhile, so it may do nothing else. What it
+        raises is raised, and nothing is written. A ttl that the entry has is kept.
+
+        A commit of its own: a session of the object that is open now, of this thread or another
+        one, ends with VersionConflict if it writes. In a session use its `update`.
+        """
+        check_name("state_key", name)
+        store, named = self._host.store, self._name
+        for attempt in Attempts():
+            with attempt:
+                version = store.version(*named)  # first: a later commit is a conflict
+                data = store.get(*named, name)
+                ends = None if data is None else store.expires_at(*named, name)
+                found = (
+                    copy.deepcopy(default)
+                    if data is None
+                    else self._decode(name, data, type, serde)
+                )
+                value = function(found)
+                batch = Batch()
+                batch.set(*named, name, self._encode(name, value, serde), expires_at=ends)
+                store.write(batch, expect={named: version})
+                return value
+        raise AssertionError("there is always another attempt")
+
+    @overload
+    def increment(self, name: str, by: int = 1) -> int: ...
+
+    @overload
+    def increment(self, name: str, by: float) -> float: ...
+
+    def increment(self, name: str, by: float = 1) -> float:
+        """Add ``by`` to the number that an entry holds, 0 if there is none. Return the sum.
+
+        As `update`: atomic, and with the ttl that the entry has. TypeError for a value that is no
+        number.
+        """
+        return self.update(name, adding(self._name, name, by), 0)
+
+    def pop(
+        self,
+        name: str,
+        default: Any = None,
+        *,
+        type: Any = None,
+        serde: SerdeChoice | None = None,
+    ) -> Any:
+        """Clear an entry and return its value, ``default`` where there is none. Atomic.
+
+        SerdeError for one that does not decode, and then it stays.
+        """
+        check_name("state_key", name)
+        store, named = self._host.store, self._name
+        for attempt in Attempts():
+            with attempt:
+                version = store.version(*named)
+                data = store.get(*named, name)
+                if data is None:
+                    return absent(default, serde)
+                value = self._decode(name, data, type, serde)
+                batch = Batch()
+                batch.clear(*named, name)
+                store.write(batch, expect={named: version})
+                return value
+        raise AssertionError("there is always another attempt")
 
     def clear(self, name: str) -> int:
         """Clear an entry."""

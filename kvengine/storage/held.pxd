@@ -19,7 +19,7 @@ cdef class HeldObject:
     cdef bint _older, _expiring
     cdef State _state, _marks
     cdef readonly tuple name
-    cdef readonly object version, expires_at
+    cdef readonly object version, ends_at
 
     @cython.locals(db=Database, view=View, active=Memtable, states=dict)
     cdef bint is_current(self) except -1

@@ -31,7 +31,7 @@ _EXPIRING = EXPIRES | ENTRY_TTLS
 class HeldObject:
     """The rows of one object, and the time to apply to them, made by `hold`.
 
-    ``name`` is that of the object, ``version`` 0 where it is absent, ``expires_at`` in seconds
+    ``name`` is that of the object, ``version`` 0 where it is absent, ``ends_at`` in seconds
     since the epoch. The verbs are those of `Snapshot`, of this object.
     """
 
@@ -45,7 +45,7 @@ class HeldObject:
         "_rows",
         "_state",
         "_view",
-        "expires_at",
+        "ends_at",
         "name",
         "version",
     )
@@ -61,7 +61,7 @@ class HeldObject:
     _marks: State | None
     name: Name
     version: int
-    expires_at: float | None
+    ends_at: float | None
 
     def is_current(self) -> bool:
         """Return whether the object has this version still. Call under the commit lock.
@@ -131,6 +131,11 @@ class HeldObject:
         self._check_open()
         return keys_of(self._all(), prefix, start, False, limit, self._now)
 
+    def expires_at(self, service: str, key: str, state_key: str, /) -> float | None:  # noqa: ARG002
+        self._check_open()
+        at = read.expiry_of(self._all(), state_key, self._now)
+        return None if at is None else at / SECOND
+
     def _in_memory(self, service: str, key: str, /) -> bool:
         self._check_open()
         return self._pieces is not None or read.in_memory(self._view, (service, key), None)
@@ -188,7 +193,7 @@ def hold(db: Database, name: Name) -> HeldObject:
             held._now = db.clock.now()
             held._expiring = False
             held.version = version_of(newest)
-            held.expires_at = None
+            held.ends_at = None
             return held
     pieces = held._all()
     held._now = now = db.clock.now()  # last, as in every read
@@ -199,7 +204,7 @@ def hold(db: Database, name: Name) -> HeldObject:
     found = read.summary(pieces, now)
     held.version = found.version if found is not None else 0
     at = found.expires_at if found is not None else None
-    held.expires_at = None if at is None else at / SECOND
+    held.ends_at = None if at is None else at / SECOND
     return held
 
 

@@ -39,6 +39,19 @@ class Awaited:
         stamp: int | None = self._run(self._session.commit())
         return stamp
 
+    def expires_at(self, name: str | None = None) -> float | None:
+        found: float | None = self._run(self._session.expires_at(name))
+        return found
+
+    def update(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run(self._session.update(*args, **kwargs))
+
+    def increment(self, *args: Any) -> Any:
+        return self._run(self._session.increment(*args))
+
+    def pop(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run(self._session.pop(*args, **kwargs))
+
     def __contains__(self, name: str) -> bool:
         found: bool = self._run(self._session.contains(name))
         return found

@@ -39,16 +39,21 @@ class Late(Protocol):
         limit: int | None = None,
     ) -> list[str]: ...
 
+    def expires_at(self, service: str, key: str, state_key: str, /) -> float | None: ...
+
     def _in_memory(self, service: str, key: str, /) -> bool: ...
 
     def close(self) -> None: ...
 
 
 class Held(Late, Protocol):
-    """One object as of one moment. ``version``: 0 where it is absent."""
+    """One object as of one moment. ``version``: 0 where it is absent.
+
+    ``ends_at``: when it expires, in seconds since the epoch.
+    """
 
     version: int
-    expires_at: float | None
+    ends_at: float | None
 
 
 Hold = Callable[[Name], Held]

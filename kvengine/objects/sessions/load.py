@@ -31,7 +31,10 @@ def load(session: SessionVerbs, always: Collection[str]) -> None:
             at = known.expires_at
             expires_at = None if at is None else at / SECOND
             entries: Any = known.entries  # of values alone: nothing is added while it is complete
-            session._begin(known.version, expires_at, entries, True)
+            ends: Any = None
+            if known.ttls is not None:
+                ends = {state_key: end / SECOND for state_key, end in known.ttls.items()}
+            session._begin(known.version, expires_at, entries, True, ends)
             return
     if eager:
         _begin_with(session, host.store.load(*name), True)
@@ -39,7 +42,7 @@ def load(session: SessionVerbs, always: Collection[str]) -> None:
     moment: Any
     if host.hold is not None:
         session._moment = moment = host.hold(name)
-        session._begin(moment.version, moment.expires_at, {}, not moment.version)
+        session._begin(moment.version, moment.ends_at, {}, not moment.version)
         if moment.version and settings.preload is not False:
             _load_part(session, moment)
     else:
@@ -74,4 +77,5 @@ def _begin_with(session: SessionVerbs, found: StoredObject | None, complete: boo
         session._begin(0, None, {}, True)
     else:
         entries: Any = found.entries
-        session._begin(found.version, found.expires_at, entries, complete)
+        ends: Any = found.expiries
+        session._begin(found.version, found.expires_at, entries, complete, ends)

@@ -17,7 +17,7 @@ cdef class SessionVerbs(Working):
     cdef public Stored _state
     cdef public Settings _settings
 
-    cdef _check_writable(self)
+    cpdef _check_writable(self)
     cpdef _refuse_write(self)
     cpdef _is_over(self)
     cpdef _collect(self)

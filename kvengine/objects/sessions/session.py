@@ -6,19 +6,23 @@ at once; an asynchronous one (aio/session.py) awaits it. All else is the same.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar, overload
 
 from kvengine.errors import ReadOnly, SessionError
+from kvengine.objects.sessions.adding import adding
 from kvengine.objects.sessions.host import Handle, Late
 from kvengine.objects.sessions.mapping import StateMapping
 from kvengine.objects.sessions.settings import Settings, check_walk
-from kvengine.objects.sessions.working import Working
+from kvengine.objects.sessions.working import FOR_EVER, Working
 from kvengine.objects.state.base import State
 from kvengine.objects.state.stored import collect, forget, over
 from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.storage.batch import Batch, Expire, check_value, expire_operation
+from kvengine.storage.clock import SECOND
 from kvengine.storage.names import are_ascii_names, check_name
 from kvengine.storage.times import time_to_live
 
@@ -57,15 +61,6 @@ class SessionVerbs(Working):
         if not self._open:
             self._is_over()
         return self._version
-
-    def expires_at(self) -> float | None:
-        """Return when the object expires, as the session began or as its own commit set it.
-
-        In seconds since the epoch; None for never.
-        """
-        if not self._open:
-            self._is_over()
-        return self._expires_at
 
     def set(
         self,
@@ -136,6 +131,30 @@ class SessionVerbs(Working):
             self.clear_all()
         elif not self._expiring:
             self._expire = Expire(self._handle._name, None, self._handle._retention)
+
+    def _ends_by_itself(self, state_key: str) -> float | None:
+        """Return when an entry expires, as far as that is known. See `_must_ask`."""
+        if state_key not in self._changes:
+            return (self._ends or {}).get(state_key)
+        _, at = (self._ttls or {}).get(state_key, FOR_EVER)
+        return None if at is None else at / SECOND
+
+    def _must_ask(self, state_key: str) -> bool:
+        """Return whether only the moment can tell when an entry expires."""
+        known = self._complete or state_key in self._changes
+        return not known and (self._ends is None or state_key not in self._ends)
+
+    def _assign(
+        self, state_key: str, value: Any, serde: SerdeChoice | None, end: float | None
+    ) -> None:
+        """Set an entry that keeps its expiry, which is ``end`` unless this session has set it."""
+        data = self._handle._encode(state_key, value, serde)
+        self._check_writable()
+        check_value(data, self._handle._host.max_value_size)
+        ttl, at = self._lifetime(state_key, end)
+        self._put(state_key, data, ttl, at)
+        if self._state is not None:
+            forget(self._state, state_key)
 
     def _check_writable(self) -> None:
         if not self._open:
@@ -255,6 +274,62 @@ class Session(SessionVerbs):
                 return absent(default, serde)
         return self._handle._decode(name, data, type, serde)
 
+    def update(
+        self,
+        name: str,
+        function: Callable[[Any], T],
+        default: Any = None,
+        *,
+        type: Any = None,
+        serde: SerdeChoice | None = None,
+    ) -> T:
+        """Set an entry to what ``function`` makes of its value, and return that.
+
+        ``function`` gets the value, or a copy of ``default`` where there is none. A ttl that the
+        entry has is kept.
+        """
+        self._check_writable()
+        value = function(self.get(name, copy.deepcopy(default), type=type, serde=serde))
+        self._assign(name, value, serde, self._end_of(name))
+        return value
+
+    @overload
+    def increment(self, name: str, by: int = 1) -> int: ...
+
+    @overload
+    def increment(self, name: str, by: float) -> float: ...
+
+    def increment(self, name: str, by: float = 1) -> float:
+        """Add ``by`` to the number that an entry holds, 0 if there is none. Return the sum.
+
+        A ttl that the entry has is kept. TypeError for a value that is no number.
+        """
+        return self.update(name, adding(self._handle._name, name, by), 0)
+
+    def pop(
+        self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
+    ) -> Any:
+        """Clear an entry and return its value, ``default`` where there is none."""
+        self._check_writable()
+        value = self.get(name, default, type=type, serde=serde)
+        self.clear(name)
+        return value
+
+    def expires_at(self, name: str | None = None) -> float | None:
+        """Return when the object expires, as the session began or as its own commit set it.
+
+        In seconds since the epoch; None for never. ``name``: when that entry does, by a ttl of
+        its own; None for one that the session has set and not committed, whose time begins then.
+        """
+        if not self._open:
+            self._is_over()
+        return self._expires_at if name is None else self._end_of(check_name("state_key", name))
+
+    def _end_of(self, state_key: str) -> float | None:
+        if not self._must_ask(state_key):
+            return self._ends_by_itself(state_key)
+        return self._asked().expires_at(*self._handle._name, state_key)
+
     def state_keys(
         self, *, prefix: str = "", start: str = "", limit: int | None = None
     ) -> list[str]:
@@ -295,10 +370,14 @@ class Session(SessionVerbs):
             self._learn_some_keys(found)
         expires = self._expire is not None
         logged = self._logged()
+        timed = [name for name in self._ttls or () if name in logged[0]]
         stamp = self._save(logged[0])
         self._committed(stamp, logged)
+        store, name = self._handle._host.store, self._handle._name
+        for state_key in timed:
+            self._learn_end(state_key, store.expires_at(*name, state_key))
         if expires:  # only the store can tell when
-            self._expires_at = self._handle._host.store.expires_at(*self._handle._name)
+            self._expires_at = store.expires_at(*name)
         return stamp
 
     def _commit(self) -> int | None:

@@ -12,10 +12,17 @@ from typing import TypeAlias
 
 from kvengine.objects.state.cells import Cells
 from kvengine.storage.batch import Clear, ClearAll, Expire, Operation, Set
+from kvengine.storage.clock import SECOND
 from kvengine.storage.names import Name
 
 Logged: TypeAlias = "tuple[dict[str, bytes | None], dict[str, bytes | None], Expire | None]"
 """Changes to commit, the dict that they were copied from, and the change of the expiry."""
+
+
+Lifetime: TypeAlias = "tuple[int | None, int | None]"
+"""When an entry expires: so many microseconds after the commit, or at a time, or neither."""
+
+FOR_EVER: Lifetime = (None, None)
 
 
 class Working(Cells):
@@ -23,9 +30,10 @@ class Working(Cells):
 
     ``_base`` maps a state key to what the moment holds, None for nothing; where
     ``_complete`` is True every live entry is in it. ``_changes`` are the session's
-    own, None for a cleared entry; ``_ttls`` theirs, in microseconds from the
-    commit. ``_version`` is that of the moment, or of the session's last commit;
-    ``_expires_at`` in seconds since the epoch. ``_open``: from the load to the end.
+    own, None for a cleared entry; ``_ttls`` theirs, see `Lifetime`. ``_version`` is
+    that of the moment, or of the session's last commit; ``_expires_at`` in seconds since
+    the epoch, ``_ends`` the same of entries by their own ttl, as far as it is known.
+    ``_open``: from the load to the end.
     """
 
     __slots__ = (
@@ -33,6 +41,7 @@ class Working(Cells):
         "_changes",
         "_cleared",
         "_complete",
+        "_ends",
         "_expire",
         "_expires_at",
         "_keys",
@@ -48,20 +57,27 @@ class Working(Cells):
     _base: dict[str, bytes | None]
     _complete: bool
     _changes: dict[str, bytes | None]
-    _ttls: dict[str, int] | None
+    _ends: dict[str, float | None] | None
+    _ttls: dict[str, Lifetime] | None
     _cleared: bool
     _expire: Expire | None
     _keys: list[str] | None
     _some_keys: list[str] | None
 
     def _begin(
-        self, version: int, expires_at: float | None, base: dict[str, bytes | None], complete: bool
+        self,
+        version: int,
+        expires_at: float | None,
+        base: dict[str, bytes | None],
+        complete: bool,
+        ends: dict[str, float | None] | None = None,
     ) -> None:
         """Begin with what was loaded, and no changes."""
         self._version = version
         self._expires_at = expires_at
         self._base = base
         self._complete = complete
+        self._ends = ends
         self._changes = {}
         self._ttls = self._expire = self._keys = self._some_keys = None
         self._cleared = False
@@ -91,6 +107,10 @@ class Working(Cells):
     def _keys_missing(self) -> bool:
         """Whether the state keys must be fetched before they can be listed."""
         return not self._complete and self._keys is None
+
+    def _learn_end(self, state_key: str, at: float | None) -> None:
+        """When the store says that an entry expires which this session has committed."""
+        self._ends = {**(self._ends or {}), state_key: at}
 
     def _learn_keys(self, found: list[str]) -> None:
         """The state keys of the moment."""
@@ -135,11 +155,19 @@ class Working(Cells):
 
     # --- writing
 
-    def _put(self, state_key: str, value: bytes, ttl: int | None = None) -> None:
-        """Set an entry; ``ttl`` in microseconds from the commit."""
+    def _lifetime(self, state_key: str, at: float | None) -> Lifetime:
+        """Return how long an entry lives that keeps what it has; ``at``: what the moment says."""
+        if state_key in self._changes:
+            return (self._ttls or {}).get(state_key, FOR_EVER)
+        return None, None if at is None else round(at * SECOND)
+
+    def _put(
+        self, state_key: str, value: bytes, ttl: int | None = None, at: int | None = None
+    ) -> None:
+        """Set an entry; ``ttl`` and ``at`` as of a `Lifetime`."""
         self._changes[state_key] = value
-        if ttl is not None:
-            self._ttls = {**(self._ttls or {}), state_key: ttl}
+        if ttl is not None or at is not None:
+            self._ttls = {**(self._ttls or {}), state_key: (ttl, at)}
         elif self._ttls:
             self._ttls.pop(state_key, None)
 
@@ -155,6 +183,7 @@ class Working(Cells):
     def _drop_all(self) -> None:
         """Clear every entry, and the expiry: also of an absent object, which may have one left."""
         self._base, self._changes, self._ttls = {}, {}, None
+        self._ends = None
         self._complete = True
         self._expires_at = None
         self._expire = None
@@ -186,7 +215,7 @@ class Working(Cells):
             if value is None:
                 operations.append(Clear(name, state_key))
             else:
-                operations.append(Set(name, state_key, value, ttls.get(state_key)))
+                operations.append(Set(name, state_key, value, *ttls.get(state_key, FOR_EVER)))
         if self._expire is not None:
             operations.append(self._expire)
         return operations
@@ -225,6 +254,7 @@ class Working(Cells):
         if not self._version:
             self._expires_at = None
         self._base = {**self._base, **changes}
+        self._ends = {**(self._ends or {}), **dict.fromkeys(changes)}
         self._changes, self._ttls, self._cleared = later, ttls or None, False
 
     def _logged(self) -> Logged:
