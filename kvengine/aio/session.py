@@ -200,6 +200,7 @@ class Session(SessionVerbs):
                 and work.exception() is None
             ):
                 then(work.result())
+            del work  # what it raised refers to this frame
 
     async def _fetch(self, verb: str, *args: str, **options: Any) -> Any:
         """What a read verb of the session's moment says of the object."""

@@ -38,7 +38,7 @@ class Waits:
         loop = self.bind()
         outcome: futures.Future[T] = futures.Future()
         try:
-            self._pool.submit(_do, outcome, partial(work, *args, **kwargs))
+            self._pool.submit(_do, [outcome], partial(work, *args, **kwargs))
         except RuntimeError:
             # The pool has queued it before it asked for one more thread.
             if outcome.cancel():
@@ -84,15 +84,18 @@ class Waits:
             return self.run(engine.write, batch, expect=expect, durability=durability)
         stamp: asyncio.Future[int] = self.bind().create_future()
         try:
-            commit = engine._begin_write(batch, expect=expect)
-        except Exception as error:
-            stamp.set_exception(error)
+            try:
+                commit = engine._begin_write(batch, expect=expect)
+            except Exception as error:
+                stamp.set_exception(error)
+                return stamp
+            if commit is None:
+                stamp.set_result(batch.stamp or 0)
+            else:
+                self._syncs.add(commit, stamp, self._finish)
             return stamp
-        if commit is None:
-            stamp.set_result(batch.stamp or 0)
-        else:
-            self._syncs.add(commit, stamp, self._finish)
-        return stamp
+        finally:
+            del stamp  # what is raised refers to this frame: the two would be a cycle
 
     def _finish(self, commit: Commit) -> asyncio.Future[int]:
         """Start to make a commit durable; without a thread, do it here: it is in the log."""
@@ -112,9 +115,12 @@ class Waits:
         done: asyncio.Future[T] = self.bind().create_future()
         try:
             done.set_result(work(*args, **kwargs))
+            return done
         except Exception as error:
             done.set_exception(error)
-        return done
+            return done
+        finally:
+            del done  # what is raised refers to this frame: the two would be a cycle
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """The running loop, which must be the one that was here first.
@@ -139,13 +145,18 @@ class Waits:
         self._pool.shutdown(wait=False)
 
 
-def _do(outcome: futures.Future[T], work: Callable[[], T]) -> None:
-    """Do ``work`` in this thread, unless it was cancelled before."""
+def _do(promised: list[futures.Future[T]], work: Callable[[], T]) -> None:
+    """Do ``work`` in this thread, unless it was cancelled before.
+
+    ``promised`` is emptied, since the pool refers to it, and an exception to what called it.
+    """
+    outcome = promised.pop()
     if outcome.set_running_or_notify_cancel():
         try:
             outcome.set_result(work())
         except BaseException as error:
             outcome.set_exception(error)
+    del outcome
 
 
 async def settled(work: asyncio.Future[T]) -> T:
@@ -160,8 +171,11 @@ async def settled(work: asyncio.Future[T]) -> T:
             await asyncio.wait((work,))
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is not None:
-        if not work.cancelled():
-            work.exception()  # seen
-        raise cancelled
-    return work.result()
+    try:
+        if cancelled is not None:
+            if not work.cancelled():
+                work.exception()  # seen
+            raise cancelled
+        return work.result()
+    finally:
+        del work, cancelled  # what is raised refers to this frame

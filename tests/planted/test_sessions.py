@@ -10,10 +10,12 @@ from tests.planted.patched import Change, copy, must_find, run
 
 pytestmark = [pytest.mark.planted, pytest.mark.timeout(300)]
 
-JUDGES = ("sessions", "aio", "api", "durability", "regressions")
+JUDGES = ("sessions", "state", "aio", "api", "durability", "regressions")
 
 PROGRAMS = ("tests/sessions/test_programs.py",)
 EXCLUSIVE = ("tests/sessions/test_exclusive.py", "--timeout=20")
+ACROSS = ("tests/sessions/test_across_threads.py", "--timeout=20")
+BY_VALUE = ("tests/state/test_changes_by_value.py",)
 MOMENT = ("tests/sessions/test_moment.py",)
 INTERRUPTED = ("tests/sessions/test_interrupted_sessions.py", "-m", "not slow", "--timeout=20")
 LOOP = ("tests/aio/test_loop.py", "--timeout=20")
@@ -140,6 +142,20 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
     "a nested session waits for itself": (
         EXCLUSIVE,
         [Change(TURNS, "holder is not None and holder.blocks(turn, blocking)", "False")],
+    ),
+    "two requests in one thread count as nested": (
+        ACROSS,
+        [
+            Change(
+                TURNS,
+                "return self.flow is None or other.flow is None or self.flow is other.flow",
+                "return True",
+            )
+        ],
+    ),
+    "an entry that is counted up loses its ttl": (
+        BY_VALUE,
+        [Change("objects/virtual_object.py", ", expires_at=ends)", ")")],
     ),
     "one that gave up stays in the queue": (
         EXCLUSIVE,
