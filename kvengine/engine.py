@@ -176,7 +176,12 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         return verify(self._db)
 
     def estimate(self, service: str, *, prefix: str = "") -> Estimate:
-        """Estimate how many objects a service holds, and in how many bytes. Reads no block."""
+        """Estimate how many objects of a service have a prefix, and how many bytes they take.
+
+        `Estimate` tells how far off it may be; `count` is exact, but walks over every object. An
+        estimate reads at most 34 blocks of each segment that the range covers in part, and none of
+        the others. Raise CorruptionError if one of these blocks is damaged.
+        """
         check_name("service", service)
         return estimate(self._db, prefix_range(service, check_name("prefix", prefix)))
 

@@ -1,4 +1,4 @@
-"""Estimates: how much lies where, from what is in memory. Reads no block."""
+"""Estimates: how much lies where, from indexes and a bounded number of blocks."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def estimate(db: Database, within: Range) -> Estimate:
     for level in view.version.levels:
         rows = 0.0
         for segment in level:
-            share, taken = segment.extent(max(start, segment.start), min(stop, segment.stop))
-            rows += share * segment.properties.rows
-            size += taken
+            if segment.start < stop and start < segment.stop:
+                rows_within, bytes_within = segment.extent(start, stop, db.options.block_size)
+                rows += rows_within
+                size += bytes_within
         objects.append(round(rows))
     return Estimate(max(objects), size)
 

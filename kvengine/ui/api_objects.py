@@ -61,7 +61,7 @@ def _page(
 
 
 def _count(at: Snapshot, service: str, prefix: str, estimate: int) -> tuple[int, bool]:
-    """How many objects there are; exact for few. Estimates of few may be far off."""
+    """How many objects there are; exact for few. An estimate may count the dead, too."""
     if estimate > 2 * _COUNTED:
         return estimate, False
     found = sum(1 for _ in at.object_keys(service, prefix=prefix, limit=_COUNTED + 1))

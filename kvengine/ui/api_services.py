@@ -56,7 +56,7 @@ def _service(store: Opened, name: str, until: float) -> dict[str, Any]:
     }
     if monotonic() >= until:
         return made
-    # An estimate of a range smaller than a block may be far off: twice as many are counted.
+    # Between compactions an estimate counts the dead, too: up to twice as many are counted.
     count = estimate.objects <= 2 * _EXACT
     keys = list(store.object_keys(name, limit=_EXACT if count else _SAMPLE))
     if count and len(keys) < _EXACT:

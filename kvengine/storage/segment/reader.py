@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -29,6 +29,8 @@ _first = attrgetter("first")
 _OUTSIDE = "block lies outside its file"
 _FIRST_RUN, _LONGEST_RUN = 8192, 65536
 """A walk reads so many bytes of blocks at once at first, and at most."""
+_SAMPLE = 32
+"""Blocks of one segment, besides two at the ends, that are read to estimate what a range holds."""
 _UNCOMPRESSED = block.UNCOMPRESSED
 
 
@@ -329,18 +331,49 @@ class SegmentReader(OpenSegment):
         decoded = self._checked(self._index.offset(at), lambda: rows.decode_many(encoded))
         return names, [row if row.chunks is None else self._with_places(row, at) for row in decoded]
 
-    def extent(self, start: bytes, stop: bytes) -> tuple[float, int]:
-        """Return about which share of the rows lies in ``[start, stop)``, and in how many bytes.
+    def extent(self, start: bytes, stop: bytes, block_size: int) -> tuple[float, int]:
+        """Return about how many rows lie in ``[start, stop)``, and in how many bytes.
 
-        Only the index is read, so a block, with the chunks behind it, counts whole or not at all.
+        Of a range that covers the segment no block is read. Else the blocks at both ends are read,
+        and count by what lies in the range, and up to `_SAMPLE` of those between, if there are so
+        many. What is between counts in full: a block longer than ``block_size`` is one row with
+        its chunks, and the others hold as many rows a byte as those that were read.
         """
-        index = self._index
-        low = max(0, index.find(start))
-        high = index.before(stop) + 1
-        if high <= low:
+        properties, index = self.properties, self._index
+        if not len(index):
             return 0.0, 0
-        end = index.offset(high) if high < len(index) else self.footer.filter.offset
-        return (high - low) / len(index), max(0, end - index.offset(low))
+        if start <= properties.start and properties.stop <= stop:
+            return float(properties.rows), self._block_end(len(index) - 1) - index.offset(0)
+        low, high = max(0, index.find(start)), index.before(stop)
+        count, size = 0.0, 0
+        for at in {low, high} if low <= high else ():
+            rows_within, bytes_within = self._within(at, start, stop)
+            count += rows_within
+            size += bytes_within
+        if high - low < 2:
+            return count, size
+        lengths = {at: self._block_end(at) - index.offset(at) for at in range(low + 1, high)}
+        usual = [at for at, length in lengths.items() if length <= block_size]
+        taken = min(_SAMPLE, len(usual))
+        read = [usual[(2 * number + 1) * len(usual) // (2 * taken)] for number in range(taken)]
+        seen = sum(len(self.block(at).all_names()) for at in read)
+        seen_bytes = sum(lengths[at] for at in read)
+        usual_bytes = sum(lengths[at] for at in usual)
+        count += len(lengths) - len(usual) + seen * usual_bytes / max(seen_bytes, 1)
+        return count, size + sum(lengths.values())
+
+    def _within(self, at: int, start: bytes, stop: bytes) -> tuple[int, int]:
+        """Return how many rows of block number ``at`` lie in ``[start, stop)``, and their bytes."""
+        names, encoded = self.rows_of(at)
+        low, high = bisect_left(names, start), bisect_left(names, stop)
+        sizes = [len(name) + len(row) for name, row in zip(names, encoded, strict=True)]
+        length = self._block_end(at) - self._index.offset(at)
+        return high - low, length * sum(sizes[low:high]) // max(sum(sizes), 1)
+
+    def _block_end(self, at: int) -> int:
+        """Return where block number ``at`` ends, with the chunks behind it."""
+        last = at + 1 == len(self._index)
+        return self.footer.filter.offset if last else self._index.offset(at + 1)
 
     # --- from the file
 
