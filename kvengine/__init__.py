@@ -53,7 +53,17 @@ if TYPE_CHECKING:
     from kvengine.storage.batch import Batch
     from kvengine.storage.repair.evidence import Loss, RepairReport
     from kvengine.storage.repair.repair import repair
-    from kvengine.store import Estimate, Job, LevelStats, Limits, SegmentStats, Stats, StoredObject
+    from kvengine.store import (
+        Change,
+        Estimate,
+        Job,
+        LevelStats,
+        Limits,
+        SegmentStats,
+        Stats,
+        StoredObject,
+    )
+    from kvengine.watch import Watch
 
 __version__ = VERSION
 
@@ -62,6 +72,7 @@ choose()
 
 _HOMES = {
     "Batch": "kvengine.storage.batch",
+    "Change": "kvengine.store",
     "Engine": "kvengine.engine",
     "Estimate": "kvengine.store",
     "Job": "kvengine.store",
@@ -79,6 +90,7 @@ _HOMES = {
     "Store": "kvengine.objects.store",
     "StoredObject": "kvengine.store",
     "VirtualObject": "kvengine.objects.virtual_object",
+    "Watch": "kvengine.watch",
     "Workflow": "kvengine.objects.workflow",
     "field": "kvengine.objects.state.field",
     "open": "kvengine.opening",
@@ -103,6 +115,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Batch",
+    "Change",
     "CorruptionError",
     "DatabaseClosed",
     "DatabaseLocked",
@@ -135,6 +148,7 @@ __all__ = [
     "ValueTooLarge",
     "VersionConflict",
     "VirtualObject",
+    "Watch",
     "Workflow",
     "WriteFailed",
     "field",

@@ -41,6 +41,7 @@ from kvengine.storage.repair.verify import verify
 from kvengine.storage.state import Commit
 from kvengine.storage.writer import LiveWriter
 from kvengine.store import Estimate, Limits, SegmentStats, Stats
+from kvengine.watch import Watch
 
 log = logging.getLogger("kvengine")
 
@@ -141,6 +142,16 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
     def snapshot(self) -> Snapshot:
         """Return a snapshot of the store as of now, which has all read verbs."""
         return Snapshot(open_moment(self._db), self._release_files)
+
+    def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Watch:
+        """Return the changes to come, as they become visible: an iterator that waits for each.
+
+        Of all objects of a service, of those whose key starts with ``prefix``, or of one ``key``.
+        Commits made after this call are told, each object once per commit, in order, and after an
+        interrupt perhaps twice. What expires is told by no commit. Writers never wait for a watch:
+        one that lags by 10,000 changes drops them and gets one with ``gap=True`` instead.
+        """
+        return Watch(self._db, service, key, prefix)
 
     def flush(self) -> None:
         """Write the memtable to a segment; return when it is on disk."""

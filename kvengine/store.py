@@ -31,6 +31,19 @@ class StoredObject(msgspec.Struct, frozen=True, gc=False):
     partial: bool = False
 
 
+class Change(NamedTuple):
+    """What a watch tells of a commit: its stamp, and which object of the service it touched.
+
+    ``key`` is None if a range of objects was cleared. ``gap``: the reader was too slow, and changes
+    up to this stamp were dropped: look at everything again.
+    """
+
+    service: str
+    key: str | None
+    stamp: int
+    gap: bool = False
+
+
 class Limits(NamedTuple):
     """The most that a store takes, in bytes: past it a write raises ValueTooLarge.
 
@@ -360,6 +373,14 @@ class Store(Reads, Writes, Protocol):
 
     def snapshot(self) -> Snapshot:
         """Return all read verbs as of now."""
+        ...
+
+    def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Iterator[Change]:
+        """Return the changes to come, as they become visible: an iterator that waits for each.
+
+        Of all objects of a service, of those whose key starts with ``prefix``, or of one ``key``.
+        Bounded: a reader who is too slow gets a change with ``gap=True``. Writers never wait.
+        """
         ...
 
     def stats(self) -> Stats:

@@ -36,7 +36,7 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("sessions", {"objects.sessions"}),
     ("objects", {"objects"}),
     ("access for other processes", {"share"}),
-    ("engine", {"snapshot", "engine", "opening"}),
+    ("engine", {"snapshot", "watch", "engine", "opening"}),
     ("asyncio", {"aio"}),
     ("public names", {""}),
     ("inspection", {"inspection"}),

@@ -18,12 +18,14 @@ from .objects import VirtualObject, Workflow
 from .opening import open, wrap
 from .reads import Snapshot
 from .session import Session, session_of
+from .watch import Watch
 
 __all__ = [
     "Engine",
     "Session",
     "Snapshot",
     "VirtualObject",
+    "Watch",
     "Workflow",
     "open",
     "session_of",

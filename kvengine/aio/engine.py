@@ -13,6 +13,7 @@ import kvengine.engine
 from kvengine.aio.objects import VirtualObject, Workflow
 from kvengine.aio.reads import Reads, Snapshot, adopt_docstrings
 from kvengine.aio.waiting import Waits
+from kvengine.aio.watch import Watch
 from kvengine.closing import public_names
 from kvengine.errors import CorruptionError
 from kvengine.objects.workflow import DAY
@@ -64,6 +65,9 @@ class Engine(Reads):
     def snapshot(self) -> Snapshot:
         """Return all read verbs as of now, for ``async with`` or until it is closed."""
         return Snapshot(self.engine.snapshot(), self._waits)
+
+    def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Watch:
+        return Watch(self._waits, service, key, prefix)
 
     # --- writing
 

@@ -45,6 +45,7 @@ from kvengine.storage.batch import (
     set_operation,
 )
 from kvengine.storage.database import Database
+from kvengine.storage.feed import tell
 from kvengine.storage.held import Expected, HeldObject
 from kvengine.storage.memtable import states_of
 from kvengine.storage.names import Name, are_ascii_names, check_name, encode_object
@@ -456,6 +457,8 @@ class Committer(Serial):
                 if change.known is not None:
                     memo.bytes -= change.known.size
                     touched = True
+        if db.feeds:
+            tell(db, commit)
         snapshots = db.snapshots
         memtable = commit.memtable
         memtable.publish(commit.changes, commit.marks, snapshots.newest, snapshots.oldest)

@@ -29,7 +29,7 @@ cdef class Database:
     cdef public WalWriter wal
     cdef readonly DeadSpans spans
     cdef public set obsolete
-    cdef public tuple recovery, life
+    cdef public tuple recovery, life, feeds
     cdef public str stalled, live_access
     cdef public long long last_stamp, published
     cdef public bint gone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from kvengine.errors import KVEngineError, OwnerLost, ReadOnly, WriteFailed
 from kvengine.fs.base import FileSystem
@@ -23,6 +23,9 @@ from kvengine.storage.version import View
 from kvengine.storage.wal.file import WalWriter
 from kvengine.storage.walk import DeadSpans
 from kvengine.store import Job
+
+if TYPE_CHECKING:
+    from kvengine.storage.feed import Feed
 
 
 class Counters:
@@ -93,6 +96,7 @@ class Database:
         "counters",
         "directory",
         "failed",
+        "feeds",
         "frames",
         "fs",
         "gone",
@@ -150,6 +154,7 @@ class Database:
         self.lock: Ownership | None = None
         self.spans = DeadSpans()
         self.counters = Counters()
+        self.feeds: tuple[Feed, ...] = ()
         self.pending: list[Commit] = []
         self.unpublished: States = {}
         self.failed: BaseException | None = None
@@ -228,6 +233,8 @@ class Database:
         """
         if self.failed is None or isinstance(self.failed, OwnerLost):
             self.failed = error
+            for feed in self.feeds:
+                feed.ring()
 
     def check_owner(self) -> None:
         """Raise OwnerLost, and refuse writes, if the directory is no longer this owner's.

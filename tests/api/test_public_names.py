@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 NAMES = [
     "Batch",
+    "Change",
     "CorruptionError",
     "DatabaseClosed",
     "DatabaseLocked",
@@ -52,6 +53,7 @@ NAMES = [
     "ValueTooLarge",
     "VersionConflict",
     "VirtualObject",
+    "Watch",
     "Workflow",
     "WriteFailed",
     "field",
@@ -96,7 +98,17 @@ def test_the_exported_names() -> None:
 
 def test_the_verbs_of_each_type() -> None:
     """Store is the contract, Engine adds to it, a snapshot has the read verbs."""
-    engine = {*READS, *WRITES, "snapshot", "object", "workflow", "limits", "stats", "close"}
+    engine = {
+        *READS,
+        *WRITES,
+        "snapshot",
+        "object",
+        "workflow",
+        "watch",
+        "limits",
+        "stats",
+        "close",
+    }
     added = {"flush", "compact", "checkpoint", "verify", "path", "options"}
     added |= {"estimate", "segments", "refresh"}
     assert public(kvengine.Engine) == sorted(engine | added)

@@ -27,6 +27,8 @@ def close(db: Database, committer: Committer) -> None:
             db.check_owner()
     finally:
         db.disappear(DatabaseClosed, f"{db.directory} is closed")
+        for feed in db.feeds:
+            feed.end()
         with ExitStack() as last_first:
             if db.lock is not None:
                 last_first.callback(db.lock.release)

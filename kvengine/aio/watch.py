@@ -1,0 +1,62 @@
+"""Watches, awaited: what a store tells of its commits as they become visible."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from kvengine.aio.waiting import Waits
+from kvengine.closing import Awaited
+from kvengine.storage import feed
+from kvengine.store import Change
+
+
+class Watch(Awaited):
+    """Changes to the objects of a service, one by one: an asynchronous iterator.
+
+    Made by ``db.watch()``. It ends when it or the database is closed; ``async with`` closes it.
+    """
+
+    def __init__(self, waits: Waits, service: str, key: str | None, prefix: str) -> None:
+        self._loop = waits.bind()
+        self._bell = asyncio.Event()
+        self._engine = waits.engine
+        self._feed = feed.begin(waits.engine._db, service, key, prefix, self._ring)
+
+    def close(self) -> None:
+        """End the watch; who waits for it is woken. May be called again."""
+        self._feed.end()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        while (change := self._feed.take()) is None:
+            if self._feed.is_over:
+                raise StopAsyncIteration
+            self._bell.clear()
+            if self._feed.is_idle():  # else it rang before the bell was cleared
+                await self._bell.wait()
+        return change
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_feed"):
+            self._feed.is_over = True
+
+    def _ring(self) -> None:
+        if not self._bell.is_set():
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(self._bell.set)

@@ -1,0 +1,196 @@
+"""Watches: each commit is told once it is visible, in order, and nobody waits for who listens."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kvengine
+import kvengine.aio
+from kvengine import Change
+from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage import feed
+
+
+def told(watch: kvengine.Watch) -> list[Change]:
+    """What has come so far."""
+    return list(iter(watch.poll, None))
+
+
+def test_what_is_told(db: kvengine.Engine) -> None:
+    """Objects by their key, ranges without one; only what was asked for, only from now on."""
+    db.set("s", "before", "n", b"1")
+    every, some, one = db.watch("s"), db.watch("s", prefix="a"), db.watch("s", "ab")
+    stamps = [db.set("s", "ab", "n", b"1"), db.set("s", "b", "n", b"1")]
+    db.set("t", "ab", "n", b"1")
+    with db.batch() as batch:
+        batch.set("s", "a", "n", b"1")
+        batch.set("s", "ab", "n", b"2")
+        batch.clear("s", "b", "n")
+    stamps.append(db.version("s", "a"))
+    stamps.append(db.clear_range("s", "a", "b"))
+    stamps.append(db.clear_service("s"))
+    assert told(every) == [
+        *(Change("s", "ab", stamps[0]), Change("s", "b", stamps[1])),
+        *(Change("s", key, stamps[2]) for key in ("a", "ab", "b")),
+        *(Change("s", None, stamps[3]), Change("s", None, stamps[4])),
+    ]
+    assert [change.key for change in told(some)] == ["ab", "a", "ab", None, None]
+    assert told(one) == [Change("s", "ab", stamps[at]) for at in (0, 2, 3, 4)]
+    assert every.poll(0.01) is None
+
+
+def test_a_change_is_visible_when_it_is_told(tmp_path: Path) -> None:
+    """Whoever is told looks at once: the value must be there, and durable."""
+    with kvengine.open(tmp_path / "db") as db, db.watch("s") as watch:
+        seen: list[int] = []
+
+        def look() -> None:
+            for change in watch:
+                assert db.version("s", "k") >= change.stamp
+                seen.append(change.stamp)
+
+        reader = threading.Thread(target=look)
+        reader.start()
+        stamps = [db.set("s", "k", "n", b"%d" % number) for number in range(200)]
+        while len(seen) < len(stamps):
+            time.sleep(0.01)
+        db.close()
+        reader.join(60)
+        assert not reader.is_alive() and seen == stamps
+
+
+def test_a_slow_reader_is_told_of_a_gap(
+    db: kvengine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it does not take is bounded; then it is told to look again, and of what comes after."""
+    monkeypatch.setattr(feed, "MOST", 5)
+    slow, one = db.watch("s"), db.watch("s", "7")
+    stamps = [db.set("s", f"{number}", "n", b"1") for number in range(8)]
+    assert told(slow) == [
+        Change("s", None, stamps[5], gap=True),
+        Change("s", "6", stamps[6]),
+        Change("s", "7", stamps[7]),
+    ]
+    assert told(one) == [Change("s", "7", stamps[7])]
+
+
+def test_a_watch_ends(db: kvengine.Engine) -> None:
+    """By `close`, by being dropped, and with the database; nothing of it is left behind."""
+    watch = db.watch("s")
+    db.set("s", "k", "n", b"1")
+    watch.close()
+    db.set("s", "k", "n", b"2")
+    assert [change.key for change in watch] == ["k"], "what came before the end is told"
+    dropped = db.watch("s")
+    del dropped
+    gc.collect()
+    db.set("s", "k", "n", b"3")
+    assert db._db.feeds == ()
+    last = db.watch("s")
+    db.close()
+    assert list(last) == []
+    with pytest.raises(kvengine.DatabaseClosed):
+        db.watch("s")
+
+
+def test_waiting_is_interrupted_by_nothing_but_an_end(db: kvengine.Engine) -> None:
+    """One that waits is woken by `close` of another thread, and polls nothing meanwhile."""
+    watch = db.watch("s")
+    waiting = threading.Thread(target=lambda: list(watch))
+    waiting.start()
+    time.sleep(0.05)
+    assert waiting.is_alive()
+    watch.close()
+    waiting.join(60)
+    assert not waiting.is_alive()
+
+
+def test_each_change_goes_to_one_of_those_who_share_a_watch(db: kvengine.Engine) -> None:
+    watch = db.watch("s")
+    taken: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: taken.extend(change.stamp for change in watch))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    stamps = [db.set("s", f"{number}", "n", b"1") for number in range(500)]
+    while len(taken) < len(stamps):
+        time.sleep(0.01)
+    watch.close()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(taken) == stamps
+
+
+def test_bad_watches_are_refused(db: kvengine.Engine, fs: MemoryFileSystem) -> None:
+    with pytest.raises(ValueError, match="a key or prefix=, not both"):
+        db.watch("s", "k", prefix="k")
+    with pytest.raises(TypeError, match="service must be str"):
+        db.watch(None)  # type: ignore[arg-type]
+    with kvengine.open("/db", fs=fs, read_only=True) as reader:
+        with pytest.raises(kvengine.ReadOnly):
+            reader.watch("s")
+
+
+def test_asyncio_watches(tmp_path: Path) -> None:
+    """Commits of threads and of tasks wake the loop; closing ends the walk."""
+
+    async def main() -> None:
+        async with kvengine.aio.open(tmp_path / "db") as db:
+            seen: list[Change] = []
+            watch = db.watch("s")
+
+            async def look() -> None:
+                async for change in watch:
+                    assert await db.version("s", str(change.key)) >= change.stamp
+                    seen.append(change)
+
+            looking = asyncio.create_task(look())
+            stamps = [await db.set("s", f"{number}", "n", b"1") for number in range(50)]
+            stamps += [
+                await asyncio.to_thread(db.engine.set, "s", f"{number}", "n", b"2")
+                for number in range(50)
+            ]
+            while len(seen) < len(stamps):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert [change.stamp for change in seen] == stamps
+            watch.close()
+            await asyncio.wait_for(looking, 60)
+            async with db.watch("s", "k") as other:
+                ended = asyncio.create_task(anext(aiter(other), None))
+                await asyncio.sleep(0)
+        assert await ended is None
+
+    asyncio.run(main())
+
+
+@pytest.fixture
+def failing(tmp_path: Path) -> Iterator[kvengine.Engine]:
+    with kvengine.open(tmp_path / "db") as db:
+        yield db
+
+
+def test_a_watch_tells_that_writes_have_stopped(failing: kvengine.Engine) -> None:
+    """After a failed sync nothing will come: who waits is told why, instead of waiting on."""
+    watch = failing.watch("s")
+    raised: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            next(watch)
+        except kvengine.WriteFailed as error:
+            raised.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    failing._db.fail(OSError(5, "it broke"))
+    waiting.join(60)
+    assert raised
