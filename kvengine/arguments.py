@@ -14,6 +14,8 @@ def check_limit(limit: int | None, what: str = "limit") -> None:
         raise TypeError(f"{what} must be int or None, not {type(limit).__name__}")
     if limit < 0:
         raise ValueError(f"{what} must not be negative, not {limit}")
+    if limit > sys.maxsize:
+        raise ValueError(f"{what} must be at most {sys.maxsize:,}, or None for no limit")
 
 
 def warn_deprecated(message: str) -> None:

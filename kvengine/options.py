@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -130,8 +131,10 @@ class Options:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above zero, not {getattr(self, name)!r}")
         for name in ("max_clock_step", "expiry_grace", "tombstone_age", "cache_size"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)!r}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"{name} must be finite and not negative, not {getattr(self, name)!r}"
+                )
         if not self.l0_compact <= self.l0_slow <= self.l0_stop:
             raise ValueError(
                 "l0_compact, l0_slow and l0_stop must not fall: writers would wait for a"
@@ -143,6 +146,10 @@ class Options:
             raise ValueError("max_value_size must not be above max_commit_size")
 
     def _check_types(self) -> None:
+        clock: object = self.clock
+        if not isinstance(clock, Clock):
+            kind = type(clock).__name__
+            raise TypeError(f"clock must have wall() and monotonic(), as SystemClock, not {kind}")
         for one in fields(self):
             value, wanted = getattr(self, one.name), _TYPES.get(str(one.type))
             if wanted is None:

@@ -54,11 +54,11 @@ def taken(what: str, given: str, quoted: bool) -> str:
 
 
 def checked(what: str, name: str) -> str:
+    """The name, if its bytes are UTF-8, whatever the locale has made of them."""
     try:
-        name.encode()
-    except UnicodeEncodeError:
+        return name.encode(errors="surrogateescape").decode()
+    except UnicodeError:
         raise Exit(USAGE, f"{what} is not UTF-8; names are") from None
-    return name
 
 
 def split_path(given: str) -> list[str]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kvengine.storage.machine import time_ns
 
@@ -38,6 +38,7 @@ without asking the monotonic one.
 """
 
 
+@runtime_checkable
 class Clock(Protocol):
     """A source of time."""
 

@@ -3,6 +3,7 @@ cimport cython
 
 from kvengine.storage cimport read
 from kvengine.storage.database cimport Database
+from kvengine.storage.machine cimport Lock
 from kvengine.storage.memo cimport Memo
 from kvengine.storage.name_bytes cimport are_ascii_names
 from kvengine.storage.names cimport check_name
@@ -52,7 +53,10 @@ cdef class Walk:
     cdef Database _db
     cdef Moment _moment
     cdef bint _ours
-    cdef object _found
+    cdef object _windows, _items
+    cdef Lock _lock
+
+    cdef _fetch(self)
 
 
 cdef tuple _checked(service, key)

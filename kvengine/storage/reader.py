@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from kvengine.arguments import check_limit
+from kvengine.errors import KVEngineError
 from kvengine.storage import read, walk
 from kvengine.storage.clock import SECOND
 from kvengine.storage.database import Database
+from kvengine.storage.machine import Lock
 from kvengine.storage.memo import ENTRY, MOST_ENTRIES, WHOLE
 from kvengine.storage.memtable import TOMBSTONES
 from kvengine.storage.moment import Moment, open_moment
@@ -29,6 +31,11 @@ from kvengine.storage.row import expires_at_of, version_of
 from kvengine.storage.version import View
 from kvengine.storage.walk import stored
 from kvengine.store import StoredObject
+
+_KEYS = 16
+"""Keys that a listing fetches at a time, at most."""
+
+_NOTHING: Any = object()
 
 
 class Reader:
@@ -332,8 +339,7 @@ class Reader:
         check_limit(limit)
         moment, ours = self._moment_to_walk()
         names = walk.live_names(moment, within, reverse=reverse, expected=limit)
-        cut = len(service_range(service)[0])
-        return Walk(moment, ours, islice((name[cut:].decode() for name in names), limit))
+        return Walk(moment, ours, _keys(islice(names, limit), len(service_range(service)[0])))
 
     def scan(
         self,
@@ -357,8 +363,7 @@ class Reader:
         else:
             within = walk.EVERYTHING
         moment, ours = self._moment_to_walk()
-        found = chain.from_iterable(walk.scan(moment, within, reverse=reverse, expected=limit))
-        return Walk(moment, ours, islice(found, limit))
+        return Walk(moment, ours, walk.scan(moment, within, reverse=reverse, expected=limit))
 
     def count(self, service: str, *, prefix: str = "") -> int:
         """Return how many objects a service has, exactly. Costs a walk over them."""
@@ -509,29 +514,38 @@ def _with_prefix(names: Iterable[str], prefix: str) -> Iterator[str]:
         yield name
 
 
+def _keys(names: Iterator[bytes], cut: int) -> Iterator[Sequence[str]]:
+    """Yield the keys of encoded objects, some at a time. ``cut``: where a key begins."""
+    while keys := [name[cut:].decode() for name in islice(names, _KEYS)]:
+        yield keys
+
+
 class Walk:
     """What a walk finds, one by one. It closes its moment after it if that is ``ours``.
 
-    A class, since compiled it costs each object less than a generator.
+    Threads may share one: each item goes to one of them, and who comes to the end of a window waits
+    for who fetches the next. So no iterator of itertools stands around the generator that fetches:
+    one that is told "already executing" lets go of it, and that frees it under the other thread.
     """
 
-    __slots__ = ("_db", "_found", "_moment", "_ours")
+    __slots__ = ("_db", "_items", "_lock", "_moment", "_ours", "_windows")
 
-    def __init__(self, moment: Moment, ours: bool, found: Iterator[Any]) -> None:
+    def __init__(self, moment: Moment, ours: bool, windows: Iterator[Sequence[Any]]) -> None:
         self._db = moment.db
         self._moment = moment
         self._ours = ours
-        self._found: Iterator[Any] | None = found
+        self._windows: Iterator[Sequence[Any]] | None = windows
+        self._items: Iterator[Any] = iter(())
+        self._lock = Lock()
 
     def __iter__(self) -> Walk:
         return self
 
     def __next__(self) -> Any:
-        found = self._found
-        if found is None:
-            raise StopIteration
+        item = next(self._items, _NOTHING)
         try:
-            item = next(found)
+            if item is _NOTHING:
+                item = self._fetch()
             if self._db.gone or not self._moment.token:
                 self._moment.check_open()
         except BaseException:
@@ -539,8 +553,21 @@ class Walk:
             raise
         return item
 
+    def _fetch(self) -> Any:
+        """Return the first item of the next window."""
+        if self._lock.mine():
+            raise KVEngineError("this walk was asked for more while it fetches, by a handler")
+        with self._lock:
+            while (item := next(self._items, _NOTHING)) is _NOTHING:
+                windows = self._windows
+                if windows is None:
+                    raise StopIteration
+                self._items = iter(next(windows))
+        return item
+
     def close(self) -> None:
         """End the walk."""
-        self._found = None
+        self._windows = None
+        self._items = iter(())
         if self._ours:
             self._moment.close()

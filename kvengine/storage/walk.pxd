@@ -14,7 +14,8 @@ cdef class DeadSpans:
 cdef class _Form:
     cdef object _now
     cdef bint _reverse
-    cdef Py_ssize_t _left, _cut
+    cdef readonly Py_ssize_t left
+    cdef Py_ssize_t _cut
     cdef str _service
     cdef bytes _prefix
 

@@ -59,6 +59,8 @@ def scan(
     first, keep = _expected(expected)
     for window in _windows(moment, within, first, reverse=reverse, keep=keep):
         yield form.window(window)
+        if not form.left:
+            return
 
 
 def live_names(
@@ -332,7 +334,7 @@ class _Form:
     def __init__(self, now: int, reverse: bool, left: int | None) -> None:
         self._now = now
         self._reverse = reverse
-        self._left = sys.maxsize if left is None else left
+        self.left = sys.maxsize if left is None else left
         self._service = ""
         self._prefix = names.END
         self._cut = 0
@@ -343,7 +345,7 @@ class _Form:
         if isinstance(window, Block):
             block = window
             low, high = block.low, block.high
-            while low < high and len(out) < self._left:
+            while low < high and len(out) < self.left:
                 if self._reverse:
                     high -= 1
                     self._add(out, block, high)
@@ -352,13 +354,13 @@ class _Form:
                     low += 1
         else:
             for place in window:
-                if len(out) == self._left:
+                if len(out) == self.left:
                     break
                 if place.pieces is None:
                     self._add(out, place.block, place.at)
                 else:
                     self._add_resolved(out, place.pieces)
-        self._left -= len(out)
+        self.left -= len(out)
         return out
 
     def _add(self, out: list[StoredObject], block: Block, at: int) -> None:

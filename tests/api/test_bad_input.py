@@ -217,6 +217,8 @@ def test_limits_below_zero(shared: kvengine.Engine) -> None:
         shared.object_keys("s", limit=-1)
     with refuses(ValueError, "limit must not be negative, not -1"):
         shared.state_keys("s", "k", limit=-1)
+    with refuses(ValueError, "limit must be at most .*, or None for no limit"):
+        shared.object_keys("s", limit=1 << 70)
     with refuses(ValueError, "max_bytes must not be negative, not -1"):
         shared.load("s", "k", max_bytes=-1)
     with refuses(TypeError, "max_bytes must be int or None, not str"):

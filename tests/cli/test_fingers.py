@@ -8,8 +8,11 @@ argument, silence with exit code 0, a missing argument.
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -339,3 +342,18 @@ def test_a_page_that_cannot_be_served(
         found = run("ui", *words.format(taken=other.getsockname()[1]).split())
     assert found.code == code
     assert told in found.err and found.err.count("\n") == 1 and found.out == ""
+
+
+def test_names_are_utf8_in_any_locale(tmp_path: Path) -> None:
+    """In a plain C locale Python reads arguments as ASCII: "Größe" was "not UTF-8", which it is."""
+    with kvengine.open(tmp_path / "db") as db:
+        db.set("Größe", "k", "n", b"1")
+    plain = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "kvengine", "--db", str(tmp_path / "db"), "kv", "get", "Größe/k/n"],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **plain},
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, b"1"), done.stderr
