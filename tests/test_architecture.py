@@ -39,13 +39,14 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("engine", {"snapshot", "watch", "engine", "opening"}),
     ("asyncio", {"aio"}),
     ("public names", {""}),
+    ("for tests of applications", {"testing"}),
     ("inspection", {"inspection"}),
     ("what people meet", {"ui", "adapters", "postgres"}),
     ("command line", {"cli"}),
     ("python -m kvengine", {"__main__"}),
 )
 
-HEAVY = ("rich", "click", "jsonpath", "starlette", "uvicorn", "psycopg", "pydantic")
+HEAVY = ("rich", "click", "jsonpath", "starlette", "uvicorn", "psycopg", "pydantic", "pytest")
 IMPORT_SECONDS = 60
 
 

@@ -81,12 +81,13 @@ class FaultyFileSystem:
         operations: Collection[str] = OPERATIONS,
         short_write: bool = False,
     ) -> None:
-        """Raise error, by default ENOSPC, at the n-th call from now; the next one is the first.
+        """Raise ``error``, by default ENOSPC, at the n-th call from now; the next one is the first.
 
-        sticky: at every later call too. operations: only these count towards n and fail.
-        short_write: a write that fails at the n-th call has written half of its data.
+        ``sticky``: at every later call too. ``operations``: only these count towards n and fail;
+        ValueError for one that is not of `OPERATIONS`. ``short_write``: a write that fails at the
+        n-th call has written half of its data.
 
-        A failed sync of a `MemoryFile` drops what was unsynced, as an operating system does.
+        A failed sync of a file in memory drops what was not synced, as an operating system does.
         """
         if n < 1:
             raise ValueError("the next call is number 1")
@@ -99,7 +100,7 @@ class FaultyFileSystem:
             self._plan = _Plan(n, error, sticky, operations, short_write)
 
     def clear(self) -> None:
-        """No more failures. The counters stay."""
+        """Let no call fail any more. The counters stay."""
         with self._mutex:
             self._plan = None
 

@@ -39,11 +39,11 @@ class MemoryFileSystem:
         self._locked: set[Node] = set()
 
     def crash(self, rng: Random | None) -> MemoryFileSystem:
-        """A new file system as after a power cut, without locks; this one goes on unharmed.
+        """Return a new file system as after a power cut, without locks; this one goes on unharmed.
 
         With None nothing unsynced survives. Otherwise each unsynced change of a file is kept,
-        dropped or torn, and each name shows its durable file or one that it showed since, as rng
-        decides. A rename makes two such names: both, either or neither may show the file.
+        dropped or torn, and each name shows its durable file or one that it showed since, as
+        ``rng`` decides. A rename makes two such names: both, either or neither may show the file.
         """
         image = MemoryFileSystem()
         with self.mutex:
@@ -51,7 +51,7 @@ class MemoryFileSystem:
         return image
 
     def copy(self) -> MemoryFileSystem:
-        """A new file system as after kill -9: everything written is there, locks are gone.
+        """Return a new file system as after kill -9: all that was written is there, locks are gone.
 
         What was unsynced stays so: a power cut may still take it from the copy.
         """
@@ -61,19 +61,22 @@ class MemoryFileSystem:
         return image
 
     def paths(self) -> list[str]:
-        """The absolute paths of all files, in order."""
+        """Return the absolute paths of all files, in order."""
         with self.mutex:
             return sorted(self._tree.file_paths())
 
     def flip(self, path: str, offset: int, mask: int = 1) -> None:
-        """Damage one byte; IndexError beyond the end. Makes the file durable as it then is."""
+        """Damage one byte: the bits of ``mask``. The file is then durable as it is.
+
+        Raise IndexError beyond its end, FileNotFoundError if there is none.
+        """
         with self.mutex:
             node = self._tree.file(path)
             node.content[offset] ^= mask
             node.settle()
 
     def cut(self, path: str, size: int) -> None:
-        """Lose all behind the first size bytes. Makes the file durable as it then is."""
+        """Cut off all behind the first ``size`` bytes. The file is then durable as it is."""
         with self.mutex:
             node = self._tree.file(path)
             del node.content[size:]

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from kvengine.storage.machine import time_ns
@@ -68,26 +69,51 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that a test moves. ``now`` is in seconds since the epoch."""
+    """A clock that stands still until a test moves it."""
 
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self._wall = int(now * SECOND)
+    def __init__(self, now: float | datetime = 1_700_000_000.0) -> None:
+        """``now``: seconds since the epoch or an aware datetime; by default a day in 2023.
+
+        Raise ValueError for a datetime without a time zone.
+        """
+        if isinstance(now, datetime):
+            if now.utcoffset() is None:
+                raise ValueError(f"now must be an aware datetime, not {now!r}: give it a time zone")
+            now = now.timestamp()
+        self._wall = round(now * SECOND)
         self._monotonic = 0
 
+    def now(self) -> float:
+        """Return what the wall clock shows, in seconds since the epoch."""
+        return self._wall / SECOND
+
     def wall(self) -> int:
+        """Return what the wall clock shows, in microseconds since the epoch."""
         return self._wall
 
     def monotonic(self) -> int:
+        """Return the microseconds that have passed since the clock was made."""
         return self._monotonic
 
-    def advance(self, seconds: float) -> None:
-        """Let time pass: both clocks move."""
-        self._wall += int(seconds * SECOND)
-        self._monotonic += int(seconds * SECOND)
+    def advance(self, seconds: float | timedelta) -> None:
+        """Let time pass: both clocks move. Raise ValueError for a negative time."""
+        passed = _microseconds(seconds)
+        if passed < 0:
+            raise ValueError(f"time does not run back: use step({seconds!r}) for the wall clock")
+        self._wall += passed
+        self._monotonic += passed
 
-    def step(self, seconds: float) -> None:
-        """Set the wall clock forward or back; no time passes."""
-        self._wall += int(seconds * SECOND)
+    def step(self, seconds: float | timedelta) -> None:
+        """Set the wall clock forward or back, as an administrator or NTP does; no time passes.
+
+        An open database does not believe a step of more than its ``max_clock_step``.
+        """
+        self._wall += _microseconds(seconds)
+
+
+def _microseconds(value: float | timedelta) -> int:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    return round(seconds * SECOND)
 
 
 class EngineClock:

@@ -14,6 +14,7 @@ import pytest
 
 import kvengine
 import kvengine.aio
+import kvengine.testing
 from tests.api import usage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,22 @@ def test_the_exported_names() -> None:
     assert sorted(kvengine.__all__) == sorted(NAMES)
     for name in NAMES:
         assert getattr(kvengine, name).__doc__, f"{name} has no docstring"
+
+
+def test_the_names_for_tests_of_applications() -> None:
+    """`kvengine.testing` needs no pytest; its fixture does, and is asked for by its module."""
+    names = ["CrashPoints", "FaultyFileSystem", "ManualClock", "MemoryDatabase", "MemoryFileSystem"]
+    assert kvengine.testing.__all__ == names
+    for name in names:
+        kind = getattr(kvengine.testing, name)
+        assert kind.__doc__, f"{name} has no docstring"
+    database = {"clock", "close", "crash_points", "db", "fs", "full_disk", "kill"}
+    with kvengine.testing.MemoryDatabase() as kv:
+        assert public(kv) == sorted(database | {"power_cut", "reopen"})
+    clock = ["advance", "monotonic", "now", "step", "wall"]
+    assert public(kvengine.testing.ManualClock) == clock
+    program = "import sys, kvengine.testing; sys.exit('pytest' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=ROOT)
 
 
 def test_the_verbs_of_each_type() -> None:
