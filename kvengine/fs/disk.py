@@ -250,7 +250,7 @@ class DiskLock(Descriptor):
 class DiskFileSystem:
     """The `FileSystem` of the operating system."""
 
-    local: Final = True
+    local = True
 
     def open_dir(self, path: str, /) -> Directory:
         return Directory(self, path, Descriptor(_open_directory(path)))

@@ -63,7 +63,7 @@ class FaultyFileSystem:
     calls that failed since the last `fail_at`. Not `local`: another process would go past it.
     """
 
-    local: Final = False
+    local = False
 
     def __init__(self, inner: FileSystem) -> None:
         self.inner = inner

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from .directory import Directory
 from .inodes import DirectoryNode, Node
@@ -30,7 +30,7 @@ class MemoryFileSystem:
     Relative paths begin at the root, so `db` and `/db` are the same.
     """
 
-    local: Final = False
+    local = False
 
     def __init__(self, *, trace: list[tuple[str, ...]] | None = None) -> None:
         self.trace = trace
