@@ -48,7 +48,7 @@ def open(
     """Open the database in directory ``path``, creating it if need be.
 
     The options are those of `kvengine.Options`, which tells what each does; sizes are in bytes,
-    times in seconds. ``fs``: a file system other than the disk, for tests.
+    times in seconds. ``fs``: a file system other than the disk, for tests (`kvengine.testing`).
 
     Raise DatabaseLocked if another process, or another `Engine` of this one, has the database;
     NotADatabase for a directory that holds something else; UnsupportedFormat if it was written by a

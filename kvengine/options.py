@@ -46,6 +46,8 @@ class Options:
         Past these a write raises ValueTooLarge before anything is written.
     max_clock_step
         A step of the wall clock beyond this is not believed while open.
+    clock
+        The source of time, the system's by default. `kvengine.testing.ManualClock` is for tests.
     expiry_grace
         How long after its expiry data may be dropped from disk. Reads see it as
         absent at once.

@@ -26,7 +26,8 @@ class MemoryDatabase:
     - `db`: the open `Engine`. `kill`, `power_cut` and `reopen` put another one here, so take it
       from here each time. `kvengine.aio.wrap(kv.db)` is its face for asyncio.
     - `clock`: the `ManualClock` that expiry goes by. Timeouts of sessions go by real time.
-    - `fs`: the `FaultyFileSystem` it lies on; `kv.fs.fail_at` makes any call fail.
+    - `fs`: the `FaultyFileSystem` it lies on; `kv.fs.fail_at` makes any call fail. It is another
+      one, without failures, from the next `kill` or `power_cut` on.
 
     It starts no thread: flush and compaction run inside of the commit that makes them due. Commits
     are synced, as in production, so `power_cut` takes nothing that was acknowledged.
