@@ -190,7 +190,7 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         """Estimate how many objects of a service have a prefix, and how many bytes they take.
 
         `Estimate` tells how far off it may be; `count` is exact, but walks over every object. An
-        estimate reads at most 34 blocks of each segment that the range covers in part, and none of
+        estimate reads at most 258 blocks of each segment that the range covers in part, and none of
         the others. Raise CorruptionError if one of these blocks is damaged.
         """
         check_name("service", service)

@@ -27,7 +27,7 @@ class MemoryDatabase:
       from here each time. `kvengine.aio.wrap(kv.db)` is its face for asyncio.
     - `clock`: the `ManualClock` that expiry goes by. Timeouts of sessions go by real time.
     - `fs`: the `FaultyFileSystem` it lies on; `kv.fs.fail_at` makes any call fail. It is another
-      one, without failures, from the next `kill` or `power_cut` on.
+      one, without failures, from the next `kill`, `power_cut` or `reopen` on.
 
     It starts no thread: flush and compaction run inside of the commit that makes them due. Commits
     are synced, as in production, so `power_cut` takes nothing that was acknowledged.

@@ -93,6 +93,19 @@ def test_small_and_large_objects_in_turns(db: kvengine.Engine) -> None:
         check(db, "Mixed", f"k00{first}")
 
 
+def test_many_services_of_mixed_sizes() -> None:
+    """Of 200 blocks that hold from 2 to 60 rows, a sample of 32 was off by up to a half."""
+    rng = random.Random(1)
+    with kvengine.open("/db", fs=MemoryFileSystem(), **OPTIONS) as db:
+        for number in range(40):
+            fill(db, f"S{number:02}", [rng.choice((10, 50, 200, 2000)) for _ in range(1500)])
+        fill(db, "T", [rng.choice((10, 50, 200, 2000)) for _ in range(8000)])
+        db.compact()
+        for number in range(40):
+            check(db, f"S{number:02}")
+        check(db, "T")
+
+
 def test_an_object_in_chunks_and_one_in_a_segment_of_its_own(db: kvengine.Engine) -> None:
     """A large object counts with its chunks, and only for its own service."""
     with db.batch() as batch:

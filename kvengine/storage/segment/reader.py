@@ -29,8 +29,10 @@ _first = attrgetter("first")
 _OUTSIDE = "block lies outside its file"
 _FIRST_RUN, _LONGEST_RUN = 8192, 65536
 """A walk reads so many bytes of blocks at once at first, and at most."""
-_SAMPLE = 32
-"""Blocks of one segment, besides two at the ends, that are read to estimate what a range holds."""
+_SAMPLE = 256
+"""Blocks of one segment, besides two at the ends, that are read to estimate what a range holds.
+
+Where objects of all sizes are mixed, blocks hold from 2 to 60 rows: 32 of them were off by half."""
 _UNCOMPRESSED = block.UNCOMPRESSED
 
 
