@@ -19,7 +19,8 @@ class StoredObject(msgspec.Struct, frozen=True, gc=False):
     ``entries`` are in key order. ``expires_at``: in seconds since the epoch, None for never.
     ``expiries``: the same of those entries that have a ttl of their own, by state key; None if
     none has. ``partial``: whether ``max_bytes`` left entries out, so that only the first ones in
-    key order are here.
+    key order are here. ``completed_at``: when a workflow was completed, in seconds since the epoch;
+    such a one may have no entries.
     """
 
     service: str
@@ -29,6 +30,7 @@ class StoredObject(msgspec.Struct, frozen=True, gc=False):
     entries: dict[str, bytes]
     expiries: dict[str, float] | None = None
     partial: bool = False
+    completed_at: float | None = None
 
 
 class Change(NamedTuple):

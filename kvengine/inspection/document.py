@@ -8,7 +8,8 @@
 The form of an entry gives its bytes back exactly. ``value``: they are JSON, and this is what
 they say; ``text`` beside it where they are not the one way in which msgspec writes that (blanks,
 the order of digits): then the text counts. ``text`` alone: UTF-8 that is no JSON, the empty
-value too. ``base64``: anything else. Times in seconds since the epoch.
+value too. ``base64``: anything else. Times in seconds since the epoch. A completed workflow has
+``completed_at`` too, and may have no entries.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ def document(found: StoredObject) -> dict[str, Any]:
         "expires_at": found.expires_at,
         "entries": {name: form(value, expiries.get(name)) for name, value in found.entries.items()},
     }
+    if found.completed_at is not None:
+        made["completed_at"] = found.completed_at
     if found.partial:
         made["complete"] = False
     return made
@@ -126,9 +129,22 @@ def value_of(entry: object, where: str = "entry") -> bytes:
 
 def expiry_of(entry: object, where: str = "entry") -> float | None:
     """When an entry, or a whole document, expires; BadDocument for what is no time."""
-    at = entry.get("expires_at") if isinstance(entry, Mapping) else None
+    return _time_of(entry, "expires_at", where)
+
+
+def completion_of(data: Mapping[str, Any]) -> float | None:
+    """When the workflow of a document was completed; BadDocument for what is no such time."""
+    at = _time_of(data, "completed_at", "document")
+    end = expiry_of(data, "document")
+    if at is not None and (end is None or end <= at):
+        raise BadDocument("document: completed_at needs an expires_at behind it")
+    return at
+
+
+def _time_of(entry: object, member: str, where: str) -> float | None:
+    at = entry.get(member) if isinstance(entry, Mapping) else None
     if at is not None and (isinstance(at, bool) or not isinstance(at, (int, float)) or at < 0):
-        raise BadDocument(f"{where}: expires_at must be seconds since the epoch, or null")
+        raise BadDocument(f"{where}: {member} must be seconds since the epoch, or null")
     return at
 
 

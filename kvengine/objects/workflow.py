@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from kvengine.errors import VersionConflict
 from kvengine.objects.virtual_object import VirtualObject
-from kvengine.storage.batch import Batch
+from kvengine.storage.batch import Batch, Complete
 
 DAY = timedelta(days=1)
 
@@ -14,9 +13,9 @@ DAY = timedelta(days=1)
 class Workflow(VirtualObject):
     """A workflow: a virtual object that ends.
 
-    It never expires before `complete`. From then on its state stays readable
-    for ``retention``, and reads as absent from that instant; then the same key
-    may run again. In a session ``complete()`` is part of the commit.
+    It never expires before `complete`. From then on it exists for ``retention``, also
+    without state, and reads as absent from that instant; then the same key may run
+    again. In a session ``complete()`` is part of the commit.
     """
 
     __slots__ = ()
@@ -29,27 +28,21 @@ class Workflow(VirtualObject):
         return timedelta(microseconds=self._retention)
 
     def complete(self) -> bool:
-        """Start the retention clock; a retention of zero clears the state at once.
+        """Start the retention clock, with or without state; zero clears the state at once.
 
-        Completing again changes nothing. Whether there was any state.
+        Completing again changes nothing. Return False only where a retention of zero finds no
+        state to clear.
         """
-        store, name = self._host.store, self._name
-        while version := store.version(*name):
-            if self._retention and store.expires_at(*name) is not None:
-                return True
-            batch = Batch()
-            if self._retention:
-                batch.expire(*name, ttl=self.retention)
-            else:
-                batch.clear_all(*name)
-            try:
-                store.write(batch, expect={name: version})
-            except VersionConflict:
-                continue  # somebody wrote, or completed it, meanwhile: look again
-            return True
-        return False
+        store = self._host.store
+        if not self._retention and not store.version(*self._name):
+            return False
+        batch = Batch()
+        batch.operations.append(Complete(self._name, self._retention))
+        store.write(batch)
+        return True
 
     @property
     def completed(self) -> bool:
-        """Whether the workflow is complete and its state still readable."""
-        return self._host.store.expires_at(*self._name) is not None
+        """Whether the workflow is complete and its retention is not over."""
+        found = self._host.store.load(*self._name, max_bytes=0)
+        return found is not None and found.completed_at is not None

@@ -3,6 +3,7 @@
     ["set", service, key, state key, value, at, ttl]     ["clear", service, key, state key]
     ["clear_all", service, key]                          ["clear_range", service, start, stop]
     ["expire", service, key, at, ttl]
+    ["complete", service, key, retention, completed_at]
 
 Times are whole microseconds, which survive no float.
 """
@@ -20,9 +21,11 @@ from kvengine.storage.batch import (
     Clear,
     ClearAll,
     ClearRange,
+    Complete,
     Expire,
     Operation,
     Set,
+    object_name,
 )
 from kvengine.storage.names import TERMINATOR, decode_object
 from kvengine.storage.times import MAX_TIME
@@ -67,7 +70,14 @@ class WireExpire(_Wire, tag="expire"):
     ttl: _Time | None
 
 
-WireOperation = WireSet | WireClear | WireClearAll | WireClearRange | WireExpire
+class WireComplete(_Wire, tag="complete"):
+    service: str
+    key: str
+    retention: _Time
+    completed_at: _Time | None
+
+
+WireOperation = WireSet | WireClear | WireClearAll | WireClearRange | WireExpire | WireComplete
 
 
 def operations(batch: Batch) -> list[WireOperation]:
@@ -94,6 +104,8 @@ def replay(sent: Iterable[WireOperation]) -> Batch:
             case WireExpire(service, key, at, ttl):
                 batch.expire(service, key)
                 made[-1] = replace(made[-1], at=at, ttl=ttl)
+            case WireComplete(service, key, retention, completed_at):
+                made.append(Complete(object_name(service, key), retention, completed_at))
     return batch
 
 
@@ -109,6 +121,8 @@ def _wire(operation: Operation) -> WireOperation:
             return WireClearRange(*_range(start, stop))
         case Expire(name=name, at=at, ttl=ttl):
             return WireExpire(*name, at, ttl)
+        case Complete(name=name, retention=retention, completed_at=completed_at):
+            return WireComplete(*name, retention, completed_at)
 
 
 def _range(start: bytes, stop: bytes) -> tuple[str, str, str | None]:

@@ -60,7 +60,19 @@ class Expire(msgspec.Struct, frozen=True, gc=False):
     ttl: int | None
 
 
-Operation = Set | Clear | ClearAll | ClearRange | Expire
+class Complete(msgspec.Struct, frozen=True, gc=False):
+    """Complete a workflow, with or without state: it expires ``retention`` microseconds after.
+
+    ``completed_at``: when that was, None for the time of the commit. A workflow that is completed
+    already stays as it is. With a retention of 0 it is cleared.
+    """
+
+    name: Name
+    retention: int
+    completed_at: int | None = None
+
+
+Operation = Set | Clear | ClearAll | ClearRange | Expire | Complete
 
 Entries = dict[str, bytes | None]
 """What a commit assigns to entries of an object, None for one that it clears."""

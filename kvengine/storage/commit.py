@@ -56,6 +56,7 @@ from kvengine.storage.row import (
     CLEARED,
     LEAST_VERSION,
     Entry,
+    completed_at_of,
     decode,
     entry_count,
     expires_at_of,
@@ -356,8 +357,10 @@ class Committer(Serial):
         pieces = read.collect(db.view, name, unpublished=db.unpublished)
         if not pieces:
             return NOTHING
+        newest = pieces[0].row
         return Below(
-            expires_at_of(pieces[0].row),
+            expires_at_of(newest),
+            completed_at_of(newest),
             lambda now: (state_key for state_key, _, _ in read.live_entries(pieces, "", now)),
         )
 

@@ -20,6 +20,7 @@ cdef class HeldObject:
     cdef State _state, _marks
     cdef readonly tuple name
     cdef readonly object version, ends_at
+    cdef readonly bint completed
 
     @cython.locals(db=Database, view=View, active=Memtable, states=dict)
     cdef bint is_current(self) except -1

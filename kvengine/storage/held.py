@@ -32,7 +32,8 @@ class HeldObject:
     """The rows of one object, and the time to apply to them, made by `hold`.
 
     ``name`` is that of the object, ``version`` 0 where it is absent, ``ends_at`` in seconds
-    since the epoch. The verbs are those of `Snapshot`, of this object.
+    since the epoch, ``completed`` whether it is a completed workflow. The verbs are those of
+    `Snapshot`, of this object.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class HeldObject:
         "_rows",
         "_state",
         "_view",
+        "completed",
         "ends_at",
         "name",
         "version",
@@ -62,6 +64,7 @@ class HeldObject:
     name: Name
     version: int
     ends_at: float | None
+    completed: bool
 
     def is_current(self) -> bool:
         """Return whether the object has this version still. Call under the commit lock.
@@ -194,6 +197,7 @@ def hold(db: Database, name: Name) -> HeldObject:
             held._expiring = False
             held.version = version_of(newest)
             held.ends_at = None
+            held.completed = False
             return held
     pieces = held._all()
     held._now = now = db.clock.now()  # last, as in every read
@@ -203,6 +207,7 @@ def hold(db: Database, name: Name) -> HeldObject:
     held._expiring = flags & _EXPIRING != 0
     found = read.summary(pieces, now)
     held.version = found.version if found is not None else 0
+    held.completed = found is not None and found.completed_at is not None
     at = found.expires_at if found is not None else None
     held.ends_at = None if at is None else at / SECOND
     return held

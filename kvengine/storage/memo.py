@@ -133,7 +133,7 @@ class Memo:
                     return True
             found = Resolved.__new__(Resolved)  # `__init__` costs more than all of this
             found.entries = entries  # type: ignore[assignment]
-            found.expires_at = found.ttls = found.soonest = None
+            found.expires_at = found.ttls = found.soonest = found.completed_at = None
         found.version = version
         if size > before.size and (size * 8 > self.capacity or self.bytes + size > self.capacity):
             self.put(name, found)

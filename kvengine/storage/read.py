@@ -31,12 +31,14 @@ from kvengine.storage.resolved import Resolved, plain_object
 from kvengine.storage.row import (
     CLEARED,
     ENTRY_TTLS,
+    EXPIRES,
     LARGE,
     MISSING,
     TOMBSTONES,
     Entry,
     Missing,
     Row,
+    completed_at_of,
     entry_count,
     expires_at_of,
     resolve,
@@ -93,10 +95,11 @@ class Piece:
 
 
 class Summary(NamedTuple):
-    """The version and expiry of an object that exists."""
+    """The version and expiry of an object that exists, and when it was completed."""
 
     version: int
     expires_at: int | None
+    completed_at: int | None
 
 
 # --- one entry
@@ -335,7 +338,7 @@ def _ranked(piece: Piece, rank: int, start: str) -> Iterator[tuple[str, int, Ent
 
 
 def summary(pieces: Sequence[Piece], now: int) -> Summary | None:
-    """Return the version and expiry of an object, None if it is absent at ``now``.
+    """Return what is known of an object as a whole, None if it is absent at ``now``.
 
     Only so much is decoded as shows that an entry lives.
     """
@@ -344,9 +347,12 @@ def summary(pieces: Sequence[Piece], now: int) -> Summary | None:
     newest = pieces[0].row
     flags = newest[1]
     # What the newest row says of its own entries is final: no older row changes it.
-    lives = not flags & _MAY_BE_DEAD and (flags & LARGE != 0 or entry_count(newest) > 0)
+    completed_at = completed_at_of(newest) if flags & EXPIRES else None
+    lives = completed_at is not None or (
+        not flags & _MAY_BE_DEAD and (flags & LARGE != 0 or entry_count(newest) > 0)
+    )
     if lives or any(next(live_entries(part, "", now), None) for part in (pieces[:1], pieces)):
-        return Summary(version_of(newest), expires_at_of(newest))
+        return Summary(version_of(newest), expires_at_of(newest), completed_at)
     return None
 
 

@@ -27,7 +27,7 @@ from kvengine.storage.names import (
 )
 from kvengine.storage.read import Summary
 from kvengine.storage.resolved import Resolved
-from kvengine.storage.row import expires_at_of, version_of
+from kvengine.storage.row import completed_at_of, expires_at_of, version_of
 from kvengine.storage.version import View
 from kvengine.storage.walk import stored
 from kvengine.store import StoredObject
@@ -465,9 +465,10 @@ def load_part(
         found = read.summary(pieces, now)
         if found is None:
             return None
-        return stored(
-            *name, Resolved(found.version, found.expires_at, {}, None, None), partial=True
-        )
+        nothing = Resolved(found.version, found.expires_at, {}, None, None, found.completed_at)
+        # Only a completed workflow may have no entry that was left out.
+        partial = found.completed_at is None or any(read.live_entries(pieces, "", now))
+        return stored(*name, nothing, partial)
     entries: dict[str, bytes] = {}
     ttls: dict[str, int] = {}
     size, partial, lives = 0, False, False
@@ -480,11 +481,13 @@ def load_part(
         entries[state_key] = value
         if at is not None:
             ttls[state_key] = at
-    if not lives:
+    if not lives and read.summary(pieces, now) is None:
         return None
     newest = pieces[0].row
     version, expires_at = version_of(newest), expires_at_of(newest)
-    return stored(*name, Resolved(version, expires_at, entries, ttls, None), partial)
+    completed_at = completed_at_of(newest)
+    whole = Resolved(version, expires_at, entries, ttls, None, completed_at)
+    return stored(*name, whole, partial)
 
 
 def _checked(service: str, key: str) -> Name:

@@ -15,6 +15,7 @@ from kvengine.storage.batch import (
     Clear,
     ClearAll,
     ClearRange,
+    Complete,
     Expire,
     Operation,
     Set,
@@ -38,27 +39,40 @@ from kvengine.storage.version import View
 class Below(NamedTuple):
     """What the layers below a commit state of an object.
 
-    ``expires_at`` counts even if no entry is live; ``live_keys(now)`` yields the state keys of
-    the entries that live at a time, as the layers hold them.
+    ``expires_at`` and ``completed_at`` count even if no entry is live; ``live_keys(now)`` yields
+    the state keys of the entries that live at a time, as the layers hold them.
     """
 
     expires_at: int | None
+    completed_at: int | None
     live_keys: Callable[[int], Iterator[str]]
 
 
-NOTHING = Below(None, lambda _: iter(()))
+NOTHING = Below(None, None, lambda _: iter(()))
 
 
 class _Delta:
-    """What the operations of a commit so far say of an object."""
+    """What the operations of a commit so far say of an object.
 
-    __slots__ = ("below", "cleared", "entries", "entry_flags", "expires_at", "extends")
+    It has ``completed_at`` only if it has ``expires_at`` too.
+    """
+
+    __slots__ = (
+        "below",
+        "cleared",
+        "completed_at",
+        "entries",
+        "entry_flags",
+        "expires_at",
+        "extends",
+    )
 
     def __init__(self, below: Below, *, cleared: bool = False) -> None:
         self.below = below
         self.cleared = cleared
         self.extends = False
         self.expires_at = None if cleared else below.expires_at
+        self.completed_at = None if cleared else below.completed_at
         self.entries: dict[str, Entry] = {}
         self.entry_flags = 0
         """The flags of a row that follow from its entries."""
@@ -66,24 +80,29 @@ class _Delta:
     def write(self, state_key: str, entry: Entry, now: int) -> None:
         """Set or clear an entry. A write to an expired object starts a new, empty one."""
         if self.expires_at is not None and self.expires_at <= now:
-            self.cleared = True
-            self.expires_at = None
-            self.entries = {}
+            self._start_anew()
         self.entries[state_key] = entry
         if entry is None:
             self.entry_flags |= TOMBSTONES
         elif isinstance(entry, tuple):
             self.entry_flags |= ENTRY_TTLS
 
+    def _start_anew(self) -> None:
+        self.cleared = True
+        self.expires_at = self.completed_at = None
+        self.entries = {}
+
     def row(self, stamp: int) -> bytes:
         """Return the encoded row."""
         flags = self.entry_flags | CLEARED * self.cleared | EXTENDS * self.extends
         if self.expires_at is not None:
             flags |= EXPIRES
-        return pack(flags, stamp, self.expires_at, self.entries)
+        return pack(flags, stamp, self.expires_at, self.entries, self.completed_at)
 
     def exists(self, now: int) -> bool:
-        """Return whether an entry lives, either one set here or one below."""
+        """Return whether it is completed, or an entry lives, set here or below."""
+        if self.completed_at is not None:
+            return True
         for entry in self.entries.values():
             if entry is not None and (not isinstance(entry, tuple) or entry[0] > now):
                 return True
@@ -96,9 +115,25 @@ class _Delta:
         before = self.expires_at
         if (before is not None and before <= now) or not self.exists(now):
             return False
+        self._set_expiry(at)
+        if at is None:
+            self.completed_at = None
+        return True
+
+    def complete(self, completed_at: int, expires_at: int, now: int) -> bool:
+        """Complete a workflow. Return False, and change nothing, if it is completed already."""
+        if self.expires_at is not None and self.expires_at <= now:
+            self._start_anew()
+        if self.completed_at is not None:
+            return False
+        self._set_expiry(expires_at)
+        self.completed_at = completed_at
+        return True
+
+    def _set_expiry(self, at: int | None) -> None:
+        before = self.expires_at
         self.extends = self.extends or (before is not None and (at is None or at > before))
         self.expires_at = at
-        return True
 
 
 class Resolution:
@@ -124,10 +159,14 @@ class Resolution:
                 self._delta(operation.name).write(operation.state_key, entry, now)
             elif isinstance(operation, Clear):
                 self._delta(operation.name).write(operation.state_key, None, now)
-            elif isinstance(operation, ClearAll):
+            elif isinstance(operation, ClearAll) or (
+                isinstance(operation, Complete) and not operation.retention
+            ):
                 self._deltas[operation.name] = _Delta(NOTHING, cleared=True)
             elif isinstance(operation, ClearRange):
                 self._clear_range(operation)
+            elif isinstance(operation, Complete):
+                self._complete(operation)
             else:
                 self._expire(operation)
 
@@ -171,6 +210,13 @@ class Resolution:
         known = operation.name in self._deltas
         delta = self._delta(operation.name, look=True)
         if not delta.expire(self._end(operation), self._now) and not known:
+            del self._deltas[operation.name]
+
+    def _complete(self, operation: Complete) -> None:
+        known = operation.name in self._deltas
+        at = self._now if operation.completed_at is None else operation.completed_at
+        end = min(at + operation.retention, MAX_TIME)
+        if not self._delta(operation.name, look=True).complete(at, end, self._now) and not known:
             del self._deltas[operation.name]
 
     def _end(self, operation: Set | Expire) -> int | None:

@@ -10,11 +10,11 @@ class Resolved:
 
     ``entries`` are values in key order, without tombstones. ``ttls`` is the expiry of those that
     have their own. ``soonest`` is the first instant at which any part of it expires, None if
-    nothing does. It is never empty. ``size``: what the memo counts for it, 0 if it was never there.
-    Readers share one that was there, so nobody may change it.
+    nothing does. It is empty only if it has ``completed_at``. ``size``: what the memo counts for
+    it, 0 if it was never there. Readers share one that was there, so nobody may change it.
     """
 
-    __slots__ = ("entries", "expires_at", "size", "soonest", "ttls", "version")
+    __slots__ = ("completed_at", "entries", "expires_at", "size", "soonest", "ttls", "version")
 
     def __init__(
         self,
@@ -23,12 +23,14 @@ class Resolved:
         entries: dict[str, bytes],
         ttls: dict[str, int] | None,
         soonest: int | None,
+        completed_at: int | None = None,
     ) -> None:
         self.version = version
         self.expires_at = expires_at
         self.entries = entries
         self.ttls = ttls
         self.soonest = soonest
+        self.completed_at = completed_at
         self.size = 0
 
     def at(self, now: int) -> Resolved | None:
@@ -41,7 +43,7 @@ class Resolved:
         gone = {name for name, at in ttls.items() if at <= now}
         entries = {name: value for name, value in self.entries.items() if name not in gone}
         left = {name: at for name, at in ttls.items() if name not in gone}
-        return with_ttls(self.version, self.expires_at, entries, left)
+        return with_ttls(self.version, self.expires_at, entries, left, self.completed_at)
 
 
 def plain_object(version: int, values: dict[str, bytes]) -> Resolved | None:
@@ -51,16 +53,24 @@ def plain_object(version: int, values: dict[str, bytes]) -> Resolved | None:
     found = Resolved.__new__(Resolved)  # compiled, `__init__` costs more than all of this
     found.version = version
     found.entries = values
-    found.expires_at = found.ttls = found.soonest = None
+    found.expires_at = found.ttls = found.soonest = found.completed_at = None
     found.size = 0
     return found
 
 
 def with_ttls(
-    version: int, expires_at: int | None, values: dict[str, bytes], ttls: Mapping[str, int]
+    version: int,
+    expires_at: int | None,
+    values: dict[str, bytes],
+    ttls: Mapping[str, int],
+    completed_at: int | None = None,
 ) -> Resolved | None:
-    """Return an object of these values, some with an expiry of their own; None without values."""
-    if not values:
+    """Return an object of these values, some with an expiry of their own.
+
+    None without values, if it is no completed workflow.
+    """
+    if not values and completed_at is None:
         return None
     ends: Iterable[int] = ttls.values() if expires_at is None else (expires_at, *ttls.values())
-    return Resolved(version, expires_at, values, dict(ttls) or None, min(ends, default=None))
+    soonest = min(ends, default=None)
+    return Resolved(version, expires_at, values, dict(ttls) or None, soonest, completed_at)

@@ -69,6 +69,7 @@ __all__ = [
     "check",
     "check_prefix",
     "check_prefixes",
+    "completed_at_of",
     "decode",
     "decode_array",
     "decode_many",
@@ -105,6 +106,9 @@ VALUES_ONLY: Final = (0, CLEARED)
 
 _NUMBERS_END: Final = 1 << 63
 """Versions and times are below this, so that there is room for the versions that follow."""
+
+_NOT_COMPLETED: Final = 0x94
+"""The first byte of the rows that have no place for ``completed_at``: nearly all."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -193,6 +197,11 @@ def _flags_cover(row: Row) -> bool:
     )
 
 
+def completed_at_of(data: bytes) -> int | None:
+    """Return when an encoded row says that its workflow was completed, None if it was not."""
+    return None if data[0] == _NOT_COMPLETED else decode(data).completed_at
+
+
 def has_values(data: bytes) -> bool:
     """Return whether the fixed fields alone show that an encoded row has an entry with a value.
 
@@ -262,7 +271,7 @@ def resolve(rows: Sequence[Row]) -> Resolved | None:
             ttls[name], values[name] = entry
         elif entry is not None:
             values[name] = entry
-    return with_ttls(row.version, row.expires_at, values, ttls)
+    return with_ttls(row.version, row.expires_at, values, ttls, row.completed_at)
 
 
 def extend(base: Resolved | None, row: Row) -> Resolved | None:

@@ -101,8 +101,12 @@ def stored(service: str, key: str, found: Resolved, partial: bool = False) -> St
     at, ttls = found.expires_at, found.ttls
     expires_at = None if at is None else at / SECOND
     expiries = {name: end / SECOND for name, end in ttls.items()} if ttls else None
+    done = found.completed_at
+    completed_at = None if done is None else done / SECOND
     entries = found.entries.copy()
-    return StoredObject(service, key, found.version, expires_at, entries, expiries, partial)
+    return StoredObject(
+        service, key, found.version, expires_at, entries, expiries, partial, completed_at
+    )
 
 
 def _expected(most: int | None) -> tuple[int, bool]:

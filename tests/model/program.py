@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from tests.model.moment import KEYS, SERVICES, STATE_KEYS, Difference
-from tests.model.reference import Operation
+from tests.model.reference import SECOND, Operation
 from tests.model.world import Action, World
 
 TTLS = (0.5, 1.0, 3.0, 20.0, 90.0)
@@ -82,8 +82,10 @@ def operation(random: Mood) -> Operation:
         return ("clear_all", *name)
     if kind < 0.74:
         return ("expire_in", *name, random.choice((-5.0, 0.0, 1.0, 10.0, 60.0)))
-    if kind < 0.91:
+    if kind < 0.87:
         return ("expire", *name, None, random.choice((None, *TTLS)))
+    if kind < 0.91:
+        return ("complete", *name, random.choice((0, *(int(ttl * SECOND) for ttl in TTLS))))
     if kind < 0.93:
         return ("clear_service", name[0])
     stop = random.choice((None, random.choice(KEYS), random.choice(KEYS)))

@@ -32,11 +32,17 @@ class Thing:
     """All that is known of one object; it may hold nothing live, and still an expiry."""
 
     expires_at: int | None = None
+    completed_at: int | None = None
     version: int = 0
     entries: dict[str, Entry] = field(default_factory=dict)
 
     def expired(self, now: int) -> bool:
         return self.expires_at is not None and self.expires_at <= now
+
+    def exists(self, now: int) -> bool:
+        """Whether an entry lives, or it is a completed workflow."""
+        completed = self.completed_at is not None and not self.expired(now)
+        return completed or bool(self.live(now))
 
     def live(self, now: int) -> dict[str, bytes]:
         if self.expired(now):
@@ -140,13 +146,25 @@ class Reference:
         stamp: int,
     ) -> bool:
         thing = self.things.get((service, key))
-        if thing is None or not thing.live(now):
+        if thing is None or not thing.exists(now):
             return False
         thing.version = stamp
+        if at is None and ttl is None:
+            thing.completed_at = None
         if ttl is not None:
             thing.expires_at = now + int(ttl * SECOND)
         else:
             thing.expires_at = None if at is None else int(at * SECOND)
+        return True
+
+    def _complete(self, service: str, key: str, retention: int, *, now: int, stamp: int) -> bool:
+        if not retention:
+            return self._clear_all(service, key, now=now, stamp=stamp)
+        thing = self.things.get((service, key))
+        if thing is not None and thing.completed_at is not None and not thing.expired(now):
+            return False
+        thing = self._written(service, key, now, stamp)
+        thing.completed_at, thing.expires_at = now, now + retention
         return True
 
     def _written(self, service: str, key: str, now: int, stamp: int) -> Thing:
@@ -174,7 +192,7 @@ class Reference:
 
     def version(self, service: str, key: str, now: int) -> int:
         thing = self.things.get((service, key))
-        return thing.version if thing is not None and thing.live(now) else 0
+        return thing.version if thing is not None and thing.exists(now) else 0
 
     def expires_at(self, service: str, key: str, now: int) -> float | None:
         found = self.load(service, key, now)
@@ -185,7 +203,7 @@ class Reference:
     ) -> StoredObject | None:
         thing = self.things.get((service, key))
         entries = thing.live(now) if thing is not None else {}
-        if thing is None or not entries:
+        if thing is None or not thing.exists(now):
             return None
         kept: dict[str, bytes] = {}
         size = 0
@@ -198,7 +216,8 @@ class Reference:
         ends = {name: thing.entries[name].ends for name in kept}
         expiries = {name: end / SECOND for name, end in ends.items() if end is not None}
         partial = len(kept) < len(entries)
-        return StoredObject(service, key, thing.version, at, kept, expiries or None, partial)
+        done = None if thing.completed_at is None else thing.completed_at / SECOND
+        return StoredObject(service, key, thing.version, at, kept, expiries or None, partial, done)
 
     def state_keys(
         self,
@@ -214,7 +233,7 @@ class Reference:
         return _walked(names, start or None, None, reverse)[:limit]
 
     def services(self, now: int) -> list[str]:
-        found = {service for (service, _), thing in self.things.items() if thing.live(now)}
+        found = {service for (service, _), thing in self.things.items() if thing.exists(now)}
         return sorted(found, key=str.encode)
 
     def object_keys(

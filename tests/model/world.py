@@ -12,6 +12,7 @@ from typing import Any
 
 import kvengine
 from kvengine.fs import MemoryFileSystem
+from kvengine.storage.batch import Complete
 from kvengine.storage.clock import SECOND, ManualClock
 from kvengine.storage.segment.reader import LiveSegment
 from tests.model.events import EVENTS, look
@@ -387,4 +388,9 @@ def call(target: Any, operation: Operation) -> Any:
         return target.set(*arguments[:4], ttl=arguments[4])
     if verb == "expire":
         return target.expire(*arguments[:2], at=arguments[2], ttl=arguments[3])
+    if verb == "complete":
+        service, key, retention = arguments
+        batch = target if isinstance(target, kvengine.Batch) else kvengine.Batch()
+        batch.operations.append(Complete((service, key), retention))
+        return None if batch is target else target.write(batch)
     return getattr(target, str(verb))(*arguments)

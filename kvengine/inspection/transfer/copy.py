@@ -67,13 +67,14 @@ def copy(
 
 def incoming(found: StoredObject) -> Incoming:
     """An object that was read as one to write."""
-    at = found.expires_at
+    at, done = found.expires_at, found.completed_at
     expiries = {name: microseconds(end) for name, end in (found.expiries or {}).items()}
     return Incoming(
         (found.service, found.key),
         None if at is None else microseconds(at),
         found.entries,
         expiries,
+        completed_at=None if done is None else microseconds(done),
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
 from kvengine.errors import KVEngineError, ValueTooLarge
-from kvengine.inspection.document import BadDocument, expiry_of, read_document
+from kvengine.inspection.document import BadDocument, completion_of, expiry_of, read_document
 from kvengine.inspection.transfer.export import end_of, is_end, values_of
 from kvengine.inspection.transfer.walk import Counts, microseconds
 from kvengine.inspection.transfer.writer import (
@@ -188,7 +188,15 @@ def incoming(text: bytes, number: int = 0, *, plain: bool = False) -> Incoming:
     except ValueTooLarge as error:
         raise BadDocument(str(error)) from None
     at = expiry_of(data, "document")
-    return Incoming(name, None if at is None else microseconds(at), entries, expiries, number)
+    done = completion_of(data)
+    return Incoming(
+        name,
+        None if at is None else microseconds(at),
+        entries,
+        expiries,
+        number,
+        None if done is None else microseconds(done),
+    )
 
 
 def _bounded(lines: BinaryIO | Iterable[bytes], most: int) -> Iterable[bytes]:

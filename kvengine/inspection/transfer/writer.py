@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 from kvengine.errors import KVEngineError, ValueTooLarge, VersionConflict
 from kvengine.inspection.transfer.walk import microseconds
 from kvengine.options import Durability
-from kvengine.storage.batch import Batch, ClearAll, Expire, Set
+from kvengine.storage.batch import Batch, ClearAll, Complete, Expire, Set
 from kvengine.storage.names import Name
 
 Mode = Literal["replace", "merge", "skip", "new"]
@@ -55,13 +55,17 @@ class ObjectExists(KVEngineError):
 
 
 class Incoming(NamedTuple):
-    """An object to write. Times in microseconds since the epoch; ``line`` of the input, or 0."""
+    """An object to write. Times in microseconds since the epoch; ``line`` of the input, or 0.
+
+    One with ``completed_at``, which is a completed workflow, has ``expires_at`` too.
+    """
 
     name: Name
     expires_at: int | None
     entries: dict[str, bytes]
     expiries: dict[str, int]
     line: int = 0
+    completed_at: int | None = None
 
 
 class Written(NamedTuple):
@@ -214,10 +218,13 @@ class Writer:
         gone = one.expires_at is not None and one.expires_at <= now
         if self._mode == "replace":
             batch.operations.append(ClearAll(one.name))
-        if gone or (one.entries and not live):
+        if gone or (one.entries and not live and one.completed_at is None):
             return written._replace(expired_objects=written.expired_objects + 1)
         for name, value in live.items():
             batch.operations.append(Set(one.name, name, value, at=one.expiries.get(name)))
+        if one.expires_at is not None and one.completed_at is not None:
+            retention = one.expires_at - one.completed_at
+            batch.operations.append(Complete(one.name, retention, one.completed_at))
         if one.expires_at is not None:
             batch.operations.append(Expire(one.name, one.expires_at, None))
         return written._replace(

@@ -34,7 +34,8 @@ def load(session: SessionVerbs, always: Collection[str]) -> None:
             ends: Any = None
             if known.ttls is not None:
                 ends = {state_key: end / SECOND for state_key, end in known.ttls.items()}
-            session._begin(known.version, expires_at, entries, True, ends)
+            completed = known.completed_at is not None
+            session._begin(known.version, expires_at, entries, True, ends, completed)
             return
     if eager:
         _begin_with(session, host.store.load(*name), True)
@@ -42,7 +43,8 @@ def load(session: SessionVerbs, always: Collection[str]) -> None:
     moment: Any
     if host.hold is not None:
         session._moment = moment = host.hold(name)
-        session._begin(moment.version, moment.ends_at, {}, not moment.version)
+        whole = not moment.version
+        session._begin(moment.version, moment.ends_at, {}, whole, None, moment.completed)
         if moment.version and settings.preload is not False:
             _load_part(session, moment)
     else:
@@ -78,4 +80,5 @@ def _begin_with(session: SessionVerbs, found: StoredObject | None, complete: boo
     else:
         entries: Any = found.entries
         ends: Any = found.expiries
-        session._begin(found.version, found.expires_at, entries, complete, ends)
+        completed = found.completed_at is not None
+        session._begin(found.version, found.expires_at, entries, complete, ends, completed)

@@ -21,7 +21,7 @@ from kvengine.objects.state.base import State
 from kvengine.objects.state.stored import collect, forget, over
 from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
-from kvengine.storage.batch import Batch, Expire, check_value, expire_operation
+from kvengine.storage.batch import Batch, Complete, check_value, expire_operation
 from kvengine.storage.clock import SECOND
 from kvengine.storage.names import are_ascii_names, check_name
 from kvengine.storage.times import time_to_live
@@ -116,10 +116,12 @@ class SessionVerbs(Working):
         Without effect where the object has no entry when the session commits.
         """
         self._check_writable()
-        self._expire = expire_operation(*self._handle._name, at, ttl)
+        operation = expire_operation(*self._handle._name, at, ttl)
+        never = operation.at is None and operation.ttl is None
+        self._give_end(operation, completed=self._completed and not never)
 
     def complete(self) -> None:
-        """Complete the workflow with the commit: its retention begins then.
+        """Complete the workflow with the commit, with or without state: its retention begins then.
 
         A workflow that is completed already keeps its time. With a retention of
         zero its state goes with the commit. SessionError on a virtual object.
@@ -129,8 +131,9 @@ class SessionVerbs(Working):
             raise SessionError("complete() is a workflow's: open it with db.workflow(...)")
         if self._handle._retention == 0:
             self.clear_all()
-        elif not self._expiring:
-            self._expire = Expire(self._handle._name, None, self._handle._retention)
+        elif not self._completed:
+            operation = Complete(self._handle._name, self._handle._retention)
+            self._give_end(operation, completed=True)
 
     def _ends_by_itself(self, state_key: str) -> float | None:
         """Return when an entry expires, as far as that is known. See `_must_ask`."""

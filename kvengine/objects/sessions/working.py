@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from kvengine.objects.state.cells import Cells
-from kvengine.storage.batch import Clear, ClearAll, Expire, Operation, Set
+from kvengine.storage.batch import Clear, ClearAll, Complete, Expire, Operation, Set
 from kvengine.storage.clock import SECOND
 from kvengine.storage.names import Name
 
-Logged: TypeAlias = "tuple[dict[str, bytes | None], dict[str, bytes | None], Expire | None]"
+Ends: TypeAlias = "tuple[Expire | Complete, ...]"
+"""What a session does to the expiry of its object, in order."""
+
+Logged: TypeAlias = "tuple[dict[str, bytes | None], dict[str, bytes | None], Ends | None]"
 """Changes to commit, the dict that they were copied from, and the change of the expiry."""
 
 
@@ -41,6 +44,7 @@ class Working(Cells):
         "_changes",
         "_cleared",
         "_complete",
+        "_completed",
         "_ends",
         "_expire",
         "_expires_at",
@@ -56,11 +60,12 @@ class Working(Cells):
     _expires_at: float | None
     _base: dict[str, bytes | None]
     _complete: bool
+    _completed: bool
     _changes: dict[str, bytes | None]
     _ends: dict[str, float | None] | None
     _ttls: dict[str, Lifetime] | None
     _cleared: bool
-    _expire: Expire | None
+    _expire: Ends | None
     _keys: list[str] | None
     _some_keys: list[str] | None
 
@@ -71,6 +76,7 @@ class Working(Cells):
         base: dict[str, bytes | None],
         complete: bool,
         ends: dict[str, float | None] | None = None,
+        completed: bool = False,
     ) -> None:
         """Begin with what was loaded, and no changes."""
         self._version = version
@@ -78,6 +84,7 @@ class Working(Cells):
         self._base = base
         self._complete = complete
         self._ends = ends
+        self._completed = completed
         self._changes = {}
         self._ttls = self._expire = self._keys = self._some_keys = None
         self._cleared = False
@@ -187,14 +194,13 @@ class Working(Cells):
         self._complete = True
         self._expires_at = None
         self._expire = None
+        self._completed = False
         self._cleared = True
 
-    @property
-    def _expiring(self) -> bool:
-        """Whether the object has an expiry, or will have one with the commit."""
-        if self._expire is not None:
-            return self._expire.at is not None or self._expire.ttl is not None
-        return self._expires_at is not None
+    def _give_end(self, operation: Expire | Complete, *, completed: bool) -> None:
+        """Give the object an end, or none. ``completed``: whether it is then a completed one."""
+        self._expire = (*(self._expire or ()), operation)
+        self._completed = completed
 
     # --- committing
 
@@ -217,7 +223,7 @@ class Working(Cells):
             else:
                 operations.append(Set(name, state_key, value, *ttls.get(state_key, FOR_EVER)))
         if self._expire is not None:
-            operations.append(self._expire)
+            operations += self._expire
         return operations
 
     @property
@@ -227,15 +233,15 @@ class Working(Cells):
 
     @property
     def _survives(self) -> bool:
-        """Whether some entry is known to be left after the commit."""
-        if any(value is not None for value in self._changes.values()):
+        """Whether the object is known to exist after the commit."""
+        if self._completed or any(value is not None for value in self._changes.values()):
             return True
         return bool(self._live_keys(limit=1, found=self._some_keys))
 
     def _committed(self, stamp: int, logged: Logged) -> None:
         """What was `_logged` is in, as the commit with this stamp. What came after it stays.
 
-        An object without entries is absent, and has version 0.
+        An object without entries is absent, and has version 0, if it is no completed workflow.
         """
         changes, held, expire = logged
         if self._changes is not held:  # cleared as a whole meanwhile, in another thread or task
