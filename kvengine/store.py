@@ -46,6 +46,20 @@ class Change(NamedTuple):
     gap: bool = False
 
 
+class StoredWorkflow(NamedTuple):
+    """A workflow as of one moment. Times in seconds since the epoch.
+
+    ``completed_at``: None while it is not completed. ``expires_at``: when its retention is over,
+    None for never.
+    """
+
+    service: str
+    key: str
+    version: int
+    completed_at: float | None
+    expires_at: float | None
+
+
 class Limits(NamedTuple):
     """The most that a store takes, in bytes: past it a write raises ValueTooLarge.
 
@@ -265,6 +279,15 @@ class Reads(Protocol):
         """Yield the objects of a service, or of all, with their entries, as of one moment.
 
         ``prefix``, ``start`` and ``stop`` are as in `object_keys` and need a service.
+        """
+        ...
+
+    def workflows(self, service: str, completed: bool | None = None) -> Iterator[StoredWorkflow]:
+        """Yield the workflows of a service in order of their keys, as of one moment.
+
+        ``completed``: True for those that are completed and not over yet, with state or without;
+        False for those that are not; None, the default, for both. Costs a walk over the service.
+        Each object of the service is taken to be a workflow.
         """
         ...
 

@@ -11,7 +11,7 @@ import kvengine.engine
 import kvengine.snapshot
 from kvengine.aio.waiting import Waits
 from kvengine.closing import Awaited
-from kvengine.store import StoredObject
+from kvengine.store import StoredObject, StoredWorkflow
 
 T = TypeVar("T")
 
@@ -107,6 +107,11 @@ class Reads(Awaited):
             service, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit
         )
         return self._walk(walk)
+
+    def workflows(
+        self, service: str, completed: bool | None = None
+    ) -> AsyncIterator[StoredWorkflow]:
+        return self._walk(self._source.workflows(service, completed))
 
     async def count(self, service: str, *, prefix: str = "") -> int:
         return await self._waits.run(self._source.count, service, prefix=prefix)

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 from kvengine.closing import Closing
 from kvengine.share.link import Link
-from kvengine.store import StoredObject
+from kvengine.store import StoredObject, StoredWorkflow
 
 _T = TypeVar("_T")
 _Keys = tuple[int | None, list[str]]
 _Objects = tuple[int | None, list[StoredObject]]
+_Workflows = tuple[int | None, list[StoredWorkflow]]
 
 
 class RemoteReads:
@@ -125,6 +126,10 @@ class RemoteReads:
         bounds = {"prefix": prefix, "start": start, "stop": stop}
         page = self._ask("scan", _Objects, service=service, **bounds, reverse=reverse, limit=limit)
         return self._link.walk(page, _Objects)
+
+    def workflows(self, service: str, completed: bool | None = None) -> Iterator[StoredWorkflow]:
+        page = self._ask("workflows", _Workflows, service=service, completed=completed)
+        return self._link.walk(page, _Workflows)
 
     def count(self, service: str, *, prefix: str = "") -> int:
         return int(self._ask("count", int, service=service, prefix=prefix))

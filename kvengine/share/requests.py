@@ -105,6 +105,11 @@ class Scan(Read):
     limit: int | None = None
 
 
+class Workflows(Read):
+    service: str
+    completed: bool | None = None
+
+
 class Count(Read):
     service: str
     prefix: str = ""
@@ -171,7 +176,7 @@ READS: dict[str, type[Read]] = {
     "services": Services,
     "count": Count,
 }
-WALKS: dict[str, type[Read]] = {"object_keys": ObjectKeys, "scan": Scan}
+WALKS: dict[str, type[Read]] = {"object_keys": ObjectKeys, "scan": Scan, "workflows": Workflows}
 FIGURES: dict[str, type[Request]] = {"estimate": Estimate, "segments": Nothing, "stats": Nothing}
 SPECIAL: dict[str, type[Request]] = {
     "next": Walk,

@@ -30,7 +30,7 @@ from kvengine.storage.resolved import Resolved
 from kvengine.storage.row import completed_at_of, expires_at_of, version_of
 from kvengine.storage.version import View
 from kvengine.storage.walk import stored
-from kvengine.store import StoredObject
+from kvengine.store import StoredObject, StoredWorkflow
 
 _KEYS = 16
 """Keys that a listing fetches at a time, at most."""
@@ -364,6 +364,19 @@ class Reader:
             within = walk.EVERYTHING
         moment, ours = self._moment_to_walk()
         return Walk(moment, ours, walk.scan(moment, within, reverse=reverse, expected=limit))
+
+    def workflows(self, service: str, completed: bool | None = None) -> Iterator[StoredWorkflow]:
+        """Yield the workflows of a service in order of their keys, as of one moment.
+
+        ``completed``: True for those that are completed and not over yet, with state or without;
+        False for those that are not; None, the default, for both. Costs a walk over the service.
+        Each object of the service is taken to be a workflow.
+        """
+        within = service_range(check_name("service", service))
+        if completed is not None and not isinstance(completed, bool):
+            raise TypeError(f"completed must be True, False or None, not {completed!r}")
+        moment, ours = self._moment_to_walk()
+        return Walk(moment, ours, walk.workflows(moment, within, completed))
 
     def count(self, service: str, *, prefix: str = "") -> int:
         """Return how many objects a service has, exactly. Costs a walk over them."""

@@ -31,7 +31,7 @@ from kvengine.storage.names import Range, decode_object, service_range
 from kvengine.storage.read import Piece
 from kvengine.storage.resolved import Resolved
 from kvengine.storage.row import has_values
-from kvengine.store import StoredObject
+from kvengine.store import StoredObject, StoredWorkflow
 
 if TYPE_CHECKING:
     from kvengine.storage.moment import Moment
@@ -94,6 +94,25 @@ def services(moment: Moment, start: bytes = b"") -> Iterator[str]:
         service = decode_object(name)[0]
         yield service
         start = service_range(service)[1]
+
+
+def workflows(
+    moment: Moment, within: Range, completed: bool | None
+) -> Iterator[Sequence[StoredWorkflow]]:
+    """Yield live objects in a range, a window at a time. See `Reader.workflows`."""
+    for window in _windows(moment, within, FIRST_WINDOW):
+        out: list[StoredWorkflow] = []
+        for name, pieces in objects(window, reverse=False):
+            found = read.summary(pieces, moment.now)
+            if found is None:
+                continue
+            done, end = found.completed_at, found.expires_at
+            if completed is None or completed == (done is not None):
+                completed_at = None if done is None else done / SECOND
+                expires_at = None if end is None else end / SECOND
+                service, key = decode_object(name)
+                out.append(StoredWorkflow(service, key, found.version, completed_at, expires_at))
+        yield out
 
 
 def stored(service: str, key: str, found: Resolved, partial: bool = False) -> StoredObject:

@@ -50,6 +50,7 @@ NAMES = [
     "Stats",
     "Store",
     "StoredObject",
+    "StoredWorkflow",
     "UnsupportedFormat",
     "ValueTooLarge",
     "VersionConflict",
@@ -66,7 +67,7 @@ NAMES = [
 
 READS = [
     *("count", "exists", "expires_at", "get", "get_all", "get_many", "load", "load_many"),
-    *("object_keys", "scan", "services", "state_keys", "version"),
+    *("object_keys", "scan", "services", "state_keys", "version", "workflows"),
 ]
 WRITES = [
     "batch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import kvengine
+import kvengine.aio
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.transfer.copy import copy
 from kvengine.inspection.transfer.export import export
@@ -16,6 +18,7 @@ from kvengine.inspection.transfer.import_ import import_lines
 from kvengine.share.client import connect
 from kvengine.storage.batch import Batch, Complete
 from kvengine.storage.clock import ManualClock
+from tests.api.refusals import refuses
 
 Settle = Callable[[kvengine.Engine], kvengine.Engine]
 
@@ -221,4 +224,51 @@ def test_over_the_socket_of_the_owner(tmp_path: Path) -> None:
         found = client.load("W", "id")
         assert flow.completed and found is not None and found == db.load("W", "id")
         assert list(client.scan()) == [found] and found.completed_at is not None
+        assert list(client.workflows("W", True)) == list(db.workflows("W"))
+        with client.snapshot() as snapshot:
+            flow.clear_all()
+            assert [one.key for one in snapshot.workflows("W")] == ["id"]
         client.close()
+
+
+def test_the_workflows_of_a_service(
+    db: kvengine.Engine, clock: ManualClock, settle: Settle
+) -> None:
+    """Which orders are under way, and which are done? One call, not a load of every one."""
+    db.workflow("W", "b", retention=10).complete()
+    db.workflow("W", "a").set("step", 1)
+    db.workflow("W", "c", retention=20).set("step", 1)
+    db.workflow("W", "c", retention=20).complete()
+    db.workflow("X", "d").complete()
+    db.object("W", "e").set("step", 1, ttl=1)
+    db = settle(db)
+    at = clock.wall() / 1e6
+    clock.advance(1)
+    found = list(db.workflows("W"))
+    assert [(one.key, one.completed_at, one.expires_at) for one in found] == [
+        ("a", None, None),
+        ("b", at, at + 10),
+        ("c", at, at + 20),
+    ]
+    assert [one.version for one in found] == [db.version("W", key) for key in "abc"]
+    assert list(db.workflows("W", completed=True)) == found[1:]
+    assert list(db.workflows("W", completed=False)) == found[:1]
+    assert list(db.workflows("V")) == []
+    with db.snapshot() as snapshot:
+        clock.advance(15)
+        assert [one.key for one in db.workflows("W", True)] == ["c"]
+        assert list(snapshot.workflows("W")) == found
+    with refuses(TypeError, "completed must be True, False or None"):
+        db.workflows("W", "yes")  # type: ignore[arg-type]
+    with refuses(TypeError, "service"):
+        db.workflows(None)  # type: ignore[arg-type]
+
+
+async def _awaited(db: kvengine.Engine) -> list[kvengine.StoredWorkflow]:
+    return [one async for one in kvengine.aio.wrap(db).workflows("W", completed=True)]
+
+
+def test_the_workflows_awaited(db: kvengine.Engine) -> None:
+    """asyncio lists the same."""
+    db.workflow("W", "a").complete()
+    assert asyncio.run(_awaited(db)) == list(db.workflows("W"))
