@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import math
@@ -120,6 +119,8 @@ class Attempts:
         if self._last is not None:
             if not self._last.failed:
                 raise StopAsyncIteration
+            import asyncio  # here, where it is there already: it costs as much as all of kvengine
+
             await asyncio.sleep(_pause(self._last.number))
         return self._following()
 

@@ -75,7 +75,16 @@ def test_who_waits_for_a_lock_can_be_interrupted(module: Any) -> None:
         raise KeyboardInterrupt
 
     lock = module.Lock()
-    lock.acquire()
+    taken, over = threading.Event(), threading.Event()
+
+    def keep() -> None:
+        with lock:
+            taken.set()
+            over.wait(60)
+
+    holder = threading.Thread(target=keep)
+    holder.start()
+    taken.wait(60)
     before = signal.signal(signal.SIGALRM, stop)
     timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGALRM))
     try:
@@ -85,8 +94,10 @@ def test_who_waits_for_a_lock_can_be_interrupted(module: Any) -> None:
     finally:
         timer.join()
         signal.signal(signal.SIGALRM, before)
-    assert lock.locked()
-    lock.release()
+    assert lock.locked() and not lock.mine()
+    over.set()
+    holder.join()
+    assert not lock.locked()
     with lock:
         pass
 
