@@ -11,7 +11,7 @@ import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def seconds(text: str) -> float:
 
 
 @contextmanager
-def work_directory(wanted: Path | None, *, keep: bool) -> Iterator[Path]:
+def work_directory(wanted: Path | None, *, keep: bool) -> Generator[Path]:
     """The database's directory; a temporary one goes at the end, unless a check failed."""
     keep = keep or wanted is not None
     if wanted is None:

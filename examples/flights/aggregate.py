@@ -102,7 +102,7 @@ def tellings(event: FlightEvent) -> list[Telling]:
     A cancelled flight moves no aircraft, and neither does one whose
     registration is unknown; only a flight that came counts as an arrival.
     """
-    told = []
+    told: list[Telling] = []
     if event.aircraft is not None and event.departed is not None:
         told.append(Telling(AIRCRAFT, event.aircraft, Aircraft, fly))
     told.append(Telling(AIRPORT, event.origin, Airport, depart))

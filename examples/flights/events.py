@@ -11,7 +11,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -38,9 +38,10 @@ class Header(NamedTuple):
 def fields_of(text: str, line: int) -> list[str]:
     """The fields of one line; BadRow where its quoting is broken."""
     try:
-        return next(csv.reader([text], strict=True), [])
+        rows = list(csv.reader([text], strict=True))
     except csv.Error as error:
         raise BadRow(line, "", f"not a CSV row ({error})") from error
+    return rows[0] if rows else []
 
 
 def parse_header(text: str) -> Header:
@@ -94,6 +95,10 @@ def check_whole(event: FlightEvent, line: int, header: Header) -> None:
         raise bad("air_time", "minutes in the air without a departure")
 
 
+def pass_over(_: BadRow) -> None:
+    """Leave a bad row out, and say nothing: for ``on_bad_row``."""
+
+
 def read_events(
     path: str | Path, *, on_bad_row: Callable[[BadRow], None] | None = None
 ) -> Iterator[FlightEvent]:
@@ -130,7 +135,7 @@ def read_events(
 
 
 @contextmanager
-def open_text(path: str | Path) -> Iterator[io.TextIOWrapper]:
+def open_text(path: str | Path) -> Generator[io.TextIOWrapper]:
     """Lines of a plain or gzip file. Bytes that are not UTF-8 become lone surrogates."""
     with open(path, "rb") as raw:
         magic = raw.read(len(GZIP_MAGIC))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -67,7 +67,7 @@ def _bar(total: int, done: int) -> AbstractContextManager[Advance]:
     columns = (BarColumn(), MofNCompleteColumn(), "commits", TimeElapsedColumn())
 
     @contextmanager
-    def bar() -> Iterator[Advance]:
+    def bar() -> Generator[Advance]:
         with Progress("  {task.percentage:>3.0f}%", *columns) as progress:
             task = progress.add_task("commits", total=total, completed=done)
             yield lambda completed: progress.update(task, completed=completed)
@@ -76,7 +76,7 @@ def _bar(total: int, done: int) -> AbstractContextManager[Advance]:
 
 
 @contextmanager
-def _lines(total: int, done: int) -> Iterator[Advance]:
+def _lines(total: int, done: int) -> Generator[Advance]:
     shown = done * LINES_A_RUN // total
 
     def advance(completed: int, /) -> None:

@@ -12,7 +12,7 @@ import kvengine
 from examples.flights import report
 from examples.flights.aggregate import FLIGHT
 from examples.flights.columns import BadRow, FlightEvent
-from examples.flights.events import EventFileError, read_events
+from examples.flights.events import EventFileError, pass_over, read_events
 from examples.flights.record import OBJECTS, Record, commits_of, compare, logical_bytes
 from examples.flights.supervise import WorkerFailed, WorkerProcess
 from examples.flights.worker import EXPIRY_GRACE, MEMTABLE_SIZE, WorkerSettings, open_database
@@ -152,7 +152,7 @@ class Demo:
 
     def events(self) -> Iterator[FlightEvent]:
         """The events that are applied, in order."""
-        ignore = (lambda _: None) if self.settings.skip_bad_rows else None
+        ignore = pass_over if self.settings.skip_bad_rows else None
         return read_events(self.settings.events, on_bad_row=ignore)
 
     def watch_retention(self, db: Store) -> Stats:

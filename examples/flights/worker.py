@@ -41,7 +41,7 @@ import msgspec
 import kvengine
 from examples.flights.aggregate import FLIGHT, READER, Flight, Telling, end, plan, tellings
 from examples.flights.columns import FlightEvent
-from examples.flights.events import read_events
+from examples.flights.events import pass_over, read_events
 from kvengine.options import Durability
 
 STAMP = struct.Struct("<Q")
@@ -147,7 +147,7 @@ def run(settings: WorkerSettings, report: Callable[[bytes], object]) -> None:
 
     That one may lack its end, so it comes again.
     """
-    ignore = (lambda _: None) if settings.skip_bad_rows else None
+    ignore = pass_over if settings.skip_bad_rows else None
     with open_database(settings.directory, settings.durability) as db:
         first = max(position(db), 1)
         events = islice(read_events(settings.events, on_bad_row=ignore), first - 1, None)

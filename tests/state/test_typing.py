@@ -103,7 +103,8 @@ def pyright(file: Path, scratch: Path) -> Lines:
         "typeCheckingMode": "strict",
     }
     scratch.mkdir()
-    shutil.copy(file, scratch)
+    copy = shutil.copytree if file.is_dir() else shutil.copy
+    copy(file, scratch / file.name)
     project = scratch / "pyrightconfig.json"
     project.write_text(json.dumps(settings))
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
@@ -121,7 +122,9 @@ def pyright(file: Path, scratch: Path) -> Lines:
     if not done.stdout.startswith("{"):
         pytest.skip(f"PYRIGHT DOES NOT RUN HERE: types are unchecked by it: {done.stderr[-200:]}")
     report = json.loads(done.stdout)
-    assert report["summary"]["filesAnalyzed"] == 1
+    assert report["summary"]["filesAnalyzed"] == len(
+        list(file.rglob("*.py")) if file.is_dir() else [1]
+    )
     return {
         one["range"]["start"]["line"] + 1: one["message"]
         for one in report["generalDiagnostics"]
@@ -173,3 +176,8 @@ def test_only_the_wrong_uses_are_found(found_wrong: Lines) -> None:
     """The module around them is right, so each error is about its line."""
     right = {*range(1, len(PREFACE.splitlines()) + 1), MODULE.index(TASKS) + 1}
     assert not right & found_wrong.keys()
+
+
+def test_the_examples_are_strict(tmp_path: Path) -> None:
+    """Whoever copies from them into a project of strict types copies no fault."""
+    assert pyright(ROOT / "examples", tmp_path / "scratch") == {}
