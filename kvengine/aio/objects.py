@@ -70,10 +70,19 @@ class VirtualObject:
         return await self._read(self._handle.get_all, type=type)
 
     async def state_keys(
-        self, *, prefix: str = "", start: str = "", limit: int | None = None
+        self,
+        *,
+        prefix: str = "",
+        start: str = "",
+        reverse: bool = False,
+        limit: int | None = None,
     ) -> list[str]:
-        """State keys in byte order, from ``start`` on."""
-        return await self._read(self._handle.state_keys, prefix=prefix, start=start, limit=limit)
+        """Return state keys in byte order, or in reverse.
+
+        ``start`` is the first to return, in the direction of the walk.
+        """
+        bounds = {"prefix": prefix, "start": start}
+        return await self._read(self._handle.state_keys, **bounds, reverse=reverse, limit=limit)
 
     async def contains(self, name: str) -> bool:
         """Whether there is such an entry."""

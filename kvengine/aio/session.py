@@ -119,9 +119,17 @@ class Session(SessionVerbs):
         return found
 
     async def state_keys(
-        self, *, prefix: str = "", start: str = "", limit: int | None = None
+        self,
+        *,
+        prefix: str = "",
+        start: str = "",
+        reverse: bool = False,
+        limit: int | None = None,
     ) -> list[str]:
-        """State keys in byte order from ``start`` on, those just set among them."""
+        """Return state keys in byte order, or in reverse, those just set among them.
+
+        ``start`` is the first to return, in the direction of the walk.
+        """
         self._collect()
         if not self._open:
             self._is_over()
@@ -129,10 +137,12 @@ class Session(SessionVerbs):
         found = None
         if self._keys_missing:
             asked = self._enough(limit)
-            found = await self._fetch("state_keys", prefix=prefix, start=start, limit=asked)
+            found = await self._fetch(
+                "state_keys", prefix=prefix, start=start, reverse=reverse, limit=asked
+            )
             if not (prefix or start) and limit is None:
                 self._learn_keys(found)
-        return self._live_keys(prefix, start, limit, found)
+        return self._live_keys(prefix, start, limit, found, reverse=reverse)
 
     async def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, in key order."""

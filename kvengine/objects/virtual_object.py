@@ -94,10 +94,20 @@ class VirtualObject(Handle):
         return {name: self._decode(name, data, type) for name, data in found.items()}
 
     def state_keys(
-        self, *, prefix: str = "", start: str = "", limit: int | None = None
+        self,
+        *,
+        prefix: str = "",
+        start: str = "",
+        reverse: bool = False,
+        limit: int | None = None,
     ) -> list[str]:
-        """State keys in byte order, from ``start`` on."""
-        return self._host.store.state_keys(*self._name, prefix=prefix, start=start, limit=limit)
+        """Return state keys in byte order, or in reverse.
+
+        ``start`` is the first to return, in the direction of the walk.
+        """
+        return self._host.store.state_keys(
+            *self._name, prefix=prefix, start=start, reverse=reverse, limit=limit
+        )
 
     def __contains__(self, name: str) -> bool:
         return self._host.store.get(*self._name, name) is not None

@@ -129,10 +129,11 @@ class HeldObject:
         *,
         prefix: str = "",
         start: str = "",
+        reverse: bool = False,
         limit: int | None = None,
     ) -> list[str]:
         self._check_open()
-        return keys_of(self._all(), prefix, start, False, limit, self._now)
+        return keys_of(self._all(), prefix, start, reverse, limit, self._now)
 
     def expires_at(self, service: str, key: str, state_key: str, /) -> float | None:  # noqa: ARG002
         self._check_open()

@@ -129,6 +129,21 @@ def test_order_of_state_keys(db: kvengine.Engine, way: Way, place: Place) -> Non
         assert list(state.get_all()) == sorted(names, key=str.encode)
 
 
+def test_the_last_state_keys(db: kvengine.Engine, way: Way, place: Place) -> None:
+    """Row: in reverse `start` is the last one, and a limit counts from the end, own changes too."""
+    for name in "abcdefgh":
+        db.object("S", "k").set(name, 0)
+    place(db)
+    with way.session(db) as state:
+        state.set("e2", 0)
+        state.clear("g")
+        assert state.state_keys(reverse=True, limit=3) == ["h", "f", "e2"]
+        assert state.state_keys(reverse=True, start="e9", limit=2) == ["e2", "e"]
+        assert state.state_keys(reverse=True, prefix="e") == ["e2", "e"]
+        assert state.state_keys(reverse=True) == ["h", "f", "e2", "e", "d", "c", "b", "a"]
+    assert db.object("S", "k").state_keys(reverse=True, start="c") == ["c", "b", "a"]
+
+
 @pytest.mark.parametrize("size", [1_000_000, pytest.param(40_000_000, marks=pytest.mark.slow)])
 def test_large_values(db: kvengine.Engine, way: Way, size: int) -> None:
     """Row: values of 1 MB and 40 MB are values like any other."""

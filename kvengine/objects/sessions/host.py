@@ -36,6 +36,7 @@ class Late(Protocol):
         *,
         prefix: str = "",
         start: str = "",
+        reverse: bool = False,
         limit: int | None = None,
     ) -> list[str]: ...
 

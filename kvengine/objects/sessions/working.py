@@ -142,8 +142,10 @@ class Working(Cells):
         start: str = "",
         limit: int | None = None,
         found: list[str] | None = None,
+        *,
+        reverse: bool = False,
     ) -> list[str]:
-        """State keys of live entries in order from ``start`` on, own changes among them.
+        """State keys of live entries from ``start`` on, own changes among them.
 
         ``found``: those of the moment, as far as they are asked for, where not all were learned.
         """
@@ -151,9 +153,11 @@ class Working(Cells):
         keys = {name for name, value in known.items() if value is not None}
         if not self._complete:
             keys.update(name for name in found or self._keys or () if name not in known)
-        if prefix or start:
-            keys = {name for name in keys if name >= start and name.startswith(prefix)}
-        return sorted(keys)[:limit]
+        if prefix:
+            keys = {name for name in keys if name.startswith(prefix)}
+        if start:
+            keys = {name for name in keys if (name <= start if reverse else name >= start)}
+        return sorted(keys, reverse=reverse)[:limit]
 
     def _live_entries(self) -> dict[str, bytes]:
         """All live entries in key order; of a complete state."""
