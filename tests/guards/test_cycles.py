@@ -46,7 +46,7 @@ def left_behind(work: Callable[[int], object], rounds: int = ROUNDS) -> dict[str
         after = Counter(type(each).__name__ for each in gc.get_objects())
     finally:
         gc.enable()
-    return {name: count for name, count in (after - before).items() if count > rounds // 100}
+    return {name: count for name, count in (after - before).items() if count > rounds // 20}
 
 
 def test_sessions(db: kvengine.Engine) -> None:
@@ -139,6 +139,6 @@ def test_sessions_of_tasks(db: kvengine.Engine, durability: Durability) -> None:
             after = Counter(type(each).__name__ for each in gc.get_objects())
         finally:
             gc.enable()
-        return {name: count for name, count in (after - before).items() if count > rounds // 100}
+        return {name: count for name, count in (after - before).items() if count > rounds // 20}
 
     assert asyncio.run(main()) == {}

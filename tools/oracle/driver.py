@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import json
 import logging
 import sys
@@ -52,7 +53,9 @@ def shown(found: Any) -> Any:
         # `expiries` are looked up by state key, and their order is nobody's promise: 0.1.0 gives
         # them as they were written while they are in memory, later releases in key order.
         expiries = None if found.expiries is None else dict(sorted(found.expiries.items()))
-        parts = (found.version, found.expires_at, found.entries, found.complete, expiries)
+        complete = getattr(found, "complete", None)  # 0.1.0 has it, later releases its opposite
+        whole = complete if complete is not None else not found.partial
+        parts = (found.version, found.expires_at, found.entries, whole, expiries)
         return [found.service, found.key, *map(shown, parts)]
     if isinstance(found, dict):
         return [[key, shown(value)] for key, value in found.items()]
@@ -75,9 +78,14 @@ class Awaited:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._session, name)
-        if name not in ("get", "get_all", "state_keys", "commit"):
+        if not callable(found):
             return found
-        return lambda *arguments, **named: self._run(found(*arguments, **named))
+
+        def verb(*arguments: Any, **named: Any) -> Any:
+            answer = found(*arguments, **named)  # which verbs are awaited depends on the release
+            return self._run(answer) if inspect.iscoroutine(answer) else answer
+
+        return verb
 
     def __contains__(self, name: str) -> bool:
         return bool(self._run(self._session.contains(name)))
