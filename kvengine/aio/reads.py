@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from itertools import islice
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import kvengine.engine
 import kvengine.snapshot
@@ -87,11 +88,11 @@ class Reads(Awaited):
         stop: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
-    ) -> AsyncIterator[str]:
+    ) -> Walk[str]:
         walk = self._source.object_keys(
             service, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit
         )
-        return self._walk(walk)
+        return Walk(self._waits, walk)
 
     def scan(
         self,
@@ -102,16 +103,14 @@ class Reads(Awaited):
         stop: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
-    ) -> AsyncIterator[StoredObject]:
+    ) -> Walk[StoredObject]:
         walk = self._source.scan(
             service, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit
         )
-        return self._walk(walk)
+        return Walk(self._waits, walk)
 
-    def workflows(
-        self, service: str, completed: bool | None = None
-    ) -> AsyncIterator[StoredWorkflow]:
-        return self._walk(self._source.workflows(service, completed))
+    def workflows(self, service: str, completed: bool | None = None) -> Walk[StoredWorkflow]:
+        return Walk(self._waits, self._source.workflows(service, completed))
 
     async def count(self, service: str, *, prefix: str = "") -> int:
         return await self._waits.run(self._source.count, service, prefix=prefix)
@@ -121,13 +120,32 @@ class Reads(Awaited):
     ) -> T:
         return await self._waits.read(self._source, (service, key), work, service, key, *args, **kw)
 
-    async def _walk(self, walk: Any) -> AsyncIterator[Any]:
-        try:
-            while window := await self._waits.run(lambda: list(islice(walk, _WINDOW))):
-                for one in window:
-                    yield one
-        finally:
-            walk.close()
+
+class Walk(Generic[T]):
+    """What a walk finds, one by one: an asynchronous iterator, which `aclose` ends at any time.
+
+    No generator: one that was never begun would not let go of the walk when it is closed.
+    """
+
+    def __init__(self, waits: Waits, walk: Any) -> None:
+        self._waits = waits
+        self._walk = walk
+        self._window: deque[T] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        if not self._window:
+            self._window.extend(await self._waits.run(lambda: list(islice(self._walk, _WINDOW))))
+        if not self._window:
+            raise StopAsyncIteration
+        return self._window.popleft()
+
+    async def aclose(self) -> None:
+        """End the walk. May be called again."""
+        self._walk.close()
+        self._window.clear()
 
 
 class Snapshot(Reads):

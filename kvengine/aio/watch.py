@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -20,10 +21,10 @@ class Watch(Awaited):
     """
 
     def __init__(self, waits: Waits, service: str, key: str | None, prefix: str) -> None:
-        self._loop = waits.bind()
         self._bell = asyncio.Event()
         self._engine = waits.engine
-        self._feed = feed.begin(waits.engine._db, service, key, prefix, self._ring)
+        ring = _ring_of(self._bell, waits.bind())
+        self._feed = feed.begin(waits.engine._db, service, key, prefix, ring)
 
     def close(self) -> None:
         """End the watch; who waits for it is woken. May be called again."""
@@ -56,7 +57,13 @@ class Watch(Awaited):
         if hasattr(self, "_feed"):
             self._feed.is_over = True
 
-    def _ring(self) -> None:
-        if not self._bell.is_set():
+
+def _ring_of(bell: asyncio.Event, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+    """Return what wakes who waits for ``bell``. It knows no watch, so one that is dropped goes."""
+
+    def ring() -> None:
+        if not bell.is_set():
             with suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(self._bell.set)
+                loop.call_soon_threadsafe(bell.set)
+
+    return ring

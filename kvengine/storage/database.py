@@ -232,9 +232,12 @@ class Database:
         This replaces an `OwnerLost`, after which it would still be known.
         """
         if self.failed is None or isinstance(self.failed, OwnerLost):
-            self.failed = error
-            for feed in self.feeds:
-                feed.ring()
+            self._stop_writes(error)
+
+    def _stop_writes(self, error: BaseException) -> None:
+        self.failed = error
+        for feed in self.feeds:  # who waits for a change is told that none will come
+            feed.ring()
 
     def check_owner(self) -> None:
         """Raise OwnerLost, and refuse writes, if the directory is no longer this owner's.
@@ -245,7 +248,7 @@ class Database:
         reason = self.lock.lost() if self.lock is not None else ""
         if reason:
             if self.failed is None:
-                self.failed = OwnerLost(self.directory, reason)
+                self._stop_writes(OwnerLost(self.directory, reason))
             raise OwnerLost(self.directory, reason)
 
     def check_writable(self) -> None:

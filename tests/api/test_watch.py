@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -172,25 +174,45 @@ def test_asyncio_watches(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_asyncio_watches_that_are_dropped_end(tmp_path: Path) -> None:
+    """What woke one knew it, so that none was ever collected, and each was told for good."""
+
+    async def main() -> None:
+        async with kvengine.aio.open(tmp_path / "db") as db:
+            watches = [db.watch("s") for _ in range(10)]
+            await db.set("s", "k", "n", b"1")
+            del watches
+            await db.set("s", "k", "n", b"2")
+            assert db.engine._db.feeds == ()
+
+    asyncio.run(main())
+
+
 @pytest.fixture
 def failing(tmp_path: Path) -> Iterator[kvengine.Engine]:
-    with kvengine.open(tmp_path / "db") as db:
+    with suppress(kvengine.OwnerLost), kvengine.open(tmp_path / "db") as db:
         yield db
 
 
-def test_a_watch_tells_that_writes_have_stopped(failing: kvengine.Engine) -> None:
-    """After a failed sync nothing will come: who waits is told why, instead of waiting on."""
+@pytest.mark.parametrize("why", ["the disk failed", "the directory is gone"])
+def test_a_watch_tells_that_writes_have_stopped(failing: kvengine.Engine, why: str) -> None:
+    """Nothing will come any more: who waits is told why, instead of waiting on."""
     watch = failing.watch("s")
     raised: list[BaseException] = []
 
     def wait() -> None:
         try:
             next(watch)
-        except kvengine.WriteFailed as error:
+        except kvengine.KVEngineError as error:
             raised.append(error)
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    failing._db.fail(OSError(5, "it broke"))
+    if why == "the disk failed":
+        failing._db.fail(OSError(5, "it broke"))
+    else:
+        os.rename(failing.path, f"{failing.path}.aside")
+        with pytest.raises(kvengine.OwnerLost):
+            failing._db.check_owner()
     waiting.join(60)
-    assert raised
+    assert isinstance(raised[0], (kvengine.WriteFailed, kvengine.OwnerLost))
