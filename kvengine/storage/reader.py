@@ -532,8 +532,10 @@ def _with_prefix(names: Iterable[str], prefix: str) -> Iterator[str]:
 
 def _keys(names: Iterator[bytes], cut: int) -> Iterator[Sequence[str]]:
     """Yield the keys of encoded objects, some at a time. ``cut``: where a key begins."""
-    while keys := [name[cut:].decode() for name in islice(names, _KEYS)]:
+    most = 1  # who takes a few pays for a few
+    while keys := [name[cut:].decode() for name in islice(names, most)]:
         yield keys
+        most = min(2 * most, _KEYS)
 
 
 class Walk:

@@ -82,6 +82,7 @@ def test_nothing_that_is_shown_acts_on_a_terminal(place: Path, run: Run) -> None
         ["levels", "--long"],
         ["--db", f"/nowhere/{hostile}", "services"],
         ["verify", f"/nowhere/{hostile}"],
+        ["levels", "--long", hostile],
         ["dump", "wal", f"/nowhere/{hostile}"],
         ["kv", "get", hostile],
         ["objects", "x", f"--{hostile}"],
