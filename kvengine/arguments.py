@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
+from datetime import timedelta
 
 
 def check_limit(limit: int | None, what: str = "limit") -> None:
-    """TypeError or ValueError for a limit that counts nothing."""
+    """Raise TypeError or ValueError unless ``limit`` is None or an int from 0 to sys.maxsize."""
     if limit is None:
         return
     if isinstance(limit, bool) or not isinstance(limit, int):
@@ -16,6 +18,23 @@ def check_limit(limit: int | None, what: str = "limit") -> None:
         raise ValueError(f"{what} must not be negative, not {limit}")
     if limit > sys.maxsize:
         raise ValueError(f"{what} must be at most {sys.maxsize:,}, or None for no limit")
+
+
+def timeout_of(timeout: float | timedelta | None) -> float | None:
+    """Return a timeout in seconds, None for none.
+
+    Raise TypeError or ValueError unless it is 0 or more, and finite.
+    """
+    if isinstance(timeout, timedelta):
+        timeout = timeout.total_seconds()
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        kind = type(timeout).__name__
+        raise TypeError(f"timeout must be seconds, a timedelta or None, not {kind}")
+    if not 0 <= timeout < math.inf:
+        raise ValueError(f"timeout must be seconds from 0 on, not {timeout!r}")
+    return timeout
 
 
 def warn_deprecated(message: str) -> None:

@@ -147,9 +147,10 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         """Return the changes to come, as they become visible: an iterator that waits for each.
 
         Of all objects of a service, of those whose key starts with ``prefix``, or of one ``key``.
-        Commits made after this call are told, each object once per commit, in order, and after an
-        interrupt perhaps twice. What expires is told by no commit. Writers never wait for a watch:
-        one that lags by 10,000 changes drops them and gets one with ``gap=True`` instead.
+        It reports commits made after this call, in order, once for each object; after an interrupt
+        a change may be reported twice. An expiry is not a commit, so it is not reported. Writers
+        never wait for a watch: one that lags by 10,000 changes drops them and gets one with
+        ``gap=True`` instead.
         """
         return Watch(self._db, service, key, prefix)
 

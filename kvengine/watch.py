@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Self
 
+from kvengine.arguments import timeout_of
 from kvengine.closing import Closing
+from kvengine.errors import DatabaseClosed
 from kvengine.real_time import monotonic
 from kvengine.storage import feed
 from kvengine.storage.database import Database
@@ -18,8 +21,8 @@ class Watch(Closing):
     """Changes to the objects of a service, one by one. Made by ``db.watch()``.
 
     An iterator that waits for the next change, and ends when it or the database is closed. A
-    context manager; one that is dropped ends too. Threads may share one: each change goes to one
-    of them.
+    context manager. A watch that is garbage-collected ends. Threads may share one: each change goes
+    to one of them.
     """
 
     def __init__(self, db: Database, service: str, key: str | None, prefix: str) -> None:
@@ -28,21 +31,28 @@ class Watch(Closing):
         self._engine = db.owner()  # which is not forgotten while this is not
         self._feed = feed.begin(db, service, key, prefix, ring_of(self._bell))
 
-    def poll(self, timeout: float = 0.0) -> Change | None:
-        """Return the next change, None if none comes within ``timeout`` seconds."""
-        return self._next(monotonic() + timeout)
+    def poll(self, timeout: float | timedelta | None = 0.0) -> Change | None:
+        """Return the next change, None if none comes within ``timeout`` (seconds or a timedelta).
+
+        ``None`` waits for ever. Raise DatabaseClosed once the watch or its database is closed and
+        every change before that was taken.
+        """
+        seconds = timeout_of(timeout)
+        return self._next(None if seconds is None else monotonic() + seconds)
 
     def close(self) -> None:
-        """End the watch; who waits for it is woken. May be called again."""
+        """End the watch. Threads that wait for it are woken. May be called again."""
         self._feed.end()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Change:
-        change = self._next(None)
-        if change is None:
-            raise StopIteration
+        try:
+            change = self._next(None)
+        except DatabaseClosed:
+            raise StopIteration from None
+        assert change is not None, "without a timeout it waits on"
         return change
 
     def __del__(self) -> None:
@@ -50,12 +60,14 @@ class Watch(Closing):
             self._feed.is_over = True
 
     def _next(self, until: float | None) -> Change | None:
-        while (change := self._feed.take()) is None and not self._feed.is_over:
-            left = -1.0 if until is None else until - monotonic()
-            if (until is not None and left <= 0) or not self._bell.acquire(timeout=left):
-                return None
-        ring_of(self._bell)()  # for others who wait: there may be more
-        return change
+        try:
+            while (change := self._feed.take()) is None:
+                left = -1.0 if until is None else min(until - monotonic(), threading.TIMEOUT_MAX)
+                if (until is not None and left <= 0) or not self._bell.acquire(timeout=left):
+                    return None
+            return change
+        finally:
+            ring_of(self._bell)()  # for others who wait: there may be more, or none any more
 
 
 def ring_of(bell: threading.Lock) -> Callable[[], None]:

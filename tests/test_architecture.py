@@ -21,7 +21,16 @@ PACKAGE = ROOT / "kvengine"
 # From the ground up. A name is a module or a folder of kvengine, dotted where it is a part of a
 # folder; "" is kvengine itself, where the public names are. A module stands on the floor of the
 # longest name that holds it, and imports from lower floors and from its own folder.
-GROUND = {"errors", "release", "compiled", "interpreter", "arguments", "closing", "real_time"}
+GROUND = {
+    "errors",
+    "release",
+    "compiled",
+    "interpreter",
+    "arguments",
+    "closing",
+    "real_time",
+    "attempts",
+}
 RULES = {"names", "name_bytes", "decoded", "packed", "resolved", "row", "fold"}
 RULES |= {"range_tombstones", "retention", "clock", "batch", "machine", "times"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (

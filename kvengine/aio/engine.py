@@ -64,6 +64,7 @@ class Engine(Reads):
 
     def snapshot(self) -> Snapshot:
         """Return all read verbs as of now, for ``async with`` or until it is closed."""
+        self._waits.bind()
         return Snapshot(self.engine.snapshot(), self._waits)
 
     def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Watch:

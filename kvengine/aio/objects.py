@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 from weakref import ref
 
 from kvengine.aio.context import SessionContext
 from kvengine.aio.session import Session
 from kvengine.aio.waiting import Waits
-from kvengine.objects.retry import Attempts
+from kvengine.attempts import Attempts
 from kvengine.objects.sessions.adding import adding
 from kvengine.objects.sessions.settings import Preload, check
 from kvengine.objects.state.base import State
@@ -102,11 +102,14 @@ class VirtualObject:
         value: Any,
         *,
         ttl: float | timedelta | None = None,
+        expires_at: float | datetime | None = None,
         serde: SerdeChoice | None = None,
     ) -> int:
-        """Set an entry; None is stored as a value. Returns the commit's stamp."""
+        """Set an entry; see `kvengine.VirtualObject.set`."""
         data = self._handle._encode(check_name("state_key", name), value, serde)
-        return await self._waits.commit("set", *self._handle._name, name, data, ttl=ttl)
+        return await self._waits.commit(
+            "set", *self._handle._name, name, data, ttl=ttl, expires_at=expires_at
+        )
 
     async def update(
         self,
@@ -124,19 +127,18 @@ class VirtualObject:
         check_name("state_key", name)
         handle, named = self._handle, self._handle._name
         async for attempt in Attempts():
+            version = await self.version()  # first: a later commit is a conflict
+            ends = await self.expires_at(name)  # before the value, which may expire in between
+            data = await self._read(handle._host.store.get, *named, name)
+            if data is None:
+                found, ends = copy.deepcopy(default), None
+            else:
+                found = handle._decode(name, data, type, serde)
+            made = function(found)  # a conflict that it raises is none of ours
+            value: Any = await made if isinstance(made, Awaitable) else made
+            batch = Batch()
+            batch.set(*named, name, handle._encode(name, value, serde), expires_at=ends)
             with attempt:
-                version = await self.version()  # first: a later commit is a conflict
-                data = await self._read(handle._host.store.get, *named, name)
-                ends = None if data is None else await self.expires_at(name)
-                found = (
-                    copy.deepcopy(default)
-                    if data is None
-                    else handle._decode(name, data, type, serde)
-                )
-                made = function(found)
-                value: Any = await made if isinstance(made, Awaitable) else made
-                batch = Batch()
-                batch.set(*named, name, handle._encode(name, value, serde), expires_at=ends)
                 await self._waits.write(batch, expect={named: version})
                 return value  # type: ignore[no-any-return]
         raise AssertionError("there is always another attempt")
@@ -171,9 +173,9 @@ class VirtualObject:
         return await self._waits.commit("clear_all", *self._handle._name)
 
     async def expire(
-        self, *, at: float | None = None, ttl: float | timedelta | None = None
+        self, *, at: float | datetime | None = None, ttl: float | timedelta | None = None
     ) -> bool:
-        """Let the object expire at a time or after one; neither: never. Whether it exists."""
+        """Give the object an expiry, or remove it; see `kvengine.VirtualObject.expire`."""
         return await self._waits.call(self._handle.expire, at=at, ttl=ttl)
 
     def locked(self) -> bool:

@@ -89,6 +89,7 @@ class Reads(Awaited):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Walk[str]:
+        self._waits.bind()
         walk = self._source.object_keys(
             service, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit
         )
@@ -104,12 +105,14 @@ class Reads(Awaited):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Walk[StoredObject]:
+        self._waits.bind()
         walk = self._source.scan(
             service, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit
         )
         return Walk(self._waits, walk)
 
     def workflows(self, service: str, completed: bool | None = None) -> Walk[StoredWorkflow]:
+        self._waits.bind()
         return Walk(self._waits, self._source.workflows(service, completed))
 
     async def count(self, service: str, *, prefix: str = "") -> int:
@@ -162,7 +165,7 @@ class Snapshot(Reads):
         return self._source.stamp
 
     async def close(self) -> None:
-        """Let go of what the snapshot holds. May be called again."""
+        """Release the files and memory that the snapshot holds. May be called again."""
         self._source.close()
 
     async def __aenter__(self) -> Self:

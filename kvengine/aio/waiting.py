@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent import futures
 from functools import partial
@@ -14,6 +15,7 @@ from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.objects.sessions.host import Late
 from kvengine.options import Durability
 from kvengine.storage.batch import Batch, batch_of
+from kvengine.storage.feed import Feed
 from kvengine.storage.names import Name
 from kvengine.storage.state import Commit
 
@@ -29,6 +31,7 @@ class Waits:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.closed = False
+        self.feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix="kvengine-aio")
         self._syncs = Syncs()
@@ -140,8 +143,10 @@ class Waits:
         return loop
 
     def close(self) -> None:
-        """No more work begins; what has begun goes on."""
+        """No more work begins; what has begun goes on. Watches end."""
         self.closed = True
+        for feed in list(self.feeds):
+            feed.end()
         self._pool.shutdown(wait=False)
 
 

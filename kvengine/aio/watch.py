@@ -10,6 +10,7 @@ from typing import Self
 
 from kvengine.aio.waiting import Waits
 from kvengine.closing import Awaited
+from kvengine.errors import DatabaseClosed
 from kvengine.storage import feed
 from kvengine.store import Change
 
@@ -25,21 +26,23 @@ class Watch(Awaited):
         self._engine = waits.engine
         ring = _ring_of(self._bell, waits.bind())
         self._feed = feed.begin(waits.engine._db, service, key, prefix, ring)
+        waits.feeds.add(self._feed)
 
     def close(self) -> None:
-        """End the watch; who waits for it is woken. May be called again."""
+        """End the watch. Tasks that wait for it are woken. May be called again."""
         self._feed.end()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Change:
-        while (change := self._feed.take()) is None:
-            if self._feed.is_over:
-                raise StopAsyncIteration
-            self._bell.clear()
-            if self._feed.is_idle():  # else it rang before the bell was cleared
-                await self._bell.wait()
+        try:
+            while (change := self._feed.take()) is None:
+                self._bell.clear()
+                if self._feed.is_idle():  # else it rang before the bell was cleared
+                    await self._bell.wait()
+        except DatabaseClosed:
+            raise StopAsyncIteration from None
         return change
 
     async def __aenter__(self) -> Self:

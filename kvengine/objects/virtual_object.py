@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from kvengine.objects.retry import Attempts
+from kvengine.attempts import Attempts
 from kvengine.objects.sessions.adding import adding
 from kvengine.objects.sessions.context import block_of
 from kvengine.objects.sessions.host import Handle
@@ -129,14 +129,17 @@ class VirtualObject(Handle):
         value: Any,
         *,
         ttl: float | timedelta | None = None,
+        expires_at: float | datetime | None = None,
         serde: SerdeChoice | None = None,
     ) -> int:
-        """Set an entry; None is stored as a value. Returns the commit's stamp.
+        """Set an entry and return the commit's stamp. None is stored as a value.
 
-        ``ttl`` in seconds or a timedelta; without one an old ttl ends.
+        ``ttl``: seconds or a timedelta after which the entry expires; one of 0 or less clears
+        it at once. ``expires_at``: when it expires, in seconds since the epoch or as an aware
+        datetime. Without either, an expiry that the entry had before is removed.
         """
         data = self._encode(check_name("state_key", name), value, serde)
-        return self._host.store.set(*self._name, name, data, ttl=ttl)
+        return self._host.store.set(*self._name, name, data, ttl=ttl, expires_at=expires_at)
 
     def update(
         self,
@@ -150,8 +153,8 @@ class VirtualObject(Handle):
         """Set an entry to what ``function`` makes of its value, and return that. Atomic.
 
         ``function`` gets the value, or a copy of ``default`` where there is none. It is called
-        again if somebody else has changed the object meanwhile, so it may do nothing else. What it
-        raises is raised, and nothing is written. A ttl that the entry has is kept.
+        again if somebody else has changed the object meanwhile, so it should have no other effect.
+        What it raises is raised, and nothing is written. A ttl that the entry has is kept.
 
         A commit of its own: a session of the object that is open now, of this thread or another
         one, ends with VersionConflict if it writes. In a session use its `update`.
@@ -159,18 +162,17 @@ class VirtualObject(Handle):
         check_name("state_key", name)
         store, named = self._host.store, self._name
         for attempt in Attempts():
+            version = store.version(*named)  # first: a later commit is a conflict
+            ends = store.expires_at(*named, name)  # before the value, which may expire in between
+            data = store.get(*named, name)
+            if data is None:
+                found, ends = copy.deepcopy(default), None
+            else:
+                found = self._decode(name, data, type, serde)
+            value = function(found)  # a conflict that it raises is none of ours
+            batch = Batch()
+            batch.set(*named, name, self._encode(name, value, serde), expires_at=ends)
             with attempt:
-                version = store.version(*named)  # first: a later commit is a conflict
-                data = store.get(*named, name)
-                ends = None if data is None else store.expires_at(*named, name)
-                found = (
-                    copy.deepcopy(default)
-                    if data is None
-                    else self._decode(name, data, type, serde)
-                )
-                value = function(found)
-                batch = Batch()
-                batch.set(*named, name, self._encode(name, value, serde), expires_at=ends)
                 store.write(batch, expect={named: version})
                 return value
         raise AssertionError("there is always another attempt")
@@ -184,8 +186,8 @@ class VirtualObject(Handle):
     def increment(self, name: str, by: float = 1) -> float:
         """Add ``by`` to the number that an entry holds, 0 if there is none. Return the sum.
 
-        As `update`: atomic, and with the ttl that the entry has. TypeError for a value that is no
-        number.
+        As `update`: atomic, and with the ttl that the entry has. Raise TypeError if the value is
+        not a number.
         """
         return self.update(name, adding(self._name, name, by), 0)
 
@@ -204,14 +206,14 @@ class VirtualObject(Handle):
         check_name("state_key", name)
         store, named = self._host.store, self._name
         for attempt in Attempts():
+            version = store.version(*named)
+            data = store.get(*named, name)
+            if data is None:
+                return absent(default, serde)
+            value = self._decode(name, data, type, serde)
+            batch = Batch()
+            batch.clear(*named, name)
             with attempt:
-                version = store.version(*named)
-                data = store.get(*named, name)
-                if data is None:
-                    return absent(default, serde)
-                value = self._decode(name, data, type, serde)
-                batch = Batch()
-                batch.clear(*named, name)
                 store.write(batch, expect={named: version})
                 return value
         raise AssertionError("there is always another attempt")
@@ -224,8 +226,14 @@ class VirtualObject(Handle):
         """Clear every entry of the object, and its expiry, by one small write."""
         return self._host.store.clear_all(*self._name)
 
-    def expire(self, *, at: float | None = None, ttl: float | timedelta | None = None) -> bool:
-        """Let the object expire at a time or after one; neither: never. Whether it exists."""
+    def expire(
+        self, *, at: float | datetime | None = None, ttl: float | timedelta | None = None
+    ) -> bool:
+        """Give the object an expiry, or remove the one it has if neither argument is given.
+
+        ``at``: seconds since the epoch, or an aware datetime. ``ttl``: seconds or a timedelta
+        from now; one of 0 or less ends the object at once. Return whether the object existed.
+        """
         return self._host.store.expire(*self._name, at=at, ttl=ttl)
 
     def locked(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -32,6 +33,8 @@ class Link:
         self._owner = owner
         self._most = most
         self._lock = threading.Lock()
+        self._left: deque[int] = deque()
+        """Numbers of walks that were left, of which the owner was not told yet."""
         self.closed = False
 
     def ask(
@@ -57,17 +60,8 @@ class Link:
         with self._lock:
             if self.closed:
                 raise DatabaseClosed(f"{self._owner} is no longer connected")
-            answer, sent = None, False
-            try:
-                with suppress(BrokenPipeError):  # what the owner said before it left can be read
-                    send(self._connection, data)
-                    sent = True
-                answer = receive(self._connection, _MOST, patience)
-            except (OSError, BadFrame):
-                pass
-            finally:
-                if answer is None:  # an interrupt, too: what comes next would be the answer to this
-                    self.close()
+            sent, answer = self._exchange(data, patience)
+            self._tell_of_left()
         if answer is None:
             # Of a request that was not sent in whole the owner has done nothing.
             doubt = "; whether it was written is not known: read it again" if write and sent else ""
@@ -77,6 +71,28 @@ class Link:
             name, args = map(wire.decode, rest)
             raise wire.raised(name, args)
         return msgspec.msgpack.decode(rest[0], type=kind)
+
+    def _exchange(
+        self, data: bytes, patience: float | None
+    ) -> tuple[bool, bytes | bytearray | None]:
+        """Send a request. Return whether that was done, and the answer, None if none came."""
+        answer, sent = None, False
+        try:
+            with suppress(BrokenPipeError):  # what the owner said before it left can be read
+                send(self._connection, data)
+                sent = True
+            answer = receive(self._connection, _MOST, patience)
+        except (OSError, BadFrame):
+            pass
+        finally:
+            if answer is None:  # an interrupt, too: what comes next would be the answer to this
+                self.close()
+        return sent, answer
+
+    def _tell_of_left(self) -> None:
+        """Tell the owner of walks that were left. Call with the lock."""
+        while self._left and not self.closed:
+            self._exchange(wire.frame(("end", {"walk": self._left.popleft()})), _PATIENCE)
 
     def walk(self, page: tuple[int | None, list[_T]], kind: Any) -> Iterator[_T]:
         """The items of a walk that the owner holds, page by page."""
@@ -89,8 +105,14 @@ class Link:
                 following, number = number, None
                 number, items = self.ask("next", kind, {"walk": following})
         finally:
-            if number is not None and not self.closed:
-                self.ask("end", None, {"walk": number})
+            if number is not None:
+                self._left.append(number)
+                # A finalizer may be here within a request of this very thread, which then tells.
+                if self._lock.acquire(blocking=False):
+                    try:
+                        self._tell_of_left()
+                    finally:
+                        self._lock.release()
 
     def close(self) -> None:
         self.closed = True

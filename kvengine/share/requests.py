@@ -1,9 +1,10 @@
 """What a tool may ask: a struct for each verb, with the names and types that the verb has.
 
 A request is ``[verb, {field: value}]``. Its verb is read first, and its fields are then decoded as
-those of that verb: one that is missing, unknown or of a wrong type is told by its name, and a list
-that is too long is refused before anything of it is made. No more than what stands in `REQUESTS`
-can be reached. `Reads` are asked of the store, or of a snapshot, ``at``, that the tool holds.
+those of that verb: one that is missing, unknown or of a wrong type is named in the error, and a
+list that is too long is refused before anything of it is made. No more than what stands in
+`REQUESTS` can be reached. `Reads` are asked of the store, or of a snapshot, ``at``, that the tool
+holds.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ _decoders = {verb: msgspec.msgpack.Decoder(kind).decode for verb, kind in REQUES
 def decode(data: bytes | bytearray) -> tuple[str, Request]:
     """Return the verb of a request and its arguments.
 
-    KVEngineError for an unknown verb, TypeError for what are no arguments of it.
+    Raise KVEngineError for an unknown verb, TypeError if the arguments do not fit the verb.
     """
     try:
         verb, arguments = _envelope(data)

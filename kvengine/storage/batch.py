@@ -101,7 +101,7 @@ def set_operation(
     expires_at: float | datetime | None,
     limit: int | None,
 ) -> Set | Clear:
-    """Return what sets an entry. One that would expire at once is cleared instead."""
+    """Return the operation that sets an entry, or clears it if its ttl is over."""
     if not are_ascii_names(service, key, state_key):
         service, key = object_name(service, key)
         state_key = check_name("state_key", state_key)

@@ -1,7 +1,7 @@
 """Feeds: commits as they become visible, for those who watch. Bounded; no writer waits for one.
 
 A feed is told of a commit just before it becomes visible, under the commit lock, so that an
-interrupt loses none: what was broken off is published anew, and then told again. So a change may
+interrupt loses none: an interrupted commit is published again, and reported again. So a change may
 come twice, and it never fails to come.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from kvengine.errors import DatabaseClosed
 from kvengine.storage.database import Database
 from kvengine.storage.names import Range, after, check_name, encode_object, prefix_range
 from kvengine.storage.state import Commit
@@ -39,14 +40,19 @@ class Feed:
     def note(self, commit: Commit) -> None:
         """Note what a commit changes. Call under the commit lock."""
         low, high = self._within
+        found: dict[
+            str | None, Change
+        ] = {}  # each once: a batch may clear a range and set an object in it
         for change in commit.changes:
             service, key = change.name
             if service == self._service and low <= encode_object(service, key) < high:
-                self._put(Change(service, key, commit.stamp))
+                found[key] = Change(service, key, commit.stamp)
         if commit.marks is not None:
             for start, stop, stamp in commit.marks.tombstones:
                 if stamp == commit.stamp and start < high and low < stop:
-                    self._put(Change(self._service, self._key, stamp))
+                    found[self._key] = Change(self._service, self._key, stamp)
+        for told in found.values():
+            self._put(told)
         if self._changes:
             self.ring()
 
@@ -59,18 +65,26 @@ class Feed:
     def take(self) -> Change | None:
         """Return the next change, which is visible by now, None if there is none at the moment.
 
-        Raise what the database raises that cannot commit any more, unless the feed was ended.
+        Raise DatabaseClosed once the feed has ended, and what a commit would raise if the database
+        takes none any more. Raise KVEngineError inside a commit of this thread.
         """
-        try:
-            change = self._changes.popleft()
-        except IndexError:
-            if not self.is_over:
-                self._db.check_writable()
-            return None
-        if change.stamp > self._db.published:
-            with self._db.commit_lock:  # until its commit, of which it was told, is visible
-                pass
-        return change
+        db = self._db
+        while True:
+            try:
+                change = self._changes[0]
+                if change.stamp > db.published:
+                    db.refuse_nested()
+                    with db.commit_lock:  # until its commit, of which it was told, is visible
+                        pass
+                self._changes.remove(change)  # not earlier: an interrupt of the wait loses nothing
+                return change
+            except IndexError:
+                if self.is_over:
+                    raise DatabaseClosed("this watch is closed, or its database is") from None
+                db.check_writable()
+                return None
+            except ValueError:  # another thread took it, or a gap has replaced it
+                continue
 
     def is_idle(self) -> bool:
         """Return whether there is nothing to take yet."""
@@ -80,6 +94,10 @@ class Feed:
         """Let nothing more come. May be called in any thread, and again."""
         self.is_over = True
         self.ring()
+
+    def forget(self) -> None:
+        """Drop what was not taken: in a forked child, whose database this no longer is."""
+        self._changes.clear()
 
 
 def begin(
@@ -92,18 +110,20 @@ def begin(
             raise ValueError("watch takes a key or prefix=, not both")
         name = encode_object(service, check_name("key", key))
         within = (name, after(name))
-    db.check_writable()
     db.refuse_nested()
     feed = Feed(db, service, key, within, ring)
     with db.commit_lock:
-        db.feeds = (*db.feeds, feed)
+        db.check_writable()
+        db.feeds = (*_alive(db.feeds), feed)
     return feed
 
 
 def tell(db: Database, commit: Commit) -> None:
-    """Tell all feeds of a commit, and forget those that are over. Call under the commit lock."""
+    """Report a commit to all feeds. Remove feeds that have ended. Call under the commit lock."""
+    db.feeds = _alive(db.feeds)
     for feed in db.feeds:
-        if feed.is_over:
-            db.feeds = tuple(one for one in db.feeds if not one.is_over)
-        else:
-            feed.note(commit)
+        feed.note(commit)
+
+
+def _alive(feeds: tuple[Feed, ...]) -> tuple[Feed, ...]:
+    return tuple(feed for feed in feeds if not feed.is_over)

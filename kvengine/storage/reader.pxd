@@ -53,9 +53,11 @@ cdef class Walk:
     cdef Database _db
     cdef Moment _moment
     cdef bint _ours
+    cdef str _broken
     cdef object _windows, _items
     cdef Lock _lock
 
+    cdef _check_open(self)
     cdef _fetch(self)
 
 

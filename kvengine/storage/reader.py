@@ -541,12 +541,15 @@ def _keys(names: Iterator[bytes], cut: int) -> Iterator[Sequence[str]]:
 class Walk:
     """What a walk finds, one by one. It closes its moment after it if that is ``ours``.
 
-    Threads may share one: each item goes to one of them, and who comes to the end of a window waits
-    for who fetches the next. So no iterator of itertools stands around the generator that fetches:
-    one that is told "already executing" lets go of it, and that frees it under the other thread.
+    Threads may share one: each item goes to one of them. A thread that reaches the end of a window
+    waits for the thread that fetches the next one. If a fetch fails, or is interrupted, the walk is
+    over for all of them, and those who ask for more are told why: none takes it for the end.
+
+    No iterator of itertools stands around the generator that fetches: one that is told "already
+    executing" lets go of it, and that frees it under the other thread.
     """
 
-    __slots__ = ("_db", "_items", "_lock", "_moment", "_ours", "_windows")
+    __slots__ = ("_broken", "_db", "_items", "_lock", "_moment", "_ours", "_windows")
 
     def __init__(self, moment: Moment, ours: bool, windows: Iterator[Sequence[Any]]) -> None:
         self._db = moment.db
@@ -555,32 +558,46 @@ class Walk:
         self._windows: Iterator[Sequence[Any]] | None = windows
         self._items: Iterator[Any] = iter(())
         self._lock = Lock()
+        self._broken = ""
 
     def __iter__(self) -> Walk:
         return self
 
     def __next__(self) -> Any:
         item = next(self._items, _NOTHING)
-        try:
-            if item is _NOTHING:
-                item = self._fetch()
-            if self._db.gone or not self._moment.token:
-                self._moment.check_open()
-        except BaseException:
-            self.close()
-            raise
+        if item is _NOTHING:
+            item = self._fetch()
+        if self._db.gone or not self._moment.token:
+            self._check_open()
         return item
+
+    def _check_open(self) -> None:
+        # A walk that is over has closed its moment itself: what it gave before is good.
+        if self._windows is not None:
+            self._moment.check_open()
 
     def _fetch(self) -> Any:
         """Return the first item of the next window."""
         if self._lock.mine():
-            raise KVEngineError("this walk was asked for more while it fetches, by a handler")
+            raise KVEngineError(
+                "a signal handler or finalizer called next() on a walk that is fetching"
+            )
+        if self._db.gone:  # asked first: in a forked child the lock may be taken for ever
+            self._check_open()
         with self._lock:
             while (item := next(self._items, _NOTHING)) is _NOTHING:
-                windows = self._windows
-                if windows is None:
+                if self._broken:
+                    raise KVEngineError(self._broken)
+                if self._windows is None:
                     raise StopIteration
-                self._items = iter(next(windows))
+                try:
+                    self._items = iter(next(self._windows))
+                except BaseException as error:
+                    if not isinstance(error, StopIteration):
+                        # Not the error itself: it refers to this frame, and this to the walk.
+                        self._broken = f"this walk ended early: {type(error).__name__}: {error}"
+                    self.close()
+                    raise
         return item
 
     def close(self) -> None:

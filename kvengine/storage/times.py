@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from kvengine.storage.clock import SECOND
 
-MAX_TIME = 253_402_300_799 * SECOND
+_LAST = 253_402_300_799
+MAX_TIME = _LAST * SECOND
 """The last second of the year 9999, in microseconds: no expiry lies beyond."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,25 +27,29 @@ def duration(what: str, value: float | timedelta) -> int:
 
 
 def time_to_live(value: float | timedelta) -> int:
-    """Return a ttl in microseconds: 0 for one that is over, at least 1 for any other."""
+    """Return a ttl in microseconds: 0 if it is 0 or negative, else at least 1."""
     return _microseconds("ttl", value)
 
 
 def instant(what: str, value: float | datetime) -> int:
-    """Return a time, given in seconds since the epoch or as an aware datetime, in microseconds."""
+    """Return a time, given in seconds since the epoch or as an aware datetime, in microseconds.
+
+    A time before 1970 is refused: who writes -1 means "never", and would lose the entry.
+    """
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise ValueError(
-                f"{what} must be an aware datetime, so that it names one instant: give it a time"
-                f" zone, as in datetime.now(UTC), not {value!r}"
+                f"{what} must be an aware datetime, for example datetime.now(UTC), not {value!r}"
             )
-        return min(max((value - _EPOCH) // _MICROSECOND, 0), MAX_TIME)
+        if value < _EPOCH:
+            raise ValueError(f"{what} must not be before 1970, as {value!r} is")
+        return min((value - _EPOCH) // _MICROSECOND, MAX_TIME)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         kind = type(value).__name__
         raise TypeError(f"{what} must be seconds since the epoch or a datetime, not {kind}")
     if not 0 <= value < math.inf:
         raise ValueError(f"{what} must be seconds since the epoch, not {value!r}")
-    return min(round(value * SECOND), MAX_TIME)
+    return round(min(value, _LAST) * SECOND)
 
 
 def _microseconds(what: str, value: float | timedelta) -> int:
@@ -54,4 +59,4 @@ def _microseconds(what: str, value: float | timedelta) -> int:
         raise TypeError(f"{what} must be seconds or a timedelta, not {type(value).__name__}")
     if not -math.inf < value < math.inf:
         raise ValueError(f"{what} must be finite, not {value!r}")
-    return min(max(int(value * SECOND), 1), MAX_TIME) if value > 0 else 0
+    return max(int(min(value, _LAST) * SECOND), 1) if value > 0 else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from kvengine.errors import VersionConflict
+from kvengine.attempts import Attempts
 from kvengine.options import Durability
 from kvengine.storage.batch import (
     Batch,
@@ -56,18 +56,17 @@ class LiveWriter(LiveReader):
         written.
         """
         name = object_name(service, key)
-        while True:
+        for attempt in Attempts():
             version = self.version(service, key)
             value = self.get(service, key, state_key)
             if value is None:
                 return None
             batch = Batch()
             batch.clear(service, key, state_key)
-            try:
+            with attempt:
                 self.write(batch, expect={name: version})
-            except VersionConflict:
-                continue
-            return value
+                return value
+        raise AssertionError("there is always another attempt")
 
     def clear_all(self, service: str, key: str) -> int:
         """Clear every entry of an object, and its expiry, by one small write. Return the stamp."""

@@ -121,7 +121,7 @@ class Guard:
             raise Refused(400, "A body has a length or comes in chunks, not both.")
         length = headers.get(b"content-length", "0")
         if not (length.isascii() and length.isdigit()):
-            raise Refused(400, "Content-Length is no number.")
+            raise Refused(400, "Content-Length is not a number.")
         if len(length) > 18 or int(length) > self._limits.body:
             raise Refused(413, f"The body is over the limit of {self._limits.body:,} bytes.")
 

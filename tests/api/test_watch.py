@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,165 @@ def test_a_watch_tells_that_writes_have_stopped(failing: kvengine.Engine, why: s
             failing._db.check_owner()
     waiting.join(60)
     assert isinstance(raised[0], (kvengine.WriteFailed, kvengine.OwnerLost))
+
+
+def test_a_handler_polls_within_a_commit(db: kvengine.Engine) -> None:
+    """A signal handler polled a watch in the midst of a commit of its thread: of a change that was
+    told and not yet visible it waited for the commit lock, which its own thread had, for ever.
+    """
+    watch = db.watch("s")
+    outcome: list[object] = []
+
+    def commit() -> None:
+        with db._db.commit_lock:
+            told_early = Change("s", "k", db._db.published + 1)
+            watch._feed._changes.append(told_early)
+            try:
+                outcome.append(watch.poll())
+            except kvengine.KVEngineError as error:
+                outcome.append(str(error))
+
+    thread = threading.Thread(target=commit, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert outcome == ["called inside a commit, by a signal handler or a finalizer"]
+    watch._feed.forget()
+    stamp = db.set("s", "k", "n", b"1")
+    assert told(watch) == [Change("s", "k", stamp)], "the watch goes on"
+
+
+def test_an_interrupted_wait_loses_no_change(db: kvengine.Engine) -> None:
+    """A change was taken first and waited for then: an interrupt of the wait lost it, untold."""
+    watch = db.watch("s")
+    stamp = db.set("s", "k", "n", b"1")
+
+    class Interrupted:
+        def __enter__(self) -> None:
+            raise KeyboardInterrupt
+
+        def __exit__(self, *error: object) -> None: ...
+
+    class Unpublished:
+        published = 0
+        commit_lock = Interrupted()
+
+        def refuse_nested(self) -> None: ...
+
+    watch._feed._db, real = Unpublished(), watch._feed._db  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        watch.poll()
+    watch._feed._db = real
+    assert told(watch) == [Change("s", "k", stamp)]
+
+
+def test_all_who_wait_are_told_that_writes_have_stopped(failing: kvengine.Engine) -> None:
+    """Of threads that shared a watch one was told; the others waited on."""
+    watch = failing.watch("s")
+    raised: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            next(watch)
+        except kvengine.WriteFailed as error:
+            raised.append(error)
+
+    waiting = [threading.Thread(target=wait, daemon=True) for _ in range(4)]
+    for thread in waiting:
+        thread.start()
+    time.sleep(0.05)
+    failing._db.fail(OSError(5, "it broke"))
+    for thread in waiting:
+        thread.join(20)
+    assert len(raised) == 4
+
+
+def test_a_poll_of_what_is_closed_says_so(db: kvengine.Engine) -> None:
+    """It returned None at once whatever its timeout: a loop of polls turned as fast as it could."""
+    watch, other = db.watch("s"), db.watch("s")
+    stamp = db.set("s", "k", "n", b"1")
+    watch.close()
+    assert watch.poll() == Change("s", "k", stamp), "what came before"
+    with pytest.raises(kvengine.DatabaseClosed, match="this watch is closed"):
+        watch.poll(60)
+    db.close()
+    assert other.poll(60) == Change("s", "k", stamp)
+    with pytest.raises(kvengine.DatabaseClosed, match="this watch is closed"):
+        other.poll(60)
+
+
+def test_timeouts_of_poll(db: kvengine.Engine) -> None:
+    """As of a session: seconds or a timedelta. A large one raised OverflowError."""
+    watch = db.watch("s")
+    assert watch.poll(timedelta(milliseconds=1)) is None
+    with pytest.raises(ValueError, match="timeout must be seconds from 0 on"):
+        watch.poll(-1)
+    with pytest.raises(TypeError, match="timeout must be seconds, a timedelta or None, not str"):
+        watch.poll("1")  # type: ignore[arg-type]
+    threading.Timer(0.05, db.set, ("s", "k", "n", b"1")).start()
+    assert watch.poll(1e18) is not None
+    threading.Timer(0.05, db.set, ("s", "k", "n", b"1")).start()
+    assert watch.poll(None) is not None
+
+
+def test_watches_that_have_ended_cost_nothing(db: kvengine.Engine) -> None:
+    """Each was kept, and asked at each commit, until a commit came that found it over."""
+    for _ in range(100):
+        db.watch("s").close()
+    assert len(db._db.feeds) <= 1
+    db.set("s", "k", "n", b"1")
+    assert db._db.feeds == ()
+
+
+def test_one_commit_is_told_once_for_an_object(db: kvengine.Engine) -> None:
+    """A batch that cleared a range and set an object in it was told twice to the object's watch."""
+    watch = db.watch("s", "k")
+    with db.batch() as batch:
+        batch.clear_service("s")
+        batch.set("s", "k", "n", b"1")
+    assert told(watch) == [Change("s", "k", db.version("s", "k"))]
+
+
+def test_watches_and_moments_of_a_face_that_is_closed(tmp_path: Path) -> None:
+    """`kvengine.aio.wrap` gives a face that is closed alone: its watches waited on, for ever, and
+    snapshots and walks could still be opened through it, which nobody closed.
+    """
+
+    async def main() -> None:
+        with kvengine.open(tmp_path / "db") as engine:
+            face, other = kvengine.aio.wrap(engine), kvengine.aio.wrap(engine)
+            waiting = asyncio.create_task(anext(face.watch("s"), None))  # type: ignore[arg-type]
+            going_on = other.watch("s")
+            await asyncio.sleep(0)
+            await face.close()
+            assert await asyncio.wait_for(waiting, 20) is None
+            for use in (
+                face.snapshot,
+                lambda: face.object_keys("s"),
+                face.scan,
+                lambda: face.workflows("s"),
+                lambda: face.watch("s"),
+            ):
+                with pytest.raises(kvengine.DatabaseClosed):
+                    use()
+            assert engine.stats().open_snapshots == 0
+            engine.set("s", "k", "n", b"1")
+            assert (await anext(going_on)).key == "k"
+            await other.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_is_told_nothing(db: kvengine.Engine) -> None:
+    """It got changes from before the fork, of a database that it may not use."""
+    watch = db.watch("s")
+    db.set("s", "k", "n", b"1")
+    child = os.fork()
+    if not child:
+        try:
+            watch.poll()
+        except kvengine.ForkedError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert watch.poll() is not None

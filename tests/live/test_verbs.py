@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from datetime import timedelta
 
 import pytest
@@ -156,6 +157,32 @@ def test_bad_calls_raise_as_in_the_owner(
             call(store)  # type: ignore[operator]
     tool.set("s", "k", "n", b"1")
     assert owner.get("s", "k", "n") == b"1"
+
+
+def test_a_walk_that_is_dropped_within_a_request(owner: kvengine.Engine, tool: LiveStore) -> None:
+    """The collector found it while its thread asked for something else, and told the owner of its
+    end at once: it waited for the connection, which its own thread had, for ever.
+    """
+    with owner.batch() as batch:
+        for i in range(2500):
+            batch.set("s", f"{i:05}", "n", b"1")
+    walks = [tool.object_keys("s") for _ in range(2)]
+    for walk in walks:
+        next(walk)
+    left: list[object] = []
+
+    def leave() -> None:
+        with tool._link._lock:
+            walks.clear()
+            left.append(owner.stats().open_snapshots)
+
+    del walk
+    thread = threading.Thread(target=leave, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert left == [2], "nothing can be said within a request"
+    assert tool.get("s", "00001", "n") == b"1"
+    assert owner.stats().open_snapshots == 0, "the next one says it"
 
 
 def test_long_walks_come_in_pages_and_may_be_left(owner: kvengine.Engine, tool: LiveStore) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def test_increment(obj: kvengine.VirtualObject) -> None:
     assert obj.increment("n", 0.5) == 4.5
     obj.mapping().update(text="a", flag=True)
     for name in ("text", "flag"):
-        with refuses(TypeError, rf"entry '{name}' of object .* no number"):
+        with refuses(TypeError, rf"entry '{name}' of object .* not a number"):
             obj.increment(name)
     for by in ("1", True, None):
         with refuses(TypeError, "by must be a number"):
@@ -90,6 +90,79 @@ def test_a_ttl_is_kept(obj: kvengine.VirtualObject, clock: ManualClock) -> None:
     clock.advance(30)
     assert obj.expires_at("hits") is None and obj.increment("hits") == 1
     assert obj.expires_at("hits") is None
+
+
+@pytest.mark.parametrize("verb", ["update", "increment", "awaited"])
+def test_a_ttl_that_passes_meanwhile_is_not_forgotten(
+    db: kvengine.Engine, clock: ManualClock, verb: str
+) -> None:
+    """The value was read, then its expiry: one that expired in between was set anew, for good."""
+    obj = db.object("S", "o")
+    obj.set("kept", 1)
+    obj.set("n", 100, ttl=10)
+    store = obj._host.store
+    get = store.get
+
+    class Late:
+        """The store, whose clock goes on as soon as the value was read."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def get(self, *names: str) -> bytes | None:
+            found = get(*names)
+            clock.advance(20)
+            return found
+
+    obj._host.store = Late()
+    try:
+        if verb == "awaited":
+            face = kvengine.aio.wrap(db)
+
+            async def add() -> None:
+                handle = face.object("S", "o")
+                assert await handle.increment("n") == 101
+                await face.close()
+
+            asyncio.run(add())
+        elif verb == "update":
+            assert obj.update("n", lambda value: value + 1) == 101
+        else:
+            assert obj.increment("n") == 101
+    finally:
+        obj._host.store = store
+    assert obj.get("n") is None, "101 expired with 100"
+
+
+def test_a_conflict_that_the_function_meets_is_raised(obj: kvengine.VirtualObject) -> None:
+    """It was taken for one of the update itself, and the function was called for ever."""
+    calls: list[int] = []
+
+    def fails(value: int | None) -> int:
+        calls.append(1)
+        raise kvengine.VersionConflict("Other", "o", 1, 2)
+
+    with pytest.raises(kvengine.VersionConflict, match="Other"):
+        obj.update("n", fails)
+    assert calls == [1]
+
+
+def test_an_entry_is_set_to_expire_at_a_time(
+    db: kvengine.Engine, obj: kvengine.VirtualObject, clock: ManualClock
+) -> None:
+    """`set` of a handle takes what that of the store takes; so does asyncio's."""
+    at = datetime.fromtimestamp(clock.now(), UTC) + timedelta(seconds=10)
+    obj.set("n", 1, expires_at=at)
+    assert obj.expires_at("n") == at.timestamp()
+
+    async def awaited() -> None:
+        face = kvengine.aio.wrap(db)
+        await face.object(obj.service, obj.key).set("m", 1, expires_at=at)
+        await face.close()
+
+    asyncio.run(awaited())
+    clock.advance(11)
+    assert obj.get("n") is obj.get("m") is None
 
 
 def test_a_conflict_runs_it_again(obj: kvengine.VirtualObject) -> None:
@@ -168,7 +241,7 @@ def test_in_asyncio(db: kvengine.Engine, clock: ManualClock) -> None:
         assert await obj.increment("n", 2) == 3
         assert await obj.expires_at("n") == clock.wall() / 1e6 + 10
         assert await obj.pop("n") == 3 and await obj.pop("n", 0) == 0
-        with pytest.raises(TypeError, match="no number"):
+        with pytest.raises(TypeError, match="not a number"):
             await obj.increment("items")
         async with obj.session() as state:
             assert await state.update("items", change) == ["tea", "milk", "tea"]

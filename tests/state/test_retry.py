@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import kvengine
 import kvengine.aio
+from kvengine import attempts
 
 CONFLICT = kvengine.VersionConflict("S", "k", 1, 2)
 
@@ -135,6 +137,52 @@ def test_a_coroutine_function() -> None:
 
     asyncio.run(main())
     assert work.calls == 4
+
+
+def test_objects_with_an_awaited_call() -> None:
+    """Their coroutine was returned, not run again: the first conflict came out of it."""
+
+    class Work:
+        calls = 0
+
+        async def __call__(self) -> int:
+            self.calls += 1
+            if self.calls < 3:
+                raise CONFLICT
+            return self.calls
+
+    assert asyncio.run(kvengine.retry(Work())()) == 3  # type: ignore[arg-type]
+
+
+def test_pauses_are_bounded() -> None:
+    """The 1,025th raised OverflowError: a rival that syncs for minutes is met as often."""
+    assert 0.05 <= attempts._pause(5000) <= 0.1
+
+
+@pytest.mark.parametrize("verb", ["pop", "object.pop"])
+def test_a_pop_does_not_spin(tmp_path: Path, verb: str) -> None:
+    """While a rival's commit synced `Store.pop` tried again without a pause: a whole core."""
+    with kvengine.open(tmp_path / "db") as db:
+        db.set("S", "k", "n", b"1")
+        with db._db.sync_lock:
+            rival = threading.Thread(target=db.set, args=("S", "k", "m", b"2"))
+            rival.start()
+            while not db._db.pending:
+                time.sleep(0.001)
+            popped: list[object] = []
+
+            def pop() -> None:
+                began = time.thread_time()
+                db.pop("S", "k", "n") if verb == "pop" else db.object("S", "k").pop("n")
+                popped.append(time.thread_time() - began)
+
+            popping = threading.Thread(target=pop)
+            popping.start()
+            time.sleep(0.5)
+        rival.join()
+        popping.join()
+        assert popped[0] < 0.25, "seconds of CPU"
+        assert db.get("S", "k", "n") is None
 
 
 def test_methods() -> None:

@@ -9,12 +9,17 @@ from kvengine.storage.names import Name
 
 
 def adding(name: Name, state_key: str, by: float) -> Callable[[Any], float]:
-    """Return what adds a number to the value of an entry. TypeError for what is none."""
+    """Return a function that adds ``by`` to the value of an entry.
+
+    It raises TypeError if the value is not a number, and so does this if ``by`` is not.
+    """
     _check_number(by, f"by must be a number, not {type(by).__name__}")
 
     def add(value: Any) -> float:
-        refusal = f"entry {state_key!r} of object {name!r} holds {type(value).__name__}, no number"
-        _check_number(value, refusal)
+        kind = type(value).__name__
+        _check_number(
+            value, f"entry {state_key!r} of object {name!r} holds a {kind}, which is not a number"
+        )
         total: float = value + by
         return total
 

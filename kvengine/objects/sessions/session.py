@@ -305,7 +305,7 @@ class Session(SessionVerbs):
     def increment(self, name: str, by: float = 1) -> float:
         """Add ``by`` to the number that an entry holds, 0 if there is none. Return the sum.
 
-        A ttl that the entry has is kept. TypeError for a value that is no number.
+        A ttl that the entry has is kept. Raise TypeError if the value is not a number.
         """
         return self.update(name, adding(self._handle._name, name, by), 0)
 

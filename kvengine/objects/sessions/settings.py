@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from datetime import timedelta
 
-from kvengine.arguments import check_limit, warn_deprecated
+from kvengine.arguments import check_limit, timeout_of, warn_deprecated
 from kvengine.objects.state.base import State
 from kvengine.options import Durability
 from kvengine.storage.names import check_name
@@ -65,7 +65,7 @@ def check(
         raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
     chosen = _preload(preload)
     _check_limit(preload_limit, chosen)
-    return Settings(chosen, preload_limit, bool(read_only), _timeout(timeout), durability)
+    return Settings(chosen, preload_limit, bool(read_only), timeout_of(timeout), durability)
 
 
 def _preload(preload: Preload) -> bool | tuple[str, ...]:
@@ -80,18 +80,6 @@ def _check_limit(preload_limit: int | None, preload: bool | tuple[str, ...]) -> 
     check_limit(preload_limit, "preload_limit")
     if preload_limit is not None and preload is not True:
         raise ValueError("preload_limit is of preload=True: nothing else loads what is there")
-
-
-def _timeout(timeout: float | timedelta | None) -> float | None:
-    if isinstance(timeout, timedelta):
-        timeout = timeout.total_seconds()
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout must be seconds or None, not {type(timeout).__name__}")
-    if not 0 <= timeout < math.inf:
-        raise ValueError(f"timeout must be seconds from 0 on, not {timeout!r}")
-    return timeout
 
 
 def check_retention(retention: float | timedelta) -> int:

@@ -4,12 +4,13 @@ Who has an object, and who waits for it, is noted by weak references: a session
 whose frame is gone (an interrupt hit the very beginning of its ``__exit__``)
 has nothing any more, without a line of code that another interrupt could hit.
 
-A session within one of the same object would wait for itself, so it is refused. Who is within whom
-is told by the task; without one by the thread and its *flow*. A thread of a pool runs one request
-after the other, and a session may end in another thread than it began in: so a holder that began
-in this thread need not be beneath the newcomer. A flow is a mark in the context (contextvars), set
-by the first session there. Web frameworks, anyio and asyncio.to_thread run each request in a
-context of its own. Calls within a session inherit its mark, in contexts copied from it too.
+A session within one of the same object would wait for itself, so it is refused. Nesting is
+recognised by the task; without one by the thread and its *flow*. A thread of a pool runs one
+request after the other, and a session may end in another thread than it began in: so a holder that
+began in this thread need not be beneath the newcomer. A flow is a mark in the context
+(contextvars), set by the first session there. Web frameworks, anyio and asyncio.to_thread run each
+request in a context of its own. Calls within a session inherit its mark, in contexts copied from it
+too.
 """
 
 from __future__ import annotations

@@ -26,9 +26,7 @@ def close(db: Database, committer: Committer) -> None:
             _seal(db, committer)
             db.check_owner()
     finally:
-        db.disappear(DatabaseClosed, f"{db.directory} is closed")
-        for feed in db.feeds:
-            feed.end()
+        _disappear(db)
         with ExitStack() as last_first:
             if db.lock is not None:
                 last_first.callback(db.lock.release)
@@ -55,7 +53,13 @@ def _seal(db: Database, committer: Committer) -> None:
         finally:
             # Before the locks are released, so that no commit is appended behind the end, or
             # syncs what is lost.
-            db.disappear(DatabaseClosed, f"{db.directory} is closed")
+            _disappear(db)
+
+
+def _disappear(db: Database) -> None:
+    for feed in db.feeds:  # first, so that no watch is told of an error instead of the end
+        feed.end()
+    db.disappear(DatabaseClosed, f"{db.directory} is closed")
 
 
 def forked(db: Database) -> None:
@@ -68,6 +72,8 @@ def forked(db: Database) -> None:
         ForkedError,
         f"{db.directory} was opened before fork(); open it in one process only",
     )
+    for feed in db.feeds:
+        feed.forget()
     db.stalled = ""
     db.renew_locks()
     if db.lock is not None:
