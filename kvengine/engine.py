@@ -11,6 +11,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 
 from kvengine.closing import Closing, public_names
@@ -39,6 +40,7 @@ from kvengine.storage.moment import open_moment
 from kvengine.storage.names import END, MAX_NAME, Name, check_name, prefix_range, service_range
 from kvengine.storage.repair.verify import verify
 from kvengine.storage.state import Commit
+from kvengine.storage.times import DAY, retention_time
 from kvengine.storage.writer import LiveWriter
 from kvengine.store import Estimate, Limits, SegmentStats, Stats
 from kvengine.watch import Watch
@@ -76,6 +78,7 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
                 self,
                 serdes,
                 max_value_size=options.max_value_size,
+                retention_of=self._db.retention_of,
                 reader=self,
                 hold=partial(hold, self._db),
                 committer=self._committer,
@@ -153,6 +156,25 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         ``gap=True`` instead.
         """
         return Watch(self._db, service, key, prefix)
+
+    def retention(self, service: str) -> timedelta:
+        """Return how long workflows of a service are kept once they are complete.
+
+        As it is stored with the database; one day if nobody has set it.
+        """
+        kept = self._db.retention_of(check_name("service", service))
+        return timedelta(microseconds=DAY if kept is None else kept)
+
+    def set_retention(self, service: str, retention: float | timedelta) -> None:
+        """Store how long workflows of a service are kept once they are complete.
+
+        ``retention``: seconds or a timedelta. It counts for handles made from now on. Workflows
+        that are complete keep their time.
+        """
+        name, kept = check_name("service", service), retention_time(retention)
+        self._db.check_writable()
+        self._db.refuse_inside_work()
+        install.install_retention(self._db, name, kept)
 
     def flush(self) -> None:
         """Write the memtable to a segment; return when it is on disk."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 
 from kvengine.engine import Engine
 from kvengine.errors import KVEngineError
@@ -30,6 +31,7 @@ def open(
     tombstone_age: float = 30.0,
     serde: SerdeChoice = "json",
     serdes: Mapping[str, SerdeChoice] | None = None,
+    retention: Mapping[str, float | timedelta] | None = None,
     memtable_size: int = 16 * MIB,
     cache_size: int = 64 * MIB,
     mapped_reads: bool = False,
@@ -73,6 +75,7 @@ def open(
         tombstone_age=tombstone_age,
         serde=serde,
         serdes={} if serdes is None else serdes,
+        retention={} if retention is None else retention,
         memtable_size=memtable_size,
         cache_size=cache_size,
         mapped_reads=mapped_reads,

@@ -6,9 +6,12 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from typing import Any, Literal
 
 from kvengine.storage.clock import Clock, SystemClock
+from kvengine.storage.names import check_name
+from kvengine.storage.times import retention_time
 
 Durability = Literal["sync", "os"]
 Background = Literal["process", "thread", "none"]
@@ -21,7 +24,7 @@ MIB = 1024 * KIB
 class Options:
     """How a database behaves while it is open. Sizes in bytes, times in seconds.
 
-    Nothing here is stored but what shapes the format (``block_size``,
+    Nothing here is stored but ``retention`` and what shapes the format (``block_size``,
     ``chunk_size``: read back from the database when it exists).
 
     Behaviour:
@@ -57,6 +60,9 @@ class Options:
         bytes (`Store`) pass it by.
     serdes
         The serdes of services that have another one, by name of the service.
+    retention
+        How long workflows are kept once they are complete, by name of the service; one day for
+        others. Stored with the database: an open that states another one raises ValueError.
     tombstone_age
         A deletion this old is compacted into the data beneath it even when
         nothing else calls for it, so that its space comes back.
@@ -98,6 +104,7 @@ class Options:
     tombstone_age: float = 30.0
     serde: Any = "json"
     serdes: Mapping[str, Any] = field(default_factory=dict)
+    retention: Mapping[str, float | timedelta] = field(default_factory=dict)
     memtable_size: int = 16 * MIB
     cache_size: int = 64 * MIB
     mapped_reads: bool = False
@@ -126,8 +133,7 @@ class Options:
             object.__setattr__(self, "background", "thread")
         if self.background not in ("thread", "none"):
             raise ValueError(f"background must be 'thread' or 'none', not {self.background!r}")
-        if not isinstance(self.serdes, Mapping):
-            raise TypeError(f"serdes must map services to serdes, not {self.serdes!r}")
+        self._check_services()
         self._check_types()
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
@@ -146,6 +152,16 @@ class Options:
             raise ValueError(f"level_ratio must be at least 2, not {self.level_ratio}")
         if self.max_value_size > self.max_commit_size:
             raise ValueError("max_value_size must not be above max_commit_size")
+
+    def _check_services(self) -> None:
+        if not isinstance(self.serdes, Mapping):
+            raise TypeError(f"serdes must map services to serdes, not {self.serdes!r}")
+        if not isinstance(self.retention, Mapping):
+            kind = type(self.retention).__name__
+            raise TypeError(f"retention must map services to seconds or timedeltas, not {kind}")
+        for service, kept in self.retention.items():
+            check_name("service", service)
+            retention_time(kept)
 
     def _check_types(self) -> None:
         clock: object = self.clock

@@ -16,7 +16,6 @@ from kvengine.aio.waiting import Waits
 from kvengine.aio.watch import Watch
 from kvengine.closing import public_names
 from kvengine.errors import CorruptionError
-from kvengine.objects.workflow import DAY
 from kvengine.options import Durability
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.storage.batch import Batch, batch_of
@@ -48,10 +47,10 @@ class Engine(Reads):
         service: str,
         key: str,
         *,
-        retention: float | timedelta = DAY,
+        retention: float | timedelta | None = None,
         serde: SerdeChoice | None = None,
     ) -> Workflow:
-        """A handle on a workflow, which is kept for ``retention`` once it is complete."""
+        """Return a handle on a workflow; see `kvengine.Engine.workflow`."""
         handle = self.engine.workflow(service, key, retention=retention, serde=serde)
         return Workflow(self._waits, handle)
 
@@ -64,7 +63,7 @@ class Engine(Reads):
 
     def snapshot(self) -> Snapshot:
         """Return all read verbs as of now, for ``async with`` or until it is closed."""
-        self._waits.bind()
+        self._waits.check_open()
         return Snapshot(self.engine.snapshot(), self._waits)
 
     def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Watch:
@@ -129,6 +128,12 @@ class Engine(Reads):
         return await self._waits.write(batch, expect=expect, durability=durability)
 
     # --- the whole
+
+    def retention(self, service: str) -> timedelta:
+        return self.engine.retention(service)
+
+    async def set_retention(self, service: str, retention: float | timedelta) -> None:
+        await self._waits.run(self.engine.set_retention, service, retention)
 
     async def flush(self) -> None:
         await self._waits.run(self.engine.flush)

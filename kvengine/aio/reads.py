@@ -89,7 +89,7 @@ class Reads(Awaited):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Walk[str]:
-        self._waits.bind()
+        self._waits.check_open()
         walk = self._source.object_keys(
             service, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit
         )
@@ -105,14 +105,14 @@ class Reads(Awaited):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Walk[StoredObject]:
-        self._waits.bind()
+        self._waits.check_open()
         walk = self._source.scan(
             service, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit
         )
         return Walk(self._waits, walk)
 
     def workflows(self, service: str, completed: bool | None = None) -> Walk[StoredWorkflow]:
-        self._waits.bind()
+        self._waits.check_open()
         return Walk(self._waits, self._source.workflows(service, completed))
 
     async def count(self, service: str, *, prefix: str = "") -> int:

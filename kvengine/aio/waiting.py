@@ -130,8 +130,7 @@ class Waits:
 
         Every use comes by here; after `close` DatabaseClosed is raised.
         """
-        if self.closed:
-            raise DatabaseClosed("this database is closed")
+        self.check_open()
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -141,6 +140,11 @@ class Waits:
                 " share one kvengine.open() by kvengine.aio.wrap() in each"
             )
         return loop
+
+    def check_open(self) -> None:
+        """Raise DatabaseClosed after `close`."""
+        if self.closed:
+            raise DatabaseClosed("this database is closed")
 
     def close(self) -> None:
         """No more work begins; what has begun goes on. Watches end."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import kvengine.store
 from kvengine.objects.virtual_object import VirtualObject
-from kvengine.objects.workflow import DAY, Workflow
+from kvengine.objects.workflow import Workflow
 from kvengine.serdes.registry import SerdeChoice
 
 
@@ -23,7 +23,7 @@ class Store(kvengine.store.Store, Protocol):
         service: str,
         key: str,
         *,
-        retention: float | timedelta = DAY,
+        retention: float | timedelta | None = None,
         serde: SerdeChoice | None = None,
     ) -> Workflow:
         """A handle on a workflow, which is kept for ``retention`` once it is complete."""

@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import TypeVar
 
 from kvengine.objects.sessions.host import Host
-from kvengine.objects.sessions.settings import check_retention
 from kvengine.objects.virtual_object import VirtualObject
-from kvengine.objects.workflow import DAY, Workflow
+from kvengine.objects.workflow import Workflow
 from kvengine.serdes.registry import SerdeChoice, find
 from kvengine.storage.batch import object_name
 from kvengine.storage.names import are_ascii_names
+from kvengine.storage.times import DAY, check_agrees, retention_time
 
 H = TypeVar("H", bound=VirtualObject)
 
@@ -30,15 +30,25 @@ class ObjectVerbs:
         service: str,
         key: str,
         *,
-        retention: float | timedelta = DAY,
+        retention: float | timedelta | None = None,
         serde: SerdeChoice | None = None,
     ) -> Workflow:
-        """A handle on a workflow, which is kept for ``retention`` once it is complete.
+        """Return a handle on a workflow, which is kept for ``retention`` once it is complete.
 
-        In seconds or as a timedelta, one day by default; zero: gone at completion.
+        ``retention``: seconds or a timedelta; zero: gone at completion. By default what the
+        database has stored for the service, and else one day. Raise ValueError if the database has
+        stored another one.
         """
-        host, kept = self._host, check_retention(retention)
-        return _filled(Workflow.__new__(Workflow), host, service, key, serde, kept)
+        host = self._host
+        handle = _filled(Workflow.__new__(Workflow), host, service, key, serde, None)
+        stored = host.retention_of(handle.service)
+        if retention is None:
+            kept = DAY if stored is None else stored
+        else:
+            kept = retention_time(retention)
+            check_agrees(handle.service, kept, stored)
+        handle._retention = kept
+        return handle
 
 
 def _filled(

@@ -7,8 +7,6 @@ from datetime import timedelta
 from kvengine.objects.virtual_object import VirtualObject
 from kvengine.storage.batch import Batch, Complete
 
-DAY = timedelta(days=1)
-
 
 class Workflow(VirtualObject):
     """A workflow: a virtual object that ends.

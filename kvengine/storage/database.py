@@ -210,6 +210,7 @@ class Database:
         wals_added: Sequence[int] = (),
         wals_removed: Sequence[int] = (),
         wal_ends: Mapping[int, int] | None = None,
+        retention: Mapping[str, int] | None = None,
     ) -> VersionEdit:
         """Return a version edit that also states the counters and times as they are."""
         now = self.clock.now()
@@ -224,7 +225,15 @@ class Database:
             last_stamp=self.last_stamp,
             now=now,
             trusted=self.clock.last_trusted if self.clock.in_doubt(grace) else now,
+            retention=dict(retention or {}),
         )
+
+    def retention_of(self, service: str) -> int | None:
+        """Return how long completed workflows of a service are kept, in microseconds.
+
+        None if nobody has set it.
+        """
+        return self.catalog.retention.get(service)
 
     def fail(self, error: BaseException) -> None:
         """Refuse writes until reopen: what the medium holds is no longer known.

@@ -582,8 +582,8 @@ class Walk:
             raise KVEngineError(
                 "a signal handler or finalizer called next() on a walk that is fetching"
             )
-        if self._db.gone:  # asked first: in a forked child the lock may be taken for ever
-            self._check_open()
+        if self._db.gone or not self._moment.token:
+            self._check_open()  # first: in a forked child the lock may be taken for ever
         with self._lock:
             while (item := next(self._items, _NOTHING)) is _NOTHING:
                 if self._broken:

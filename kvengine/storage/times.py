@@ -11,6 +11,9 @@ _LAST = 253_402_300_799
 MAX_TIME = _LAST * SECOND
 """The last second of the year 9999, in microseconds: no expiry lies beyond."""
 
+DAY: int = 86_400 * SECOND
+"""How long completed workflows are kept, in microseconds, unless somebody says otherwise."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -29,6 +32,30 @@ def duration(what: str, value: float | timedelta) -> int:
 def time_to_live(value: float | timedelta) -> int:
     """Return a ttl in microseconds: 0 if it is 0 or negative, else at least 1."""
     return _microseconds("ttl", value)
+
+
+def retention_time(value: float | timedelta) -> int:
+    """Return how long completed workflows are kept, in microseconds: 0 or more.
+
+    Raise TypeError or ValueError unless it is a length of time of 0 or more, and finite.
+    """
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"retention must be seconds or a timedelta, not {type(value).__name__}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"retention must be zero or more, and finite, not {value!r}")
+    return duration("retention", value) if value else 0
+
+
+def check_agrees(service: str, stated: int, stored: int | None) -> None:
+    """Raise ValueError if a stated retention is not the one that the database has stored."""
+    if stored is not None and stored != stated:
+        here, there = (str(timedelta(microseconds=kept)) for kept in (stated, stored))
+        raise ValueError(
+            f"retention of {service!r} is {here} here, but the database has stored {there}: leave"
+            f" it out, or change what is stored by db.set_retention({service!r}, ...)"
+        )
 
 
 def instant(what: str, value: float | datetime) -> int:

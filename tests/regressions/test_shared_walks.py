@@ -74,6 +74,7 @@ def db(tmp_path: Path) -> Iterator[kvengine.Engine]:
         yield db
 
 
+@pytest.mark.plain
 def test_a_refused_next_ends_nothing(db: kvengine.Engine) -> None:
     """A handler that asked for more while the walk fetched was refused, and closed it: the walk
     that it had interrupted then came to an end early, without an error.
@@ -93,6 +94,7 @@ def test_a_refused_next_ends_nothing(db: kvengine.Engine) -> None:
         assert [first, *walk] == [f"{number:05}" for number in range(1000)]
 
 
+@pytest.mark.plain
 def test_what_a_thread_has_taken_is_given_though_another_comes_to_the_end(
     db: kvengine.Engine,
 ) -> None:
@@ -119,6 +121,7 @@ def test_what_a_thread_has_taken_is_given_though_another_comes_to_the_end(
     assert len(rest) == 1000 and list(walk) == []
 
 
+@pytest.mark.plain
 def test_a_walk_that_was_broken_off_does_not_look_complete(db: kvengine.Engine) -> None:
     """An interrupt of one thread ended the walk for all who shared it: they took it for whole."""
     walk = db.object_keys("A")
@@ -137,6 +140,7 @@ def test_a_walk_that_was_broken_off_does_not_look_complete(db: kvengine.Engine) 
     assert db.stats().open_snapshots == 0
 
 
+@pytest.mark.plain
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_fork_while_another_thread_fetches(db: kvengine.Engine) -> None:
     """The child waited for the lock of a thread that it does not have, for ever."""

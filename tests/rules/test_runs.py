@@ -73,6 +73,6 @@ def test_an_ended_walk_ends_again(fs: MemoryFileSystem, clock: ManualClock) -> N
         with db.snapshot() as snapshot:
             walk = snapshot.scan()
             next(walk)
-        with pytest.raises(kvengine.DatabaseClosed):
-            next(walk)
-        assert next(walk, None) is None  # as of a generator that raised
+        for _ in range(len(KEYS) + 2):  # it never looks like the end
+            with pytest.raises(kvengine.DatabaseClosed):
+                next(walk)

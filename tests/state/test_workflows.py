@@ -175,7 +175,6 @@ BAD_RETENTIONS: dict[str, tuple[Any, type[Exception]]] = {
     "True": (True, TypeError),
     "False": (False, TypeError),
     "text": ("1", TypeError),
-    "None": (None, TypeError),
 }
 
 

@@ -64,7 +64,16 @@ Hold = Callable[[Name], Held]
 class Host:
     """An open store as the home of objects."""
 
-    __slots__ = ("committer", "hold", "max_value_size", "reader", "serdes", "store", "turns")
+    __slots__ = (
+        "committer",
+        "hold",
+        "max_value_size",
+        "reader",
+        "retention_of",
+        "serdes",
+        "store",
+        "turns",
+    )
 
     def __init__(
         self,
@@ -72,11 +81,15 @@ class Host:
         serdes: Serdes,
         *,
         max_value_size: int,
+        retention_of: Callable[[str], int | None],
         reader: Reader | None = None,
         hold: Hold | None = None,
         committer: Committer | None = None,
     ) -> None:
-        """What an embedded store has: ``reader`` knows objects that it has at hand in whole;
+        """``retention_of``: how long the store keeps completed workflows of a service, in
+        microseconds; it returns None if nobody has said so.
+
+        What an embedded store has: ``reader`` knows objects that it has at hand in whole;
         ``hold`` costs less than `Store.snapshot`, and ``committer`` less than `Store.write`.
         """
         self.reader = reader
@@ -86,6 +99,7 @@ class Host:
         self.turns = Turns()
         self.max_value_size = min(max_value_size, sys.maxsize)
         self.serdes = serdes
+        self.retention_of = retention_of
 
     def forget_turns(self) -> None:
         """In a forked child: nobody here has a session."""

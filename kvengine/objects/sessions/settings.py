@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -10,7 +9,6 @@ from kvengine.arguments import check_limit, timeout_of, warn_deprecated
 from kvengine.objects.state.base import State
 from kvengine.options import Durability
 from kvengine.storage.names import check_name
-from kvengine.storage.times import duration
 
 Preload = bool | Iterable[str]
 
@@ -80,17 +78,6 @@ def _check_limit(preload_limit: int | None, preload: bool | tuple[str, ...]) -> 
     check_limit(preload_limit, "preload_limit")
     if preload_limit is not None and preload is not True:
         raise ValueError("preload_limit is of preload=True: nothing else loads what is there")
-
-
-def check_retention(retention: float | timedelta) -> int:
-    """Microseconds of a retention, 0 or more."""
-    if isinstance(retention, timedelta):
-        retention = retention.total_seconds()
-    if isinstance(retention, bool) or not isinstance(retention, (int, float)):
-        raise TypeError(f"retention must be seconds or timedelta, not {type(retention).__name__}")
-    if not 0 <= retention < math.inf:
-        raise ValueError(f"retention must be zero or more, and finite, not {retention!r}")
-    return duration("retention", retention) if retention else 0
 
 
 def check_walk(prefix: str, start: str, limit: int | None) -> None:

@@ -70,6 +70,12 @@ def install_drop(db: Database, dropped: Sequence[SegmentMeta]) -> None:
         db.counters.dropped_segments += len(dropped)
 
 
+def install_retention(db: Database, service: str, kept: int) -> None:
+    """Store how long completed workflows of a service are kept, in microseconds."""
+    with _installing(db), _appended(db, db.edit(retention={service: kept})):
+        pass
+
+
 def sweep_obsolete(db: Database) -> None:
     """Remove segments that no open snapshot names any more."""
     with db.install_lock:

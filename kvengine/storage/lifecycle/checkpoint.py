@@ -67,6 +67,7 @@ def _fill(db: Database, committer: Committer, aside: str) -> None:
             db.last_stamp,
             db.clock.now(),
             db.edit().trusted,
+            dict(db.catalog.retention),
         )
         files = [filenames.segment(number) for number in catalog.segments]
         files += [filenames.wal(number) for number in sealed]

@@ -38,6 +38,7 @@ from kvengine.storage.memo import Memo
 from kvengine.storage.memtable import Memtable
 from kvengine.storage.segment.filter import seed_of
 from kvengine.storage.segment.reader import LiveSegment
+from kvengine.storage.times import check_agrees, retention_time
 from kvengine.storage.version import Version, View
 from kvengine.storage.wal import file as wal
 from kvengine.storage.wal.format import HEADER_SIZE, Header
@@ -70,6 +71,7 @@ def open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
         if not home.exists(filenames.join(directory, filenames.CURRENT)):
             _create(home, directory, options)
         recovered = Recovery(home, directory, frames_for(options))
+        _agree(recovered.catalog, options)
         db = recovered.database(options)
         db.lock = ownership
         _take_over(db, recovered)
@@ -82,7 +84,9 @@ def open_read_only(fs: FileSystem, directory: str, options: Options) -> Database
     if not fs.exists(filenames.join(directory, filenames.CURRENT)):
         _check_place(fs, directory, options)
         raise NotADatabase(f"{directory} holds no database")
-    return recover_beside(fs, directory, frames_for(options)).database(options)
+    recovered = recover_beside(fs, directory, frames_for(options))
+    _agree(recovered.catalog, options)
+    return recovered.database(options)
 
 
 def frames_for(options: Options) -> Frames:
@@ -170,6 +174,19 @@ def _create(fs: FileSystem, directory: str, options: Options) -> None:
     catalog = Catalog(os.urandom(16), shape, next_number=2, trusted=trusted)
     ManifestWriter(fs, directory, catalog, 1).close()
     fs.sync_dir(directory.rpartition("/")[0] or "/")
+
+
+def _agree(catalog: Catalog, options: Options) -> None:
+    """Add the retentions that are stated at open to those of the catalog.
+
+    Raise ValueError if one differs from what the database has stored: two places that disagree
+    would keep the same workflows for different times.
+    """
+    stated = {name: retention_time(value) for name, value in options.retention.items()}
+    for service, kept in stated.items():
+        check_agrees(service, kept, catalog.retention.get(service))
+    if not options.read_only:
+        catalog.retention.update(stated)
 
 
 class Recovery:

@@ -22,6 +22,7 @@ from kvengine.storage.manifest.format import (
     encode_edit,
     encode_header,
 )
+from kvengine.storage.times import MAX_TIME
 
 MAX_LEVELS = 64
 """More levels than a database of any size has: each is at least twice the size of the last."""
@@ -40,6 +41,7 @@ class Catalog:
     last_stamp: int = 0
     now: int = 0
     trusted: int = 0
+    retention: dict[str, int] = field(default_factory=dict)
 
     def check(self, edit: VersionEdit) -> None:
         """Raise ValueError for an edit that does not fit what came before, or makes no sense."""
@@ -56,6 +58,9 @@ class Catalog:
         for number in edit.wals_removed:
             if number not in self.wals:
                 raise ValueError(f"edit removes WAL {number}, which is not there")
+        for service, kept in edit.retention.items():
+            if not 0 <= kept <= MAX_TIME:
+                raise ValueError(f"edit keeps workflows of {service!r} for {kept} microseconds")
 
     def apply(self, edit: VersionEdit) -> None:
         """Make the change. Raise ValueError, and change nothing, if the edit does not fit."""
@@ -73,6 +78,7 @@ class Catalog:
         self.last_stamp = max(self.last_stamp, edit.last_stamp)
         self.now = edit.now or self.now
         self.trusted = edit.trusted or self.trusted
+        self.retention.update(edit.retention)
 
     def whole(self) -> VersionEdit:
         """Return one edit that states everything."""
@@ -85,6 +91,7 @@ class Catalog:
             now=self.now,
             shape=self.shape,
             trusted=self.trusted,
+            retention=dict(self.retention),
         )
 
 

@@ -80,6 +80,7 @@ class Evidence:
     shape: Shape | None = None
     last_stamp: int = 0
     now: int = 0
+    retention: dict[str, int] = field(default_factory=dict)
 
 
 def gather(fs: FileSystem, directory: str) -> Evidence:
@@ -144,6 +145,7 @@ class _Search:
         self._catalog = catalog
         self.evidence.shape = catalog.shape
         self.evidence.last_stamp, self.evidence.now = catalog.last_stamp, catalog.now
+        self.evidence.retention = catalog.retention
 
     def _choose_files(self) -> None:
         """Choose only the files that the manifest states if all are there, else every file."""

@@ -111,6 +111,7 @@ def _write(fs: FileSystem, directory: str, evidence: Evidence) -> tuple[int, int
         next_number=number + 1,
         last_stamp=max([evidence.last_stamp, *stamps]),
         now=evidence.now,
+        retention=evidence.retention,
     )
     ManifestWriter(fs, directory, catalog, number).close()
     return objects, entries
