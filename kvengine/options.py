@@ -157,8 +157,10 @@ class Options:
         if not isinstance(self.serdes, Mapping):
             raise TypeError(f"serdes must map services to serdes, not {self.serdes!r}")
         if not isinstance(self.retention, Mapping):
-            kind = type(self.retention).__name__
-            raise TypeError(f"retention must map services to seconds or timedeltas, not {kind}")
+            raise TypeError(
+                "retention must map services to seconds or timedeltas, not"
+                f" {type(self.retention).__name__}"
+            )
         for service, kept in self.retention.items():
             check_name("service", service)
             retention_time(kept)
