@@ -20,7 +20,7 @@ class Attempt:
 
     def __init__(self, number: int, is_last: bool) -> None:
         self.number = number
-        self.failed = False
+        self.failed: bool = False
         """Whether the block met a conflict, and is to be run again."""
         self._is_last = is_last
 

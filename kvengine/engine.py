@@ -45,7 +45,7 @@ from kvengine.storage.writer import LiveWriter
 from kvengine.store import Estimate, Limits, SegmentStats, Stats
 from kvengine.watch import Watch
 
-log = logging.getLogger("kvengine")
+log: logging.Logger = logging.getLogger("kvengine")
 
 _PATIENCE = 2.0
 """Seconds that the thread which collects a forgotten engine waits for its close, at most."""

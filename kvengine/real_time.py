@@ -12,11 +12,11 @@ beneath, but not what they tell of any clock but the wall clock: in plain Python
 import time
 from functools import partial
 
-wall = partial(time.clock_gettime, time.CLOCK_REALTIME)
+wall: partial[float] = partial(time.clock_gettime, time.CLOCK_REALTIME)
 """Return seconds since the epoch."""
 
-wall_ns = partial(time.clock_gettime_ns, time.CLOCK_REALTIME)
+wall_ns: partial[int] = partial(time.clock_gettime_ns, time.CLOCK_REALTIME)
 """Return nanoseconds since the epoch."""
 
-monotonic = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+monotonic: partial[float] = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 """Return seconds since some fixed instant."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from functools import partial, wraps
 from types import TracebackType
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import kvengine.engine
 import kvengine.opening
@@ -15,6 +15,7 @@ from kvengine.aio.waiting import settled
 from kvengine.closing import Awaited
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Opening(Awaited):
@@ -50,16 +51,14 @@ class Opening(Awaited):
             await self._opened.close()
 
 
-def _awaited(open_now: Callable[P, kvengine.engine.Engine]) -> Callable[P, Opening]:
-    @wraps(open_now)
-    def opening(*args: P.args, **options: P.kwargs) -> Opening:
-        return Opening(partial(open_now, *args, **options))
-
-    return opening
+def _takes_what(original: Callable[P, Any]) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """Give a function the parameters, for type checkers too, and the docstring of another one."""
+    return wraps(original)
 
 
-open = _awaited(kvengine.opening.open)
-"""Open a database without stopping the loop; options and errors are those of `kvengine.open`."""
+@_takes_what(kvengine.opening.open)
+def open(*args: Any, **options: Any) -> Opening:
+    return Opening(partial(kvengine.opening.open, *args, **options))
 
 
 def wrap(engine: kvengine.engine.Engine) -> Engine:

@@ -30,7 +30,7 @@ class Waits:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.closed = False
+        self.closed: bool = False
         self.feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix="kvengine-aio")

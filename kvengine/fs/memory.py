@@ -34,7 +34,7 @@ class MemoryFileSystem:
 
     def __init__(self, *, trace: list[tuple[str, ...]] | None = None) -> None:
         self.trace = trace
-        self.mutex = threading.RLock()
+        self.mutex: threading.RLock = threading.RLock()
         self._tree = Tree()
         self._locked: set[Node] = set()
 

@@ -51,7 +51,7 @@ class Access(Closing):
         self.write = write
         self._serves = serves
         self._or_read = or_read
-        self.mode = ""
+        self.mode: str = ""
         self.store: Engine | LiveStore = self._open(wait, write)
 
     @property

@@ -16,8 +16,8 @@ from kvengine.serdes.foreign import (
     to_plain,
 )
 
-encode = msgspec.json.Encoder(enc_hook=to_plain).encode
-decode_any = msgspec.json.Decoder().decode
+encode: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=to_plain).encode
+decode_any: Callable[[bytes | bytearray | memoryview | str], Any] = msgspec.json.Decoder().decode
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})

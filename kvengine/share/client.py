@@ -82,7 +82,7 @@ class LiveStore(RemoteReads, Closing):
 
     def __init__(self, directory: str, connection: socket.socket, hello: wire.Hello) -> None:
         self.path = directory
-        self.pid = hello.pid
+        self.pid: int = hello.pid
         """The owner's process."""
         owner = f"process {hello.pid}, the owner of {directory},"
         self._link = Link(connection, owner, hello.most)

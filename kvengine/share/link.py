@@ -35,7 +35,7 @@ class Link:
         self._lock = threading.Lock()
         self._left: deque[int] = deque()
         """Numbers of walks that were left, of which the owner was not told yet."""
-        self.closed = False
+        self.closed: bool = False
 
     def ask(
         self,

@@ -10,7 +10,7 @@ from kvengine.share.server import Server
 from kvengine.share.verbs import Served
 from kvengine.storage.database import Database
 
-log = logging.getLogger("kvengine")
+log: logging.Logger = logging.getLogger("kvengine")
 
 
 def serve(store: Served, db: Database) -> Server | None:

@@ -12,9 +12,8 @@ their arguments are in requests.py, operations of a batch in operations.py.
 
 from __future__ import annotations
 
-import builtins
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -30,14 +29,13 @@ LENGTH = struct.Struct("<I")
 _SIZE = struct.Struct(">I")
 _LARGE = 64 * 1024
 
-encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder().decode
+encode: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
+decode: Callable[[bytes | bytearray | memoryview], Any] = msgspec.msgpack.Decoder().decode
 
-_PASSED_ON = {
-    name: kind
-    for name in (*vars(errors), "TypeError", "ValueError", "OSError", "NotImplementedError")
-    if isinstance(kind := getattr(errors, name, getattr(builtins, name, None)), type)
-    and issubclass(kind, Exception)
+_PASSED_ON: dict[str, type[Exception]] = {
+    kind.__name__: kind
+    for kind in (*vars(errors).values(), TypeError, ValueError, OSError, NotImplementedError)
+    if isinstance(kind, type) and issubclass(kind, Exception)
 }
 
 

@@ -148,8 +148,8 @@ class EngineClock:
         near = [time for time in known if time - self._believed <= max_step]
         self._last = max(self._believed, max(near, default=0))
         self._until = self._believed + _TRUSTED
-        self.opened = self._last
-        self.last_trusted = trusted or self._last
+        self.opened: int = self._last
+        self.last_trusted: int = trusted or self._last
 
     def now(self) -> int:
         """Return microseconds since the epoch, never less than any earlier answer.

@@ -47,18 +47,18 @@ class Counters:
     )
 
     def __init__(self) -> None:
-        self.commits = 0
-        self.syncs = 0
-        self.wal_bytes = 0
-        self.flushes = 0
-        self.flushed_bytes = 0
-        self.compactions = 0
-        self.compacted_bytes = 0
-        self.dropped_segments = 0
-        self.stalls = 0
-        self.stall_seconds = 0.0
-        self.background_errors = 0
-        self.last_background_error = ""
+        self.commits: int = 0
+        self.syncs: int = 0
+        self.wal_bytes: int = 0
+        self.flushes: int = 0
+        self.flushed_bytes: int = 0
+        self.compactions: int = 0
+        self.compacted_bytes: int = 0
+        self.dropped_segments: int = 0
+        self.stalls: int = 0
+        self.stall_seconds: float = 0.0
+        self.background_errors: int = 0
+        self.last_background_error: str = ""
 
     def note_error(self, error: BaseException) -> None:
         """Count an error of a step of background work. The step will be tried again."""
@@ -137,32 +137,33 @@ class Database:
         recovery: tuple[str, ...],
         life: tuple[int, int],
     ) -> None:
-        self.fs = fs
-        self.directory = directory
-        self.options = options
-        self.clock = clock
-        self.catalog = catalog
-        self.view = view
-        self.memo = memo
-        self.frames = frames
-        self.recovery = recovery
-        self.life = life
+        self.fs: FileSystem = fs
+        self.directory: str = directory
+        self.options: Options = options
+        self.clock: EngineClock = clock
+        self.catalog: Catalog = catalog
+        self.view: View = view
+        self.memo: Memo = memo
+        self.frames: Frames = frames
+        self.recovery: tuple[str, ...] = recovery
+        self.life: tuple[int, int] = life
         """The manifest in force and its length, as a reader beside the owner has read them."""
-        self.last_stamp = self.published = last_stamp
+        self.published: int = last_stamp
+        self.last_stamp: int = last_stamp
         self.wal: WalWriter | None = None
         self.manifest: ManifestWriter | None = None
         self.lock: Ownership | None = None
-        self.spans = DeadSpans()
-        self.counters = Counters()
+        self.spans: DeadSpans = DeadSpans()
+        self.counters: Counters = Counters()
         self.feeds: tuple[Feed, ...] = ()
         self.pending: list[Commit] = []
         self.unpublished: States = {}
         self.failed: BaseException | None = None
         self.owner: Callable[[], object] = nobody
-        self.gone = False
-        self.stalled = ""
+        self.gone: bool = False
+        self.stalled: str = ""
         self.obsolete: set[int] = set()
-        self.live_access = "off"
+        self.live_access: str = "off"
         self.running: list[Job] = []
         """Background work that is being done. Appending and removing are one step each."""
 
@@ -170,10 +171,10 @@ class Database:
 
     def renew_locks(self) -> None:
         """Make locks that nobody holds and forget snapshots: at open, and in a forked child."""
-        self.snapshots = Snapshots()
-        self.install_lock = threading.RLock()
-        self.sync_lock = Lock()
-        self.commit_lock = Lock()
+        self.snapshots: Snapshots = Snapshots()
+        self.install_lock: threading.RLock = threading.RLock()
+        self.sync_lock: Lock = Lock()
+        self.commit_lock: Lock = Lock()
 
     def allocate_number(self) -> int:
         """Return the next file number. Numbers only grow, across reopens too."""

@@ -35,7 +35,7 @@ class Feed:
         self._service, self._key, self._within = service, key, within
         self.ring = ring
         self._changes: deque[Change] = deque()
-        self.is_over = False
+        self.is_over: bool = False
 
     def note(self, commit: Commit) -> None:
         """Note what a commit changes. Call under the commit lock."""

@@ -72,7 +72,7 @@ class OpenSegment:
     __slots__ = ("__weakref__", "file_id", "frames")
 
     def __init__(self, file_id: int) -> None:
-        self.file_id = file_id
+        self.file_id: int = file_id
         self.frames: dict[int, Frame] = {}
 
 
@@ -83,7 +83,7 @@ class Frames:
         """``mapped``: segments are mapped to memory, and blocks without a frame read there."""
         self.capacity = capacity
         self.mapped = mapped
-        self.bytes = 0
+        self.bytes: int = 0
         self._queue: deque[tuple[ref[OpenSegment], Frame]] = deque()
         self._lock = Lock()
         self._reads = array("Q", bytes(8 * (capacity // _BLOCK + 1)))

@@ -6,6 +6,7 @@ than a tenth of a commit, most of it to find the methods.
 
 from _thread import RLock, get_ident
 from builtins import vars as values_of
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
@@ -23,7 +24,7 @@ class Lock(RLock):  # type: ignore[misc]
 
     __slots__ = ()
 
-    mine = RLock._is_owned  # type: ignore[attr-defined]
+    mine: Callable[[], bool] = RLock._is_owned  # type: ignore[attr-defined]
     """Return whether this thread has the lock. In C: it costs no Python frame."""
 
     def locked(self) -> bool:

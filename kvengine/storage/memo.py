@@ -51,11 +51,11 @@ class Memo:
     __slots__ = ("_tally", "bytes", "capacity", "era", "known")
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+        self.capacity: int = capacity
         self.known: dict[Name, Resolved] = {}
-        self.bytes = 0
+        self.bytes: int = 0
         """The sizes of all in ``known``. Whoever takes an object out of that subtracts its size."""
-        self.era = 0
+        self.era: int = 0
         """Grows when everything is taken out, so that a read that began before puts nothing in."""
         self._tally = array("q", bytes(16 * _TALLIES))
         """Hashes of names, each followed by its points. Names are not kept: they may be long."""

@@ -87,15 +87,15 @@ class Memtable:
     )
 
     def __init__(self, wal: int) -> None:
-        self.wal = wal
+        self.wal: int = wal
         self.states: States = {}
         self.expiring: set[Name] = set()
         self.extended: set[Name] = set()
-        self.first_deletion = 0
-        self.timed = False
-        self.announced = False
+        self.first_deletion: int = 0
+        self.timed: bool = False
+        self.announced: bool = False
         self.first_expiry: int | None = None
-        self.has_tombstones = False
+        self.has_tombstones: bool = False
         self._fresh: list[Name] = []
         self._cleared: list[State] = []
         """Heavy states that were cleared: they go with the memtable, so no commit waits to free

@@ -42,9 +42,10 @@ class Block:
     def __init__(
         self, names: list[bytes], rows: list[bytes], segment: SegmentReader | None
     ) -> None:
-        self.names = names
-        self.low, self.high = 0, len(names)
-        self.segment = segment
+        self.names: list[bytes] = names
+        self.low: int = 0
+        self.high: int = len(names)
+        self.segment: SegmentReader | None = segment
         self._rows = rows
         self._block: RowBlock | None = None
 

@@ -23,10 +23,10 @@ class Moment:
     def __init__(self, db: Database, view: View, stamp: int, now: int) -> None:
         self.db = db
         self._engine = db.owner()
-        self.view = view
+        self.view: View = view
         self.stamp = stamp
         self.now = now
-        self.token = db.snapshots.token()
+        self.token: int = db.snapshots.token()
         """Not zero while the moment is open."""
         db.snapshots.open(self.token, stamp, view.version.files)
 

@@ -23,6 +23,8 @@ from typing import Final
 
 from kvengine.errors import ValueTooLarge
 from kvengine.storage import name_bytes
+from kvengine.storage.name_bytes import are_ascii_names as are_ascii_names  # noqa: PLC0414
+from kvengine.storage.name_bytes import encode_object as encode_object  # noqa: PLC0414
 
 MAX_NAME: Final = name_bytes.MAX_NAME
 """Longest name, in bytes of UTF-8."""
@@ -56,10 +58,6 @@ def check_name(what: str, name: str) -> str:
         if size > MAX_NAME:
             raise ValueTooLarge(f"{what} is {size:,} bytes of UTF-8, over {MAX_NAME:,}")
     return name
-
-
-are_ascii_names = name_bytes.are_ascii_names
-encode_object = name_bytes.encode_object
 
 
 def decode_object(data: bytes) -> Name:

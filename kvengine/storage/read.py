@@ -62,9 +62,9 @@ class Piece:
     __slots__ = ("name", "row", "segment")
 
     def __init__(self, row: bytes, segment: SegmentReader | None = None, name: bytes = b"") -> None:
-        self.row = row
-        self.segment = segment
-        self.name = name
+        self.row: bytes = row
+        self.segment: SegmentReader | None = segment
+        self.name: bytes = name
 
     def load(self) -> Row:
         """Return the row, decoded, with all of its entries."""

@@ -25,13 +25,13 @@ class Resolved:
         soonest: int | None,
         completed_at: int | None = None,
     ) -> None:
-        self.version = version
-        self.expires_at = expires_at
-        self.entries = entries
-        self.ttls = ttls
-        self.soonest = soonest
-        self.completed_at = completed_at
-        self.size = 0
+        self.version: int = version
+        self.expires_at: int | None = expires_at
+        self.entries: dict[str, bytes] = entries
+        self.ttls: dict[str, int] | None = ttls
+        self.soonest: int | None = soonest
+        self.completed_at: int | None = completed_at
+        self.size: int = 0
 
     def at(self, now: int) -> Resolved | None:
         """Return what is live at ``now``, None if the object does not exist then."""

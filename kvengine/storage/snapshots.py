@@ -32,9 +32,9 @@ class Snapshots:
     )
 
     def __init__(self) -> None:
-        self.newest = -1
+        self.newest: int = -1
         """The largest stamp of an open snapshot, -1 if none is open."""
-        self.oldest = -1
+        self.oldest: int = -1
         """The smallest stamp of an open snapshot, -1 if none is open."""
         self._registered: dict[int, tuple[int, frozenset[int]]] = {}
         self._stamps: dict[int, int] = {}

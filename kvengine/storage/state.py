@@ -39,11 +39,11 @@ class State:
     def __init__(
         self, stamp: int, row: bytes, below: State | None, fresh: int, prev: State | None
     ) -> None:
-        self.stamp = stamp
-        self.row = row
-        self.below = below
-        self.fresh = fresh
-        self.prev = prev
+        self.stamp: int = stamp
+        self.row: bytes = row
+        self.below: State | None = below
+        self.fresh: int = fresh
+        self.prev: State | None = prev
         self.hides: bool = below.hides if below is not None else row[1] & CLEARED != 0
 
     @property
@@ -64,7 +64,7 @@ class TombstoneState(State):
 
     def __init__(self, found: Tombstones, stamp: int, prev: State | None) -> None:
         super().__init__(stamp, NO_ROW, None, 0, prev)
-        self.tombstones = found
+        self.tombstones: Tombstones = found
 
 
 class Change:
@@ -80,9 +80,9 @@ class Change:
     state: State
 
     def __init__(self, name: Name, entries: dict[str, bytes | None] | None, row: bytes) -> None:
-        self.name = name
-        self.entries = entries
-        self.row = row
+        self.name: Name = name
+        self.entries: dict[str, bytes | None] | None = entries
+        self.row: bytes = row
         self.known: Resolved | None = None
 
 

@@ -24,7 +24,7 @@ class Version:
 
     def __init__(self, segments: Iterable[LiveSegment], seed: int) -> None:
         found = list(segments)
-        self.seed = seed
+        self.seed: int = seed
         depth = max((s.meta.level for s in found), default=0) + 1
         by_level: list[list[LiveSegment]] = [[] for _ in range(max(depth, 2))]
         for segment in found:
@@ -32,10 +32,10 @@ class Version:
         by_level[0].sort(key=lambda s: s.meta.number, reverse=True)
         for level in by_level[1:]:
             level.sort(key=lambda s: s.meta.start)
-        self.levels = tuple(tuple(level) for level in by_level)
+        self.levels: tuple[tuple[LiveSegment, ...], ...] = tuple(tuple(level) for level in by_level)
         self._runs = [([s.start for s in level], level) for level in self.levels[1:] if level]
-        self.files = frozenset(s.meta.number for s in found)
-        self.expiring = any(s.expiring for s in found)
+        self.files: frozenset[int] = frozenset(s.meta.number for s in found)
+        self.expiring: bool = any(s.expiring for s in found)
 
     def __iter__(self) -> Iterator[LiveSegment]:
         """Yield all segments, newest layer first."""
@@ -67,11 +67,11 @@ class View:
     __slots__ = ("active", "expiring", "frozen", "tables", "version")
 
     def __init__(self, active: Memtable, frozen: tuple[Memtable, ...], version: Version) -> None:
-        self.active = active
-        self.frozen = frozen
-        self.version = version
-        self.tables = (active, *frozen)
-        self.expiring = version.expiring or any(table.expiring for table in frozen)
+        self.active: Memtable = active
+        self.frozen: tuple[Memtable, ...] = frozen
+        self.version: Version = version
+        self.tables: tuple[Memtable, ...] = (active, *frozen)
+        self.expiring: bool = version.expiring or any(table.expiring for table in frozen)
 
     def may_expire(self, name: Name) -> bool:
         """Return whether a layer, or a commit not yet visible, may state an expiry of an object."""

@@ -159,7 +159,7 @@ class DeadSpans:
         self._spans: list[Span] = []
         # Weak references, so that a walk left behind by an interrupt does not keep its snapshot.
         self._walks: dict[int, ref[Crossing]] = {}
-        self.watching = False
+        self.watching: bool = False
         """Whether commits must tell `touch` what they write, because there are walks or spans."""
 
     def begin(self, walk: Crossing) -> None:

@@ -39,7 +39,7 @@ class MemoryDatabase:
         ``clock``: by default one at 2023-11-14 22:13:20 UTC. ``options``: of `kvengine.open`, but
         for ``path`` and ``fs``; by default ``background="none"``.
         """
-        self.clock = ManualClock() if clock is None else clock
+        self.clock: ManualClock = ManualClock() if clock is None else clock
         self._options: dict[str, Any] = {"background": "none"} | options
         self._memory = MemoryFileSystem()
         self._open(self._memory)
@@ -108,6 +108,6 @@ class MemoryDatabase:
 
     def _open(self, memory: MemoryFileSystem) -> Engine:
         self._memory = memory
-        self.fs = FaultyFileSystem(memory)
-        self.db = open(_PATH, fs=self.fs, clock=self.clock, **self._options)
+        self.fs: FaultyFileSystem = FaultyFileSystem(memory)
+        self.db: Engine = open(_PATH, fs=self.fs, clock=self.clock, **self._options)
         return self.db

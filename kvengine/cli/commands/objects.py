@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ class Listed(NamedTuple):
     bytes: int
 
 
-ORDERS = {
+ORDERS: dict[str, Callable[[Any], Any]] = {
     "key": lambda one: one.key.encode(),
     "changed": lambda one: one.version,
     "expires": lambda one: (one.expires_at is None, one.expires_at or 0),

@@ -68,7 +68,8 @@ class SegmentFile(SalvageReader):
         if self.size > MAX_WALKED:
             reason = "without the index a file of this size is not searched for blocks"
             self.note(CorruptionError(self.path, 0, reason))
-            self.walked_to = self.unreachable = HEADER_SIZE
+            self.walked_to: int | None = HEADER_SIZE
+            self.unreachable: int | None = HEADER_SIZE
             return {}
         told = len(self.damage)
         places = super()._walk_all()

@@ -76,7 +76,7 @@ class WalFile(LogFile):
             if guess is not None:
                 self.use(guess)
                 if self.at(HEADER_SIZE) is None:
-                    self.salt = None
+                    self.salt: int | None = None
         if self.header is None and self.at(HEADER_SIZE) is None:
             self.start = self.end = 0  # what was written there is no header and no record
 

@@ -130,7 +130,7 @@ class Writer:
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
         if batch_objects < 1 or batch_bytes < 1:
             raise ValueError("batch_objects and batch_bytes must be above zero")
-        self.written = Written()
+        self.written: Written = Written()
         self._store, self._mode, self._now = store, mode, now
         self._durability = durability
         self._limits = batch_objects, batch_bytes

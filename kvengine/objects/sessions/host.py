@@ -92,14 +92,14 @@ class Host:
         What an embedded store has: ``reader`` knows objects that it has at hand in whole;
         ``hold`` costs less than `Store.snapshot`, and ``committer`` less than `Store.write`.
         """
-        self.reader = reader
-        self.hold = hold
-        self.committer = committer
-        self.store = store
-        self.turns = Turns()
-        self.max_value_size = min(max_value_size, sys.maxsize)
-        self.serdes = serdes
-        self.retention_of = retention_of
+        self.reader: Reader | None = reader
+        self.hold: Hold | None = hold
+        self.committer: Committer | None = committer
+        self.store: Store = store
+        self.turns: Turns = Turns()
+        self.max_value_size: int = min(max_value_size, sys.maxsize)
+        self.serdes: Serdes = serdes
+        self.retention_of: Callable[[str], int | None] = retention_of
 
     def forget_turns(self) -> None:
         """In a forked child: nobody here has a session."""

@@ -26,10 +26,10 @@ class Settings:
         timeout: float | None = None,
         durability: Durability | None = None,
     ) -> None:
-        self.preload = preload
-        self.preload_limit = preload_limit
-        self.read_only = read_only
-        self.timeout = timeout
+        self.preload: bool | tuple[str, ...] = preload
+        self.preload_limit: int | None = preload_limit
+        self.read_only: bool = read_only
+        self.timeout: float | None = timeout
         self.durability = durability
 
 

@@ -56,7 +56,7 @@ class Flow:
     __slots__ = ("thread",)
 
     def __init__(self, thread: int) -> None:
-        self.thread = thread
+        self.thread: int = thread
 
 
 _flow: Final[ContextVar[Flow | None]] = ContextVar("kvengine_flow", default=None)

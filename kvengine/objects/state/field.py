@@ -26,7 +26,7 @@ MISSING: Any = type("Missing", (), {"__repr__": lambda _: "<no default>"})()
 PLAIN = frozenset({int, str, bool, float, NoneType})
 """Types whose values every serde stores as they are: nothing to check beyond the type."""
 
-UNCHANGING = PLAIN | {bytes, date, datetime, time, timedelta, Decimal, UUID}
+UNCHANGING: frozenset[object] = PLAIN | {bytes, date, datetime, time, timedelta, Decimal, UUID}
 """Types whose values cannot change in place."""
 
 _EXACT = frozenset({int, str, bool, NoneType})
@@ -68,12 +68,12 @@ class Field:
         serde: SerdeChoice | None,
         ttl: int | None,
     ) -> None:
-        self.default = default
-        self.factory = factory
-        self.aliases = aliases
+        self.default: Any = default
+        self.factory: Callable[[], Any] | None = factory
+        self.aliases: tuple[str, ...] = aliases
         self.serde = serde
-        self.ttl = ttl
-        self.attribute = ""
+        self.ttl: int | None = ttl
+        self.attribute: str = ""
         self.state_key: str = state_key  # type: ignore[assignment]  # settled by `belongs`
         self.type: Any = None
         self.plain: frozenset[type] = frozenset()

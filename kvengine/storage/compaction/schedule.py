@@ -120,8 +120,9 @@ class Scheduler:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self.committer = Committer(db, self.wake)
-        self.maintenance = maintenance = Maintenance(db, self.committer)
+        self.committer: Committer = Committer(db, self.wake)
+        maintenance = Maintenance(db, self.committer)
+        self.maintenance: Maintenance = maintenance
         self._lanes: tuple[Lane, ...] = ()
         self._by_caller = threading.Lock()
         self._closing = False

@@ -100,11 +100,12 @@ class RowBlock:
         if ordered[0] != _ARRAY.size or ordered[-1] > table or sorted(ordered) != ordered:
             raise ValueError("not a block of rows: its slots are out of order")
         slots.append(table)
-        self.data = data
-        self.count = count
-        self.slots = slots
-        self.file_id = self.offset = 0
-        self.is_sound = False
+        self.data: bytes = data
+        self.count: int = count
+        self.slots: array[int] = slots
+        self.offset: int = 0
+        self.file_id: int = 0
+        self.is_sound: bool = False
         """Whether rule 5 has been checked."""
         self._names: list[bytes] | None = None
         self._decoded: list[Row] | None = None
@@ -139,7 +140,10 @@ class RowBlock:
             self._names = names
         return names
 
-    names = property(all_names)
+    @property
+    def names(self) -> list[bytes]:
+        """The names of the objects, in order."""
+        return self.all_names()
 
     @property
     def rows(self) -> list[bytes]:

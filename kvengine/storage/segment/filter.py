@@ -70,7 +70,7 @@ class Filter:
     __slots__ = ("_count", "_masks", "_words", "seed")
 
     def __init__(self, seed: int, words: array[int]) -> None:
-        self.seed = seed
+        self.seed: int = seed
         self._masks = _masks()
         self._words = words
         self._count = len(words)

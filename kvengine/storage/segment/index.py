@@ -35,8 +35,8 @@ class Index:
 
     def __init__(self) -> None:
         self.firsts: list[bytes] = []
-        self.offsets = array("Q")
-        self.lengths = array("I")
+        self.offsets: array[int] = array("Q")
+        self.lengths: array[int] = array("I")
 
     def __len__(self) -> int:
         return len(self.firsts)

@@ -17,6 +17,7 @@ from kvengine.storage.checksum import TRAILER_SIZE, check_block
 from kvengine.storage.frames import Frames, OpenSegment
 from kvengine.storage.manifest.format import SegmentMeta
 from kvengine.storage.packed import find
+from kvengine.storage.range_tombstones import Tombstones
 from kvengine.storage.row import LARGE, MISSING, Chunk, Entry, Missing, Row
 from kvengine.storage.segment import block, filter
 from kvengine.storage.segment import format as segment
@@ -65,7 +66,7 @@ class SegmentReader(OpenSegment):
 
     def __init__(self, fs: FileSystem, path: str, frames: Frames | None = None) -> None:
         """Raise CorruptionError if the file is missing or its fixed parts are damaged."""
-        self.path = path
+        self.path: str = path
         self._frames = frames
         try:
             self._file = fs.open(path)
@@ -74,21 +75,23 @@ class SegmentReader(OpenSegment):
         mapped = self._file.map() if frames is not None and frames.mapped else None
         self._map = Map(mapped) if mapped is not None else None
         self._disk = self._file if type(self._file) is DiskFile else None
-        self.size = self._file.size()
+        self.size: int = self._file.size()
         tail_at = max(0, self.size - segment.FOOTER_SIZE)
         tail = self._file.pread(segment.FOOTER_SIZE, tail_at)
-        self.footer = self._checked(tail_at, lambda: segment.decode_footer(tail, self.size))
+        self.footer: segment.Footer = self._checked(
+            tail_at, lambda: segment.decode_footer(tail, self.size)
+        )
         super().__init__(self.footer.file_id)
         header = self._file.pread(segment.HEADER_SIZE, 0)
         if self._checked(0, lambda: segment.decode_header(header)) != self.file_id:
             raise CorruptionError(path, 0, "header and footer are of different files")
         self._filter = self._part(self.footer.filter, block.FILTER, filter.decode)
-        self.tombstones = self._part(
+        self.tombstones: Tombstones = self._part(
             self.footer.tombstones, block.TOMBSTONES, segment.decode_tombstones
         )
         self._index = self._part(self.footer.block_index, block.INDEX, segment.decode_index)
         self._seen = bytearray(len(self._index)) if self._map is not None else bytearray()
-        self.properties = self._part(
+        self.properties: segment.Properties = self._part(
             self.footer.properties, block.PROPERTIES, segment.decode_properties
         )
 
@@ -523,8 +526,9 @@ class LiveSegment(SegmentReader):
         if self.seed != seed:
             offset = self.footer.filter.offset
             raise CorruptionError(self.path, offset, "the filter is of another database")
-        self.meta = meta
-        self.start, self.stop = meta.start, meta.stop
-        self.expiring = meta.properties.expiring > 0
+        self.meta: SegmentMeta = meta
+        self.start: bytes = meta.start
+        self.stop: bytes = meta.stop
+        self.expiring: bool = meta.properties.expiring > 0
         """Whether some row states an expiry of its object."""
-        self.has_barriers = meta.properties.barriers > 0
+        self.has_barriers: bool = meta.properties.barriers > 0

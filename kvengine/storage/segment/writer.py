@@ -39,9 +39,10 @@ class SegmentWriter:
         horizon: int = 0,
     ) -> None:
         """``seed``: of the filter. ``horizon``: see `Tally`."""
-        self._fs, self.path = fs, path
+        self._fs = fs
+        self.path: str = path
         self._block_size, self._chunk_size = block_size, chunk_size
-        self.file_id = random.SystemRandom().getrandbits(63)
+        self.file_id: int = random.SystemRandom().getrandbits(63)
         self._seed = seed
         self._file = fs.create(path)
         self._buffer = bytearray(segment.encode_header(self.file_id))

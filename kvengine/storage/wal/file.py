@@ -54,13 +54,14 @@ class WalWriter:
 
     def __init__(self, fs: FileSystem, directory: str, number: int, database_id: bytes) -> None:
         """Create file ``number``, empty, and make it durable in its directory, or leave nothing."""
-        self.number = number
-        self.path = filenames.join(directory, filenames.wal(number))
-        self.end = self.synced = HEADER_SIZE
+        self.number: int = number
+        self.path: str = filenames.join(directory, filenames.wal(number))
+        self.synced: int = HEADER_SIZE
+        self.end: int = HEADER_SIZE
         self._allocated = 0
         self._database_id = database_id
-        self.salt = salt(database_id, number)
-        self.mark = record.marker(self.salt)
+        self.salt: int = salt(database_id, number)
+        self.mark: int = record.marker(self.salt)
         self._writing: bytes | None = None
         self._failed: OSError | None = None
         self._file = fs.create(self.path)
