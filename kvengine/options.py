@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Literal
 
+from kvengine.arguments import warn_deprecated
 from kvengine.storage.clock import Clock, SystemClock
 from kvengine.storage.names import check_name
 from kvengine.storage.times import retention_time
@@ -124,11 +124,9 @@ class Options:
         if self.durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {self.durability!r}")
         if self.background == "process":
-            warnings.warn(
+            warn_deprecated(
                 "background='process' means 'thread' since kvengine 0.2, which has no helper"
-                " processes: leave the option out",
-                DeprecationWarning,
-                stacklevel=4,
+                " processes: leave the option out"
             )
             object.__setattr__(self, "background", "thread")
         if self.background not in ("thread", "none"):

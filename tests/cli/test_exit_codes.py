@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import kvengine
-from kvengine.cli.exits import DONE, FAILED, UNAVAILABLE
+from kvengine.cli.exits import DONE, FAILED, UNAVAILABLE, USAGE
 from kvengine.share import server
 from tests.cli.conftest import Run
 
@@ -52,3 +52,15 @@ def test_an_import_beyond_what_an_owner_takes(place: Path, run: Run, tmp_path: P
         assert run("export", str(tmp_path / "lines")).code == DONE
         told = run("import", str(tmp_path / "lines"))
         assert (told.code, "takes 16,777,216 in a request" in told.err) == (FAILED, True)
+
+
+def test_a_bad_line_behind_lines_that_were_imported(place: Path, run: Run, tmp_path: Path) -> None:
+    """It ended with 2, which promises that nothing was written: now 6, if something was."""
+    good = b'{"service": "S", "key": "k", "entries": {"n": 1}}\n'
+    new = str(tmp_path / "new")
+    told = run("--db", new, "import", "-", "--plain", "--create", stdin=good + b"bad\n")
+    assert (told.code, "line 2" in told.err) == (FAILED, True)
+    assert run("--db", new, "kv", "get", "S", "k", "n").code == 0
+    assert run("--db", new, "import", "-", "--plain", stdin=b"bad\n" + good).code == USAGE
+    again = run("--db", new, "import", "-", "--plain", "--dry-run", stdin=good + b"bad\n")
+    assert again.code == USAGE

@@ -272,3 +272,21 @@ def test_the_workflows_awaited(db: kvengine.Engine) -> None:
     """asyncio lists the same."""
     db.workflow("W", "a").complete()
     assert asyncio.run(_awaited(db)) == list(db.workflows("W"))
+
+
+def test_copies_of_completed_workflows(fs: MemoryFileSystem, clock: ManualClock) -> None:
+    """A repaired database and a checkpoint have them too, those without state included."""
+    with kvengine.open("/db", fs=fs, clock=clock, background="none") as db:
+        db.set("W", "with", "n", b"1")
+        db.workflow("W", "with", retention=3600).complete()
+        db.workflow("W", "without", retention=60).complete()
+        db.flush()
+        db.workflow("W", "logged", retention=60).complete()
+        wanted = list(db.workflows("W"))
+        assert [one.key for one in wanted] == ["logged", "with", "without"]
+        db.checkpoint("/copy")
+    kvengine.repair("/db", "/repaired", fs=fs)
+    for path in ("/copy", "/repaired"):
+        with kvengine.open(path, fs=fs, clock=clock, background="none") as copy:
+            assert list(copy.workflows("W")) == wanted, path
+            assert copy.workflow("W", "without").completed

@@ -68,7 +68,9 @@ def command(
                 )
         except BadLine as error:
             told = str(error).replace("go on from line", "go on with --start-line")
-            code = FAILED if isinstance(error.__cause__, TooLargeForStore) else USAGE
+            wrote = error.applied >= start_line and not dry_run
+            too_large = isinstance(error.__cause__, TooLargeForStore)
+            code = FAILED if wrote or too_large else USAGE
             raise Exit(code, told.replace("plain=True", "--plain")) from None
         except Incomplete as error:
             report(tool, error.written, dry_run=dry_run)

@@ -65,7 +65,11 @@ def audit(directory: str, fs: FileSystem | None = None, progress: Progress | Non
 
 def _check_place(fs: FileSystem, directory: str) -> None:
     if not fs.isdir(directory):
-        what = "is a file; a database is a directory" if fs.exists(directory) else "does not exist"
+        what = (
+            "is a file or a dead link; a database is a directory"
+            if fs.exists(directory)
+            else "does not exist"
+        )
         raise NotADatabase(f"{directory} {what}")
     names = fs.listdir(directory)
     if filenames.CURRENT not in names and not any(map(filenames.parse, names)):

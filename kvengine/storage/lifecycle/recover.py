@@ -129,7 +129,7 @@ def _check_place(fs: FileSystem, directory: str, options: Options) -> None:
             return
         raise NotADatabase(f"{directory} does not exist; create=True makes a database there")
     if not fs.isdir(directory):
-        raise NotADatabase(f"{directory} is a file; a database is a directory")
+        raise NotADatabase(f"{directory} is a file or a dead link; a database is a directory")
     names = fs.listdir(directory)
     if filenames.CURRENT in names:
         return
