@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 from itertools import count
+from typing import Any
+
+import pytest
 
 import kvengine
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.lifecycle import recover
 from tests.regressions.disks import HookedDisk
 
 
@@ -83,3 +87,34 @@ def test_reader_beside_a_rotation() -> None:
         if calls < n:
             break
     assert n > 5
+
+
+@pytest.mark.parametrize("fault", ["rotations", "damage"])
+def test_an_owner_that_rotates_at_every_attempt(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """A reader that met the begin of a WAL four times running took that for damage: the log, read
+    to where it ended then, is shorter than the next WAL says. The manifest does not tell of it. But
+    damage is met in the same place each time, and is reported at once.
+    """
+    disk = MemoryFileSystem()
+    with kvengine.open("/db", fs=disk, background="none") as owner:
+        owner.set("s", "k", "n", b"1")
+        attempts: list[int] = []
+        real = recover.Recovery
+
+        def recovered(*args: Any) -> Any:
+            attempts.append(1)
+            if fault == "damage" or len(attempts) < 20:
+                offset = 1000 if fault == "damage" else 1000 + len(attempts)
+                raise kvengine.CorruptionError("/db/000002.wal", offset, "it was sealed at 5000")
+            return real(*args)
+
+        monkeypatch.setattr(recover, "Recovery", recovered)
+        if fault == "damage":
+            with pytest.raises(kvengine.CorruptionError, match="sealed at 5000"):
+                kvengine.open("/db", fs=disk, read_only=True)
+            assert len(attempts) < 10
+        else:
+            with kvengine.open("/db", fs=disk, read_only=True) as reader:
+                assert reader.get("s", "k", "n") == b"1"

@@ -101,15 +101,18 @@ def recover_beside(
     known: Mapping[int, LiveSegment] | None = None,
 ) -> Recovery:
     """Recover a directory while an owner may change it. ``known`` segments are not opened again."""
+    found_before = ""
     for attempt in range(_RETRIES):
         before = stage_of_life(fs, directory)
         try:
             return Recovery(fs, directory, frames, known)
-        except (CorruptionError, FileNotFoundError):
-            # The owner may have added or removed a file between the manifest and here.
-            moved = before != stage_of_life(fs, directory)
-            if attempt == _RETRIES - 1 or (attempt > 2 and not moved):
+        except (CorruptionError, FileNotFoundError) as error:
+            # The owner may have added or removed a file between the manifest and here, or begun
+            # the next WAL, which no manifest tells. Damage is found again in the same place.
+            again = str(error) == found_before and before == stage_of_life(fs, directory)
+            if attempt == _RETRIES - 1 or (attempt > 2 and again):
                 raise
+            found_before = str(error)
     raise AssertionError("unreachable")
 
 
