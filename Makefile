@@ -97,7 +97,7 @@ fuzz: build $(VENV)/.stamp-fuzz
 
 # An sdist, and a wheel that each Python builds of it, installs alone and follows README with.
 dist: $(VENV)/.stamp-dist
-	rm -rf dist build/tried && mkdir -p dist
+	rm -rf dist build/tried && mkdir -p dist build
 	$(RUN) -m build --sdist --outdir dist .
 	$(RUN) -m twine check --strict dist/*
 	$(RUN) -m tools.try_dist dist/*.tar.gz build/tried
