@@ -21,7 +21,7 @@ def check_limit(limit: int | None, what: str = "limit") -> None:
 
 
 def timeout_of(timeout: float | timedelta | None) -> float | None:
-    """Return a timeout in seconds, None for none.
+    """Return a timeout in seconds, or None if there is none. More than 30 years are 30 years.
 
     Raise TypeError or ValueError unless it is 0 or more, and finite.
     """
@@ -33,8 +33,8 @@ def timeout_of(timeout: float | timedelta | None) -> float | None:
         kind = type(timeout).__name__
         raise TypeError(f"timeout must be seconds, a timedelta or None, not {kind}")
     if not 0 <= timeout < math.inf:
-        raise ValueError(f"timeout must be seconds from 0 on, not {timeout!r}")
-    return timeout
+        raise ValueError(f"timeout must be 0 or more seconds, and finite, not {timeout!r}")
+    return min(timeout, 1e9)
 
 
 def warn_deprecated(message: str) -> None:

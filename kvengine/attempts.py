@@ -1,4 +1,4 @@
-"""Attempts: runs of what a `VersionConflict` may end, until one is not, with pauses in between."""
+"""Attempts: run a block again until it ends without a `VersionConflict`, with pauses between."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Attempts:
         if self._last is not None:
             if not self._last.failed:
                 raise StopAsyncIteration
-            import asyncio  # here, where it is there already: it costs as much as all of kvengine
+            import asyncio  # loaded already here; elsewhere it costs as much as kvengine
 
             await asyncio.sleep(_pause(self._last.number))
         return self._following()

@@ -149,19 +149,20 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
     def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Watch:
         """Return the changes to come, as they become visible: an iterator that waits for each.
 
-        Of all objects of a service, of those whose key starts with ``prefix``, or of one ``key``.
-        It reports commits made after this call, in order, once for each object; after an interrupt
-        a change may be reported twice. An expiry is not a commit, so it is not reported. Writers
-        never wait for a watch: one that lags by 10,000 changes drops them and gets one with
-        ``gap=True`` instead.
+        It covers all objects of a service, those whose key starts with ``prefix``, or the one
+        ``key``. It reports commits made after this call, in order, once for each object; after an
+        interrupt a change may be reported twice. An expiry is not a commit, so it is not reported.
+        Writers never wait for a watch: one that falls 10,000 changes behind drops them and reports
+        a single change with ``gap=True``.
         """
         return Watch(self._db, service, key, prefix)
 
     def retention(self, service: str) -> timedelta:
         """Return how long workflows of a service are kept once they are complete.
 
-        As it is stored with the database; one day if nobody has set it.
+        This is the value stored with the database, or one day if none is set.
         """
+        self._db.view.check_open()
         kept = self._db.retention_of(check_name("service", service))
         return timedelta(microseconds=DAY if kept is None else kept)
 
@@ -169,12 +170,11 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         """Store how long workflows of a service are kept once they are complete.
 
         ``retention``: seconds or a timedelta. It counts for handles made from now on. Workflows
-        that are complete keep their time.
+        that are already complete keep the retention they completed with.
         """
         name, kept = check_name("service", service), retention_time(retention)
         self._db.check_writable()
-        self._db.refuse_inside_work()
-        install.install_retention(self._db, name, kept)
+        self._scheduler.set_retention(name, kept)
 
     def flush(self) -> None:
         """Write the memtable to a segment; return when it is on disk."""

@@ -62,7 +62,7 @@ class Options:
         The serdes of services that have another one, by name of the service.
     retention
         How long workflows are kept once they are complete, by name of the service; one day for
-        others. Stored with the database: an open that states another one raises ValueError.
+        others. Stored with the database: opening with a different value raises ValueError.
     tombstone_age
         A deletion this old is compacted into the data beneath it even when
         nothing else calls for it, so that its space comes back.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from typing import Self
 
@@ -32,10 +31,10 @@ class Watch(Closing):
         self._feed = feed.begin(db, service, key, prefix, ring_of(self._bell))
 
     def poll(self, timeout: float | timedelta | None = 0.0) -> Change | None:
-        """Return the next change, None if none comes within ``timeout`` (seconds or a timedelta).
+        """Return the next change, or None if none arrives within ``timeout``.
 
-        ``None`` waits for ever. Raise DatabaseClosed once the watch or its database is closed and
-        every change before that was taken.
+        ``timeout``: seconds or a timedelta; None waits for ever. Raise DatabaseClosed after the
+        watch or its database is closed and the remaining changes have been taken.
         """
         seconds = timeout_of(timeout)
         return self._next(None if seconds is None else monotonic() + seconds)
@@ -60,21 +59,29 @@ class Watch(Closing):
             self._feed.is_over = True
 
     def _next(self, until: float | None) -> Change | None:
+        change = None
         try:
             while (change := self._feed.take()) is None:
                 left = -1.0 if until is None else min(until - monotonic(), threading.TIMEOUT_MAX)
                 if (until is not None and left <= 0) or not self._bell.acquire(timeout=left):
                     return None
+            self._feed.ring()  # for others who wait: there may be more
             return change
-        finally:
-            ring_of(self._bell)()  # for others who wait: there may be more, or none any more
+        except BaseException:
+            if change is not None:
+                self._feed.give_back(change)
+            self._feed.ring()  # they are to be told too, or to look for what this one did not take
+            raise
 
 
 def ring_of(bell: threading.Lock) -> Callable[[], None]:
     """Return what lets one who waits for ``bell`` look again."""
 
     def ring() -> None:
-        with suppress(RuntimeError):  # it rings already
+        # No `suppress`: its frames are where an interrupt would come.
+        try:  # noqa: SIM105
             bell.release()
+        except RuntimeError:  # it rings already
+            pass
 
     return ring

@@ -130,6 +130,7 @@ class Engine(Reads):
     # --- the whole
 
     def retention(self, service: str) -> timedelta:
+        self._waits.check_open()
         return self.engine.retention(service)
 
     async def set_retention(self, service: str, retention: float | timedelta) -> None:

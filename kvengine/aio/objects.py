@@ -134,7 +134,7 @@ class VirtualObject:
                 found, ends = copy.deepcopy(default), None
             else:
                 found = handle._decode(name, data, type, serde)
-            made = function(found)  # a conflict that it raises is none of ours
+            made = function(found)  # a VersionConflict that it raises is passed on
             value: Any = await made if isinstance(made, Awaitable) else made
             batch = Batch()
             batch.set(*named, name, handle._encode(name, value, serde), expires_at=ends)

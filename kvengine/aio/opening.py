@@ -51,12 +51,12 @@ class Opening(Awaited):
             await self._opened.close()
 
 
-def _takes_what(original: Callable[P, Any]) -> Callable[[Callable[..., T]], Callable[P, T]]:
+def _same_parameters_as(original: Callable[P, Any]) -> Callable[[Callable[..., T]], Callable[P, T]]:
     """Give a function the parameters, for type checkers too, and the docstring of another one."""
     return wraps(original)
 
 
-@_takes_what(kvengine.opening.open)
+@_same_parameters_as(kvengine.opening.open)
 def open(*args: Any, **options: Any) -> Opening:
     return Opening(partial(kvengine.opening.open, *args, **options))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -134,21 +135,37 @@ class Walk(Generic[T]):
         self._waits = waits
         self._walk = walk
         self._window: deque[T] = deque()
+        self._fetching: asyncio.Future[list[T]] | None = None
+        """A window to come. It stays here if the task that waits for it is cancelled."""
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
-        if not self._window:
-            self._window.extend(await self._waits.run(lambda: list(islice(self._walk, _WINDOW))))
-        if not self._window:
-            raise StopAsyncIteration
+        while not self._window:
+            if self._fetching is None:
+                self._fetching = self._waits.run(lambda: list(islice(self._walk, _WINDOW)))
+            fetching = self._fetching
+            await asyncio.wait((fetching,))
+            if self._fetching is fetching:
+                self._fetching = None
+                self._window.extend(fetching.result())
+            if not fetching.result():
+                raise StopAsyncIteration
         return self._window.popleft()
 
     async def aclose(self) -> None:
         """End the walk. May be called again."""
         self._walk.close()
         self._window.clear()
+        if self._fetching is not None:
+            self._fetching.add_done_callback(_seen)
+
+
+def _seen(fetching: asyncio.Future[list[Any]]) -> None:
+    """Ask for an error that nobody waits for, so that asyncio does not report it."""
+    if not fetching.cancelled():
+        fetching.exception()
 
 
 class Snapshot(Reads):

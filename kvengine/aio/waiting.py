@@ -147,7 +147,7 @@ class Waits:
             raise DatabaseClosed("this database is closed")
 
     def close(self) -> None:
-        """No more work begins; what has begun goes on. Watches end."""
+        """Refuse new work, let running work finish, and end all watches."""
         self.closed = True
         for feed in list(self.feeds):
             feed.end()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -22,10 +21,9 @@ class Watch(Awaited):
     """
 
     def __init__(self, waits: Waits, service: str, key: str | None, prefix: str) -> None:
-        self._bell = asyncio.Event()
+        self._bell = _Bell(waits.bind())
         self._engine = waits.engine
-        ring = _ring_of(self._bell, waits.bind())
-        self._feed = feed.begin(waits.engine._db, service, key, prefix, ring)
+        self._feed = feed.begin(waits.engine._db, service, key, prefix, self._bell.ring)
         waits.feeds.add(self._feed)
 
     def close(self) -> None:
@@ -40,7 +38,7 @@ class Watch(Awaited):
             while (change := self._feed.take()) is None:
                 self._bell.clear()
                 if self._feed.is_idle():  # else it rang before the bell was cleared
-                    await self._bell.wait()
+                    await self._bell.heard.wait()
         except DatabaseClosed:
             raise StopAsyncIteration from None
         return change
@@ -61,12 +59,22 @@ class Watch(Awaited):
             self._feed.is_over = True
 
 
-def _ring_of(bell: asyncio.Event, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-    """Return what wakes who waits for ``bell``. It knows no watch, so one that is dropped goes."""
+class _Bell:
+    """Wakes the task that waits for it, from any thread. It knows no watch, so one that is dropped
+    goes.
+    """
 
-    def ring() -> None:
-        if not bell.is_set():
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.heard = asyncio.Event()
+        self._loop = loop
+        self._rings = False
+
+    def ring(self) -> None:
+        if not self._rings:  # one call waits in the loop at most, however many commits come
+            self._rings = True
             with suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(bell.set)
+                self._loop.call_soon_threadsafe(self.heard.set)
 
-    return ring
+    def clear(self) -> None:
+        self.heard.clear()
+        self._rings = False

@@ -35,9 +35,9 @@ class ObjectVerbs:
     ) -> Workflow:
         """Return a handle on a workflow, which is kept for ``retention`` once it is complete.
 
-        ``retention``: seconds or a timedelta; zero: gone at completion. By default what the
-        database has stored for the service, and else one day. Raise ValueError if the database has
-        stored another one.
+        ``retention``: seconds or a timedelta; zero: gone at completion. Defaults to the
+        retention stored for the service, or to one day if there is none. Raise ValueError if the
+        database has stored another one.
         """
         host = self._host
         handle = _filled(Workflow.__new__(Workflow), host, service, key, serde, None)

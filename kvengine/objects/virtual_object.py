@@ -169,7 +169,7 @@ class VirtualObject(Handle):
                 found, ends = copy.deepcopy(default), None
             else:
                 found = self._decode(name, data, type, serde)
-            value = function(found)  # a conflict that it raises is none of ours
+            value = function(found)  # a VersionConflict that it raises is passed on
             batch = Batch()
             batch.set(*named, name, self._encode(name, value, serde), expires_at=ends)
             with attempt:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
@@ -15,7 +14,7 @@ from kvengine.errors import DatabaseClosed, ValueTooLarge
 from kvengine.share import wire
 from kvengine.share.transport import BadFrame, receive, send
 
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 _PATIENCE = 120.0
 """Seconds for an answer. Verbs that may take any time wait for ever."""
@@ -33,8 +32,8 @@ class Link:
         self._owner = owner
         self._most = most
         self._lock = threading.Lock()
-        self._left: deque[int] = deque()
-        """Numbers of walks that were left, of which the owner was not told yet."""
+        self._abandoned: deque[int] = deque()
+        """Numbers of walks abandoned here that the owner does not know about yet."""
         self.closed: bool = False
 
     def ask(
@@ -61,7 +60,7 @@ class Link:
             if self.closed:
                 raise DatabaseClosed(f"{self._owner} is no longer connected")
             sent, answer = self._exchange(data, patience)
-            self._tell_of_left()
+            self._end_abandoned()
         if answer is None:
             # Of a request that was not sent in whole the owner has done nothing.
             doubt = "; whether it was written is not known: read it again" if write and sent else ""
@@ -75,10 +74,10 @@ class Link:
     def _exchange(
         self, data: bytes, patience: float | None
     ) -> tuple[bool, bytes | bytearray | None]:
-        """Send a request. Return whether that was done, and the answer, None if none came."""
+        """Send a request. Return whether it was sent in full, and the answer, if one came."""
         answer, sent = None, False
         try:
-            with suppress(BrokenPipeError):  # what the owner said before it left can be read
+            with suppress(BrokenPipeError):  # an answer sent before the owner hung up can be read
                 send(self._connection, data)
                 sent = True
             answer = receive(self._connection, _MOST, patience)
@@ -89,31 +88,59 @@ class Link:
                 self.close()
         return sent, answer
 
-    def _tell_of_left(self) -> None:
-        """Tell the owner of walks that were left. Call with the lock."""
-        while self._left and not self.closed:
-            self._exchange(wire.frame(("end", {"walk": self._left.popleft()})), _PATIENCE)
+    def _end_abandoned(self) -> None:
+        """Tell the owner of abandoned walks. Call with the lock."""
+        while self._abandoned and not self.closed:
+            self._exchange(wire.frame(("end", {"walk": self._abandoned.popleft()})), _PATIENCE)
 
-    def walk(self, page: tuple[int | None, list[_T]], kind: Any) -> Iterator[_T]:
-        """The items of a walk that the owner holds, page by page."""
-        number, items = page
-        try:
-            while True:
-                yield from items
-                if number is None:
-                    return
-                following, number = number, None
-                number, items = self.ask("next", kind, {"walk": following})
-        finally:
-            if number is not None:
-                self._left.append(number)
-                # A finalizer may be here within a request of this very thread, which then tells.
-                if self._lock.acquire(blocking=False):
-                    try:
-                        self._tell_of_left()
-                    finally:
-                        self._lock.release()
+    def abandon(self, number: int) -> None:
+        """Let the owner forget a walk: now, or at the end of the request that is under way.
+
+        A finalizer may call this within a request of its own thread.
+        """
+        self._abandoned.append(number)
+        if not self._lock.locked():
+            with self._lock:
+                self._end_abandoned()
 
     def close(self) -> None:
         self.closed = True
         self._connection.close()
+
+
+class RemoteWalk(Generic[T]):
+    """What a walk finds that the owner holds, page by page. Dropped or closed, it ends there too.
+
+    No generator: one that was never begun would end nothing.
+    """
+
+    def __init__(self, link: Link, page: tuple[int | None, list[T]], kind: Any) -> None:
+        """``page``: the number of the walk, None if these items are its last, and items."""
+        self._link = link
+        self._kind = kind
+        self._number, items = page
+        self._items = iter(items)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        while True:
+            for item in self._items:
+                return item
+            if self._number is None:
+                raise StopIteration
+            number, self._number = self._number, None  # one that fails has ended in the owner too
+            self._number, items = self._link.ask("next", self._kind, {"walk": number})
+            self._items = iter(items)
+
+    def close(self) -> None:
+        """End the walk. May be called again."""
+        number, self._number = self._number, None
+        self._items = iter(())
+        if number is not None:
+            self._link.abandon(number)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_items"):
+            self.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from kvengine.closing import Closing
-from kvengine.share.link import Link
+from kvengine.share.link import Link, RemoteWalk
 from kvengine.store import StoredObject, StoredWorkflow
 
 _T = TypeVar("_T")
@@ -111,7 +111,7 @@ class RemoteReads:
         page = self._ask(
             "object_keys", _Keys, service=service, **bounds, reverse=reverse, limit=limit
         )
-        return self._link.walk(page, _Keys)
+        return RemoteWalk(self._link, page, _Keys)
 
     def scan(
         self,
@@ -125,11 +125,11 @@ class RemoteReads:
     ) -> Iterator[StoredObject]:
         bounds = {"prefix": prefix, "start": start, "stop": stop}
         page = self._ask("scan", _Objects, service=service, **bounds, reverse=reverse, limit=limit)
-        return self._link.walk(page, _Objects)
+        return RemoteWalk(self._link, page, _Objects)
 
     def workflows(self, service: str, completed: bool | None = None) -> Iterator[StoredWorkflow]:
         page = self._ask("workflows", _Workflows, service=service, completed=completed)
-        return self._link.walk(page, _Workflows)
+        return RemoteWalk(self._link, page, _Workflows)
 
     def count(self, service: str, *, prefix: str = "") -> int:
         return int(self._ask("count", int, service=service, prefix=prefix))

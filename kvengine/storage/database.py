@@ -232,7 +232,7 @@ class Database:
     def retention_of(self, service: str) -> int | None:
         """Return how long completed workflows of a service are kept, in microseconds.
 
-        None if nobody has set it.
+        None if none is set.
         """
         return self.catalog.retention.get(service)
 

@@ -57,10 +57,10 @@ class Feed:
             self.ring()
 
     def _put(self, change: Change) -> None:
-        if len(self._changes) >= MOST:
-            self._changes.clear()
-            change = Change(self._service, self._key, change.stamp, gap=True)
-        self._changes.append(change)
+        if len(self._changes) < MOST:
+            self._changes.append(change)
+        else:  # in one step, so that an interrupt drops nothing without a gap
+            self._changes = deque((Change(self._service, self._key, change.stamp, gap=True),))
 
     def take(self) -> Change | None:
         """Return the next change, which is visible by now, None if there is none at the moment.
@@ -76,7 +76,7 @@ class Feed:
                     db.refuse_nested()
                     with db.commit_lock:  # until its commit, of which it was told, is visible
                         pass
-                self._changes.remove(change)  # not earlier: an interrupt of the wait loses nothing
+                self._remove(change)
                 return change
             except IndexError:
                 if self.is_over:
@@ -85,6 +85,20 @@ class Feed:
                 return None
             except ValueError:  # another thread took it, or a gap has replaced it
                 continue
+
+    def _remove(self, change: Change) -> None:
+        """Remove the first change. Raise ValueError if it is gone: another thread has taken it."""
+        try:
+            self._changes.remove(change)
+        except ValueError:
+            raise
+        except BaseException:  # an interrupt, before it or after: rather twice than never
+            self.give_back(change)
+            raise
+
+    def give_back(self, change: Change) -> None:
+        """Let a change that was taken come again, as the next one."""
+        self._changes.appendleft(change)
 
     def is_idle(self) -> bool:
         """Return whether there is nothing to take yet."""
@@ -96,7 +110,7 @@ class Feed:
         self.ring()
 
     def forget(self) -> None:
-        """Drop what was not taken: in a forked child, whose database this no longer is."""
+        """Drop untaken changes. Called in a forked child, which must not use the database."""
         self._changes.clear()
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from kvengine.arguments import check_limit
-from kvengine.errors import KVEngineError
+from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.storage import read, walk
 from kvengine.storage.clock import SECOND
 from kvengine.storage.database import Database
@@ -576,22 +576,29 @@ class Walk:
         if self._windows is not None:
             self._moment.check_open()
 
+    def _check_goes_on(self) -> None:
+        if self._windows is None:
+            if self._broken:
+                raise KVEngineError(self._broken)
+            raise StopIteration
+
     def _fetch(self) -> Any:
         """Return the first item of the next window."""
         if self._lock.mine():
             raise KVEngineError(
                 "a signal handler or finalizer called next() on a walk that is fetching"
             )
-        if self._db.gone or not self._moment.token:
-            self._check_open()  # first: in a forked child the lock may be taken for ever
+        # Before the lock is asked for: in a forked child it may be taken for ever.
+        self._check_goes_on()
+        self._check_open()
         with self._lock:
             while (item := next(self._items, _NOTHING)) is _NOTHING:
-                if self._broken:
-                    raise KVEngineError(self._broken)
-                if self._windows is None:
-                    raise StopIteration
+                self._check_goes_on()
                 try:
-                    self._items = iter(next(self._windows))
+                    window = next(self._windows)  # type: ignore[arg-type]
+                    if self._windows is None:  # of a moment that commits spare no longer
+                        raise DatabaseClosed("this walk was closed while it fetched")
+                    self._items = iter(window)
                 except BaseException as error:
                     if not isinstance(error, StopIteration):
                         # Not the error itself: it refers to this frame, and this to the walk.

@@ -12,7 +12,7 @@ MAX_TIME = _LAST * SECOND
 """The last second of the year 9999, in microseconds: no expiry lies beyond."""
 
 DAY: int = 86_400 * SECOND
-"""How long completed workflows are kept, in microseconds, unless somebody says otherwise."""
+"""How long completed workflows are kept, in microseconds, unless a retention is set."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -39,13 +39,10 @@ def retention_time(value: float | timedelta) -> int:
 
     Raise TypeError or ValueError unless it is a length of time of 0 or more, and finite.
     """
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"retention must be seconds or a timedelta, not {type(value).__name__}")
-    if not 0 <= value < math.inf:
+    found = _microseconds("retention", value)
+    if (value.total_seconds() if isinstance(value, timedelta) else value) < 0:
         raise ValueError(f"retention must be zero or more, and finite, not {value!r}")
-    return duration("retention", value) if value else 0
+    return found
 
 
 def check_agrees(service: str, stated: int, stored: int | None) -> None:
@@ -61,7 +58,8 @@ def check_agrees(service: str, stated: int, stored: int | None) -> None:
 def instant(what: str, value: float | datetime) -> int:
     """Return a time, given in seconds since the epoch or as an aware datetime, in microseconds.
 
-    A time before 1970 is refused: who writes -1 means "never", and would lose the entry.
+    A time before 1970 is refused: a caller who passes -1 probably means "never", and taken
+    literally it would delete the entry.
     """
     if isinstance(value, datetime):
         if value.utcoffset() is None:
@@ -69,7 +67,7 @@ def instant(what: str, value: float | datetime) -> int:
                 f"{what} must be an aware datetime, for example datetime.now(UTC), not {value!r}"
             )
         if value < _EPOCH:
-            raise ValueError(f"{what} must not be before 1970, as {value!r} is")
+            raise ValueError(f"{what} must not be before 1970: {value!r}")
         return min((value - _EPOCH) // _MICROSECOND, MAX_TIME)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         kind = type(value).__name__
@@ -81,9 +79,9 @@ def instant(what: str, value: float | datetime) -> int:
 
 def _microseconds(what: str, value: float | timedelta) -> int:
     if isinstance(value, timedelta):
-        value = value.total_seconds()
+        return min(max(value // _MICROSECOND, 0), MAX_TIME)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{what} must be seconds or a timedelta, not {type(value).__name__}")
     if not -math.inf < value < math.inf:
         raise ValueError(f"{what} must be finite, not {value!r}")
-    return max(int(min(value, _LAST) * SECOND), 1) if value > 0 else 0
+    return max(round(min(value, _LAST) * SECOND), 1) if value > 0 else 0

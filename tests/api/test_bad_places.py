@@ -29,7 +29,9 @@ def test_a_directory_of_other_things_is_no_database(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_the_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with refuses(kvengine.NotADatabase, "is a file or a dead link; a database is a directory"):
+    with refuses(
+        kvengine.NotADatabase, "is a file or a broken symbolic link; a database is a directory"
+    ):
         open_disk(tmp_path / "file")
     with refuses(NotADirectoryError, "Not a directory"):
         open_disk(tmp_path / "file" / "below")

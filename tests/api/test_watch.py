@@ -7,7 +7,8 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -307,7 +308,7 @@ def test_timeouts_of_poll(db: kvengine.Engine) -> None:
     """As of a session: seconds or a timedelta. A large one raised OverflowError."""
     watch = db.watch("s")
     assert watch.poll(timedelta(milliseconds=1)) is None
-    with pytest.raises(ValueError, match="timeout must be seconds from 0 on"):
+    with pytest.raises(ValueError, match="timeout must be 0 or more seconds"):
         watch.poll(-1)
     with pytest.raises(TypeError, match="timeout must be seconds, a timedelta or None, not str"):
         watch.poll("1")  # type: ignore[arg-type]
@@ -379,3 +380,66 @@ def test_a_forked_child_is_told_nothing(db: kvengine.Engine) -> None:
         os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
     assert watch.poll() is not None
+
+
+def test_an_interrupt_of_a_poll_loses_no_change(db: kvengine.Engine) -> None:
+    """One that came after a change was taken, and before it was given, lost it without a gap."""
+    watch = db.watch("s")
+    stamps = [db.set("s", f"{number}", "n", b"1") for number in range(3)]
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    ring, watch._feed.ring = watch._feed.ring, interrupted  # it is rung when a change was taken
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            watch.poll()
+    watch._feed.ring = ring
+    assert [change.stamp for change in told(watch)] == stamps
+
+
+def test_changes_that_are_dropped_leave_a_gap_in_one_step(
+    db: kvengine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were dropped, and the gap was put in their place: an interrupt in between lost both."""
+    monkeypatch.setattr(feed, "MOST", 3)
+    watch = db.watch("s")
+    for number in range(3):
+        db.set("s", f"{number}", "n", b"1")
+
+    class Interrupting(deque[Change]):
+        def clear(self) -> None:
+            super().clear()
+            raise KeyboardInterrupt
+
+    watch._feed._changes = Interrupting(watch._feed._changes)
+    with suppress(KeyboardInterrupt):
+        db.set("s", "3", "n", b"1")
+    assert any(change.gap for change in told(watch))
+
+
+def test_a_busy_loop_is_rung_once(tmp_path: Path) -> None:
+    """Each commit put a call into the loop, which ran none of them: 60,000 of them were waiting."""
+
+    async def main() -> None:
+        async with kvengine.aio.open(tmp_path / "db", durability="os") as db:
+            watch = db.watch("s")
+            calls: list[object] = []
+            loop = watch._bell._loop
+
+            class Counting:
+                def call_soon_threadsafe(self, call: Callable[[], object]) -> None:
+                    calls.append(call)
+                    loop.call_soon_threadsafe(call)
+
+            watch._bell._loop = Counting()  # type: ignore[assignment]
+            for number in range(100):
+                db.engine.set("s", f"{number}", "n", b"1")
+            assert len(calls) == 1
+            assert [(await anext(watch)).key for _ in range(100)] == [f"{n}" for n in range(100)]
+            waiting = asyncio.create_task(anext(watch))
+            await asyncio.sleep(0.01)
+            db.engine.set("s", "last", "n", b"1")
+            assert (await asyncio.wait_for(waiting, 20)).key == "last"
+
+    asyncio.run(main())

@@ -195,7 +195,7 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other" / "notes.txt").write_bytes(b"")
     for name, reason in (
         ("absent", "does not exist"),
-        ("file", "is a file or a dead link; a database is a directory"),
+        ("file", "is a file or a broken symbolic link; a database is a directory"),
         ("empty", "holds no database"),
         ("other", "holds no database"),
     ):

@@ -199,3 +199,16 @@ def test_long_walks_come_in_pages_and_may_be_left(owner: kvengine.Engine, tool: 
         next(walk)
         walk.close()  # type: ignore[attr-defined]
     assert owner.stats().open_snapshots == 0
+
+
+def test_walks_that_were_never_begun_end_in_the_owner(
+    owner: kvengine.Engine, tool: LiveStore
+) -> None:
+    """The first page is there at once, and nothing told the owner that no other would be asked."""
+    with owner.batch() as batch:
+        for i in range(2500):
+            batch.set("s", f"{i:05}", "n", b"1")
+    walks = [tool.object_keys("s"), tool.scan("s")]
+    assert owner.stats().open_snapshots == 2
+    walks.clear()
+    assert owner.stats().open_snapshots == 0

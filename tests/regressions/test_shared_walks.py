@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 
 import kvengine
+import kvengine.aio
 
 PROGRAM = """
 import sys, threading
 import kvengine
+import kvengine.aio
 
 with kvengine.open(sys.argv[1], durability="os", memtable_size=20_000, background="none") as db:
     for turn in range(12):
@@ -164,3 +167,47 @@ def _in_a_child(walk: Iterator[str]) -> int:
             os._exit(0)
         os._exit(1)
     return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.plain
+def test_a_walk_that_is_closed_while_another_thread_fetches(db: kvengine.Engine) -> None:
+    """It gave the window that was being read, of a moment that commits no longer spared: keys were
+    missing in it, and then it ended as if it were whole.
+    """
+    walk = db.object_keys("A")
+    next(walk)
+    inner = walk._windows  # type: ignore[attr-defined]
+
+    def windows() -> Iterator[Any]:
+        for window in inner:
+            walk.close()  # type: ignore[attr-defined]
+            yield window
+
+    walk._windows = windows()  # type: ignore[attr-defined]
+    with pytest.raises(kvengine.DatabaseClosed, match="closed while it fetched"):
+        list(walk)
+    assert db.stats().open_snapshots == 0
+
+
+def test_an_awaited_walk_goes_on_after_a_cancellation(db: kvengine.Engine) -> None:
+    """``wait_for(anext(walk), ...)`` that timed out lost a window, without an error."""
+
+    async def main() -> list[str]:
+        face = kvengine.aio.wrap(db)
+        walk = face.object_keys("A")
+        found: list[str] = []
+        while True:
+            step = asyncio.ensure_future(anext(walk, None))  # type: ignore[arg-type]
+            if len(found) % 7 == 0:
+                await asyncio.sleep(0)
+                step.cancel()
+            try:
+                one = await step
+            except asyncio.CancelledError:
+                one = await anext(walk, None)  # type: ignore[arg-type]
+            if one is None:
+                await face.close()
+                return found
+            found.append(one)
+
+    assert asyncio.run(main()) == [f"{number:05}" for number in range(1000)]

@@ -7,8 +7,10 @@ workflow decided how long it was kept, and nobody was told.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,3 +152,89 @@ def test_in_asyncio(place: Callable[..., kvengine.Engine]) -> None:
             await db.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "kept", [timedelta(milliseconds=1001), 1.001, timedelta(microseconds=32_850_084_950), 0.1 + 0.2]
+)
+def test_what_is_told_can_be_stated(place: Callable[..., kvengine.Engine], kept: Any) -> None:
+    """A microsecond was cut off on the way: the database refused what it had itself told."""
+    with place(retention={"Order": kept}) as db:
+        told = db.retention("Order")
+        assert not isinstance(kept, timedelta) or told == kept
+        assert db.workflow("Order", "1", retention=told).retention == told
+        assert db.workflow("Order", "1", retention=told.total_seconds()).retention == told
+    with place(retention={"Order": told}):
+        pass
+
+
+def test_a_signal_leaves_it_done_or_undone(tmp_path: Path) -> None:
+    """An alarm in `set_retention` stopped all writes, as if the disk had failed."""
+
+    class Alarm(Exception): ...
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with kvengine.open(tmp_path / "db") as db:
+            for turn in range(30):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.0001 + turn * 0.0001)
+                    for kept in range(1, 1000):
+                        db.set_retention("Order", kept)
+                except Alarm:
+                    pass
+                db.set("s", "k", "n", b"1")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_damage_of_what_was_set_last_is_noticed(
+    place: Callable[..., kvengine.Engine], fs: MemoryFileSystem
+) -> None:
+    """The last edit of a manifest that is damaged passes for torn: a retention must not be that."""
+    db = place()
+    db.set_retention("Order", WEEK)
+    image = fs.copy()
+    (name,) = [name for name in image.listdir("/db") if name.endswith(".manifest")]
+    data = bytearray(image.read_bytes(f"/db/{name}"))
+    data[data.index(b"Order")] ^= 1
+    image.open_write(f"/db/{name}").write(bytes(data))
+    with pytest.raises(kvengine.CorruptionError):
+        kvengine.open("/db", fs=image, background="none")
+    repaired = kvengine.repair("/db", "/repaired", fs=image)
+    assert any("retention of services is not known" in note for note in repaired.notes)
+    db.close()
+
+
+def test_setting_it_again_and_again_takes_no_space(
+    place: Callable[..., kvengine.Engine], fs: MemoryFileSystem
+) -> None:
+    with place() as db:
+        for kept in range(1, 200):
+            db.set_retention("Order" * 1000, kept)
+        manifests = [name for name in fs.listdir("/db") if name.endswith(".manifest")]
+        assert len(manifests) == 1 and fs.size(f"/db/{manifests[0]}") < 20_000
+
+
+def test_closed_databases_tell_nothing(place: Callable[..., kvengine.Engine]) -> None:
+    db = place(retention={"Order": WEEK})
+    db.close()
+    with pytest.raises(kvengine.DatabaseClosed):
+        db.retention("Order")
+
+
+def test_a_reader_states_one_for_itself(place: Callable[..., kvengine.Engine]) -> None:
+    """It was dropped without a word where nothing was stored."""
+    with place() as db, place(read_only=True, retention={"Order": WEEK}) as reader:
+        assert reader.retention("Order") == WEEK
+        db.set_retention("Other", 5)
+        reader.refresh()
+        assert (reader.retention("Order"), reader.retention("Other")) == (
+            WEEK,
+            timedelta(seconds=5),
+        )
+        assert db.retention("Order") == timedelta(days=1)

@@ -66,7 +66,7 @@ def audit(directory: str, fs: FileSystem | None = None, progress: Progress | Non
 def _check_place(fs: FileSystem, directory: str) -> None:
     if not fs.isdir(directory):
         what = (
-            "is a file or a dead link; a database is a directory"
+            "is a file or a broken symbolic link; a database is a directory"
             if fs.exists(directory)
             else "does not exist"
         )

@@ -11,7 +11,7 @@ from kvengine.storage.names import Name
 def adding(name: Name, state_key: str, by: float) -> Callable[[Any], float]:
     """Return a function that adds ``by`` to the value of an entry.
 
-    It raises TypeError if the value is not a number, and so does this if ``by`` is not.
+    Both raise TypeError: this if ``by`` is not a number, the returned function if the value is not.
     """
     _check_number(by, f"by must be a number, not {type(by).__name__}")
 

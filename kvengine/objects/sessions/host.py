@@ -87,7 +87,7 @@ class Host:
         committer: Committer | None = None,
     ) -> None:
         """``retention_of``: how long the store keeps completed workflows of a service, in
-        microseconds; it returns None if nobody has said so.
+        microseconds; it returns None if none is set.
 
         What an embedded store has: ``reader`` knows objects that it has at hand in whole;
         ``hold`` costs less than `Store.snapshot`, and ``committer`` less than `Store.write`.

@@ -72,8 +72,11 @@ def install_drop(db: Database, dropped: Sequence[SegmentMeta]) -> None:
 
 def install_retention(db: Database, service: str, kept: int) -> None:
     """Store how long completed workflows of a service are kept, in microseconds."""
-    with _installing(db), _appended(db, db.edit(retention={service: kept})):
-        pass
+    with _installing(db):
+        if db.catalog.retention.get(service) != kept:
+            with _appended(db, db.edit(retention={service: kept})):
+                pass
+            _begin_manifest(db)  # if it were the last edit, damage would pass for a torn one
 
 
 def sweep_obsolete(db: Database) -> None:
@@ -158,12 +161,18 @@ def _opened(db: Database, meta: SegmentMeta) -> LiveSegment:
 
 
 def _renew_manifest(db: Database) -> None:
-    """Start a new manifest if the old one is long.
+    """Start a new manifest if the old one has grown long."""
+    if db.manifest is not None and db.manifest.size > _MANIFEST_LIMIT + 2 * db.manifest.began_with:
+        _begin_manifest(db)
+
+
+def _begin_manifest(db: Database) -> None:
+    """Start a new manifest.
 
     An error stops writes, since it is not known then which of the two is in force.
     """
     old = db.manifest
-    if old is None or old.size <= _MANIFEST_LIMIT + 512 * len(db.catalog.segments):
+    if old is None:
         return
     try:
         db.manifest = ManifestWriter(db.fs, db.directory, db.catalog, db.allocate_number())

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 
 from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.storage.commit import Committer
+from kvengine.storage.compaction import install
 from kvengine.storage.compaction.job import Abandoned, Job, Output
 from kvengine.storage.compaction.maintenance import Executor, Maintenance
 from kvengine.storage.compaction.run import run
@@ -157,6 +158,10 @@ class Scheduler:
         """Copy the database as of now to ``path``. Return when it is done."""
         self._run_apart(lambda: checkpoint(self._db, self.committer, path))
         self.wake_lanes()
+
+    def set_retention(self, service: str, kept: int) -> None:
+        """Store how long completed workflows of a service are kept, in microseconds."""
+        self._run_apart(lambda: install.install_retention(self._db, service, kept))
 
     def compact(self, start: bytes, stop: bytes) -> None:
         """Flush, then compact all that overlaps ``[start, stop)``. Return when it is done."""

@@ -108,7 +108,7 @@ def recover_beside(
             return Recovery(fs, directory, frames, known)
         except (CorruptionError, FileNotFoundError) as error:
             # The owner may have added or removed a file between the manifest and here, or begun
-            # the next WAL, which no manifest tells. Damage is found again in the same place.
+            # the next WAL, which no manifest records. Damage is found again in the same place.
             again = str(error) == found_before and before == stage_of_life(fs, directory)
             if attempt == _RETRIES - 1 or (attempt > 2 and again):
                 raise
@@ -132,7 +132,9 @@ def _check_place(fs: FileSystem, directory: str, options: Options) -> None:
             return
         raise NotADatabase(f"{directory} does not exist; create=True makes a database there")
     if not fs.isdir(directory):
-        raise NotADatabase(f"{directory} is a file or a dead link; a database is a directory")
+        raise NotADatabase(
+            f"{directory} is a file or a broken symbolic link; a database is a directory"
+        )
     names = fs.listdir(directory)
     if filenames.CURRENT in names:
         return
@@ -182,14 +184,13 @@ def _create(fs: FileSystem, directory: str, options: Options) -> None:
 def _agree(catalog: Catalog, options: Options) -> None:
     """Add the retentions that are stated at open to those of the catalog.
 
-    Raise ValueError if one differs from what the database has stored: two places that disagree
-    would keep the same workflows for different times.
+    Raise ValueError if one differs from what the database has stored: two programs would keep the
+    same workflows for different times.
     """
     stated = {name: retention_time(value) for name, value in options.retention.items()}
     for service, kept in stated.items():
         check_agrees(service, kept, catalog.retention.get(service))
-    if not options.read_only:
-        catalog.retention.update(stated)
+    catalog.retention.update(stated)  # a reader's own is written nowhere
 
 
 class Recovery:

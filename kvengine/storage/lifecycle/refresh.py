@@ -11,6 +11,7 @@ from __future__ import annotations
 from kvengine.errors import CorruptionError
 from kvengine.storage.database import Database
 from kvengine.storage.lifecycle.recover import Recovery, recover_beside, stage_of_life
+from kvengine.storage.times import retention_time
 from kvengine.storage.version import View
 from kvengine.storage.wal import file as wal
 
@@ -62,6 +63,8 @@ def _follow_wal(db: Database) -> bool:
 def _replace(db: Database, found: Recovery) -> None:
     """Replace view and catalog by what was found: step 2."""
     frozen = tuple(reversed(found.memtables))
+    for service, stated in db.options.retention.items():  # as at open
+        found.catalog.retention.setdefault(service, retention_time(stated))
     with db.commit_lock:
         db.view.check_open()
         db.memo.clear()

@@ -60,7 +60,7 @@ class Catalog:
                 raise ValueError(f"edit removes WAL {number}, which is not there")
         for service, kept in edit.retention.items():
             if not 0 <= kept <= MAX_TIME:
-                raise ValueError(f"edit keeps workflows of {service!r} for {kept} microseconds")
+                raise ValueError(f"edit states a retention of {kept} microseconds for {service!r}")
 
     def apply(self, edit: VersionEdit) -> None:
         """Make the change. Raise ValueError, and change nothing, if the edit does not fit."""
@@ -121,6 +121,7 @@ class ManifestWriter:
             self._file.write(encode_header(Header(catalog.database_id, number)))
             self._end = HEADER_SIZE
             self.append(catalog.whole())
+            self.began_with: int = self._end
             fs.sync_dir(directory)
             set_current(fs, directory, number)
         except BaseException:
@@ -178,8 +179,9 @@ def read(fs: FileSystem, directory: str, number: int) -> Catalog:
     """Return the sum of a manifest's edits; raise CorruptionError if its bytes are damaged.
 
     A torn last edit is left out: `append` had not returned for it. If it is bit rot
-    instead, nothing is lost: no edit changes what a read returns, and if it removed
-    files, recovery finds them missing and refuses to open.
+    instead, nothing is lost: no edit changes what a read returns, if it removed files,
+    recovery finds them missing and refuses to open, and one that sets a retention is
+    followed by a new manifest.
     """
     path = filenames.join(directory, filenames.manifest(number))
     try:

@@ -127,6 +127,10 @@ class _Search:
                 self._lose_manifest(filenames.manifest(number), error)
             else:
                 break
+        else:
+            self.evidence.notes.append(
+                "the retention of services is not known; if it was set, set it again"
+            )
         self._choose_files()
 
     def _lose_manifest(self, name: str, error: Exception) -> None:
