@@ -58,7 +58,7 @@ cdef class Walk:
     cdef Lock _lock
 
     cdef _check_open(self)
-    cdef _check_goes_on(self)
+    cdef _end(self)
     cdef _fetch(self)
 
 

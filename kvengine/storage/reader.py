@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 from kvengine.arguments import check_limit
 from kvengine.errors import DatabaseClosed, KVEngineError
@@ -576,11 +576,10 @@ class Walk:
         if self._windows is not None:
             self._moment.check_open()
 
-    def _check_goes_on(self) -> None:
-        if self._windows is None:
-            if self._broken:
-                raise KVEngineError(self._broken)
-            raise StopIteration
+    def _end(self) -> NoReturn:
+        if self._broken:
+            raise KVEngineError(self._broken)
+        raise StopIteration
 
     def _fetch(self) -> Any:
         """Return the first item of the next window."""
@@ -589,13 +588,16 @@ class Walk:
                 "a signal handler or finalizer called next() on a walk that is fetching"
             )
         # Before the lock is asked for: in a forked child it may be taken for ever.
-        self._check_goes_on()
-        self._check_open()
+        if self._windows is None:
+            self._end()
+        if self._db.gone or not self._moment.token:
+            self._check_open()
         with self._lock:
             while (item := next(self._items, _NOTHING)) is _NOTHING:
-                self._check_goes_on()
+                if self._windows is None:
+                    self._end()
                 try:
-                    window = next(self._windows)  # type: ignore[arg-type]
+                    window = next(self._windows)
                     if self._windows is None:  # of a moment that commits spare no longer
                         raise DatabaseClosed("this walk was closed while it fetched")
                     self._items = iter(window)
