@@ -62,7 +62,7 @@ class Watch(Closing):
         change = None
         try:
             while (change := self._feed.take()) is None:
-                left = -1.0 if until is None else min(until - monotonic(), threading.TIMEOUT_MAX)
+                left = -1.0 if until is None else until - monotonic()
                 if (until is not None and left <= 0) or not self._bell.acquire(timeout=left):
                     return None
             self._feed.ring()  # for others who wait: there may be more

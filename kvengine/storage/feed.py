@@ -40,9 +40,8 @@ class Feed:
     def note(self, commit: Commit) -> None:
         """Note what a commit changes. Call under the commit lock."""
         low, high = self._within
-        found: dict[
-            str | None, Change
-        ] = {}  # each once: a batch may clear a range and set an object in it
+        # Each object once: a batch may clear a range and set an object in it.
+        found: dict[str | None, Change] = {}
         for change in commit.changes:
             service, key = change.name
             if service == self._service and low <= encode_object(service, key) < high:
