@@ -1,0 +1,48 @@
+"""Servers for the tests of this folder, each started when the first test asks for it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("psycopg", reason="the back end needs psycopg: pip install kvengine[postgres]")
+pytest.importorskip("psutil", reason="its tests need psutil: pip install kvengine[test]")
+
+from tests.postgres.servers import Keeper, Postgres
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_the_user() -> Iterator[None]:
+    """Drop PGHOST, PGOPTIONS and the like, which libpq would read."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in os.environ:
+            if name.startswith("PG"):
+                monkeypatch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def keeper(no_settings_of_the_user: None) -> Iterator[Keeper]:
+    """The directory and the processes of all servers of this worker."""
+    keeper = Keeper()
+    yield keeper
+    keeper.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(keeper: Keeper) -> Postgres:
+    """One server for all tests. A test that stops it may leave it stopped: `database` starts it."""
+    return Postgres(keeper)
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a schema that does not exist yet; it is dropped after the test."""
+    postgres.start()
+    schema = f"kv_{secrets.token_hex(8)}"
+    yield f"{postgres.url}?kv_schema={schema}"
+    postgres.start()
+    postgres.psql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
