@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
 
 import msgspec
 
@@ -380,16 +381,41 @@ class Writes(Protocol):
         ...
 
 
-class Snapshot(Reads, Protocol):
-    """Every read verb, as of one moment."""
+class Closing(Protocol):
+    """A context manager that gives itself and is closed when the block ends."""
 
     def close(self) -> None:
-        """Let go of what the snapshot holds. May be called again."""
+        """End all use and let go of what is held. May be called again."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class Snapshot(Reads, Closing, Protocol):
+    """Every read verb, as of one moment. A context manager."""
+
+
+class Watch(Iterator[Change], Closing, Protocol):
+    """Changes to come, one by one: an iterator that waits for each until it is closed."""
+
+    def poll(self, timeout: float | timedelta | None = 0.0) -> Change | None:
+        """Return the next change, or None if none arrives within ``timeout``.
+
+        ``timeout``: seconds or a timedelta; None waits for ever. Raise DatabaseClosed after the
+        watch or its store is closed and the remaining changes have been taken.
+        """
         ...
 
 
-class Store(Reads, Writes, Protocol):
-    """Durable state of objects. Thread-safe."""
+class Store(Reads, Writes, Closing, Protocol):
+    """Durable state of objects. Thread-safe. A context manager."""
 
     @property
     def limits(self) -> Limits:
@@ -400,7 +426,7 @@ class Store(Reads, Writes, Protocol):
         """Return all read verbs as of now."""
         ...
 
-    def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Iterator[Change]:
+    def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Watch:
         """Return the changes to come, as they become visible: an iterator that waits for each.
 
         Of all objects of a service, of those whose key starts with ``prefix``, or of one ``key``.
@@ -408,10 +434,21 @@ class Store(Reads, Writes, Protocol):
         """
         ...
 
-    def stats(self) -> Stats:
-        """Return the figures of this moment."""
+    def retention(self, service: str) -> timedelta:
+        """Return how long workflows of a service are kept once they are complete.
+
+        This is the value stored with the data, or one day if none is set.
+        """
         ...
 
-    def close(self) -> None:
-        """End all use of the store. May be called again."""
+    def set_retention(self, service: str, retention: float | timedelta) -> None:
+        """Store how long workflows of a service are kept once they are complete.
+
+        ``retention``: seconds or a timedelta. It counts for handles made from now on. Workflows
+        that are already complete keep the retention they completed with.
+        """
+        ...
+
+    def stats(self) -> Stats:
+        """Return the figures of this moment."""
         ...
