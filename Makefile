@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 
 # What `make quick` runs: the engine, objects and sessions as callers meet them, without crashes, the
 # tools, the command line and the page.
-QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction docs files fs live model \
+QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction contract docs files fs live model \
 	regressions rules sessions state testing tools)
 
 .PHONY: help dist build demo quick test test-plain check test-planted build-sanitized test-sanitized fuzz \

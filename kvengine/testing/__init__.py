@@ -7,10 +7,13 @@
         kv.clock.advance(60)
         assert kv.db.get("Cart", "alice", "token") is None
 
-`kvengine.testing.fixtures` has the same as a pytest fixture. See docs/testing.md.
+`kvengine.testing.fixtures` has the same as a pytest fixture. `StoreContract` is for authors of back
+ends. See docs/testing.md.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from kvengine.fs.faulty import FaultyFileSystem
 from kvengine.fs.memory import MemoryFileSystem
@@ -18,4 +21,29 @@ from kvengine.storage.clock import ManualClock
 from kvengine.testing.crash_points import CrashPoints
 from kvengine.testing.memory_database import MemoryDatabase
 
-__all__ = ["CrashPoints", "FaultyFileSystem", "ManualClock", "MemoryDatabase", "MemoryFileSystem"]
+if TYPE_CHECKING:
+    from kvengine.testing.contract import StoreContract
+
+__all__ = [
+    "CrashPoints",
+    "FaultyFileSystem",
+    "ManualClock",
+    "MemoryDatabase",
+    "MemoryFileSystem",
+    "StoreContract",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import the contract when it is asked for: nothing else here needs pytest."""
+    if name != "StoreContract":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from kvengine.testing.contract import StoreContract
+    except ModuleNotFoundError as error:
+        if error.name not in ("pytest", "hypothesis"):
+            raise
+        raise ImportError(
+            f"StoreContract needs {error.name}: pip install pytest hypothesis"
+        ) from error
+    return StoreContract

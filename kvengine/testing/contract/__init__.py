@@ -1,0 +1,49 @@
+"""The contract of a Store as tests: every back end passes all of them.
+
+    from kvengine.testing import StoreContract
+
+    class TestMine(StoreContract):
+        @pytest.fixture
+        def store(self):
+            with mine.open() as store:
+                yield store
+
+See docs/testing.md, "Write a back end". Needs pytest and hypothesis.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+
+import pytest
+
+# Their asserts show both sides as those of a test module do. Before they are imported.
+pytest.register_assert_rewrite(
+    *(each.name for each in pkgutil.iter_modules(__path__, __name__ + "."))
+)
+
+from kvengine.testing.contract.batches import Batches  # noqa: E402
+from kvengine.testing.contract.expiry import Expiry  # noqa: E402
+from kvengine.testing.contract.listing import Listing  # noqa: E402
+from kvengine.testing.contract.reads import Reads  # noqa: E402
+from kvengine.testing.contract.snapshots import Snapshots  # noqa: E402
+from kvengine.testing.contract.versions import Versions  # noqa: E402
+from kvengine.testing.contract.writes import Writes  # noqa: E402
+
+__all__ = [
+    "Batches",
+    "Expiry",
+    "Listing",
+    "Reads",
+    "Snapshots",
+    "StoreContract",
+    "Versions",
+    "Writes",
+]
+
+
+class StoreContract(Reads, Writes, Listing, Expiry, Batches, Versions, Snapshots):
+    """All themes of the contract. A back end subclasses it and gives the fixture ``store``.
+
+    It may override ``another``, ``sleep`` and ``brief``; see `kvengine.testing.contract.home.Home`.
+    """
