@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("psycopg", reason="the back end needs psycopg: pip install kvengine[postgres]")
 pytest.importorskip("psutil", reason="its tests need psutil: pip install kvengine[test]")
 
-from tests.postgres.servers import Keeper, Postgres
+from tests.postgres.servers import Keeper, PgBouncer, Postgres
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +36,13 @@ def keeper(no_settings_of_the_user: None) -> Iterator[Keeper]:
 def postgres(keeper: Keeper) -> Postgres:
     """One server for all tests. A test that stops it may leave it stopped: `database` starts it."""
     return Postgres(keeper)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(keeper: Keeper, postgres: Postgres) -> PgBouncer:
+    """A pgbouncer in front of that server, in transaction pooling mode."""
+    postgres.start()
+    return PgBouncer(keeper, postgres)
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import psycopg
@@ -32,12 +33,10 @@ STOP_SECONDS = 60.0
 # is down for a moment, or connects to itself there.
 PORTS = range(20_000, 32_000)
 
-STOP_SIGNALS = {
-    "smart": signal.SIGTERM,
-    "fast": signal.SIGINT,
-    "immediate": signal.SIGQUIT,
-    "kill": signal.SIGKILL,
-}
+SUPERUSER = "postgres"
+# Of every PostgreSQL here: no sockets in the file system, and no shared memory in /dev/shm that a
+# killed server would leave behind.
+SETTINGS = {"unix_socket_directories": "", "dynamic_shared_memory_type": "mmap"}
 
 
 def find_program(name: str, package: str) -> str:
@@ -160,79 +159,150 @@ def _unprivileged_user() -> str:
     return "postgres" if "postgres" in known else "nobody"
 
 
-def tail(log: Path, lines: int = 30) -> str:
-    """Return the last lines of a log, for the message of a failure."""
-    if not log.exists():
-        return f"{log} does not exist"
-    return "\n".join(log.read_text("utf-8", "replace").splitlines()[-lines:])
+class Server(ABC):
+    """A server of the tests: one process with its children, on `port` of 127.0.0.1."""
 
+    title: ClassVar[str]
+    signals: ClassVar[Mapping[str, int]] = {"fast": signal.SIGTERM, "kill": signal.SIGKILL}
 
-class Postgres:
-    """One PostgreSQL server. `settings` are those of postgresql.conf.
-
-    Without `fsync` commits do not wait for the disk: a killed server keeps them all the same.
-    """
-
-    def __init__(
-        self, keeper: Keeper, *, fsync: bool = False, settings: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, keeper: Keeper) -> None:
         self.port = find_port()
-        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        self.data = keeper.directory / f"postgres-{self.port}"
-        self.log = keeper.directory / f"postgres-{self.port}.log"
+        self.log = keeper.directory / f"{self.title}-{self.port}.log"
         self._keeper = keeper
-        self._settings = {
-            "listen_addresses": "127.0.0.1",
-            "port": str(self.port),
-            "unix_socket_directories": "",
-            "fsync": "on" if fsync else "off",
-            # In the data directory, so that a killed server leaves nothing in /dev/shm.
-            "dynamic_shared_memory_type": "mmap",
-            **(settings or {}),
-        }
-        initdb = find_program("initdb", "postgresql")
-        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]
-        keeper.run([initdb, *options, "--no-sync", f"--pgdata={self.data}"])
-        self.process = self._start()
+        self._process: psutil.Process | None = None
+
+    @property
+    def process(self) -> psutil.Process:
+        """Return the process that was started last; it may have ended."""
+        if self._process is None:
+            raise RuntimeError(f"{self.title} was never started")
+        return self._process
+
+    @property
+    def running(self) -> bool:
+        """Return whether the process runs."""
+        return self._process is not None and self._process.is_running()
 
     def start(self) -> None:
-        """Start the server if it does not run; return when it takes connections."""
-        if not self.process.is_running():
-            self.process = self._start()
+        """Start the server if it does not run; return when it is ready."""
+        if not self.running:
+            self._process = self._launch()
+            wait_until(self._ready, START_SECONDS, lambda: self._failure("is not ready"))
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop the server: "smart", "fast" or "immediate", as pg_ctl names them, or "kill".
-
-        Return when all its processes are gone. "smart" waits for clients to disconnect.
-        """
-        if self.process.is_running():
+        """Stop the server in one of the ways of `signals`; return when its processes are gone."""
+        if self.running:
             processes = [self.process, *self.process.children(recursive=True)]
-            self.process.send_signal(STOP_SIGNALS[mode])
+            self.process.send_signal(self.signals[mode])
             _, alive = psutil.wait_procs(processes, STOP_SECONDS)
             if alive:
-                raise TimeoutError(f"PostgreSQL does not stop:\n{tail(self.log)}")
+                raise TimeoutError(self._failure("does not stop"))
 
     def restart(self, mode: str = "fast") -> None:
         """Stop the server and start it again, on the same port and with the same data."""
         self.stop(mode)
         self.start()
 
+    @abstractmethod
+    def _launch(self) -> psutil.Process:
+        """Start the process."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Return whether the server does what it is for."""
+
+    def _ready(self) -> bool:
+        if not self.running:
+            raise RuntimeError(self._failure("has ended"))
+        return self._answers()
+
+    def _failure(self, what: str) -> str:
+        lines = self.log.read_text("utf-8", "replace").splitlines() if self.log.exists() else []
+        return "\n".join([f"{self.title} {what}:", *lines[-30:]])
+
+
+class Postgres(Server):
+    """One PostgreSQL server. `settings` are those of postgresql.conf.
+
+    Without `fsync` commits do not wait for the disk: a killed server keeps them all the same.
+    It stops in the ways of pg_ctl, "smart" (when its clients are gone), "fast" and "immediate", or
+    by "kill".
+    """
+
+    title = "postgres"
+    signals = {
+        "smart": signal.SIGTERM,
+        "fast": signal.SIGINT,
+        "immediate": signal.SIGQUIT,
+        "kill": signal.SIGKILL,
+    }
+
+    def __init__(
+        self, keeper: Keeper, *, fsync: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(keeper)
+        self.url = f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/postgres"
+        self._data = keeper.directory / f"postgres-{self.port}"
+        self._settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "fsync": "on" if fsync else "off",
+            **SETTINGS,
+            **(settings or {}),
+        }
+        initdb = find_program("initdb", "postgresql")
+        options = [f"--username={SUPERUSER}", "--auth=trust", "--encoding=UTF8", "--no-locale"]
+        keeper.run([initdb, *options, "--no-sync", f"--pgdata={self._data}"])
+        self.start()
+
     def psql(self, sql: str) -> list[tuple[Any, ...]]:
         """Run statements as the superuser, in one transaction; return the rows of the last one."""
         return run_sql(self.url, sql)
 
-    def _start(self) -> psutil.Process:
+    def _launch(self) -> psutil.Process:
         settings = [f"-c{name}={value}" for name, value in self._settings.items()]
-        command = [find_program("postgres", "postgresql"), "-D", str(self.data), *settings]
-        process = self._keeper.start(command, self.log)
+        command = [find_program("postgres", "postgresql"), "-D", str(self._data), *settings]
+        return self._keeper.start(command, self.log)
 
-        def ready() -> bool:
-            if not process.is_running():
-                raise RuntimeError(f"PostgreSQL has ended:\n{tail(self.log)}")
-            return answers(self.url)
+    def _answers(self) -> bool:
+        return answers(self.url)
 
-        wait_until(ready, START_SECONDS, lambda: f"PostgreSQL does not start:\n{tail(self.log)}")
-        return process
+
+class PgBouncer(Server):
+    """A pgbouncer in front of a server: a client has a connection for the time of a transaction."""
+
+    title = "pgbouncer"
+
+    def __init__(self, keeper: Keeper, postgres: Postgres) -> None:
+        super().__init__(keeper)
+        self.url = f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/postgres"
+        users = keeper.directory / f"pgbouncer-{self.port}.users"
+        users.write_text(f'"{SUPERUSER}" ""\n')
+        self._settings = keeper.directory / f"pgbouncer-{self.port}.ini"
+        self._settings.write_text(
+            f"""
+            [databases]
+            * = host=127.0.0.1 port={postgres.port}
+
+            [pgbouncer]
+            listen_addr = 127.0.0.1
+            listen_port = {self.port}
+            unix_socket_dir =
+            auth_type = trust
+            auth_file = {users}
+            pool_mode = transaction
+            max_client_conn = 200
+            default_pool_size = 10
+            """
+        )
+        self.start()
+
+    def _launch(self) -> psutil.Process:
+        command = [find_program("pgbouncer", "pgbouncer"), str(self._settings)]
+        return self._keeper.start(command, self.log)
+
+    def _answers(self) -> bool:
+        return answers(self.url)
 
 
 def answers(url: str) -> bool:

@@ -7,22 +7,30 @@ import sys
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
-from tests.postgres.servers import Postgres, answers, wait_until
+from tests.postgres.servers import PgBouncer, Postgres, answers, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Tests that are killed in the midst of their work.
+# Tests that are killed while servers run, one of them a daemon.
 KILLED_TESTS = """
 import sys
 from tests.postgres.servers import Keeper, Postgres
 
 keeper = Keeper()
+keeper.start(["setsid", "--fork", "sleep", "600"], keeper.directory / "daemon.log")
 postgres = Postgres(keeper)
-print(keeper.directory, postgres.process.pid, flush=True)
+print(keeper.directory, flush=True)
 sys.stdin.read()
 """
+
+
+def working_in(directory: str) -> list[str]:
+    """Return the names of the processes that work in a directory or below it."""
+    processes = psutil.process_iter(["name", "cwd"])
+    return [each.info["name"] for each in processes if directory in (each.info["cwd"] or "")]
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate", "kill"])
@@ -52,8 +60,18 @@ def test_servers_end_with_killed_tests() -> None:
         arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as tests:
         assert tests.stdout is not None
-        directory, server = tests.stdout.readline().split()
-        assert psutil.pid_exists(int(server)) and Path(directory).is_dir()
+        directory = tests.stdout.readline().strip()
+        assert {"postgres", "sleep"} <= set(working_in(directory))
         tests.kill()
-    wait_until(lambda: not psutil.pid_exists(int(server)), 60, "the server runs on")
     wait_until(lambda: not Path(directory).exists(), 60, "the directory is still there")
+    assert working_in(directory) == []
+
+
+def test_clients_of_pgbouncer_share_a_connection(database: str, pgbouncer: PgBouncer) -> None:
+    """Between two transactions a client of pgbouncer gives its connection to others."""
+    with psycopg.connect(pgbouncer.url) as first, psycopg.connect(pgbouncer.url) as second:
+        backends = []
+        for client in (first, second, first):
+            with client.transaction():
+                backends.append(client.execute("SELECT pg_backend_pid()").fetchall())
+    assert backends[0] == backends[1] == backends[2]
