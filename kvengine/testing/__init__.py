@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from kvengine.fs.faulty import FaultyFileSystem
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.storage.clock import ManualClock
+from kvengine.testing.blocking_store import blocking
 from kvengine.testing.crash_points import CrashPoints
 from kvengine.testing.memory_database import MemoryDatabase
 
@@ -31,6 +32,7 @@ __all__ = [
     "MemoryDatabase",
     "MemoryFileSystem",
     "StoreContract",
+    "blocking",
 ]
 
 

@@ -101,7 +101,7 @@ def test_the_exported_names() -> None:
 def test_the_names_for_tests_of_applications() -> None:
     """`kvengine.testing` needs no pytest. Its fixture and its contract do, once asked for."""
     names = ["CrashPoints", "FaultyFileSystem", "ManualClock", "MemoryDatabase", "MemoryFileSystem"]
-    names.append("StoreContract")
+    names += ["StoreContract", "blocking"]
     assert kvengine.testing.__all__ == names
     for name in names:
         kind = getattr(kvengine.testing, name)

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 import kvengine
-from kvengine.testing import MemoryDatabase, StoreContract
+import kvengine.aio
+from kvengine.testing import (
+    ManualClock,
+    MemoryDatabase,
+    MemoryFileSystem,
+    StoreContract,
+    blocking,
+)
 
 
 class TestThreads(StoreContract):
@@ -18,6 +25,20 @@ class TestThreads(StoreContract):
         with MemoryDatabase() as kv:
             self.clock = kv.clock
             yield kv.db
+
+    def sleep(self, store: kvengine.Store, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+
+class TestTasks(StoreContract):
+    """The same awaited, on an event loop in another thread."""
+
+    @pytest.fixture
+    def store(self) -> Iterator[kvengine.Store]:
+        self.clock = ManualClock()
+        options = {"fs": MemoryFileSystem(), "clock": self.clock, "background": "none"}
+        with blocking(kvengine.aio.open("/db", **options)) as store:
+            yield store
 
     def sleep(self, store: kvengine.Store, seconds: float) -> None:
         self.clock.advance(seconds)
