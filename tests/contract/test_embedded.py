@@ -16,13 +16,16 @@ from kvengine.testing import (
     blocking,
 )
 
+LIMITS = {"max_value_size": 1 << 20, "max_commit_size": 4 << 20}
+"""So that a test can afford to reach them."""
+
 
 class TestThreads(StoreContract):
     """The engine itself, on a clock that the tests move."""
 
     @pytest.fixture
     def store(self) -> Iterator[kvengine.Store]:
-        with MemoryDatabase() as kv:
+        with MemoryDatabase(**LIMITS) as kv:
             self.clock = kv.clock
             yield kv.db
 
@@ -37,7 +40,7 @@ class TestTasks(StoreContract):
     def store(self) -> Iterator[kvengine.Store]:
         self.clock = ManualClock()
         options = {"fs": MemoryFileSystem(), "clock": self.clock, "background": "none"}
-        with blocking(kvengine.aio.open("/db", **options)) as store:
+        with blocking(kvengine.aio.open("/db", **options, **LIMITS)) as store:
             yield store
 
     def sleep(self, store: kvengine.Store, seconds: float) -> None:

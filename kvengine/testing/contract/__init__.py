@@ -23,26 +23,37 @@ pytest.register_assert_rewrite(
 )
 
 from kvengine.testing.contract.batches import Batches  # noqa: E402
+from kvengine.testing.contract.errors import Errors  # noqa: E402
 from kvengine.testing.contract.expiry import Expiry  # noqa: E402
+from kvengine.testing.contract.limits import Limits  # noqa: E402
 from kvengine.testing.contract.listing import Listing  # noqa: E402
+from kvengine.testing.contract.objects import Objects  # noqa: E402
 from kvengine.testing.contract.reads import Reads  # noqa: E402
+from kvengine.testing.contract.sessions import Sessions  # noqa: E402
 from kvengine.testing.contract.snapshots import Snapshots  # noqa: E402
 from kvengine.testing.contract.versions import Versions  # noqa: E402
+from kvengine.testing.contract.watches import Watches  # noqa: E402
+from kvengine.testing.contract.workflows import Workflows  # noqa: E402
 from kvengine.testing.contract.writes import Writes  # noqa: E402
 
-__all__ = [
-    "Batches",
-    "Expiry",
-    "Listing",
-    "Reads",
-    "Snapshots",
-    "StoreContract",
-    "Versions",
-    "Writes",
-]
+__all__ = ["StoreContract"]
 
 
-class StoreContract(Reads, Writes, Listing, Expiry, Batches, Versions, Snapshots):
+class StoreContract(
+    Reads,
+    Writes,
+    Listing,
+    Expiry,
+    Batches,
+    Versions,
+    Snapshots,
+    Objects,
+    Workflows,
+    Sessions,
+    Watches,
+    Limits,
+    Errors,
+):
     """All themes of the contract. A back end subclasses it and gives the fixture ``store``.
 
     It may override ``another``, ``sleep`` and ``brief``; see `kvengine.testing.contract.home.Home`.

@@ -21,6 +21,9 @@ NAMES = (
 LONG = 3600.0
 """Seconds: nothing that a test gives as long to live expires in it."""
 
+PATIENCE = 30.0
+"""Seconds to wait for what must come."""
+
 PAST, FUTURE = 1.0, 4_000_000_000.0
 """Times that are over, and far off, in seconds since the epoch."""
 
@@ -50,7 +53,7 @@ class Home:
 
     def outlast(self, store: Store, ttl: float | None = None) -> None:
         """Let so much time pass that what was given ``ttl``, by default `brief`, has expired."""
-        self.sleep(store, 2 * (self.brief if ttl is None else ttl))
+        self.sleep(store, (self.brief if ttl is None else ttl) + self.brief)
 
     def lifetimes(self) -> Iterator[tuple[str, float]]:
         """Yield keys with ttls for them, until one lives long enough for what the test begins.
