@@ -11,15 +11,16 @@ import pytest
 pytest.importorskip("psycopg", reason="the back end needs psycopg: pip install kvengine[postgres]")
 pytest.importorskip("psutil", reason="its tests need psutil: pip install kvengine[test]")
 
+from tests.postgres.cluster import Cluster
 from tests.postgres.servers import Keeper, PgBouncer, Postgres
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_of_the_user() -> Iterator[None]:
-    """Drop PGHOST, PGOPTIONS and the like, which libpq would read."""
+    """Drop PGHOST, PGOPTIONS and the like, which libpq and the servers would read."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         for name in os.environ:
-            if name.startswith("PG"):
+            if name.startswith(("PG", "PATRONI_", "ETCD_")):
                 monkeypatch.delenv(name)
         yield
 
@@ -53,3 +54,23 @@ def database(postgres: Postgres) -> Iterator[str]:
     yield f"{postgres.url}?kv_schema={schema}"
     postgres.start()
     postgres.psql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture(scope="module")
+def started_cluster(keeper: Keeper) -> Iterator[Cluster]:
+    """The cluster that `cluster` mends for each test; it takes ten seconds to start.
+
+    It does not outlive its module: what its processes do all the time would slow other tests.
+    """
+    cluster = Cluster(keeper)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def cluster(started_cluster: Cluster) -> Cluster:
+    """Three servers under Patroni, of which one takes writes; all are there when a test begins."""
+    for node in started_cluster.nodes:
+        started_cluster.revive(node)
+    started_cluster.wait_healthy()
+    return started_cluster

@@ -8,6 +8,7 @@ and removes the directory.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -30,8 +31,9 @@ def main(user: str) -> None:
     """Serve requests until standard input ends; `user` owns the directory, "" for this one."""
     # What daemons leave behind becomes a child of this process, and is found at the end.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    # Children that have ended vanish at once, so that nobody waits for a zombie.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # Children that have ended vanish at once, so that nobody waits for a zombie. To ignore the
+    # signal would do so too, but the servers would inherit that, and miss their own children.
+    signal.signal(signal.SIGCHLD, _reap)
     # Directories of the tests themselves may be closed to other users; /tmp is open to all.
     directory = Path(tempfile.mkdtemp(prefix="kvengine-servers-", dir="/tmp" if user else None))
     try:
@@ -56,6 +58,12 @@ def main(user: str) -> None:
         shutil.rmtree(directory)
 
 
+def _reap(*_: object) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+
+
 def _answer(value: object) -> None:
     print(json.dumps(value), flush=True)
 
@@ -64,10 +72,8 @@ def _kill_descendants() -> None:
     """Kill until nothing is left: children of a killed process become children of this one."""
     while descendants := psutil.Process().children(recursive=True):
         for process in descendants:
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                continue
         time.sleep(0.01)
 
 

@@ -187,7 +187,7 @@ class Server(ABC):
         """Start the server if it does not run; return when it is ready."""
         if not self.running:
             self._process = self._launch()
-            wait_until(self._ready, START_SECONDS, lambda: self._failure("is not ready"))
+            wait_until(self._ready, START_SECONDS, lambda: self.failure("is not ready"))
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server in one of the ways of `signals`; return when its processes are gone."""
@@ -196,7 +196,7 @@ class Server(ABC):
             self.process.send_signal(self.signals[mode])
             _, alive = psutil.wait_procs(processes, STOP_SECONDS)
             if alive:
-                raise TimeoutError(self._failure("does not stop"))
+                raise TimeoutError(self.failure("does not stop"))
 
     def restart(self, mode: str = "fast") -> None:
         """Stop the server and start it again, on the same port and with the same data."""
@@ -213,10 +213,10 @@ class Server(ABC):
 
     def _ready(self) -> bool:
         if not self.running:
-            raise RuntimeError(self._failure("has ended"))
+            raise RuntimeError(self.failure("has ended"))
         return self._answers()
 
-    def _failure(self, what: str) -> str:
+    def failure(self, what: str) -> str:
         lines = self.log.read_text("utf-8", "replace").splitlines() if self.log.exists() else []
         return "\n".join([f"{self.title} {what}:", *lines[-30:]])
 
