@@ -186,7 +186,10 @@ class Server(ABC):
     def start(self) -> None:
         """Start the server if it does not run; return when it is ready."""
         if not self.running:
-            self._process = self._launch()
+            try:
+                self._process = self._launch()
+            except psutil.NoSuchProcess:
+                raise RuntimeError(self.failure("has ended at once")) from None
             wait_until(self._ready, START_SECONDS, lambda: self.failure("is not ready"))
 
     def stop(self, mode: str = "fast") -> None:

@@ -22,7 +22,7 @@ import sys
 from tests.postgres.servers import Keeper, Postgres
 
 keeper = Keeper()
-keeper.start(["setsid", "--fork", "sleep", "600"], keeper.directory / "daemon.log")
+keeper.start(["sh", "-c", "setsid --fork sleep 600; sleep 600"], keeper.directory / "daemon.log")
 postgres = Postgres(keeper)
 print(keeper.directory, flush=True)
 sys.stdin.read()
@@ -63,7 +63,9 @@ def test_servers_end_with_killed_tests() -> None:
     ) as tests:
         assert tests.stdout is not None
         directory = tests.stdout.readline().strip()
-        assert {"postgres", "sleep"} <= set(working_in(directory))
+        assert directory
+        servers = {"postgres", "sleep"}
+        wait_until(lambda: servers <= set(working_in(directory)), 60, "a server does not start")
         tests.kill()
     wait_until(lambda: not Path(directory).exists(), 60, "the directory is still there")
     assert working_in(directory) == []
