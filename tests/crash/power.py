@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import kvengine
 from kvengine.fs import MemoryFileSystem
 from kvengine.storage.clock import ManualClock
+from kvengine.testing.contract.reference import Operation, Reference
 from tests.model.program import Mood, operation, operations
-from tests.model.reference import Operation, Reference
 from tests.model.world import call
 
 PATH = "/home/db"

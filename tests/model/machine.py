@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.model.moment import KEYS, SERVICES, STATE_KEYS
+from kvengine.testing.contract.moment import KEYS, SERVICES, STATE_KEYS
 from tests.model.program import STEPS, TTLS, Mood, options
 from tests.model.world import World
 

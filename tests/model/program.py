@@ -6,8 +6,8 @@ import time
 from random import Random
 from typing import Any
 
-from tests.model.moment import KEYS, SERVICES, STATE_KEYS, Difference
-from tests.model.reference import SECOND, Operation
+from kvengine.testing.contract.moment import KEYS, SERVICES, STATE_KEYS, Difference
+from kvengine.testing.contract.reference import SECOND, Operation
 from tests.model.world import Action, World
 
 TTLS = (0.5, 1.0, 3.0, 20.0, 90.0)

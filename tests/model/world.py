@@ -15,9 +15,9 @@ from kvengine.fs import MemoryFileSystem
 from kvengine.storage.batch import Complete
 from kvengine.storage.clock import SECOND, ManualClock
 from kvengine.storage.segment.reader import LiveSegment
+from kvengine.testing.contract.moment import SERVICES, Difference, Moment, agree
+from kvengine.testing.contract.reference import Conflict, Operation, Reference
 from tests.model.events import EVENTS, look
-from tests.model.moment import SERVICES, Difference, Moment, agree
-from tests.model.reference import Conflict, Operation, Reference
 from tests.model.reference_clock import MAX_STEP, ReferenceClock
 
 Action = tuple[Any, ...]

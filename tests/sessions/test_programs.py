@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,51 +15,26 @@ from hypothesis import strategies as st
 import kvengine
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.storage.clock import ManualClock
+from kvengine.testing.contract import session_programs as contract
+from kvengine.testing.contract.session_programs import (
+    WRITES,
+    Program,
+    Reference,
+    programs,
+    run_session,
+)
 from tests.sessions.ways import WAYS, Way
 
 PROGRAMS = int(os.environ.get("KVENGINE_PROGRAMS", "5000"))
 
-NAMES = st.sampled_from(["a", "a", "a", "b", "b", "", "\u00e9", "a\0", "zz", "absent"])
-VALUES = st.sampled_from([None, 0, 1, "text", "", [1, {"x": None}], "y" * 40])
-TTLS = st.sampled_from([None, None, None, 5.0, 50.0])
-STEPS = st.one_of(
-    st.tuples(st.just("get"), NAMES),
-    st.tuples(st.just("contains"), NAMES),
-    st.tuples(st.just("set"), NAMES, VALUES, TTLS),
-    st.tuples(st.just("set"), NAMES, VALUES, TTLS),
-    st.tuples(st.just("clear"), NAMES),
-    st.tuples(st.just("clear_all")),
-    st.tuples(st.just("state_keys")),
-    st.tuples(st.just("state_keys"), st.sampled_from(["", "a", "z"]), NAMES),
-    st.tuples(st.just("expire"), st.sampled_from([None, 15.0, 100.0])),
-    st.tuples(st.just("get_all")),
-    st.tuples(st.just("commit")),
+PROGRAM = programs(
+    [None, None, None, 5.0, 50.0],
+    [None, 15.0, 100.0],
+    ["nothing", "nothing", "flush", "compact", "later", "outside"],
 )
-ENDS = st.sampled_from(["end", "end", "end", "raise"])
-BETWEEN = st.sampled_from(["nothing", "nothing", "flush", "compact", "later", "outside"])
-PROGRAM = st.lists(st.tuples(st.lists(STEPS, max_size=8), ENDS, BETWEEN), min_size=1, max_size=4)
-Entries = dict[str, tuple[Any, float | None]]
-Program = list[tuple[list[tuple[Any, ...]], str, str]]
 
-
-FIXED: dict[str, Program] = {
-    "what a session cleared is read again in it": [
-        ([("set", "a", 1, None), ("set", "b", 2, None)], "end", "nothing"),
-        ([("get", "a"), ("clear", "a"), ("get", "a"), ("get", "b")], "end", "nothing"),
-    ],
-    "an absent object that has an expiry all the same": [
-        ([("set", "a", 1, None), ("expire", 100.0), ("commit",), ("clear", "a")], "end", "nothing"),
-        ([("clear_all",)], "end", "nothing"),
-        ([("set", "a", 2, None)], "end", "nothing"),
-    ],
-    "all is read behind the session's own commit": [
-        ([("set", "a", 1, None)], "end", "nothing"),
-        ([("set", "a", 2, None), ("commit",), ("get_all",), ("state_keys",)], "end", "nothing"),
-    ],
-    "keys are listed behind a clear": [
-        ([("set", "a", 1, None), ("set", "b", 1, None)], "end", "nothing"),
-        ([("clear", "a"), ("state_keys",), ("get_all",)], "end", "nothing"),
-    ],
+FIXED = {
+    **contract.FIXED,
     "what was cleared lies in a segment": [
         ([("set", "a", 1, None), ("set", "b", 1, None)], "end", "flush"),
         ([("clear_all",), ("set", "a", 2, None)], "end", "nothing"),
@@ -82,91 +56,6 @@ def with_fixed(test: Callable[..., None]) -> Callable[..., None]:
             for at_hand in (True, False):
                 test = example(program, durability, at_hand)(test)
     return test
-
-
-WRITES = ("set", "clear", "clear_all", "expire")
-
-
-class Rollback(Exception):
-    """What a block raises that is not to be committed."""
-
-
-class Reference:
-    """An object as a dict of values with their ends, and a session as a copy of it.
-
-    ``end`` is the object's expiry. It stays when entries are cleared one by one.
-    """
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.entries: Entries = {}
-        self.end: float | None = None
-        self.session: Entries = {}
-        self.cleared = False
-        self.expire: tuple[float | None] | None = None
-
-    def live(self) -> Entries:
-        if self.end is not None and self.end <= self.now:
-            return {}
-        return {k: v for k, v in sorted(self.entries.items()) if v[1] is None or v[1] > self.now}
-
-    def begin(self) -> None:
-        self.session, self.cleared, self.expire = self.live(), False, None
-
-    def step(self, verb: str, *args: Any) -> Any:
-        session = self.session
-        if verb == "get":
-            return session[args[0]][0] if args[0] in session else "nothing"
-        if verb == "contains":
-            return args[0] in session
-        if verb == "state_keys":
-            prefix, start = args or ("", "")
-            return [one for one in sorted(session) if one.startswith(prefix) and one >= start]
-        if verb == "get_all":
-            return {name: session[name][0] for name in sorted(session)}
-        self.change(verb, *args)
-        return None
-
-    def change(self, verb: str, *args: Any) -> None:
-        if verb == "set":
-            name, value, ttl = args
-            self.session[name] = value, None if ttl is None else self.now + ttl
-        elif verb == "clear":
-            self.session.pop(args[0], None)
-        elif verb == "clear_all":
-            self.session.clear()
-            self.cleared, self.expire = True, None
-        elif verb == "expire":
-            self.expire = args
-        elif verb == "commit":
-            self.commit()
-
-    def commit(self) -> None:
-        if self.cleared or (self.end is not None and self.end <= self.now):
-            self.end = None
-        self.entries = dict(self.session)
-        if self.expire is not None and self.live():
-            ttl = self.expire[0]
-            self.end = None if ttl is None else self.now + ttl
-        self.cleared, self.expire = False, None
-
-
-def perform(state: Any, verb: str, *args: Any) -> Any:
-    """A step on a real session."""
-    if verb == "get":
-        return state.get(args[0], "nothing")
-    if verb == "contains":
-        return args[0] in state
-    if verb == "set":
-        return state.set(args[0], args[1], ttl=args[2])
-    if verb == "state_keys" and args:
-        return state.state_keys(prefix=args[0], start=args[1])
-    if verb == "expire":
-        return state.expire(ttl=args[0])
-    if verb == "commit":
-        state.commit()
-        return None
-    return getattr(state, verb)(*args)
 
 
 class Bench:
@@ -211,16 +100,8 @@ class Bench:
         handle = self.db.object("S", key)
         reference = Reference()
         for steps, end, between in program:
-            reference.begin()
             version = self.db.version("S", key)
-            with suppress(Rollback):
-                with self._session(way, key) as state:
-                    for verb, *args in steps:
-                        found = perform(state, verb, *args)
-                        assert found == reference.step(verb, *args), (verb, args)
-                    if end == "raise":
-                        raise Rollback
-                reference.commit()
+            run_session(self._session(way, key), reference, steps, end)
             if not any(step[0] in WRITES for step in steps):
                 assert self.db.version("S", key) == version, "a commit without a change"
             self._between(between, handle, reference)
@@ -249,9 +130,7 @@ class Bench:
             reference.now += 10
         elif what == "outside":
             handle.set("a", "outside")
-            reference.begin()
-            reference.change("set", "a", "outside", None)
-            reference.commit()
+            reference.set_from_outside("a", "outside")
 
     def _session(self, way: Way, key: str) -> Any:
         if not way.asynchronous:

@@ -13,52 +13,9 @@ from typing import Any, NamedTuple
 
 import kvengine
 import kvengine.aio
+from kvengine.testing.blocking_store import Blocking
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-class Awaited:
-    """A session of a task with the verbs of a thread's."""
-
-    def __init__(self, session: kvengine.aio.Session, run: Run) -> None:
-        self._session = session
-        self._run = run
-
-    def get(self, *args: Any, **kwargs: Any) -> Any:
-        return self._run(self._session.get(*args, **kwargs))
-
-    def get_all(self, **kwargs: Any) -> dict[str, Any]:
-        found: dict[str, Any] = self._run(self._session.get_all(**kwargs))
-        return found
-
-    def state_keys(self, **kwargs: Any) -> list[str]:
-        found: list[str] = self._run(self._session.state_keys(**kwargs))
-        return found
-
-    def commit(self) -> int | None:
-        stamp: int | None = self._run(self._session.commit())
-        return stamp
-
-    def expires_at(self, name: str | None = None) -> float | None:
-        found: float | None = self._run(self._session.expires_at(name))
-        return found
-
-    def update(self, *args: Any, **kwargs: Any) -> Any:
-        return self._run(self._session.update(*args, **kwargs))
-
-    def increment(self, *args: Any) -> Any:
-        return self._run(self._session.increment(*args))
-
-    def pop(self, *args: Any, **kwargs: Any) -> Any:
-        return self._run(self._session.pop(*args, **kwargs))
-
-    def __contains__(self, name: str) -> bool:
-        found: bool = self._run(self._session.contains(name))
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        """Writes are not awaited."""
-        return getattr(self._session, name)
 
 
 class Way(NamedTuple):
@@ -87,21 +44,18 @@ class Way(NamedTuple):
         with handle.session(**{**self.loading, **arguments}) as session:
             yield session
 
-    @contextmanager
     def awaited(
         self, run: Run, db: kvengine.Engine, service: str, key: str, **arguments: Any
-    ) -> Iterator[Any]:
-        """The session of a task, each step of which is run by ``run``."""
+    ) -> Blocking:
+        """Return the block of a session of a task, each step of which is run by ``run``."""
+
+        def call(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            found = verb(*args, **kwargs)
+            return run(found) if asyncio.iscoroutine(found) else found
+
         serde = arguments.pop("serde", None)
         handle = kvengine.aio.wrap(db).object(service, key, serde=serde)
-        block = handle.session(**{**self.loading, **arguments})
-        session = run(block.__aenter__())
-        try:
-            yield Awaited(session, run)
-        except BaseException as error:
-            run(block.__aexit__(type(error), error, error.__traceback__))
-            raise
-        run(block.__aexit__(None, None, None))
+        return Blocking(call, handle.session(**{**self.loading, **arguments}))
 
 
 LOADINGS: dict[str, dict[str, Any]] = {

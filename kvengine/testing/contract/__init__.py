@@ -28,7 +28,9 @@ from kvengine.testing.contract.expiry import Expiry  # noqa: E402
 from kvengine.testing.contract.limits import Limits  # noqa: E402
 from kvengine.testing.contract.listing import Listing  # noqa: E402
 from kvengine.testing.contract.objects import Objects  # noqa: E402
+from kvengine.testing.contract.programs import Programs  # noqa: E402
 from kvengine.testing.contract.reads import Reads  # noqa: E402
+from kvengine.testing.contract.session_programs import SessionPrograms  # noqa: E402
 from kvengine.testing.contract.sessions import Sessions  # noqa: E402
 from kvengine.testing.contract.snapshots import Snapshots  # noqa: E402
 from kvengine.testing.contract.versions import Versions  # noqa: E402
@@ -53,6 +55,8 @@ class StoreContract(
     Watches,
     Limits,
     Errors,
+    Programs,
+    SessionPrograms,
 ):
     """All themes of the contract. A back end subclasses it and gives the fixture ``store``.
 

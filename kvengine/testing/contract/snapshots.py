@@ -68,9 +68,10 @@ class Snapshots(Home):
             lambda: store.set("s", "k1", "n", b"before"),
         ]
         with store.snapshot() as snapshot:
+            objects = list(snapshot.scan())
             for change in changes:
-                assert everything(snapshot) == expected
                 change()
+                assert list(snapshot.scan()) == objects
             assert everything(snapshot) == expected
             assert keys(store) == ["k1"] and everything(store) != expected
 

@@ -1,4 +1,4 @@
-"""The reads that compare an engine, or a snapshot of one, with the reference."""
+"""The reads that compare a store, or a snapshot of one, with the reference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from tests.model.reference import Reference
+from kvengine.testing.contract.reference import Reference
 
 SERVICES = ("a", "ab", "a\0b", "")
 KEYS = ("", "a", "a\0b", "ab", "b", "\u00e9", "e\u0301", "\U0001f600")
@@ -14,29 +14,33 @@ STATE_KEYS = ("n", "", "n\0", "na", "p", "\U0001f600")
 
 
 class Difference(AssertionError):
-    """The engine and the reference disagree."""
+    """The store and the reference disagree."""
 
 
 def agree(what: str, found: object, wanted: object) -> None:
+    """Raise Difference unless the store found what the reference has."""
     if found != wanted:
-        raise Difference(f"{what}: the engine says {found!r}, the reference {wanted!r}")
+        raise Difference(f"{what}: the store says {found!r}, the reference {wanted!r}")
 
 
 class Moment:
-    """A snapshot of both, and the reads that compare them. ``now`` None: the world's."""
+    """A store or a snapshot and its reference, and the reads that compare them."""
 
     def __init__(self, reader: Any, reference: Reference, now: Callable[[], int]) -> None:
+        """``now`` gives the time of the reference, in microseconds."""
         self.reader = reader
         self.reference = reference
         self.now = now
 
     def compare_some(self, random_: random.Random) -> None:
+        """Compare what three verbs say of an object, both chosen at random."""
         service, key = random_.choice(SERVICES), random_.choice(KEYS)
         state_key = random_.choice(STATE_KEYS)
         for check in random_.sample(self.CHECKS, 3):
             check(self, random_, service, key, state_key)
 
     def compare_all(self) -> None:
+        """Compare every object there is, and that those are all."""
         now, reader, reference = self.now(), self.reader, self.reference
         agree("scan()", list(reader.scan()), list(reference.scan(None, "", now)))
         agree("services()", reader.services(), reference.services(now))
@@ -98,7 +102,12 @@ class Moment:
         stop = random_.choice((None, None, "", "b"))
         reverse = random_.random() < 0.5
         limit = random_.choice((None, None, 0, 2))
-        bounds = {"prefix": prefix, "start": start, "stop": stop, "reverse": reverse}
+        bounds: dict[str, Any] = {
+            "prefix": prefix,
+            "start": start,
+            "stop": stop,
+            "reverse": reverse,
+        }
         wanted = self.reference.object_keys(service, **bounds, limit=limit, now=self.now())
         found = list(self.reader.object_keys(service, **bounds, limit=limit))
         agree(f"object_keys({service!r}, {bounds}, {limit=})", found, wanted)
@@ -118,8 +127,12 @@ class Moment:
                     len(wanted),
                 )
 
-    def _services(self, _: random.Random, __: str, ___: str, ____: str) -> None:
+    def _services(self, _: random.Random, service: str, key: str, state_key: str) -> None:
         agree("services()", self.reader.services(), self.reference.services(self.now()))
+        for completed in (None, True, False):
+            found = list(self.reader.workflows(service, completed))
+            wanted = self.reference.workflows(service, completed, self.now())
+            agree(f"workflows({service!r}, {completed})", found, wanted)
 
     CHECKS = (
         *(_get, _get_many, _get_all, _get_all, _load, _state_keys, _facts),

@@ -1,4 +1,4 @@
-"""What a Store is, as plain dicts: the oracle of the model tests.
+"""What a Store is, as plain dicts: the oracle of random programs.
 
 It knows no layers, no files and no clock: every answer takes ``now``. Times and
 stamps are microseconds. Names sort by their UTF-8.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from kvengine.store import StoredObject
+from kvengine.store import StoredObject, StoredWorkflow
 
 SECOND = 1_000_000
 
 Name = tuple[str, str]
-Operation = tuple[object, ...]
-"""A write verb and its arguments: ("set", service, key, state_key, value, ttl), ..."""
+Operation = tuple[Any, ...]
+"""A write verb and its arguments: ("set", service, key, state_key, value, ttl[, at]), ..."""
 
 
 @dataclass
@@ -80,13 +81,18 @@ class Reference:
         operations: Sequence[Operation],
         now: int,
         expect: Mapping[Name, int] | None = None,
+        stamp: int | None = None,
     ) -> tuple[int, bool]:
-        """The stamp, and whether the last expire found its object. Conflict, or all of it."""
+        """Return the stamp, and whether the last expire found its object. Conflict, or all of it.
+
+        ``stamp``: the one that a store gave; None to choose as the embedded engine does.
+        """
         for (service, key), version in (expect or {}).items():
             actual = self.version(service, key, now)
             if actual != version:
                 raise Conflict(service, key, version, actual)
-        stamp = max(now, self.last_stamp + 1)
+        if stamp is None:
+            stamp = max(now, self.last_stamp + 1)
         wrote = found = False
         for verb, *arguments in operations:
             done = getattr(self, "_" + str(verb))(*arguments, now=now, stamp=stamp)
@@ -104,11 +110,14 @@ class Reference:
         state_key: str,
         value: bytes,
         ttl: float | None,
+        at: float | None = None,
         *,
         now: int,
         stamp: int,
     ) -> bool:
-        ends = None if ttl is None else now + int(ttl * SECOND)
+        ends = None if at is None else int(at * SECOND)
+        if ttl is not None:
+            ends = now + int(ttl * SECOND)
         self._written(service, key, now, stamp).entries[state_key] = Entry(value, ends)
         return True
 
@@ -231,6 +240,13 @@ class Reference:
     ) -> list[str]:
         names = [name for name in self.get_all(service, key, now) if name.startswith(prefix)]
         return _walked(names, start or None, None, reverse)[:limit]
+
+    def workflows(self, service: str, completed: bool | None, now: int) -> list[StoredWorkflow]:
+        return [
+            StoredWorkflow(one.service, one.key, one.version, one.completed_at, one.expires_at)
+            for one in self.scan(service, "", now)
+            if completed is None or completed is (one.completed_at is not None)
+        ]
 
     def services(self, now: int) -> list[str]:
         found = {service for (service, _), thing in self.things.items() if thing.exists(now)}
