@@ -254,12 +254,11 @@ class Cluster:
 
 
 def is_leader(node: Node) -> bool:
-    """Return whether a node holds the leader's lease and takes writes."""
+    """Return whether a node takes writes."""
     try:
-        fetch(f"{node.api}/primary")
-    except OSError:
+        return run_sql(node.url, "SELECT NOT pg_is_in_recovery()") == [(True,)]
+    except psycopg.OperationalError:
         return False
-    return True
 
 
 def fetch(url: str, body: bytes | None = None) -> Any:
