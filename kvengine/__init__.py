@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from kvengine.compiled import choose
 from kvengine.errors import (
+    AccessDenied,
+    BadAddress,
     CorruptionError,
     DatabaseClosed,
     DatabaseLocked,
@@ -24,11 +26,16 @@ from kvengine.errors import (
     ForkedError,
     KVEngineError,
     NotADatabase,
+    OutcomeUnknown,
     OwnerLost,
+    PoolExhausted,
     ReadOnly,
     SerdeError,
     SessionError,
+    SessionLost,
     SessionTimeout,
+    StatementTimeout,
+    Unavailable,
     UnsupportedFormat,
     ValueTooLarge,
     VersionConflict,
@@ -46,7 +53,7 @@ if TYPE_CHECKING:
     from kvengine.objects.store import Store
     from kvengine.objects.virtual_object import VirtualObject
     from kvengine.objects.workflow import Workflow
-    from kvengine.opening import open
+    from kvengine.opening import connect, open
     from kvengine.options import Options
     from kvengine.serdes import Serde
     from kvengine.snapshot import Snapshot
@@ -93,6 +100,7 @@ _HOMES = {
     "VirtualObject": "kvengine.objects.virtual_object",
     "Watch": "kvengine.watch",
     "Workflow": "kvengine.objects.workflow",
+    "connect": "kvengine.opening",
     "field": "kvengine.objects.state.field",
     "open": "kvengine.opening",
     "repair": "kvengine.storage.repair.repair",
@@ -115,6 +123,8 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "AccessDenied",
+    "BadAddress",
     "Batch",
     "Change",
     "CorruptionError",
@@ -131,7 +141,9 @@ __all__ = [
     "Loss",
     "NotADatabase",
     "Options",
+    "OutcomeUnknown",
     "OwnerLost",
+    "PoolExhausted",
     "ReadOnly",
     "RepairReport",
     "SegmentStats",
@@ -139,13 +151,16 @@ __all__ = [
     "SerdeError",
     "Session",
     "SessionError",
+    "SessionLost",
     "SessionTimeout",
     "Snapshot",
     "State",
+    "StatementTimeout",
     "Stats",
     "Store",
     "StoredObject",
     "StoredWorkflow",
+    "Unavailable",
     "UnsupportedFormat",
     "ValueTooLarge",
     "VersionConflict",
@@ -153,6 +168,7 @@ __all__ = [
     "Watch",
     "Workflow",
     "WriteFailed",
+    "connect",
     "field",
     "open",
     "repair",

@@ -54,3 +54,10 @@ class Closing(NotAwaited):
 def public_names(what: object) -> list[str]:
     """Return the names of an object's public verbs, for its ``__dir__``."""
     return sorted(name for name in object.__dir__(what) if not name.startswith("_"))
+
+
+def adopt_docstrings(verbs: type, original: type) -> None:
+    """Give verbs that have no docstring that of the same verb in ``original``."""
+    for name, verb in vars(verbs).items():
+        if not name.startswith("_") and not verb.__doc__:
+            verb.__doc__ = getattr(original, name).__doc__

@@ -25,7 +25,7 @@ from kvengine.serdes.registry import Serdes
 from kvengine.share import live_access
 from kvengine.share.server import Server
 from kvengine.snapshot import Snapshot
-from kvengine.storage import statistics
+from kvengine.storage import feed, statistics
 from kvengine.storage.batch import Batch
 from kvengine.storage.compaction import install
 from kvengine.storage.compaction.schedule import Scheduler
@@ -155,7 +155,7 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         Writers never wait for a watch: one that falls 10,000 changes behind drops them and reports
         a single change with ``gap=True``.
         """
-        return Watch(self._db, service, key, prefix)
+        return Watch(self, partial(feed.begin, self._db, service, key, prefix))
 
     def retention(self, service: str) -> timedelta:
         """Return how long workflows of a service are kept once they are complete.

@@ -12,10 +12,17 @@
     ├── ValueTooLarge        a name, value or commit over its limit        (also a ValueError)
     ├── NotADatabase         a directory that holds no kvengine database
     ├── UnsupportedFormat    written in a format that this release does not read
+    ├── BadAddress           no URL that can be connected to               (also a ValueError)
+    ├── Unavailable          no server, no connection, no permission: nothing was written
+    │   ├── AccessDenied     the server refused the user, or the user may not do it
+    │   ├── PoolExhausted    all connections were in use for too long      (also a TimeoutError)
+    │   └── StatementTimeout the server gave a statement up                (also a TimeoutError)
+    ├── OutcomeUnknown       a connection broke around a commit: it is there, or it is not
     ├── SerdeError           a value that does not encode or decode        (service, key, state_key)
     │   └── FieldError       a field set to what is not of its type        (also a TypeError)
     └── SessionError         a session nested, used after its end, ...
-        └── SessionTimeout   another session kept the object for too long  (also a TimeoutError)
+        ├── SessionTimeout   another session kept the object for too long  (also a TimeoutError)
+        └── SessionLost      another client has the object since: nothing was written
 
 Arguments of the wrong type raise TypeError and arguments that make no sense
 ValueError, before anything is written.
@@ -139,6 +146,36 @@ def is_io_error(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno is not None
 
 
+class BadAddress(KVEngineError, ValueError):
+    """What was given to `kvengine.connect` is no address of a database."""
+
+
+class Unavailable(KVEngineError):
+    """A server could not be reached, or did not do what was asked. Nothing was written.
+
+    It may be tried again; kvengine has done so for as long as ``timeout=`` allows.
+    """
+
+
+class AccessDenied(Unavailable):
+    """The server does not know the user, or the user lacks a privilege; the message names it."""
+
+
+class PoolExhausted(Unavailable, TimeoutError):
+    """All connections of a store were in use for as long as ``timeout=`` allows to wait."""
+
+
+class StatementTimeout(Unavailable, TimeoutError):
+    """The server gave a statement up: its own ``statement_timeout``, or somebody cancelled it."""
+
+
+class OutcomeUnknown(KVEngineError):
+    """A connection broke around a commit, and whether the commit is in could not be found out.
+
+    It is in whole or not at all. Read the object again before you repeat the commit.
+    """
+
+
 class SerdeError(KVEngineError):
     """A value did not encode or decode; names where it belongs."""
 
@@ -163,3 +200,7 @@ class SessionError(KVEngineError):
 
 class SessionTimeout(SessionError, TimeoutError):
     """The object was in other sessions for as long as ``timeout=`` allowed to wait."""
+
+
+class SessionLost(SessionError):
+    """Another client has the object since: this one did not renew its lease in time."""

@@ -1,19 +1,25 @@
-"""Opening a database: `kvengine.open`, with every option spelled out."""
+"""Opening a database: `kvengine.open` and `kvengine.connect`, with every option spelled out."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
+from kvengine.arguments import check_limit
 from kvengine.engine import Engine
-from kvengine.errors import KVEngineError
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
 from kvengine.options import KIB, MIB, Background, Durability, Options
-from kvengine.serdes.registry import SerdeChoice
-from kvengine.storage.clock import Clock, SystemClock
+from kvengine.serdes.registry import SerdeChoice, Serdes
+from kvengine.storage.clock import SECOND, Clock, SystemClock
+from kvengine.storage.times import duration
+from kvengine.store import Limits
+
+if TYPE_CHECKING:  # with the extra `postgres` alone
+    from kvengine.postgres.store import PostgresStore
 
 
 def open(
@@ -59,7 +65,7 @@ def open(
     """
     name = check_path("path", path)
     if name.startswith(("postgresql://", "postgres://")):
-        raise KVEngineError("PostgreSQL back ends are not part of this release")
+        raise ValueError("open() takes a directory; a PostgreSQL URL goes to kvengine.connect()")
     if not name:
         raise ValueError("path is empty: name a directory")
     options = Options(
@@ -91,3 +97,79 @@ def open(
         clock=SystemClock() if clock is None else clock,
     )
     return Engine(path, options, DiskFileSystem() if fs is None else fs)
+
+
+def connect(
+    url: str,
+    *,
+    create: bool = True,
+    durability: Durability = "sync",
+    max_value_size: int = 128 * MIB,
+    max_commit_size: int = 256 * MIB,
+    serde: SerdeChoice = "json",
+    serdes: Mapping[str, SerdeChoice] | None = None,
+    retention: Mapping[str, float | timedelta] | None = None,
+    pool_size: int = 10,
+    timeout: float | timedelta = 30.0,
+    lease: float | timedelta = 10.0,
+) -> PostgresStore:
+    """Connect to the Store on a PostgreSQL database, making its schema if need be.
+
+    url
+        ``postgresql://user@host1,host2/db?kv_schema=state``, as libpq takes it. Of several hosts
+        the one that takes writes is used. ``kv_schema``: the schema that holds all tables,
+        ``kvengine`` by default.
+    create
+        Make the schema if there is none.
+    durability
+        ``"sync"``: a returned commit is as safe as the server's ``synchronous_commit`` makes it.
+        ``"os"``: a crash of the server may take the last commits.
+    max_value_size, max_commit_size
+        In bytes. Past these a write raises ValueTooLarge before anything is sent.
+    serde, serdes, retention
+        As for `kvengine.open`.
+    pool_size
+        Connections that verbs share, at most. A snapshot, and the thread that keeps the lease, have
+        one of their own.
+    timeout
+        Seconds or a timedelta for which a verb tries again while no server can be reached, and
+        waits for a connection.
+    lease
+        Seconds or a timedelta after which objects in sessions of a client that died are free.
+
+    Raise BadAddress, AccessDenied, Unavailable; UnsupportedFormat if the server or this release is
+    too old; NotADatabase without ``create``; TypeError or ValueError for an option that makes no
+    sense. Needs the extra ``postgres``.
+    """
+    try:
+        from kvengine.postgres.address import parse
+        from kvengine.postgres.reads import NAMES
+        from kvengine.postgres.store import PostgresStore
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] in ("psycopg", "psycopg_pool"):
+            raise ImportError("kvengine.connect needs: pip install 'kvengine[postgres]'") from error
+        raise
+    if not isinstance(url, str):
+        raise TypeError(f"url must be str, not {type(url).__name__}")
+    options = Options(
+        durability=durability,
+        max_value_size=max_value_size,
+        max_commit_size=max_commit_size,
+        serde=serde,
+        serdes={} if serdes is None else serdes,
+        retention={} if retention is None else retention,
+    )  # which checks them
+    check_limit(pool_size, "pool_size")
+    if not pool_size:
+        raise ValueError("pool_size must be above zero")
+    return PostgresStore(
+        parse(url),
+        create=create,
+        durability=durability,
+        limits=Limits(NAMES, NAMES, max_value_size, max_commit_size),
+        serdes=Serdes(options.serde, options.serdes),
+        retention=options.retention,
+        pool_size=pool_size,
+        timeout=duration("timeout", timeout) / SECOND,
+        lease=duration("lease", lease) / SECOND,
+    )

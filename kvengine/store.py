@@ -144,33 +144,33 @@ class Stats(NamedTuple):
     of this moment. ``compiled``: whether the hot modules of the owner run compiled.
     """
 
-    levels: tuple[LevelStats, ...]
-    segments: int
-    bytes_on_disk: int
-    wal_bytes: int
-    estimated_objects: int
-    memtable_bytes: int
-    memtable_objects: int
-    frozen_memtables: int
-    cache_bytes: int
-    cache_objects: int
-    open_snapshots: int
-    pending_compaction: int
-    flushes: int
-    compactions: int
-    dropped_segments: int
-    stalls: int
-    stall_seconds: float
-    stalled: str
-    write_amplification: float
-    space_amplification: float
-    commits: int
-    syncs: int
-    last_stamp: int
-    background: str
-    background_errors: int
-    last_background_error: str
-    recovery: tuple[str, ...]
+    levels: tuple[LevelStats, ...] = ()
+    segments: int = 0
+    bytes_on_disk: int = 0
+    wal_bytes: int = 0
+    estimated_objects: int = 0
+    memtable_bytes: int = 0
+    memtable_objects: int = 0
+    frozen_memtables: int = 0
+    cache_bytes: int = 0
+    cache_objects: int = 0
+    open_snapshots: int = 0
+    pending_compaction: int = 0
+    flushes: int = 0
+    compactions: int = 0
+    dropped_segments: int = 0
+    stalls: int = 0
+    stall_seconds: float = 0.0
+    stalled: str = ""
+    write_amplification: float = 0.0
+    space_amplification: float = 0.0
+    commits: int = 0
+    syncs: int = 0
+    last_stamp: int = 0
+    background: str = ""
+    background_errors: int = 0
+    last_background_error: str = ""
+    recovery: tuple[str, ...] = ()
     live_access: str = "off"
     running: tuple[Job, ...] = ()
     compiled: bool = False

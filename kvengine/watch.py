@@ -11,8 +11,7 @@ from kvengine.arguments import timeout_of
 from kvengine.closing import Closing
 from kvengine.errors import DatabaseClosed
 from kvengine.real_time import monotonic
-from kvengine.storage import feed
-from kvengine.storage.database import Database
+from kvengine.storage.feed import Queue
 from kvengine.store import Change
 
 
@@ -24,11 +23,12 @@ class Watch(Closing):
     to one of them.
     """
 
-    def __init__(self, db: Database, service: str, key: str | None, prefix: str) -> None:
+    def __init__(self, store: object, begin: Callable[[Callable[[], object]], Queue]) -> None:
+        """``store`` is not forgotten while this is not. ``begin``: begins a queue, given a bell."""
         self._bell = threading.Lock()
         self._bell.acquire()
-        self._engine = db.owner()  # which is not forgotten while this is not
-        self._feed = feed.begin(db, service, key, prefix, ring_of(self._bell))
+        self._store = store
+        self._feed = begin(ring_of(self._bell))
 
     def poll(self, timeout: float | timedelta | None = 0.0) -> Change | None:
         """Return the next change, or None if none arrives within ``timeout``.

@@ -33,6 +33,7 @@ GROUND = {
 }
 RULES = {"names", "name_bytes", "decoded", "packed", "resolved", "row", "fold"}
 RULES |= {"range_tombstones", "retention", "clock", "batch", "machine", "times"}
+AWAITED = {"context", "engine", "objects", "reads", "session", "syncs", "turns", "waiting", "watch"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("ground", GROUND),
     ("rules of the tree", {f"storage.{name}" for name in RULES}),
@@ -45,12 +46,15 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("sessions", {"objects.sessions"}),
     ("objects", {"objects"}),
     ("access for other processes", {"share"}),
-    ("engine", {"snapshot", "watch", "engine", "opening"}),
+    ("engine", {"snapshot", "watch", "engine"}),
+    ("verbs for asyncio", {f"aio.{name}" for name in AWAITED}),
+    ("PostgreSQL", {"postgres"}),
+    ("opening", {"opening"}),
     ("asyncio", {"aio"}),
     ("public names", {""}),
     ("for tests of applications", {"testing"}),
     ("inspection", {"inspection"}),
-    ("what people meet", {"ui", "adapters", "postgres"}),
+    ("what people meet", {"ui", "adapters"}),
     ("command line", {"cli"}),
     ("python -m kvengine", {"__main__"}),
 )

@@ -6,18 +6,20 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import kvengine.engine
 from kvengine.aio.objects import VirtualObject, Workflow
-from kvengine.aio.reads import Reads, Snapshot, adopt_docstrings
+from kvengine.aio.reads import Reads, Snapshot
 from kvengine.aio.waiting import Waits
 from kvengine.aio.watch import Watch
-from kvengine.closing import public_names
+from kvengine.closing import adopt_docstrings, public_names
 from kvengine.errors import CorruptionError
 from kvengine.options import Durability
 from kvengine.serdes.registry import SerdeChoice
+from kvengine.storage import feed
 from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.names import Name
 from kvengine.store import Estimate, Limits, SegmentStats, Stats
@@ -67,7 +69,8 @@ class Engine(Reads):
         return Snapshot(self.engine.snapshot(), self._waits)
 
     def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Watch:
-        return Watch(self._waits, service, key, prefix)
+        begin = partial(feed.begin, self.engine._db, service, key, prefix)
+        return Watch(self._waits, begin)
 
     # --- writing
 

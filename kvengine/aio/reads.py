@@ -12,7 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 import kvengine.engine
 import kvengine.snapshot
 from kvengine.aio.waiting import Waits
-from kvengine.closing import Awaited
+from kvengine.closing import Awaited, adopt_docstrings
 from kvengine.store import StoredObject, StoredWorkflow
 
 T = TypeVar("T")
@@ -196,13 +196,6 @@ class Snapshot(Reads):
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-def adopt_docstrings(awaited: type, original: type) -> None:
-    """Give verbs that have no docstring that of the verb which they await."""
-    for name, verb in vars(awaited).items():
-        if not name.startswith("_") and not verb.__doc__:
-            verb.__doc__ = getattr(original, name).__doc__
 
 
 adopt_docstrings(Reads, kvengine.snapshot.Snapshot)

@@ -15,7 +15,7 @@ from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.objects.sessions.host import Late
 from kvengine.options import Durability
 from kvengine.storage.batch import Batch, batch_of
-from kvengine.storage.feed import Feed
+from kvengine.storage.feed import Queue
 from kvengine.storage.names import Name
 from kvengine.storage.state import Commit
 
@@ -31,7 +31,7 @@ class Waits:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.closed: bool = False
-        self.feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
+        self.feeds: weakref.WeakSet[Queue] = weakref.WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix="kvengine-aio")
         self._syncs = Syncs()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -10,7 +11,7 @@ from typing import Self
 from kvengine.aio.waiting import Waits
 from kvengine.closing import Awaited
 from kvengine.errors import DatabaseClosed
-from kvengine.storage import feed
+from kvengine.storage.feed import Queue
 from kvengine.store import Change
 
 
@@ -20,10 +21,11 @@ class Watch(Awaited):
     Made by ``db.watch()``. It ends when it or the database is closed; ``async with`` closes it.
     """
 
-    def __init__(self, waits: Waits, service: str, key: str | None, prefix: str) -> None:
+    def __init__(self, waits: Waits, begin: Callable[[Callable[[], object]], Queue]) -> None:
+        """``begin``: begins a queue, given a bell."""
         self._bell = _Bell(waits.bind())
-        self._engine = waits.engine
-        self._feed = feed.begin(waits.engine._db, service, key, prefix, self._bell.ring)
+        self._waits = waits  # so that the store is not forgotten while this is not
+        self._feed = begin(self._bell.ring)
         waits.feeds.add(self._feed)
 
     def close(self) -> None:

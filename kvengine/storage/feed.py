@@ -20,70 +20,56 @@ MOST = 10_000
 """Changes that a feed keeps for a reader who does not take them."""
 
 
-class Feed:
-    """The changes to the objects of one service, within a range, that were not taken yet."""
+class Queue:
+    """Changes that were not taken yet, in order. Bounded: a reader who is too slow gets a gap.
 
-    def __init__(
-        self, db: Database, service: str, key: str | None, within: Range, ring: Callable[[], object]
-    ) -> None:
-        """``key``: of the one object that is watched, if it is one. ``within``: what is watched.
+    It is filled by one thread at a time; any number of threads take from it. An interrupt may let a
+    change come twice, and never loses one.
+    """
 
-        ``ring`` is called, in any thread and under the commit lock, when there may be something to
-        take, or nothing will come any more.
+    def __init__(self, service: str, key: str | None, ring: Callable[[], object]) -> None:
+        """``key``: of the one object that is watched, if it is one.
+
+        ``ring`` is called, in any thread, when there may be something to take, or nothing will
+        come any more.
         """
-        self._db = db
-        self._service, self._key, self._within = service, key, within
+        self._service, self._key = service, key
         self.ring = ring
         self._changes: deque[Change] = deque()
         self.is_over: bool = False
 
-    def note(self, commit: Commit) -> None:
-        """Note what a commit changes. Call under the commit lock."""
-        low, high = self._within
-        # Each object once: a batch may clear a range and set an object in it.
-        found: dict[str | None, Change] = {}
-        for change in commit.changes:
-            service, key = change.name
-            if service == self._service and low <= encode_object(service, key) < high:
-                found[key] = Change(service, key, commit.stamp)
-        if commit.marks is not None:
-            for start, stop, stamp in commit.marks.tombstones:
-                if stamp == commit.stamp and start < high and low < stop:
-                    found[self._key] = Change(self._service, self._key, stamp)
-        for told in found.values():
-            self._put(told)
-        if self._changes:
-            self.ring()
-
-    def _put(self, change: Change) -> None:
+    def put(self, change: Change) -> None:
+        """Add a change. If there are too many, drop all and tell of a gap."""
         if len(self._changes) < MOST:
             self._changes.append(change)
         else:  # in one step, so that an interrupt drops nothing without a gap
             self._changes = deque((Change(self._service, self._key, change.stamp, gap=True),))
 
     def take(self) -> Change | None:
-        """Return the next change, which is visible by now, None if there is none at the moment.
+        """Return the next change, None if there is none at the moment.
 
-        Raise DatabaseClosed once the feed has ended, and what a commit would raise if the database
-        takes none any more. Raise KVEngineError inside a commit of this thread.
+        Raise DatabaseClosed once the queue has ended and is empty, and what a commit would raise if
+        nothing more can come.
         """
-        db = self._db
         while True:
             try:
                 change = self._changes[0]
-                if change.stamp > db.published:
-                    db.refuse_nested()
-                    with db.commit_lock:  # until its commit, of which it was told, is visible
-                        pass
+                self._await_visible(change)
                 self._remove(change)
                 return change
             except IndexError:
                 if self.is_over:
                     raise DatabaseClosed("this watch is closed, or its database is") from None
-                db.check_writable()
+                self._check_alive()
                 return None
             except ValueError:  # another thread took it, or a gap has replaced it
                 continue
+
+    def _await_visible(self, change: Change) -> None:
+        """Wait until the commit of a change is visible."""
+
+    def _check_alive(self) -> None:
+        """Raise why nothing more can come."""
 
     def _remove(self, change: Change) -> None:
         """Remove the first change. Raise ValueError if it is gone: another thread has taken it."""
@@ -101,7 +87,7 @@ class Feed:
 
     def is_idle(self) -> bool:
         """Return whether there is nothing to take yet."""
-        return not (self._changes or self.is_over or self._db.failed)
+        return not (self._changes or self.is_over)
 
     def end(self) -> None:
         """Let nothing more come. May be called in any thread, and again."""
@@ -113,16 +99,68 @@ class Feed:
         self._changes.clear()
 
 
+class Feed(Queue):
+    """The changes to the objects of one service, within a range, that were not taken yet."""
+
+    def __init__(
+        self, db: Database, service: str, key: str | None, within: Range, ring: Callable[[], object]
+    ) -> None:
+        """``key``: of the one object that is watched, if it is one. ``within``: what is watched.
+
+        ``ring`` is called under the commit lock too.
+        """
+        super().__init__(service, key, ring)
+        self._db = db
+        self._within = within
+
+    def note(self, commit: Commit) -> None:
+        """Note what a commit changes. Call under the commit lock."""
+        low, high = self._within
+        # Each object once: a batch may clear a range and set an object in it.
+        found: dict[str | None, Change] = {}
+        for change in commit.changes:
+            service, key = change.name
+            if service == self._service and low <= encode_object(service, key) < high:
+                found[key] = Change(service, key, commit.stamp)
+        if commit.marks is not None:
+            for start, stop, stamp in commit.marks.tombstones:
+                if stamp == commit.stamp and start < high and low < stop:
+                    found[self._key] = Change(self._service, self._key, stamp)
+        for told in found.values():
+            self.put(told)
+        if self._changes:
+            self.ring()
+
+    def _await_visible(self, change: Change) -> None:
+        db = self._db
+        if change.stamp > db.published:
+            db.refuse_nested()
+            with db.commit_lock:  # until its commit, of which it was told, is visible
+                pass
+
+    def _check_alive(self) -> None:
+        self._db.check_writable()
+
+    def is_idle(self) -> bool:
+        return super().is_idle() and not self._db.failed
+
+
+def watched(service: str, key: str | None, prefix: str) -> Range:
+    """Return the objects that a watch covers. Raise TypeError or ValueError for bad arguments."""
+    within = prefix_range(check_name("service", service), check_name("prefix", prefix))
+    if key is None:
+        return within
+    if prefix:
+        raise ValueError("watch takes a key or prefix=, not both")
+    name = encode_object(service, check_name("key", key))
+    return name, after(name)
+
+
 def begin(
     db: Database, service: str, key: str | None, prefix: str, ring: Callable[[], object]
 ) -> Feed:
     """Return a feed of one object, or of those of a service, which is told from now on."""
-    within = prefix_range(check_name("service", service), check_name("prefix", prefix))
-    if key is not None:
-        if prefix:
-            raise ValueError("watch takes a key or prefix=, not both")
-        name = encode_object(service, check_name("key", key))
-        within = (name, after(name))
+    within = watched(service, key, prefix)
     db.refuse_nested()
     feed = Feed(db, service, key, within, ring)
     with db.commit_lock:

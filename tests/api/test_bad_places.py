@@ -193,7 +193,7 @@ def test_a_path_of_the_wrong_type(path: object) -> None:
 def test_an_empty_path_and_another_back_end() -> None:
     with refuses(ValueError, "path is empty: name a directory"):
         kvengine.open("")
-    with refuses(kvengine.KVEngineError, "not part of this release"):
+    with refuses(ValueError, r"open\(\) takes a directory; a PostgreSQL URL goes to"):
         kvengine.open("postgresql://host/db")
 
 

@@ -20,6 +20,8 @@ from tests.api import usage
 ROOT = Path(__file__).resolve().parents[2]
 
 NAMES = [
+    "AccessDenied",
+    "BadAddress",
     "Batch",
     "Change",
     "CorruptionError",
@@ -36,21 +38,26 @@ NAMES = [
     "Loss",
     "NotADatabase",
     "Options",
+    "OutcomeUnknown",
     "OwnerLost",
+    "PoolExhausted",
     "ReadOnly",
     "RepairReport",
-    "Serde",
     "SegmentStats",
+    "Serde",
     "SerdeError",
     "Session",
     "SessionError",
+    "SessionLost",
     "SessionTimeout",
     "Snapshot",
     "State",
+    "StatementTimeout",
     "Stats",
     "Store",
     "StoredObject",
     "StoredWorkflow",
+    "Unavailable",
     "UnsupportedFormat",
     "ValueTooLarge",
     "VersionConflict",
@@ -58,6 +65,7 @@ NAMES = [
     "Watch",
     "Workflow",
     "WriteFailed",
+    "connect",
     "field",
     "open",
     "repair",
@@ -149,7 +157,7 @@ def test_every_error_is_a_kvengine_error() -> None:
         for name in NAMES
         if isinstance(value := getattr(kvengine, name), type) and issubclass(value, Exception)
     ]
-    assert len(errors) == 16
+    assert len(errors) == 23
     assert all(issubclass(one, kvengine.KVEngineError) for one in errors)
     assert issubclass(kvengine.ValueTooLarge, ValueError)
 

@@ -23,6 +23,7 @@ from kvengine.objects.sessions.session import Session
 from kvengine.objects.sessions.settings import Settings
 from kvengine.objects.sessions.turns import Turn, wait
 from kvengine.objects.state.base import State
+from kvengine.real_time import monotonic
 from kvengine.storage.machine import ref
 
 T = TypeVar("T")
@@ -47,13 +48,16 @@ class Block(Turn):
     def _leave(self) -> None:
         """End the session and give the turn back. May be called again."""
         session = self._session
+        host = self._handle._host
         try:
             if session is not None:
                 session._end()
             self._session = None
+            if host.shared is not None and host.turns.holds(self._handle._name, self):
+                host.shared.leave(self._handle._name)
         finally:
             if not self._settings.read_only:
-                self._handle._host.turns.leave(self._handle._name, self)
+                host.turns.leave(self._handle._name, self)
 
 
 class SessionContext(Block):
@@ -75,8 +79,13 @@ class SessionContext(Block):
             if not self._settings.read_only:
                 turns, name = handle._host.turns, handle._name
                 timeout = self._settings.timeout
+                shared = handle._host.shared
+                began = 0.0 if shared is None else monotonic()
                 if not turns.join(name, self, True, timeout):
                     wait(turns, name, self, timeout)
+                if shared is not None:
+                    left = None if timeout is None else max(timeout - monotonic() + began, 0.0)
+                    shared.claim(name, left)
             load(session, ())
             return session if self._kind is None else session._typed(self._kind)
         except BaseException:

@@ -7,7 +7,7 @@ from kvengine.storage.reader cimport Reader
 
 
 cdef class Host:
-    cdef public object hold, retention_of, store
+    cdef public object hold, retention_of, shared, store
     cdef public Reader reader
     cdef public Committer committer
     cdef public Serdes serdes

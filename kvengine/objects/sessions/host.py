@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from kvengine.objects.sessions.turns import Turns
+from kvengine.options import Durability
 from kvengine.serdes.codec import Codec
 from kvengine.serdes.registry import Serdes
+from kvengine.storage.batch import Batch
 from kvengine.storage.commit import Committer
 from kvengine.storage.names import Name
 from kvengine.storage.reader import Reader
@@ -57,6 +59,37 @@ class Held(Late, Protocol):
     ends_at: float | None
 
 
+class Shared(Protocol):
+    """How a store that other clients use too excludes their sessions."""
+
+    def claim(self, name: Name, timeout: float | None, /) -> None:
+        """Wait until this client has the object; SessionTimeout past ``timeout`` seconds."""
+        ...
+
+    def load(self, name: Name, max_bytes: int, /) -> tuple[StoredObject | None, Late]:
+        """Return the first entries of an object, and whom to ask for the others.
+
+        So many as fit into ``max_bytes``, and more if they cost no further round trip.
+        """
+        ...
+
+    def leave(self, name: Name, /) -> None:
+        """Give the object back, if this client still has it. May be called again."""
+        ...
+
+    def commit(
+        self,
+        batch: Batch,
+        name: Name,
+        version: int,
+        durability: Durability | None,
+        leaves: bool,
+        /,
+    ) -> int:
+        """Commit if the object has this version; ``leaves``: and give the object back."""
+        ...
+
+
 Hold = Callable[[Name], Held]
 """Takes the moment of one object, for less than a snapshot costs."""
 
@@ -71,6 +104,7 @@ class Host:
         "reader",
         "retention_of",
         "serdes",
+        "shared",
         "store",
         "turns",
     )
@@ -85,13 +119,16 @@ class Host:
         reader: Reader | None = None,
         hold: Hold | None = None,
         committer: Committer | None = None,
+        shared: Shared | None = None,
     ) -> None:
         """``retention_of``: how long the store keeps completed workflows of a service, in
         microseconds; it returns None if none is set.
 
         What an embedded store has: ``reader`` knows objects that it has at hand in whole;
-        ``hold`` costs less than `Store.snapshot`, and ``committer`` less than `Store.write`.
+        ``hold`` costs less than `Store.snapshot`, and ``committer`` less than `Store.write`. What
+        one has that other clients use too: ``shared`` excludes their sessions.
         """
+        self.shared: Shared | None = shared
         self.reader: Reader | None = reader
         self.hold: Hold | None = hold
         self.committer: Committer | None = committer

@@ -37,11 +37,17 @@ def load(session: SessionVerbs, always: Collection[str]) -> None:
             completed = known.completed_at is not None
             session._begin(known.version, expires_at, entries, True, ends, completed)
             return
-    if eager:
+    if eager or (settings.read_only and host.shared is not None):  # which cannot hold a moment
         _begin_with(session, host.store.load(*name), True)
         return
     moment: Any
-    if host.hold is not None:
+    if host.shared is not None:
+        found, moment = host.shared.load(name, settings.preload_limit or 0)
+        session._moment = moment
+        _begin_with(session, found, found is None or not found.partial)
+        if isinstance(settings.preload, tuple):
+            always = {*always, *settings.preload}
+    elif host.hold is not None:
         session._moment = moment = host.hold(name)
         whole = not moment.version
         session._begin(moment.version, moment.ends_at, {}, whole, None, moment.completed)

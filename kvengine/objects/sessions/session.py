@@ -418,10 +418,14 @@ class Session(SessionVerbs):
         if committer is not None and self._only_assigns():
             version, moment = self._version, self._moment
             return committer.commit_entries(name, changes, version, durability, moment)
-        expect = {name: self._version}
-        return self._handle._host.store.write(
-            self._batch(changes), expect=expect, durability=durability
-        )
+        host, batch = self._handle._host, self._batch(changes)
+        if host.shared is None:
+            return host.store.write(batch, expect={name: self._version}, durability=durability)
+        stamp = host.shared.commit(batch, name, self._version, durability, not self._open)
+        held: Any = self._moment
+        if held is not None:
+            held.version = stamp  # what is read late is of the object as it is now
+        return stamp
 
     def __contains__(self, name: str) -> bool:
         return self._read(check_name("state_key", name)) is not None

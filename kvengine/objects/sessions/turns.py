@@ -288,6 +288,10 @@ class Turns:
         names = {one.ident: one.name for one in threading.enumerate()}
         return f"thread {names.get(first.thread, first.thread)!r}"
 
+    def holds(self, name: Name, turn: Turn) -> bool:
+        """Return whether it is this turn that has the object."""
+        return self._holders.get(name) is turn.claim
+
     def is_taken(self, name: Name) -> bool:
         """Return whether somebody has the object."""
         found = self._holders.get(name)

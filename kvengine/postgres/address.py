@@ -1,0 +1,71 @@
+"""Where a database is: a PostgreSQL URL, with what kvengine adds to it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from kvengine.errors import BadAddress
+
+SCHEMES = ("postgresql://", "postgres://")
+
+DEFAULT_SCHEMA = "kvengine"
+
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+_DEFAULTS = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+    "application_name": "kvengine",
+}
+"""Parameters of libpq, if the URL does not set them: a server that is gone is noticed in 30 s."""
+
+
+class Address(NamedTuple):
+    """What `parse` makes of a URL. ``conninfo``: for libpq. ``shown``: without the password."""
+
+    conninfo: str
+    schema: str
+    shown: str
+
+
+def is_postgres(address: str) -> bool:
+    """Return whether an address is a PostgreSQL URL, and no path."""
+    return address.startswith(SCHEMES)
+
+
+def parse(url: str) -> Address:
+    """Return the parts of ``postgresql://user@host1,host2/db?kv_schema=state``.
+
+    Everything but ``kv_schema`` is libpq's. Of several hosts the one that takes writes is used, as
+    if the URL said ``target_session_attrs=read-write``. Raise BadAddress if it makes no sense.
+    """
+    if not is_postgres(url):
+        raise BadAddress(f"not a PostgreSQL URL: {url!r}; one begins with postgresql://")
+    try:
+        parts = urlsplit(url)
+        given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError as error:
+        raise BadAddress(f"not a PostgreSQL URL: {_shown(url)}: {error}") from None
+    ours = {name: value for name, value in given if name.startswith("kv_")}
+    schema = ours.pop("kv_schema", DEFAULT_SCHEMA)
+    if ours:
+        raise BadAddress(f"{_shown(url)}: no such parameter: {', '.join(sorted(ours))}")
+    if not _SCHEMA.fullmatch(schema):
+        raise BadAddress(
+            f"kv_schema must be lower-case letters, digits and _, at most 63, not {schema!r}"
+        )
+    parameters = {name: value for name, value in given if name != "kv_schema"}
+    if "," in parts.netloc or "," in parameters.get("host", ""):
+        parameters.setdefault("target_session_attrs", "read-write")
+    query = urlencode({**_DEFAULTS, **parameters}, quote_via=quote)
+    conninfo = urlunsplit(parts._replace(query=query, fragment=""))
+    return Address(conninfo, schema, _shown(url))
+
+
+def _shown(url: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)

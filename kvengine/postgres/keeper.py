@@ -1,0 +1,120 @@
+"""The keeper: a thread of each open store, on one connection, that keeps the lease and sweeps.
+
+Three times in a lease it moves the lease of this client, once a session has begun, and gives back
+claims that an interrupt left behind. Every `SWEEP_EVERY` seconds it removes a little of what is
+dead in the database; any number of clients may do so at once, and none needs to.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import psycopg
+
+from kvengine.errors import KVEngineError
+from kvengine.postgres.claims import Claims
+from kvengine.postgres.connections import Connection, Connections, drive
+from kvengine.postgres.scripts import Script, Statement, Time
+from kvengine.real_time import monotonic, wall
+from kvengine.storage.clock import SECOND
+
+log: logging.Logger = logging.getLogger("kvengine")
+
+SWEEP_EVERY = 10.0
+"""Seconds between two looks for what is dead."""
+
+SWEPT_AT_ONCE = 100
+"""Objects that one statement of a sweep locks and cleans."""
+
+_BUSY = 1.0
+"""Seconds that a sweep goes on at most, before it leaves the rest for the next time."""
+
+_SWEEP = "SELECT {schema}.sweep(%s, {schema}.believed({schema}.clock(), %s, %s))"
+_SERVER_TIME = "SELECT {schema}.clock()"
+
+
+class Keeper:
+    """Keeps the lease of one client and sweeps, until it is closed."""
+
+    def __init__(self, connections: Connections, claims: Claims, schema: str, time: Time) -> None:
+        self._connections = connections
+        self._claims = claims
+        self._schema = schema
+        self._time = time
+        self._ends = threading.Event()
+        self._connection: Connection | None = None
+        self._thread = threading.Thread(target=self._work, name="kvengine-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, and give back what is claimed."""
+        self._ends.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(5.0)
+
+    def _work(self) -> None:
+        every = min(self._claims.lease / 3, SWEEP_EVERY)
+        swept = monotonic()
+        while not self._ends.wait(every):
+            try:
+                if self._claims.is_used:
+                    self._run(self._claims.renew())
+                    self._run(self._claims.clean())
+                if monotonic() - swept >= SWEEP_EVERY:
+                    swept = monotonic()
+                    self.sweep()
+            except (psycopg.Error, KVEngineError) as error:
+                log.warning("%s: %s", self._connections.address.shown, error)
+                self._disconnect()
+        try:
+            self._run(self._claims.end())
+        except (psycopg.Error, KVEngineError):
+            pass  # the lease runs out by itself
+        finally:
+            self._disconnect()
+
+    def sweep(self) -> int:
+        """Remove what is dead, for a second at most; return of how many objects.
+
+        Nothing is removed while this machine's clock and the server's are more than a minute apart:
+        one of them is wrong, and what a wrong clock removes is gone for good.
+        """
+        ((server,),) = self._run(
+            self._rows(Statement(_SERVER_TIME.format(schema=self._schema), ()))
+        )
+        if abs(server - wall() * SECOND) > 60 * SECOND:
+            log.warning(
+                "%s: nothing is swept: the server's clock is %.0f s from this machine's",
+                self._connections.address.shown,
+                server / SECOND - wall(),
+            )
+            return 0
+        began, total = monotonic(), 0
+        while not self._ends.is_set() and monotonic() - began < _BUSY:
+            bounds = self._time.bounds()
+            values = (SWEPT_AT_ONCE, bounds.floor, bounds.estimate)
+            statement = Statement(_SWEEP.format(schema=self._schema), values)
+            ((swept,),) = self._run(self._rows(statement))
+            total += swept
+            if swept < SWEPT_AT_ONCE:
+                break
+            time.sleep(0)
+        return total
+
+    def _rows(self, statement: Statement) -> Script[Any]:
+        return (yield statement)
+
+    def _run(self, script: Script[Any]) -> Any:
+        if self._connection is None:
+            self._connection = self._connections.connect()
+        return drive(self._connection, script)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

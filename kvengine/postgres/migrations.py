@@ -1,0 +1,77 @@
+"""The schema of a database: made, brought up to date, or refused. Versioned, under a lock.
+
+1. Read the version that is there. It is the library's: done.
+2. It is newer: UnsupportedFormat. It is older, or there is none: begin a transaction.
+3. Take an advisory lock of the schema, so that of many clients that begin at once one does the
+   work, and read the version again.
+4. Run what is missing, note the version, commit. What is cut off before leaves nothing.
+"""
+
+from __future__ import annotations
+
+import zlib
+from importlib import resources
+
+import psycopg
+from psycopg import errors
+
+from kvengine.errors import NotADatabase, UnsupportedFormat
+
+VERSION = 1
+"""The schema that this release works with: that of ``schema_1.sql`` to ``schema_VERSION.sql``."""
+
+OLDEST_SERVER = 130_000
+
+
+def check_server(connection: psycopg.Connection, shown: str) -> None:
+    """Raise UnsupportedFormat if the server is older than PostgreSQL 13."""
+    version = connection.info.server_version
+    if version < OLDEST_SERVER:
+        raise UnsupportedFormat(
+            f"{shown}: the server is PostgreSQL {version // 10_000}; kvengine needs"
+            f" {OLDEST_SERVER // 10_000} or newer"
+        )
+
+
+def migrate(connection: psycopg.Connection, schema: str, shown: str, *, create: bool) -> None:
+    """Make the schema, or bring it up to date. ``create``: whether one may be made.
+
+    Raise UnsupportedFormat if a later release has made it, NotADatabase if there is none.
+    """
+    found = _version(connection, schema)
+    if found == VERSION:
+        return
+    if found > VERSION:
+        raise UnsupportedFormat(
+            f"{shown}: schema {schema!r} was made by a later release (version {found}, this one"
+            f" knows {VERSION}): upgrade kvengine here"
+        )
+    if not found and not create:
+        raise NotADatabase(f"{shown}: no schema {schema!r} of kvengine is there")
+    with connection.transaction():
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(%s)", (zlib.crc32(f"kvengine {schema}".encode()),)
+        )
+        found = _version(connection, schema)
+        if not found:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            connection.execute(f"CREATE TABLE {schema}.schema_version (version bigint NOT NULL)")
+            connection.execute(f"INSERT INTO {schema}.schema_version VALUES (0)")
+        for number in range(found + 1, VERSION + 1):
+            text = resources.files(__package__).joinpath(f"schema_{number}.sql").read_text("utf-8")
+            connection.execute(text.replace("{schema}", schema), prepare=False)
+            connection.execute(f"UPDATE {schema}.schema_version SET version = {number}")
+
+
+def _version(connection: psycopg.Connection, schema: str) -> int:
+    """Return the version of the schema, 0 if there is none."""
+    row = connection.execute(
+        "SELECT to_regclass(%s) IS NOT NULL", (f"{schema}.schema_version",)
+    ).fetchone()
+    if row is None or not row[0]:
+        return 0
+    try:
+        row = connection.execute(f"SELECT version FROM {schema}.schema_version").fetchone()
+    except errors.UndefinedTable:
+        return 0
+    return int(row[0]) if row is not None else 0
