@@ -69,7 +69,7 @@ class Reference:
 
     def __init__(self) -> None:
         self.things: dict[Name, Thing] = {}
-        self.last_stamp = 0
+        self.last_stamp: int = 0
 
     def copy(self) -> Reference:
         return copy.deepcopy(self)

@@ -95,11 +95,11 @@ class Reference:
     """
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now: float = 0.0
         self.entries: Entries = {}
         self.end: float | None = None
         self.session: Entries = {}
-        self.cleared = False
+        self.cleared: bool = False
         self.expire: tuple[float | None] | None = None
 
     def live(self) -> Entries:
