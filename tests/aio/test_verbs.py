@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
@@ -104,41 +103,6 @@ def test_every_verb_of_the_store(engine: kvengine.Engine) -> None:
     asyncio.run(main())
 
 
-def test_a_batch_that_raises_writes_nothing(engine: kvengine.Engine) -> None:
-    """`async with db.batch()` is all or nothing."""
-
-    async def main() -> None:
-        db = kvengine.aio.wrap(engine)
-        with pytest.raises(LookupError):
-            async with db.batch() as batch:
-                batch.set("S", "k", "a", b"1")
-                raise LookupError
-        with pytest.raises(kvengine.ValueTooLarge):
-            async with db.batch() as batch:
-                batch.set("S", "k", "a", bytes(engine.options.max_value_size + 1))
-        assert await db.version("S", "k") == 0
-
-    asyncio.run(main())
-
-
-def test_walks_are_of_one_moment(engine: kvengine.Engine) -> None:
-    """Iterators fetch by the window, and see what was there when they began."""
-    with engine.batch() as batch:
-        for number in range(1000):
-            batch.set("S", f"k{number:04}", "a", b"1")
-
-    async def main() -> None:
-        db = kvengine.aio.wrap(engine)
-        walk = db.object_keys("S")
-        keys = [await anext(walk)]
-        await db.clear_service("S")
-        keys += [key async for key in walk]
-        assert len(keys) == 1000
-        assert [one async for one in db.scan()] == []
-
-    asyncio.run(main())
-
-
 def test_a_walk_that_is_left_lets_go_of_its_moment(engine: kvengine.Engine) -> None:
     """By `aclosing`, at once. A walk that was left kept its moment until it was collected."""
     with engine.batch() as batch:
@@ -203,62 +167,6 @@ def test_the_wrong_kind_of_with_says_which_is_right(engine: kvengine.Engine) -> 
                 asyncio.run(main(plain))
 
 
-def test_every_verb_of_an_object(engine: kvengine.Engine) -> None:
-    """The verbs of VirtualObject, awaited."""
-
-    async def main() -> None:
-        db = kvengine.aio.wrap(engine)
-        obj = db.object("S", "k")
-        assert (obj.service, obj.key) == ("S", "k")
-        assert await obj.get("a", 7) == 7
-        stamp = await obj.set("a", {"x": None}, ttl=100)
-        assert await obj.version() == stamp
-        assert await obj.get("a", type=dict[str, None]) == {"x": None}
-        await obj.set("b", b"raw", serde="bytes")
-        assert await obj.get("b", serde="bytes") == b"raw"
-        assert await obj.contains("b") and not await obj.contains("c")
-        assert await obj.state_keys(prefix="b") == ["b"]
-        await obj.clear("b")
-        assert await obj.get_all() == {"a": {"x": None}}
-        assert await obj.expires_at() is None
-        assert await obj.expire(ttl=10)
-        assert await obj.expires_at() is not None
-        await obj.clear_all()
-        assert await obj.version() == 0
-        with pytest.raises(kvengine.SerdeError, match="'S', 'k', 'a'"):
-            await obj.set("a", object())
-        assert "'S', 'k'" in repr(obj)
-
-    asyncio.run(main())
-
-
-def test_a_workflow(engine: kvengine.Engine, clock: Any) -> None:
-    """Completion, retention and expiry, awaited; complete() in a session is part of its commit."""
-
-    async def main() -> None:
-        db = kvengine.aio.wrap(engine)
-        flow = db.workflow("W", "1", retention=10)
-        assert flow.retention == timedelta(seconds=10)
-        assert await flow.complete() and await flow.completed()
-        await flow.clear_all()
-        await flow.set("a", 1)
-        assert await flow.expires_at() is None and not await flow.completed()
-        assert await flow.complete() and await flow.completed()
-        clock.advance(11)
-        assert await flow.get("a") is None and not await flow.completed()
-        async with flow.session() as state:
-            state.set("a", 2)
-            state.complete()
-        assert await flow.completed()
-        gone = db.workflow("W", "2", retention=0)
-        async with gone.session() as state:
-            state.set("a", 1)
-            state.complete()
-        assert await gone.version() == 0
-
-    asyncio.run(main())
-
-
 class Greeter(kvengine.State):
     name: str = "world"
     count: int = 0
@@ -314,25 +222,5 @@ def test_open_and_close(tmp_path: Path) -> None:
         with pytest.raises(kvengine.NotADatabase):
             async with kvengine.aio.open(tmp_path / "no", create=False):
                 pytest.fail("opened")
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda db: db.get("S", 1, "a"),
-        lambda db: db.set("S", "k", "a", "text"),
-        lambda db: db.load(b"S", "k"),
-        lambda db: db.clear_all("S", None),
-        lambda db: db.write("batch"),
-    ],
-)
-def test_bad_arguments(engine: kvengine.Engine, use: Callable[[Any], Any]) -> None:
-    """Arguments of the wrong type are TypeError, as they are without asyncio."""
-
-    async def main() -> None:
-        with pytest.raises(TypeError):
-            await use(kvengine.aio.wrap(engine))
 
     asyncio.run(main())

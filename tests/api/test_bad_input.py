@@ -5,7 +5,6 @@ Each message is pinned, since it is what a person has to go on.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,27 +73,6 @@ def test_names_of_every_verb(
     assert shared.stats().last_stamp == before
 
 
-def test_none_is_no_name(shared: kvengine.Engine) -> None:
-    for use in (
-        lambda: shared.get(None, "k", "n"),  # type: ignore[arg-type]
-        lambda: shared.get("s", "k", None),  # type: ignore[arg-type]
-        lambda: shared.get_all("s", None),  # type: ignore[arg-type]
-        lambda: shared.set("s", "k", None, b""),  # type: ignore[arg-type]
-        lambda: shared.clear_range("s", None, None),  # type: ignore[arg-type]
-        lambda: shared.object_keys(None),  # type: ignore[arg-type]
-    ):
-        with refuses(TypeError, "must be str, not NoneType"):
-            use()
-
-
-def test_unhashable_names_are_of_the_wrong_type(shared: kvengine.Engine) -> None:
-    for read in (shared.get_all, lambda s, k: shared.get(s, k, "n"), shared.load, shared.version):
-        with refuses(TypeError, "must be str, not list"):
-            read("s", ["k"])  # type: ignore[arg-type]
-    with refuses(TypeError, "must be str, not list"):
-        shared.get("s", "k", ["n"])  # type: ignore[arg-type]
-
-
 def test_names_at_the_limit_are_taken(tmp_path: Path) -> None:
     longest = "é" * 32_768
     with open_disk(tmp_path) as db:
@@ -102,14 +80,6 @@ def test_names_at_the_limit_are_taken(tmp_path: Path) -> None:
         db.flush()
         assert db.get(longest, longest, longest) == b"1"
         assert list(db.object_keys(longest)) == [longest]
-
-
-@pytest.mark.parametrize("value", [None, "text", 5, [1], object()])
-def test_values_of_the_wrong_type(shared: kvengine.Engine, value: object) -> None:
-    with refuses(TypeError, "value must be bytes, not "):
-        shared.set("s", "k", "n", value)  # type: ignore[arg-type]
-    with refuses(TypeError, "value must be bytes, not "):
-        kvengine.Batch().set("s", "k", "n", value)  # type: ignore[arg-type]
 
 
 def test_values_over_the_limit(shared: kvengine.Engine) -> None:
@@ -180,23 +150,6 @@ def test_an_expiry_that_makes_no_sense(
         shared.expire("s", "k", **given)
 
 
-def test_a_batch_is_written_once(tmp_path: Path) -> None:
-    """Reused after its write, by any verb or write, it is refused."""
-    message = re.escape("this batch was written; make a new one")
-    with open_disk(tmp_path) as db:
-        with db.batch() as batch:
-            batch.set("s", "k", "n", b"1")
-        for use in (
-            lambda: batch.set("s", "k", "n", b"2"),
-            lambda: batch.clear_service("s"),
-            lambda: db.write(batch),
-            batch.__enter__,
-        ):
-            with refuses(kvengine.KVEngineError, message):
-                use()
-        assert db.get("s", "k", "n") == b"1" and db.stats().commits == 1
-
-
 def test_an_iterator_used_after_its_snapshot_is_closed(shared: kvengine.Engine) -> None:
     with shared.snapshot() as snapshot:
         keys = snapshot.object_keys("s")
@@ -225,16 +178,6 @@ def test_limits_below_zero(shared: kvengine.Engine) -> None:
         shared.load("s", "k", max_bytes="5")  # type: ignore[arg-type]
 
 
-def test_a_scan_by_prefix_needs_a_service(shared: kvengine.Engine) -> None:
-    with refuses(ValueError, "name a service too"):
-        shared.scan(prefix="k")
-
-
-def test_one_str_is_not_many(shared: kvengine.Engine) -> None:
-    with refuses(TypeError, "state_keys must be an iterable of str, not one str"):
-        shared.get_many("s", "k", "name")
-
-
 @pytest.mark.parametrize(
     ("expect", "message"),
     [
@@ -256,13 +199,6 @@ def test_expectations_of_the_wrong_type(
     batch.set("s", "k", "n", b"2")
     with refuses(TypeError, message):
         shared.write(batch, expect=expect)  # type: ignore[arg-type]
-
-
-def test_a_write_of_something_else(shared: kvengine.Engine) -> None:
-    with refuses(TypeError, "batch must be a kvengine.Batch, not dict"):
-        shared.write({})  # type: ignore[arg-type]
-    with refuses(ValueError, "durability must be 'sync' or 'os', not 'fast'"):
-        shared.write(kvengine.Batch(), durability="fast")  # type: ignore[arg-type]
 
 
 def test_a_checkpoint_that_has_no_place(shared: kvengine.Engine, tmp_path: Path) -> None:

@@ -134,16 +134,6 @@ def test_expectations_hold_or_nothing_is_written(db: kvengine.Engine, settle: Se
     assert write({}) > stamp
 
 
-def test_a_conflicting_batch_may_be_written_again(db: kvengine.Engine) -> None:
-    """Nothing was written, so the batch is still unwritten."""
-    batch = kvengine.Batch()
-    batch.set("s", "k", "n", b"1")
-    with pytest.raises(kvengine.VersionConflict):
-        db.write(batch, expect={("s", "k"): 5})
-    db.write(batch, expect={("s", "k"): 0})
-    assert db.get("s", "k", "n") == b"1"
-
-
 def test_an_expired_or_emptied_object_has_version_zero(
     db: kvengine.Engine, settle: Settle, clock: ManualClock
 ) -> None:

@@ -189,17 +189,6 @@ def test_a_limit_reads_no_more_than_it_gives(db: kvengine.Engine) -> None:
     assert db.stats().open_snapshots == 0, "a walk that gave its limit holds no moment"
 
 
-def test_bounds_without_a_service_are_refused(db: kvengine.Engine) -> None:
-    """Keys are ordered within a service: across services a bound would mean nothing."""
-    for bound in ("prefix", "start", "stop"):
-        with pytest.raises(ValueError, match="name a service"):
-            db.scan(**{bound: "a"})  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="stop must be str"):
-        db.scan("s", stop=3)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="limit must not be negative"):
-        db.scan("s", limit=-1)
-
-
 def test_count_is_exact(
     db: kvengine.Engine, settle: Settle, clock: kvengine.storage.clock.ManualClock
 ) -> None:

@@ -179,35 +179,6 @@ def test_a_closed_snapshot_warns_of_nothing(db: kvengine.Engine) -> None:
         gc.collect()
 
 
-def test_a_closed_snapshot_refuses_every_verb(db: kvengine.Engine) -> None:
-    """Also an iterator begun before: it says that the snapshot is closed."""
-    for number in range(10):
-        db.set("s", f"{number}", "n", b"1")
-    snapshot = db.snapshot()
-    keys, objects = snapshot.object_keys("s"), snapshot.scan()
-    assert next(keys) == "0" and next(objects).key == "0"
-    snapshot.close()
-    snapshot.close()
-    for use in (
-        lambda: snapshot.get("s", "0", "n"),
-        lambda: snapshot.get_many("s", "0", ["n"]),
-        lambda: snapshot.get_all("s", "0"),
-        lambda: snapshot.load("s", "0"),
-        lambda: snapshot.state_keys("s", "0"),
-        lambda: snapshot.version("s", "0"),
-        lambda: snapshot.expires_at("s", "0"),
-        snapshot.services,
-        lambda: list(snapshot.object_keys("s")),
-        lambda: list(snapshot.scan()),
-        lambda: next(keys),
-        lambda: next(objects),
-        snapshot.__enter__,
-    ):
-        with pytest.raises(kvengine.DatabaseClosed, match="snapshot is closed"):
-            use()
-    assert db.get("s", "0", "n") == b"1"
-
-
 def test_a_snapshot_ends_with_its_store(db: kvengine.Engine) -> None:
     db.set("s", "k", "n", b"1")
     snapshot = db.snapshot()

@@ -62,16 +62,6 @@ def test_set_replaces_and_clear_removes(db: kvengine.Engine, settle: Settle) -> 
     assert keys(db) == [] and db.version("s", "k") == 0
 
 
-@pytest.mark.parametrize("value", [bytearray(b"ab"), memoryview(b"ab"), memoryview(b"xabx")[1:3]])
-def test_bytes_like_values_are_copied(db: kvengine.Engine, value: bytes) -> None:
-    """What the caller does with its buffer later changes nothing."""
-    db.set("s", "k", "n", value)
-    if isinstance(value, bytearray):
-        value[:] = b"zz"
-    assert db.get("s", "k", "n") == b"ab"
-    assert type(db.get("s", "k", "n")) is bytes
-
-
 def test_clear_all_removes_every_entry_by_one_small_write(
     db: kvengine.Engine, settle: Settle
 ) -> None:

@@ -90,7 +90,8 @@ def test_programs_of_a_document() -> None:
         sections("```python\na\n")
 
 
-TABLE = "sessions/test_semantics_table.py::test_"
+TABLE = "tests/sessions/test_semantics_table.py::test_"
+CONTRACT = "kvengine/testing/contract/"
 ROWS = {
     "`get` after `clear`": TABLE + "get_after_clear_in_the_same_session",
     "`state_keys` after `set`": TABLE + "state_keys_after_pending_sets",
@@ -101,19 +102,19 @@ ROWS = {
     "names": TABLE + "names",
     "order of `state_keys`": TABLE + "order_of_state_keys",
     "large values": TABLE + "large_values",
-    "limits of size": "sessions/test_bad_use.py::test_a_value_too_large_writes_nothing",
+    "limits of size": CONTRACT + "limits.py::test_a_value_past_the_limit_is_refused",
     "commit unit": TABLE + "the_commit_unit_is_the_session",
     "steps": TABLE + "commit_in_the_middle",
-    "who runs when": "sessions/test_exclusive.py::test_read_only_sessions_wait_for_nobody",
+    "who runs when": CONTRACT + "sessions.py::test_read_only_sessions_wait_for_nobody",
     "a write where only reads are allowed": TABLE + "a_read_only_session_only_reads",
-    "loading": "sessions/test_moment.py::test_eager_is_one_read_then_none",
-    "a change from outside": "sessions/test_moment.py::test_a_change_from_outside",
-    "version of an object": "sessions/test_moment.py::test_version_and_expiry_of_a_session",
-    "cost of `clear_all`": "api/test_writes.py::"
+    "loading": "tests/sessions/test_moment.py::test_eager_is_one_read_then_none",
+    "a change from outside": "tests/sessions/test_moment.py::test_a_change_from_outside",
+    "version of an object": "tests/sessions/test_moment.py::test_version_and_expiry_of_a_session",
+    "cost of `clear_all`": "tests/api/test_writes.py::"
     "test_clear_all_removes_every_entry_by_one_small_write",
-    "TTL": "api/test_expiry.py::test_an_entry_is_absent_from_the_instant_its_ttl_ends",
-    "end of a workflow": "state/test_workflows.py::test_completion_starts_the_retention",
-    "values": "state/test_serdes.py::test_types_of_values",
+    "TTL": "tests/api/test_expiry.py::test_an_entry_is_absent_from_the_instant_its_ttl_ends",
+    "end of a workflow": "tests/state/test_workflows.py::test_completion_starts_the_retention",
+    "values": "tests/state/test_serdes.py::test_types_of_values",
 }
 """The rows of the guide's table of semantics, each with a test that shows our side of it."""
 
@@ -130,8 +131,10 @@ def test_each_row_of_the_table_is_a_test() -> None:
     assert {len(row) for row in rows} == {4} and all(all(row) for row in rows)
     for place in ROWS.values():
         path, test = place.split("::")
-        tree = ast.parse((ROOT / "tests" / path).read_text("utf-8"))
-        assert test in {one.name for one in tree.body if isinstance(one, ast.FunctionDef)}, place
+        tree = ast.parse((ROOT / path).read_text("utf-8"))
+        assert test in {one.name for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}, (
+            place
+        )
 
 
 def test_links() -> None:

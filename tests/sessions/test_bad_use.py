@@ -18,47 +18,6 @@ from kvengine.objects.sessions.context import SessionContext
 from tests.api.refusals import refuses
 from tests.sessions.ways import Way
 
-USES: dict[str, Callable[[Any], object]] = {
-    "get": lambda state: state.get("a"),
-    "set": lambda state: state.set("a", 1),
-    "clear": lambda state: state.clear("a"),
-    "clear_all": lambda state: state.clear_all(),
-    "state_keys": lambda state: state.state_keys(),
-    "get_all": lambda state: state.get_all(),
-    "version": lambda state: state.version(),
-    "expires_at": lambda state: state.expires_at(),
-    "commit": lambda state: state.commit(),
-    "in": lambda state: "a" in state,
-}
-
-
-@pytest.mark.parametrize("use", USES)
-def test_used_after_its_end(db: kvengine.Engine, use: str) -> None:
-    """Every verb of a session that is over says so; nothing is written."""
-    before = db.object("S", "k").set("a", 0)
-    for arguments in ({}, {"preload": False}, {"preload_limit": 1}):
-        with db.object("S", "k").session(**arguments) as state:  # type: ignore[arg-type]
-            pass
-        with refuses(kvengine.SessionError, "'S', 'k'.*is over"):
-            USES[use](state)
-    assert db.version("S", "k") == before
-
-
-@pytest.mark.parametrize("use", ["get", "set", "clear", "clear_all", "state_keys", "commit"])
-def test_used_after_its_end_by_a_task(db: kvengine.Engine, use: str) -> None:
-    """The same for a session of a task."""
-
-    async def main() -> None:
-        async with kvengine.aio.wrap(db).object("S", "k").session() as state:
-            pass
-        with refuses(kvengine.SessionError, "'S', 'k'.*is over"):
-            result = USES[use](state)
-            if asyncio.iscoroutine(result):
-                await result
-
-    asyncio.run(main())
-    assert db.version("S", "k") == 0
-
 
 def test_used_after_its_end_by_a_mapping(db: kvengine.Engine) -> None:
     """A mapping of a session ends with it."""
@@ -232,32 +191,6 @@ def test_bad_names(db: kvengine.Engine, way: Way, name: str) -> None:
     assert db.version("S", "k") == 0
 
 
-BAD_SETTINGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "preload a str": ({"preload": "name"}, TypeError, "preload"),
-    "preload a number": ({"preload": 3}, TypeError, "preload"),
-    "preload no names": ({"preload": [1]}, TypeError, "preload"),
-    "limit negative": ({"preload_limit": -1}, ValueError, "preload_limit"),
-    "limit a float": ({"preload_limit": 1.5}, TypeError, "preload_limit"),
-    "limit of a lazy one": ({"preload_limit": 1, "preload": False}, ValueError, "preload_limit"),
-    "timeout negative": ({"timeout": -1}, ValueError, "timeout"),
-    "timeout text": ({"timeout": "1"}, TypeError, "timeout"),
-    "timeout nan": ({"timeout": float("nan")}, ValueError, "timeout"),
-    "durability": ({"durability": "maybe"}, ValueError, "durability"),
-    "no state": ({"state": int}, TypeError, "kvengine.State"),
-    "a state itself": ({"state": kvengine.State()}, TypeError, "kvengine.State"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_SETTINGS)
-def test_bad_settings(db: kvengine.Engine, name: str) -> None:
-    """Arguments of session() that make no sense are refused by session(), naming them."""
-    arguments, error, message = BAD_SETTINGS[name]
-    with refuses(error, message):
-        db.object("S", "k").session(**arguments)
-    with refuses(error, message):
-        kvengine.aio.wrap(db).object("S", "k").session(**arguments)
-
-
 def test_good_settings(db: kvengine.Engine) -> None:
     """Whole seconds, a timedelta, any iterable of names."""
     for timeout in (0, 1, 0.5, timedelta(seconds=1), None):
@@ -288,18 +221,6 @@ def test_a_read_only_database(tmp_path: Path) -> None:
         assert len(db._host.turns) == 0
 
 
-def test_a_value_too_large_writes_nothing(tmp_path: Path) -> None:
-    """A session whose commit is over a limit writes nothing of it."""
-    with kvengine.open(tmp_path / "db", max_value_size=100) as db:
-        with refuses(kvengine.ValueTooLarge, "max_value_size"):
-            with db.object("S", "k").session() as state:
-                state.set("a", 1)
-                state.set("b", "x" * 200)
-        assert db.version("S", "k") == 0
-        with db.object("S", "k").session(timeout=0) as state:
-            state.set("a", 1)
-
-
 def test_shared_is_read_only_now(db: kvengine.Engine) -> None:
     """Code of 0.1 that says shared=True still runs, and is told the new name where it stands."""
     for handle in (db.object("S", "k"), kvengine.aio.wrap(db).object("S", "k")):
@@ -320,23 +241,6 @@ def test_a_session_never_entered_is_nothing(db: kvengine.Engine) -> None:
             kvengine.aio.wrap(db).object("S", "k").session(**arguments)  # type: ignore[arg-type]
     assert len(db._host.turns) == 0
     assert db.stats().open_snapshots == 0
-
-
-def test_exceptions_pass_through(db: kvengine.Engine, way: Way) -> None:
-    """What the block raises is what the caller gets, itself, even one that is no Exception."""
-
-    class Leave(BaseException):
-        pass
-
-    error = Leave()
-    with pytest.raises(Leave) as raised:
-        with way.session(db) as state:
-            state.set("a", 1)
-            raise error
-    assert raised.value is error
-    assert db.version("S", "k") == 0
-    with way.session(db, timeout=0):
-        pass
 
 
 @pytest.mark.plain

@@ -312,17 +312,6 @@ def test_a_session_that_would_stop_its_loop_is_refused(db: kvengine.Engine) -> N
     assert db.object("S", "k").get("a") == 1
 
 
-def test_the_same_block_twice(db: kvengine.Engine) -> None:
-    """What session() returns may be entered again when it is left, and not before."""
-    block = db.object("S", "k").session()
-    for count in range(2):
-        with block as state:
-            state.set("n", state.get("n", 0) + 1)
-            with pytest.raises(kvengine.SessionError, match="open already"):
-                block.__enter__()
-        assert db.object("S", "k").get("n") == count + 1
-
-
 def test_a_block_is_entered_once_whoever_runs_meanwhile(db: kvengine.Engine) -> None:
     """A finalizer that enters the same block just then is refused: it got a second session."""
     block = db.object("S", "k").session()
@@ -351,20 +340,6 @@ def test_a_block_is_entered_once_whoever_runs_meanwhile(db: kvengine.Engine) -> 
     assert len(found) == 1
     block.__exit__(None, None, None)
     assert len(db._host.turns) == 0
-
-
-def test_read_only_sessions_wait_for_nobody(db: kvengine.Engine) -> None:
-    """Shared sessions run beside an exclusive one and each other, and see what is committed."""
-    obj = db.object("S", "k")
-    obj.set("a", 1)
-    with obj.session() as state:
-        state.set("a", 2)
-        with obj.session(read_only=True) as one, obj.session(read_only=True, preload=False) as two:
-            assert one.get("a") == two.get("a") == 1
-            state.commit()
-            assert one.get("a") == two.get("a") == 1
-            with obj.session(read_only=True) as three:
-                assert three.get("a") == 2
 
 
 def test_a_session_whose_frame_is_gone_frees_the_object(db: kvengine.Engine) -> None:

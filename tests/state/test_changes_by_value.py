@@ -32,41 +32,6 @@ def append(item: str) -> Callable[[list[str]], list[str]]:
     return change
 
 
-def test_update(obj: kvengine.VirtualObject) -> None:
-    """It returns the new value, and calls with a copy of the default where there is none."""
-    none: list[str] = []
-    assert obj.update("items", append("tea"), none) == ["tea"]
-    assert obj.update("items", append("milk"), none) == ["tea", "milk"]
-    assert none == [] and obj.get("items") == ["tea", "milk"]
-    assert obj.update("absent", lambda value: value) is None
-    assert "absent" in obj, "None is a value"
-
-
-def test_increment(obj: kvengine.VirtualObject) -> None:
-    """Counters were a session each: it is one call, and returns the sum."""
-    assert [obj.increment("n"), obj.increment("n", 5), obj.increment("n", -2)] == [1, 6, 4]
-    assert obj.increment("n", 0.5) == 4.5
-    obj.mapping().update(text="a", flag=True)
-    for name in ("text", "flag"):
-        with refuses(TypeError, rf"entry '{name}' of object .* not a number"):
-            obj.increment(name)
-    for by in ("1", True, None):
-        with refuses(TypeError, "by must be a number"):
-            obj.increment("n", by)  # type: ignore[call-overload]
-    assert obj.get("n") == 4.5
-
-
-def test_pop(obj: kvengine.VirtualObject) -> None:
-    """The value, once; what does not decode stays."""
-    obj.set("a", [1])
-    assert obj.pop("a", type=list[int]) == [1] and obj.pop("a") is None
-    assert obj.pop("a", "none") == "none" and obj.version() == 0
-    obj.set("a", "text")
-    with refuses(kvengine.SerdeError, "expected int"):
-        obj.pop("a", type=int)
-    assert obj.get("a") == "text"
-
-
 def test_what_fails_writes_nothing(obj: kvengine.VirtualObject) -> None:
     """The function's error, a value that does not encode, a name that is none."""
     obj.set("n", 1)

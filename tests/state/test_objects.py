@@ -92,21 +92,6 @@ def test_expire(db: kvengine.Engine, clock: ManualClock, settle: Settle) -> None
     assert obj.get_all() == {"b": 1} and obj.expires_at() is None
 
 
-def test_what_ends_an_expiry(db: kvengine.Engine) -> None:
-    """clear_all ends the expiry of an object; clearing its entries one by one leaves it."""
-    obj = db.object("S", "k")
-    obj.set("a", 1)
-    obj.expire(ttl=10)
-    expires_at = obj.expires_at()
-    obj.clear("a")
-    assert obj.expires_at() is None, "of an absent object"
-    obj.set("a", 1)
-    assert obj.expires_at() == expires_at is not None
-    obj.clear_all()
-    obj.set("a", 1)
-    assert obj.expires_at() is None
-
-
 def test_ttl_of_an_entry(db: kvengine.Engine, clock: ManualClock) -> None:
     """An entry set with a ttl is absent from that instant; set again without one it stays."""
     obj = db.object("S", "k")
@@ -140,17 +125,6 @@ def test_a_bad_ttl(db: kvengine.Engine, ttl: Any) -> None:
     with refuses(ValueError, "at= or ttl="):
         db.object("S", "k").expire(ttl=10, at=10)
     assert db.version("S", "k") == before
-
-
-def test_what_get_returns_is_a_copy(db: kvengine.Engine) -> None:
-    """A value read and changed in place is stored only when it is set."""
-    obj = db.object("S", "k")
-    value = [1]
-    obj.set("a", value)
-    value.append(2)
-    obj.get("a").append(3)
-    obj.get_all()["a"].append(4)
-    assert obj.get("a") == [1]
 
 
 def test_handles_of_one_object(db: kvengine.Engine) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 import kvengine
 from kvengine.storage.clock import ManualClock
-from tests.api.refusals import refuses
 
 DAY = 86_400
 Settle = Callable[[kvengine.Engine], kvengine.Engine]
@@ -74,86 +72,6 @@ def test_the_same_id_can_start_again(
     assert again.version() == 0
 
 
-def test_the_same_id_can_start_again_in_a_session(
-    flow: kvengine.Workflow, clock: ManualClock
-) -> None:
-    """A session after the retention begins with nothing, and what it writes does not expire."""
-    flow.complete()
-    clock.advance(10)
-    with flow.session() as state:
-        assert state.get_all() == {} and state.version() == 0 and state.expires_at() is None
-        state.set("other", 2)
-    clock.advance(DAY)
-    assert flow.get_all() == {"other": 2}
-
-
-@pytest.mark.parametrize("retention", [0, 0.0, timedelta(0)])
-def test_without_retention(db: kvengine.Engine, retention: Any) -> None:
-    """A retention of zero: gone with the completion."""
-    flow = db.workflow("W", "id", retention=retention)
-    flow.set("step", 1)
-    assert flow.retention == timedelta(0)
-    assert flow.complete() is True
-    assert (flow.version(), flow.expires_at(), flow.completed, flow.get_all()) == (
-        0,
-        None,
-        False,
-        {},
-    )
-    flow.set("step", 2)
-    assert flow.get_all() == {"step": 2} and flow.expires_at() is None
-    flow.complete()
-    assert flow.complete() is False
-
-
-def test_completing_what_is_absent_without_retention(db: kvengine.Engine) -> None:
-    """There is no state to clear: complete() says so and writes nothing."""
-    flow = db.workflow("W", "id", retention=0)
-    assert flow.complete() is False
-    assert db.stats().commits == 0 and not flow.completed
-    flow.set("step", 1)
-    assert flow.expires_at() is None
-
-
-def test_completing_twice(flow: kvengine.Workflow, clock: ManualClock, db: kvengine.Engine) -> None:
-    """The first completion counts: again changes nothing, through whatever handle or session."""
-    flow.complete()
-    expires_at, version = flow.expires_at(), flow.version()
-    clock.advance(5)
-    for other in (flow, db.workflow("W", "id", retention=1000), db.workflow("W", "id")):
-        assert other.complete() is True
-        with other.session() as state:
-            state.complete()
-        assert (flow.expires_at(), flow.version()) == (expires_at, version)
-    clock.advance(5)
-    assert flow.version() == 0
-
-
-def test_writes_after_completion_keep_the_time(flow: kvengine.Workflow, clock: ManualClock) -> None:
-    """State may still change during the retention, which goes on."""
-    flow.complete()
-    expires_at = flow.expires_at()
-    clock.advance(5)
-    flow.set("late", 1)
-    with flow.session() as state:
-        state.set("later", 2)
-        state.clear("step")
-    assert flow.get_all() == {"late": 1, "later": 2}
-    assert flow.expires_at() == expires_at and flow.completed
-    clock.advance(5)
-    assert flow.get_all() == {}
-
-
-def test_clear_all_ends_the_completion(flow: kvengine.Workflow, clock: ManualClock) -> None:
-    """A completed workflow that is cleared may start again at once."""
-    flow.complete()
-    flow.clear_all()
-    assert not flow.completed
-    flow.set("step", 2)
-    clock.advance(DAY)
-    assert flow.get_all() == {"step": 2}
-
-
 def test_the_retention_is_of_the_handle_that_completes(
     db: kvengine.Engine, clock: ManualClock
 ) -> None:
@@ -165,25 +83,6 @@ def test_the_retention_is_of_the_handle_that_completes(
     assert db.workflow("W", "id", retention=5).expires_at() == clock.wall() / 1e6 + 7
     with pytest.raises(AttributeError):
         db.workflow("W", "id").retention = timedelta(1)  # type: ignore[misc]
-
-
-BAD_RETENTIONS: dict[str, tuple[Any, type[Exception]]] = {
-    "negative": (-1, ValueError),
-    "a negative timedelta": (timedelta(seconds=-1), ValueError),
-    "nan": (float("nan"), ValueError),
-    "infinite": (float("inf"), ValueError),
-    "True": (True, TypeError),
-    "False": (False, TypeError),
-    "text": ("1", TypeError),
-}
-
-
-@pytest.mark.parametrize("name", BAD_RETENTIONS)
-def test_bad_retentions(db: kvengine.Engine, name: str) -> None:
-    """What is no time to keep something is refused when the handle is made, naming it."""
-    retention, error = BAD_RETENTIONS[name]
-    with refuses(error, "retention"):
-        db.workflow("W", "id", retention=retention)
 
 
 @pytest.mark.parametrize("retention", [-1, float("nan")])
@@ -204,23 +103,3 @@ def test_the_longest_and_the_shortest_retention(db: kvengine.Engine, clock: Manu
     assert short.complete()
     clock.advance(0.000_001)
     assert short.version() == 0
-
-
-def test_a_virtual_object_has_no_completion(db: kvengine.Engine) -> None:
-    """complete() is a workflow's, also in a session; the object of both is the same."""
-    obj = db.object("W", "id")
-    assert not hasattr(obj, "complete") and not hasattr(obj, "completed")
-    with obj.session() as state:
-        state.set("step", 1)
-        with refuses(kvengine.SessionError, r"complete.*workflow"):
-            state.complete()
-    assert obj.get_all() == {"step": 1} and obj.expires_at() is None
-    assert db.workflow("W", "id").complete() and obj.expires_at() is not None
-
-
-@pytest.mark.parametrize("verb", ["complete", "completed"])
-def test_a_closed_database(flow: kvengine.Workflow, db: kvengine.Engine, verb: str) -> None:
-    """A workflow of a closed database says so."""
-    db.close()
-    with refuses(kvengine.DatabaseClosed, "is closed"):
-        flow.complete() if verb == "complete" else flow.completed

@@ -190,11 +190,15 @@ class Objects(Home):
         obj = store.object("S", "k")
         assert [obj.increment("n"), obj.increment("n", 5), obj.increment("n", -2)] == [1, 6, 4]
         assert obj.increment("n", 0.5) == 4.5
-        version = obj.set("text", "a")
-        with pytest.raises(TypeError, match="not a number"):
-            obj.increment("text")
-        with pytest.raises(TypeError, match="by must be a number"):
-            obj.increment("n", "1")  # type: ignore[call-overload]
+        obj.set("text", "a")
+        version = obj.set("flag", True)
+        for name in ("text", "flag"):
+            with pytest.raises(TypeError, match=rf"entry '{name}' of object .* not a number"):
+                obj.increment(name)
+        by: Any
+        for by in ("1", True, None):
+            with pytest.raises(TypeError, match="by must be a number"):
+                obj.increment("n", by)
         assert obj.get("n") == 4.5 and obj.version() == version
 
     def test_no_increment_is_lost(self, store: Store, another: Callable[[], Store]) -> None:

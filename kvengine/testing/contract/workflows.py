@@ -282,6 +282,7 @@ class Workflows(Home):
             store.workflow("Order", "1", retention=60)
         assert store.workflow("Order", "1", retention=3600).retention == timedelta(hours=1)
         assert store.workflow("Other", "1", retention=0.25).retention == timedelta(seconds=0.25)
+        assert store.workflow("Other", "1", retention=1e305).retention > timedelta(days=365 * 7000)
 
     @pytest.mark.parametrize(
         ("retention", "error"),
