@@ -10,7 +10,7 @@ import pytest
 from kvengine.errors import KVEngineError, VersionConflict
 from kvengine.objects.store import Store
 from kvengine.storage.batch import Batch
-from kvengine.testing.contract.home import FUTURE, LONG, PAST, Home, keys
+from kvengine.testing.contract.home import FUTURE, LONG, PAST, Home, in_threads, keys
 
 
 class Batches(Home):
@@ -218,12 +218,12 @@ class Batches(Home):
             finally:
                 done.set()
 
-        thread = threading.Thread(target=write)
-        thread.start()
-        while not done.is_set():
-            for found in (reader.load_many("s", ["c", "b", "a"]).values(), reader.scan("s")):
-                values = [each.entries["n"] for each in found]
-                if values and values != values[:1] * 3:
-                    torn.append(values)
-        thread.join()
+        def read() -> None:
+            while not done.is_set():
+                for found in (reader.load_many("s", ["c", "b", "a"]).values(), reader.scan("s")):
+                    values = [each.entries["n"] for each in found]
+                    if values and values != values[:1] * 3:
+                        torn.append(values)
+
+        in_threads(write, read)
         assert torn == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -94,3 +96,28 @@ def walked(
 def keys(store: Store, service: str = "s") -> list[str]:
     """Return the keys of all objects of a service."""
     return list(store.object_keys(service))
+
+
+def in_threads(*works: Callable[[], object]) -> None:
+    """Run all at once in threads that take turns often, and raise what one of them raised."""
+    raised: list[BaseException] = []
+
+    def guarded(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # else threads in one process may do all they have to in one turn
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(2 * PATIENCE)
+            assert not thread.is_alive(), "it waits for ever"
+    finally:
+        sys.setswitchinterval(interval)
+    for error in raised:
+        raise error

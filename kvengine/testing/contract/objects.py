@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -13,7 +12,7 @@ import pytest
 
 from kvengine.errors import SerdeError
 from kvengine.objects.store import Store
-from kvengine.testing.contract.home import FUTURE, LONG, NAMES, Home, by_bytes, walked
+from kvengine.testing.contract.home import FUTURE, LONG, NAMES, Home, by_bytes, in_threads, walked
 
 
 class Point(msgspec.Struct):
@@ -21,26 +20,6 @@ class Point(msgspec.Struct):
 
     x: int
     y: int = 0
-
-
-def in_threads(*works: Callable[[], object]) -> None:
-    """Run all in threads of their own, and raise what one of them raised."""
-    raised: list[BaseException] = []
-
-    def guarded(work: Callable[[], object]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            raised.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "it waits for ever"
-    for error in raised:
-        raise error
 
 
 class Objects(Home):
@@ -206,11 +185,14 @@ class Objects(Home):
         clients = [store, store, another()]
 
         def add(client: Store) -> None:
-            for _ in range(15):
-                client.object("S", "k").increment("n")
+            for number in range(20):
+                if number % 2:
+                    client.object("S", "k").increment("n")
+                else:
+                    client.object("S", "k").update("n", lambda value: value + 1, 0)
 
         in_threads(*(partial(add, client) for client in clients))
-        assert store.object("S", "k").get("n") == 45
+        assert store.object("S", "k").get("n") == 60
 
     def test_pop(self, store: Store) -> None:
         """The value, once, or the default; what does not decode stays."""

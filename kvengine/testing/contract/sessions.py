@@ -21,8 +21,8 @@ from kvengine.errors import (
 )
 from kvengine.objects.state.base import State
 from kvengine.objects.store import Store
-from kvengine.testing.contract.home import FUTURE, LONG, NAMES, PATIENCE, Home, by_bytes
-from kvengine.testing.contract.objects import Point, in_threads
+from kvengine.testing.contract.home import FUTURE, LONG, NAMES, PATIENCE, Home, by_bytes, in_threads
+from kvengine.testing.contract.objects import Point
 
 Loading = dict[str, Any]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from kvengine.objects.store import Store
-from kvengine.testing.contract.home import FUTURE, NFC, NFD, Home, keys
+from kvengine.testing.contract.home import FUTURE, NFC, NFD, Home, in_threads, keys
 
 
 class Writes(Home):
@@ -67,12 +67,7 @@ class Writes(Home):
                 if found is not None:
                     taken.append(found)
 
-        clients = [store, store, another(), another()]
-        threads = [threading.Thread(target=take, args=(client,)) for client in clients]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(*(partial(take, client) for client in (store, store, another(), another())))
         assert sorted(taken) == sorted(expected)
         assert not store.exists("s", "k")
 
