@@ -93,8 +93,10 @@ class LoopThread:
 
 
 async def _work(queue: asyncio.Queue[tuple[Callable[[], Awaitable[Any]], Future[Any]]]) -> None:
-    """Do what one thread asks for, until the loop ends."""
-    while True:
+    """Do what one thread asks for, until the loop ends: then whoever waits is told."""
+    me = asyncio.current_task()
+    assert me is not None
+    while not me.cancelling():
         work, promised = await queue.get()
         try:
             promised.set_result(await work())

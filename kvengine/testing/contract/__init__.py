@@ -41,24 +41,26 @@ from kvengine.testing.contract.writes import Writes  # noqa: E402
 __all__ = ["StoreContract"]
 
 
+# pytest runs the last base first: from reads of one object up to random programs of everything.
 class StoreContract(
-    Reads,
-    Writes,
-    Listing,
-    Expiry,
-    Batches,
-    Versions,
-    Snapshots,
-    Objects,
-    Workflows,
-    Sessions,
-    Watches,
-    Limits,
-    Errors,
-    Programs,
     SessionPrograms,
+    Programs,
+    Errors,
+    Limits,
+    Watches,
+    Sessions,
+    Workflows,
+    Objects,
+    Snapshots,
+    Versions,
+    Batches,
+    Expiry,
+    Listing,
+    Writes,
+    Reads,
 ):
     """All themes of the contract. A back end subclasses it and gives the fixture ``store``.
 
-    It may override ``another``, ``sleep`` and ``brief``; see `kvengine.testing.contract.home.Home`.
+    It may override ``another``, ``sleep``, ``brief``, ``largest``, ``programs`` and
+    ``session_programs``; docs/testing.md tells what each is.
     """
