@@ -80,6 +80,6 @@ def test_a_wheel_holds_the_package_alone(wheel: Path) -> None:
     assert others == []
     kinds = {Path(name).suffix for name in names if ".dist-info/" not in name}
     assert kinds <= {".py", ".pyi", ".pyx", ".pxd", ".h", ".md", ".typed", ".html", ".css", ".js",
-                     ".svg"}  # fmt: skip
+                     ".svg", ".sql"}  # fmt: skip
     assert [n for n in names if "demo" in n or "flights" in n or "_built" in n] == []
     assert "kvengine/py.typed" in names
