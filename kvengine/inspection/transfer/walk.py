@@ -102,10 +102,9 @@ def services(reads: Reads, after: str | None = None) -> Iterator[str]:
 
 def _rest(reads: Reads, service: str, key: str, prefix: str = "") -> Iterator[StoredObject]:
     """The objects of a service behind a key."""
-    for one in reads.object_keys(service, prefix=prefix, start=key):
-        found = reads.load(service, one) if one != key else None
-        if found is not None:
-            yield found
+    for one in reads.scan(service, prefix=prefix, start=key):
+        if one.key != key:
+            yield one
 
 
 def microseconds(at: float) -> int:
