@@ -14,7 +14,7 @@ from kvengine.errors import ValueTooLarge
 from kvengine.postgres.scripts import Rows, Script, Statement, Time
 from kvengine.storage.clock import SECOND
 from kvengine.storage.names import check_name
-from kvengine.store import StoredObject, StoredWorkflow
+from kvengine.store import Estimate, StoredObject, StoredWorkflow
 
 NAMES = 2_600
 """The most bytes of UTF-8 that service, key and state key may have together.
@@ -131,6 +131,31 @@ _WINDOW_WITH_ENTRIES = f"""
         ORDER BY o.service {{direction}}, o.key {{direction}} LIMIT %s) o ON true
     LEFT JOIN {{schema}}.entries e ON {_OF_IT}
     ORDER BY o.service {{direction}}, o.key {{direction}}, e.state_key"""
+
+COUNTED = 1_000
+"""Objects of an estimate that are counted; of more the planner's statistics tell."""
+
+_SAMPLED = 100
+_SAMPLED_ENTRIES = 10_000
+
+_SAMPLE = f"""
+    SELECT t.now, found.objects, sized.objects, sized.size FROM {_NOW}, LATERAL (
+        SELECT count(*) AS objects FROM (
+            SELECT FROM {{schema}}.objects o
+            WHERE o.service = %s AND o.key >= %s AND (%s::bytea IS NULL OR o.key < %s)
+            LIMIT %s) first) found, LATERAL (
+        SELECT count(DISTINCT entry.key) AS objects,
+            coalesce(sum(octet_length(entry.state_key) + octet_length(entry.value)), 0) AS size
+        FROM (
+            SELECT e.* FROM (
+                SELECT * FROM {{schema}}.objects o
+                WHERE o.service = %s AND o.key >= %s AND (%s::bytea IS NULL OR o.key < %s)
+                ORDER BY o.key LIMIT %s) o
+            JOIN {{schema}}.entries e ON {_OF_IT} LIMIT %s) entry) sized"""
+
+_PLANNED = """
+    EXPLAIN (FORMAT JSON) SELECT FROM {schema}.objects
+    WHERE service = %s AND key >= %s AND (%s::bytea IS NULL OR key < %s)"""
 
 _RETENTION = "SELECT service, retention FROM {schema}.retentions"
 
@@ -298,6 +323,19 @@ class Reads:
         name = encoded("service", service)
         rows = yield from self._ask(_COUNT, name, low, high, high)
         return int(rows[0][1])
+
+    def estimate(self, service: str, prefix: str) -> Script[Estimate]:
+        low = encoded("prefix", prefix)
+        high = prefix_end(low)
+        within = (encoded("service", service), low, high, high)
+        rows = yield from self._ask(
+            _SAMPLE, *within, COUNTED + 1, *within, _SAMPLED, _SAMPLED_ENTRIES
+        )
+        _, objects, sized, size = rows[0]
+        if objects > COUNTED:
+            ((plan,),) = yield Statement(self._text(_PLANNED), within)
+            objects = max(objects, plan[0]["Plan"]["Plan Rows"])
+        return Estimate(objects, int(size) * objects // sized if sized else 0)
 
     # --- windows of walks
 
