@@ -28,6 +28,7 @@ GROUND = {
     "interpreter",
     "arguments",
     "closing",
+    "passwords",
     "real_time",
     "attempts",
 }

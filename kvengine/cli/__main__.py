@@ -30,6 +30,7 @@ def main() -> NoReturn:
         sys.exit(exits.FAILED)
     from kvengine.cli.app import root
     from kvengine.inspection.escape import safe
+    from kvengine.passwords import without_passwords
 
     try:
         if "_KVENGINE_COMPLETE" in os.environ:
@@ -44,7 +45,7 @@ def main() -> NoReturn:
     except click.ClickException as error:
         text = io.StringIO()
         error.show(text)
-        click.echo(safe(text.getvalue()), err=True, nl=False)
+        click.echo(safe(without_passwords(text.getvalue())), err=True, nl=False)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt, EOFError):
         click.echo("interrupted", err=True)
@@ -85,13 +86,18 @@ def _told(error: Exception) -> int:
     from kvengine import errors
     from kvengine.cli import exits
     from kvengine.inspection.document import BadDocument
-    from kvengine.inspection.escape import safe
 
     kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], int]] = [
         (errors.VersionConflict, exits.CONFLICT),
         (errors.CorruptionError, exits.DAMAGED),
+        (errors.BadAddress, exits.USAGE),
         (
-            (errors.DatabaseLocked, errors.NotADatabase, errors.UnsupportedFormat),
+            (
+                errors.DatabaseLocked,
+                errors.NotADatabase,
+                errors.UnsupportedFormat,
+                errors.Unavailable,
+            ),
             exits.UNAVAILABLE,
         ),
         (errors.ValueTooLarge, exits.FAILED),  # a ValueError too
@@ -100,15 +106,21 @@ def _told(error: Exception) -> int:
     ]
     if isinstance(error, exits.Exit):
         if error.message:
-            print(f"kvengine: {safe(error.message)}", file=sys.stderr)
+            _say(error.message)
         return error.code
     for kind, code in kinds:
         if isinstance(error, kind):
-            print(f"kvengine: {safe(_sentence(error))}", file=sys.stderr)
+            _say(_sentence(error))
             return code
-    what = f"{type(error).__name__}: {error}"
-    print(f"kvengine: unexpected error, a bug: {safe(what)}; --debug shows more", file=sys.stderr)
+    _say(f"unexpected error, a bug: {type(error).__name__}: {error}; --debug shows more")
     return exits.FAILED
+
+
+def _say(sentence: str) -> None:
+    from kvengine.inspection.escape import safe
+    from kvengine.passwords import without_passwords
+
+    print(f"kvengine: {safe(without_passwords(sentence))}", file=sys.stderr)
 
 
 def _sentence(error: Exception) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from kvengine.cli import names
+from kvengine.cli.tool import located
 
 MOST = 200
 """Candidates that are offered."""
@@ -39,21 +40,21 @@ def complete_service(context: click.Context, parameter: click.Parameter, typed: 
 
 
 def _offered(context: click.Context, found: Callable[[Any], Iterator[str]]) -> list[str]:
-    from kvengine.inspection.access import Access
+    from kvengine.inspection.access import reach
 
-    with suppress(Exception), Access(_database(context)) as access:
+    with suppress(Exception), reach(_database(context)) as access:
         return [each for each in islice(found(access.store), MOST) if each.isprintable()]
     return []
 
 
 def _database(context: click.Context) -> str:
-    """As `Tool.path`, of a line that is not complete."""
+    """As `Tool.address`, of a line that is not complete."""
     at: click.Context | None = context
     while at is not None:
         if at.params.get("db"):
-            return os.path.abspath(str(at.params["db"]))
+            return located(str(at.params["db"]))
         at = at.parent
-    return os.path.abspath(os.path.expanduser(os.environ.get("KVENGINE_DB") or "."))
+    return located(os.environ.get("KVENGINE_DB") or ".")
 
 
 def _paths(store: Any, typed: str, most: int) -> Iterator[str]:

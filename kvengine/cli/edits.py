@@ -24,7 +24,7 @@ from kvengine.store import StoredObject
 
 if TYPE_CHECKING:
     from kvengine.cli.tool import Tool
-    from kvengine.inspection.access import Access
+    from kvengine.inspection.access import AnyAccess
 
 Entries = Mapping[str, bytes]
 
@@ -120,7 +120,7 @@ def edit_options(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 def apply(
     tool: Tool,
-    access: Access,
+    access: AnyAccess,
     edit: Edit,
     *,
     dry_run: bool,
@@ -227,7 +227,7 @@ def _result(edit: Edit) -> dict[str, Any]:
     return made
 
 
-def _conflict(tool: Tool, access: Access, edit: Edit, result: dict[str, Any]) -> Exit:
+def _conflict(tool: Tool, access: AnyAccess, edit: Edit, result: dict[str, Any]) -> Exit:
     """Say what somebody else did meanwhile."""
     out = tool.out
     now = access.store.load(edit.service, edit.key)

@@ -7,7 +7,7 @@ DONE = 0
 NO = 1
 """The answer is no: no such service, object or entry, no hit, damage found."""
 USAGE = 2
-"""Wrong usage; nothing was read or written."""
+"""Wrong usage, or a URL that makes no sense; nothing was read or written."""
 CONFLICT = 3
 """An edit met a version that it had not read; nothing was written."""
 UNAVAILABLE = 4

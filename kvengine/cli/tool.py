@@ -13,9 +13,11 @@ import click
 from kvengine.cli import names
 from kvengine.cli.exits import UNAVAILABLE, USAGE, Exit
 from kvengine.cli.output import Output
+from kvengine.passwords import without_passwords
+from kvengine.postgres.address import is_postgres
 
 if TYPE_CHECKING:
-    from kvengine.inspection.access import Access
+    from kvengine.inspection.access import Access, AnyAccess
 
 _SHARED = ("db", "as_json", "quoted", "debug")
 
@@ -44,6 +46,11 @@ def expanded(path: str) -> str:
     return found
 
 
+def located(given: str) -> str:
+    """Return the address of a database as it is opened: an absolute path, or a PostgreSQL URL."""
+    return given if is_postgres(given) else os.path.abspath(expanded(given))
+
+
 class Tool:
     """The options that every command takes, wherever on the line they stand."""
 
@@ -53,26 +60,56 @@ class Tool:
         self.out: Output = Output(json=bool(options["as_json"]))
 
     @property
-    def path(self) -> str:
-        """The directory of the database; `Exit` where none was named."""
+    def address(self) -> str:
+        """Return the directory or the URL of the database; `Exit` where none was named."""
         found = self._db or os.environ.get("KVENGINE_DB")
         if not found and os.path.exists("CURRENT"):
             found = "."
         if not found:
-            raise Exit(USAGE, "which database? Give --db DIR, or set KVENGINE_DB")
-        return os.path.abspath(expanded(found))
+            raise Exit(USAGE, "which database? Give --db DIR or --db URL, or set KVENGINE_DB")
+        return located(found)
 
     def open(
-        self, path: str | None = None, *, write: bool = False, or_read: bool = False
-    ) -> Access:
-        """The database, through its owner where there is one. A context manager.
+        self,
+        address: str | None = None,
+        *,
+        write: bool = False,
+        create: bool = False,
+        absent: str = "name one by --db",
+    ) -> AnyAccess:
+        """Return the database, through its owner where there is one. A context manager.
 
-        ``path``: another one than that of --db. ``or_read``: as `Access`.
+        ``address``: another one than that of --db. ``create``: make it if there is none; else
+        ``absent`` says what to do then.
+        """
+        from kvengine.inspection.access import reach
+
+        address = address or self.address
+        with opening(address, absent):
+            return reach(address, write=write, create=create)
+
+    def open_directory(self, instead: str, *, write: bool = False, or_read: bool = False) -> Access:
+        """Return the database as `open` does, for a command that `directory` is for.
+
+        ``or_read``: as `Access`.
         """
         from kvengine.inspection.access import Access
 
-        with opening(path or self.path):
-            return Access(path or self.path, write=write, or_read=or_read)
+        path = self.directory(instead)
+        with opening(path):
+            return Access(path, write=write, or_read=or_read)
+
+    def directory(self, instead: str, given: str | None = None) -> str:
+        """Return the directory of the database; `Exit` where it is on a server.
+
+        For commands about the files of a directory. ``instead``: what there is for a server.
+        ``given``: an address that the command was given instead of --db.
+        """
+        address = self.address if given is None else located(given)
+        if is_postgres(address):
+            name = click.get_current_context().info_name
+            raise Exit(USAGE, f"{name} is for directories; of a PostgreSQL database {instead}")
+        return address
 
     def names(self, given: Sequence[str], least: int, most: int) -> tuple[str, ...]:
         """The names that the arguments say, ``least`` to ``most`` of them."""
@@ -84,15 +121,26 @@ class Tool:
 
 
 @contextmanager
-def opening(path: str) -> Iterator[None]:
-    """Say in the words of the command line why a database cannot be opened."""
-    from kvengine.errors import NotADatabase
+def opening(address: str, absent: str = "name one by --db") -> Iterator[None]:
+    """Say in the words of the command line why a database cannot be opened.
+
+    ``absent``: what to do where there is none.
+    """
+    from kvengine.errors import NotADatabase, Unavailable
     from kvengine.share.client import OwnerSilent
 
+    path = without_passwords(address)
     try:
         yield
-    except NotADatabase:
-        raise Exit(UNAVAILABLE, f"{path} holds no database: name one by --db") from None
+    except NotADatabase as error:
+        why = str(error) if is_postgres(address) else f"{path} holds no database"
+        raise Exit(UNAVAILABLE, f"{why}: {absent}") from None
+    except ImportError as error:
+        if not is_postgres(address):
+            raise
+        raise Exit(UNAVAILABLE, str(error)) from None
+    except Unavailable:
+        raise  # some are a TimeoutError, which is an OSError
     except OSError as error:
         reason = error.strerror or str(error)
         raise Exit(UNAVAILABLE, f"{path} cannot be opened: {reason}") from None
@@ -139,9 +187,9 @@ def _options(run: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "-d",
             "--db",
-            metavar="DIR",
+            metavar="DB",
             type=PATH,
-            help="The directory of the database.",
+            help="The database: its directory, or its PostgreSQL URL.",
         ),
     ):
         run = option(run)

@@ -1,4 +1,6 @@
-"""Access: how a tool gets at a database, whoever owns it.
+"""Access: how a tool gets at a database: a directory, whoever owns it, or a PostgreSQL URL.
+
+To a directory:
 
 1. An owner that serves its socket: everything goes through it (kvengine/share), reads and edits.
 2. No owner: to read, the files are opened beside whoever may come; to write, the directory is
@@ -8,23 +10,73 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
 from kvengine.closing import Closing
 from kvengine.errors import DatabaseLocked
 from kvengine.fs.base import READ_ONLY
+from kvengine.passwords import without_passwords
+from kvengine.postgres.address import is_postgres
 from kvengine.real_time import monotonic
 from kvengine.share.client import LiveStore, OwnerSilent, connect
 
 if TYPE_CHECKING:  # the engine is imported where no owner answers
     from kvengine.engine import Engine
+    from kvengine.postgres.store import PostgresStore
 
 _PAUSE = 0.05
 
 
+def reach(
+    address: str,
+    *,
+    write: bool = False,
+    create: bool = False,
+    serves: bool = False,
+    or_read: bool = False,
+) -> AnyAccess:
+    """Return the access to a database: to the directory or the PostgreSQL URL that is named.
+
+    ``create``: make the database if there is none. The others are those of `Access`. Raise what
+    `Access` raises, or what `kvengine.connect` raises.
+    """
+    if is_postgres(address):
+        return ServerAccess(address, create=create)
+    if create and not os.path.exists(os.path.join(address, "CURRENT")):
+        import kvengine
+
+        kvengine.open(address, background="none").close()
+    return Access(address, write=write, serves=serves, or_read=or_read)
+
+
+class ServerAccess(Closing):
+    """An open way to a PostgreSQL database; what `Access` is to a directory.
+
+    ``path``: the URL without its password. ``mode`` is "server".
+    """
+
+    mode: str = "server"
+    writable: bool = True
+
+    def __init__(self, url: str, *, create: bool = False) -> None:
+        """``create``: make the schema if there is none. Raises what `kvengine.connect` raises."""
+        import kvengine
+
+        self.path: str = without_passwords(url)
+        self.store: PostgresStore = kvengine.connect(url, create=create)
+
+    def refresh(self) -> None:
+        """Do nothing: each read asks the server, and a server that failed is found again."""
+
+    def close(self) -> None:
+        """Let go of the connections. May be called again."""
+        self.store.close()
+
+
 class Access(Closing):
-    """An open way to a database. ``mode``: "live" (through the owner), "own", "files" (read-only).
+    """An open way to a directory. ``mode``: "live" (through the owner), "own", "files" (read-only).
 
     A context manager. ``store`` has every verb of a Store, and ``estimate``, ``segments`` and
     ``stats``; it may be another one after `refresh`.
@@ -114,3 +166,7 @@ class Access(Closing):
 
     def close(self) -> None:
         self.store.close()
+
+
+AnyAccess = Access | ServerAccess
+"""What `reach` returns. Their stores have every verb of a Store, and ``estimate``."""

@@ -34,7 +34,10 @@ def command(
         return
     from kvengine.inspection.backup.backup import backup
 
-    with tool.open(write=True, or_read=True) as access, tool.out.progress("copying") as advance:
+    access = tool.open_directory(
+        "pg_dump or pg_basebackup makes a backup", write=True, or_read=True
+    )
+    with access, tool.out.progress("copying") as advance:
         made = backup(
             access.store,
             directory,

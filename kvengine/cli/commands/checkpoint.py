@@ -16,7 +16,8 @@ from kvengine.inspection.escape import safe
 def command(tool: Tool, directory: str) -> None:
     """Make a copy of now at DIRECTORY, by hard links; it opens as a database."""
     path = os.path.abspath(directory)
-    with tool.open(write=True) as access:
+    instead = "copy makes a directory, and pg_dump a backup"
+    with tool.open_directory(instead, write=True) as access:
         access.store.checkpoint(path)
     tool.out.record({"checkpoint": path})
     tool.out.say(f"checkpoint at {safe(path)}")

@@ -17,7 +17,7 @@ from kvengine.real_time import monotonic
 def command(tool: Tool, place: tuple[str, ...]) -> None:
     """Flush, and rewrite the segments (of a service) without what is dead."""
     name = tool.names(place, 1, 1)[0] if place else None
-    with tool.open(write=True) as access:
+    with tool.open_directory("autovacuum wins the space back", write=True) as access:
         absent.check_service(access.store, name)
         before, began = access.store.stats(), monotonic()
         access.store.compact(name)

@@ -26,6 +26,7 @@ def command(
     The file alone is enough, damaged or not; it is only read. Ends with 1 where damage
     was met. No release so far writes blob files. CURRENT is shown as a manifest.
     """
+    tool.directory("psql shows the tables", file)
     if kind == "blob":
         raise Exit(USAGE, "no release so far writes blob files: there is nothing to dump")
     if rows is not None and everything:

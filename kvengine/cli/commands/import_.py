@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
 
-from kvengine.cli.exits import FAILED, UNAVAILABLE, USAGE, Exit
-from kvengine.cli.tool import PATH, Tool, opening, tool_command
+from kvengine.cli.exits import FAILED, USAGE, Exit
+from kvengine.cli.tool import PATH, Tool, tool_command
 from kvengine.cli.written import MODES, report
 
 HELP = "What to do with an object that is there."
@@ -46,14 +45,10 @@ def command(
 
     if file == "-" and sys.stdin.isatty():
         raise Exit(USAGE, "import what? Give FILE, or lines on standard input")
-    if not os.path.exists(os.path.join(tool.path, "CURRENT")):
-        if not create:
-            raise Exit(UNAVAILABLE, f"{tool.path} holds no database: --create makes one")
-        import kvengine
-
-        with opening(tool.path):
-            kvengine.open(tool.path, background="none").close()
-    with click.open_file(file, "rb") as lines, tool.open(write=not dry_run) as access:
+    with (
+        click.open_file(file, "rb") as lines,
+        tool.open(write=not dry_run, create=create, absent="--create makes one") as access,
+    ):
         try:
             with tool.out.progress("importing") as advance:
                 written = import_lines(

@@ -15,7 +15,7 @@ from kvengine.cli.output import counted
 from kvengine.cli.tool import Tool, tool_command
 from kvengine.errors import VersionConflict
 from kvengine.inspection import escape
-from kvengine.inspection.access import Access
+from kvengine.inspection.access import AnyAccess
 from kvengine.storage.batch import Batch
 from kvengine.storage.names import Name
 
@@ -53,7 +53,7 @@ def command(tool: Tool, place: tuple[str, ...], **how: bool) -> None:
 
 def _clear_service(
     tool: Tool,
-    access: Access,
+    access: AnyAccess,
     service: str,
     *,
     dry_run: bool,
@@ -92,7 +92,7 @@ def _clear_service(
 
 def _commit(
     tool: Tool,
-    access: Access,
+    access: AnyAccess,
     batch: Batch,
     versions: dict[Name, int],
     result: dict[str, Any],

@@ -15,7 +15,7 @@ from kvengine.store import SegmentStats
 @tool_command
 def command(tool: Tool, long: bool) -> None:
     """Show the levels: segments, bytes, objects, tombstones, and what space is amplified to."""
-    with tool.open() as access:
+    with tool.open_directory("stats shows the size") as access:
         segments, stats = access.store.segments(), access.store.stats()
     for one in segments:
         tool.out.record(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from kvengine.cli.exits import NO, Exit
@@ -22,7 +20,8 @@ def command(tool: Tool, directory: str) -> None:
     """
     from kvengine.storage.repair.repair import repair
 
-    report = repair(tool.path, os.path.abspath(directory))
+    instead = "what pg_dump or a backup of the server holds is restored"
+    report = repair(tool.directory(instead), tool.directory(instead, directory))
     what = f"{counted(report.objects, 'object')}, {counted(report.entries, 'entry')}"
     tool.out.say(f"{what} in {safe(report.into)}")
     if not report.lost:

@@ -23,6 +23,7 @@ def command(tool: Tool, directory: str, into: str, generation: int | None) -> No
     from kvengine.inspection.backup.files import DamagedBackup
     from kvengine.inspection.backup.restore import restore
 
+    tool.directory("pg_restore restores a backup; copy moves a restored directory there", into)
     try:
         with tool.out.progress("restoring") as advance:
             made = restore(

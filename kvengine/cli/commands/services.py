@@ -23,15 +23,15 @@ def command(tool: Tool, count: bool) -> None:
     """List the services with their objects and bytes.
 
     Past 1,000 objects or 4 MiB both are estimated from the index (~), and then the
-    bytes count what is dead and not compacted yet.
+    bytes count what is dead and not compacted yet. On a server the planner estimates
+    the objects, and the first ones tell the bytes.
     """
     rows = []
-    with tool.open() as access:
-        store = access.store
-        for service in store.services():
-            objects, held, exact = _counted(store.scan(service), without_end=count)
+    with tool.open() as access, access.store.snapshot() as reads:
+        for service in reads.services():
+            objects, held, exact = _counted(reads.scan(service), without_end=count)
             if not exact:
-                about = store.estimate(service)
+                about = access.store.estimate(service)
                 objects, held = max(objects, about.objects), max(held, about.bytes)
             tool.out.record({"service": service, "objects": objects, "bytes": held, "exact": exact})
             mark = "" if exact else "~"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Collection
 
 import click
 
@@ -33,6 +34,9 @@ _OWNERS = (
 )
 """Figures of a process that has the database open: of files nobody knows them."""
 
+_SERVERS = ("bytes_on_disk", "estimated_objects")
+"""Figures of a database on a server; the others are about directories and their owners."""
+
 _BYTES = ("bytes_on_disk", "wal_bytes", "memtable_bytes", "cache_bytes", "pending_compaction")
 
 
@@ -41,15 +45,18 @@ _BYTES = ("bytes_on_disk", "wal_bytes", "memtable_bytes", "cache_bytes", "pendin
 def command(tool: Tool) -> None:
     """Show the figures of a database: those of its owner, or of its files.
 
-    Of files alone, what only an owner counts is not known, and null in JSON.
+    Of files alone, what only an owner counts is not known, and null in JSON; so is, of
+    a database on a server, what only directories have.
     """
     with tool.open() as access:
         stats, mode = access.store.stats(), access.mode
     data = stats._asdict()
-    unknown = _OWNERS if mode == "files" else ()
-    data.update(dict.fromkeys(unknown))
+    unknown: Collection[str] = _OWNERS if mode == "files" else ()
+    if mode == "server":
+        unknown = data.keys() - set(_SERVERS)
     data["levels"] = [level._asdict() for level in stats.levels]
     data["running"] = [job._asdict() for job in stats.running]
+    data.update(dict.fromkeys(unknown))
     tool.out.record({"access": mode, **data})
     rows = [["access", mode]]
     for name, value in data.items():
@@ -61,7 +68,9 @@ def command(tool: Tool) -> None:
     rows += [["recovery", one] for one in stats.recovery]
     for text in aligned(rows, ("name", "value")):
         tool.out.say(text)
-    if unknown:
+    if mode == "server":
+        tool.out.say("what else the server counts is in pg_stat_database and pg_stat_user_tables")
+    elif unknown:
         names = ", ".join(unknown).replace("_", " ")
         why = f"not known: {names}; no process that has it open answers"
         tool.out.say(textwrap.fill(why, 80, subsequent_indent="  "))

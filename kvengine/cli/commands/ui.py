@@ -26,9 +26,10 @@ def command(tool: Tool, write: bool, port: int, host: str) -> None:
         raise Exit(
             UNAVAILABLE, f"the page needs {error.name}: pip install 'kvengine[ui]'"
         ) from None
+    path = tool.directory("there is no page yet")
     try:
-        with opening(tool.path):
-            site = Site(tool.path, write=write, host=host, port=port)
+        with opening(path):
+            site = Site(path, write=write, host=host, port=port)
     except ValueError as error:
         raise Exit(USAGE, f"--{error}") from None
     except CannotServe as error:

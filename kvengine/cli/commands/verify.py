@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from kvengine.cli.exits import NO, UNAVAILABLE, Exit
@@ -25,7 +23,7 @@ def command(tool: Tool, directory: str | None) -> None:
     from kvengine.inspection.audit.verify import audit
     from kvengine.inspection.dump.kinds import check_database
 
-    path = tool.path if directory is None else os.path.abspath(directory)
+    path = tool.directory("pg_amcheck checks the tables", directory)
     check_database(path)  # of another format no byte is damaged: it is another release's
     try:
         with tool.out.progress("verifying") as advance:
