@@ -169,8 +169,8 @@ BUGS: dict[str, tuple[str, Change]] = {
         COMMANDS,
         Change(
             "cli/__main__.py",
-            "click.echo(safe(text.getvalue()), err=True, nl=False)",
-            "click.echo(text.getvalue(), err=True, nl=False)",
+            "safe(without_passwords(text.getvalue()))",
+            "without_passwords(text.getvalue())",
         ),
     ),
     "names in tables reach the terminal": (
