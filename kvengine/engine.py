@@ -166,6 +166,12 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
         kept = self._db.retention_of(check_name("service", service))
         return timedelta(microseconds=DAY if kept is None else kept)
 
+    def retentions(self) -> dict[str, timedelta]:
+        """Return the retentions that are stored with the database, by service."""
+        self._db.view.check_open()
+        stored = sorted(self._db.catalog.retention.items())
+        return {service: timedelta(microseconds=kept) for service, kept in stored}
+
     def set_retention(self, service: str, retention: float | timedelta) -> None:
         """Store how long workflows of a service are kept once they are complete.
 

@@ -466,6 +466,12 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         self._retentions = self.run(self._reads.retentions)
         return timedelta(microseconds=self._retentions.get(name, DAY))
 
+    def retentions(self) -> dict[str, timedelta]:
+        """Return the retentions that are stored with the database, by service."""
+        self._retentions = self.run(self._reads.retentions)
+        stored = sorted(self._retentions.items())
+        return {service: timedelta(microseconds=kept) for service, kept in stored}
+
     def set_retention(self, service: str, retention: float | timedelta) -> None:
         """Store how long workflows of a service are kept once they are complete.
 

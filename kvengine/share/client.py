@@ -22,6 +22,7 @@ from kvengine.share.transport import BadFrame, at_path, receive
 from kvengine.storage import filenames
 from kvengine.storage.batch import Batch, batch_of, expire_operation
 from kvengine.storage.names import Name
+from kvengine.storage.times import retention_time
 from kvengine.store import Estimate, Limits, SegmentStats, Stats
 
 _GREETING = 3.0
@@ -203,6 +204,17 @@ class LiveStore(RemoteReads, Closing):
     def stats(self) -> Stats:
         found: Stats = self._ask("stats", Stats)
         return found
+
+    def retentions(self) -> dict[str, timedelta]:
+        """The retentions that are stored with the database, by service."""
+        found: dict[str, timedelta] = self._ask("retentions", dict[str, timedelta])
+        return found
+
+    def set_retention(self, service: str, retention: float | timedelta) -> None:
+        """Store how long workflows of a service are kept once they are complete."""
+        kept = timedelta(microseconds=retention_time(retention))
+        arguments = {"service": service, "retention": kept}
+        self._link.ask("set_retention", None, arguments, write=True)
 
     def flush(self) -> None:
         self._link.ask("flush", None, {}, patience=None)

@@ -9,6 +9,7 @@ holds.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -122,7 +123,7 @@ class Estimate(Request):
 
 
 class Nothing(Request):
-    """`segments`, `stats`, `limits`, `snapshot`, `flush`."""
+    """`segments`, `stats`, `retentions`, `limits`, `snapshot`, `flush`."""
 
 
 class Walk(Request):
@@ -154,6 +155,11 @@ class Expire(Request):
     ttl: float | None = None
 
 
+class SetRetention(Request):
+    service: str
+    retention: timedelta
+
+
 class Compact(Request):
     service: str | None = None
 
@@ -178,7 +184,12 @@ READS: dict[str, type[Read]] = {
     "count": Count,
 }
 WALKS: dict[str, type[Read]] = {"object_keys": ObjectKeys, "scan": Scan, "workflows": Workflows}
-FIGURES: dict[str, type[Request]] = {"estimate": Estimate, "segments": Nothing, "stats": Nothing}
+FIGURES: dict[str, type[Request]] = {
+    "estimate": Estimate,
+    "segments": Nothing,
+    "stats": Nothing,
+    "retentions": Nothing,
+}
 SPECIAL: dict[str, type[Request]] = {
     "next": Walk,
     "end": Walk,
@@ -188,6 +199,7 @@ SPECIAL: dict[str, type[Request]] = {
     "pop": Pop,
     "limits": Nothing,
     "expire": Expire,
+    "set_retention": SetRetention,
     "flush": Nothing,
     "compact": Compact,
     "checkpoint": Checkpoint,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from itertools import count, islice
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from kvengine.share.requests import (
     Pop,
     Read,
     Release,
+    SetRetention,
     Walk,
     Write,
 )
@@ -40,6 +42,8 @@ class Served(Store, Protocol):
     def estimate(self, service: str, *, prefix: str = "") -> Estimate: ...
 
     def segments(self) -> tuple[SegmentStats, ...]: ...
+
+    def retentions(self) -> dict[str, timedelta]: ...
 
     def flush(self) -> None: ...
 
@@ -148,6 +152,9 @@ class Caller:
     def _expire(self, store: Served, request: Expire) -> bool:
         return store.expire(request.service, request.key, at=request.at, ttl=request.ttl)
 
+    def _set_retention(self, store: Served, request: SetRetention) -> None:
+        store.set_retention(request.service, request.retention)
+
     def _flush(self, store: Served, _: Nothing) -> None:
         store.flush()
 
@@ -167,6 +174,7 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     "pop": Caller._pop,
     "limits": Caller._limits,
     "expire": Caller._expire,
+    "set_retention": Caller._set_retention,
     "flush": Caller._flush,
     "compact": Caller._compact,
     "checkpoint": Caller._checkpoint,

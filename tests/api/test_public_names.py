@@ -141,7 +141,7 @@ def test_the_verbs_of_each_type() -> None:
         "close",
     }
     added = {"flush", "compact", "checkpoint", "verify", "path", "options"}
-    added |= {"estimate", "segments", "refresh"}
+    added |= {"estimate", "segments", "refresh", "retentions"}
     assert public(kvengine.Engine) == sorted(engine | added)
     assert public(kvengine.Snapshot) == sorted([*READS, "close", "stamp"])
     assert set(public(kvengine.Store)) <= engine

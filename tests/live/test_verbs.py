@@ -110,6 +110,16 @@ def test_figures_agree(owner: kvengine.Engine, tool: LiveStore) -> None:
     assert tool.segments() == owner.segments()
     assert (tool.limits.name, tool.limits.names) == (owner.limits.name, owner.limits.names)
     assert tool.estimate("s") == owner.estimate("s")
+    tool.set_retention("s", 1.5)
+    tool.set_retention("t", timedelta(days=7))
+    assert (
+        tool.retentions()
+        == owner.retentions()
+        == {
+            "s": timedelta(seconds=1.5),
+            "t": timedelta(days=7),
+        }
+    )
     ours, theirs = tool.stats(), owner.stats()
     assert ours.live_access == "on" and ours.levels == theirs.levels
     assert ours._replace(cache_bytes=0, cache_objects=0) == theirs._replace(

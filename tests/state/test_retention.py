@@ -86,6 +86,7 @@ def test_it_can_be_changed(place: Callable[..., kvengine.Engine]) -> None:
         reader = place(read_only=True)
         db.set_retention("Order", 3600)
         db.set_retention("New", WEEK)
+        assert db.retentions() == {"New": WEEK, "Order": timedelta(hours=1)}
         assert db.workflow("Order", "2").retention == timedelta(hours=1)
         db.workflow("Order", "2").complete()
         kept = [one.expires_at - one.completed_at for one in db.workflows("Order")]
