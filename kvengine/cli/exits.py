@@ -5,7 +5,7 @@ from __future__ import annotations
 DONE = 0
 """Done, or there was nothing to do."""
 NO = 1
-"""The answer is no: no such service, object or entry, no hit, damage found."""
+"""The answer is no: no such service, object or entry, no hit, damage found, a copy not equal."""
 USAGE = 2
 """Wrong usage, or a URL that makes no sense; nothing was read or written."""
 CONFLICT = 3

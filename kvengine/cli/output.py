@@ -6,21 +6,28 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
 from kvengine.inspection.document import line
 from kvengine.inspection.escape import safe
+from kvengine.real_time import monotonic
 from kvengine.storage.clock import SECOND
 
-Advance = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
+_LINE_SECONDS = 10.0
+"""Between two lines of progress, where there is no terminal for a bar."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Advance(Protocol):
+    """Told how much is done, of how much (0: not known), and of what if that has changed."""
+
+    def __call__(self, done: int, total: int, what: str = "", /) -> None: ...
 
 
 class Output:
@@ -55,17 +62,44 @@ class Output:
                 click.echo(text)
 
     @contextmanager
-    def progress(self, what: str) -> Iterator[Advance]:
-        """A bar on a terminal; nothing elsewhere, nor beside JSON."""
-        if self.json or not (sys.stderr.isatty() and sys.stdout.isatty()):
+    def progress(self, what: str, *, lines: bool = False) -> Iterator[Advance]:
+        """A bar on a terminal; nothing elsewhere, nor beside JSON.
+
+        ``lines``: for what may take hours, a line now and then where there is no terminal.
+        """
+        if self.json:
             yield _nowhere
+            return
+        if not (sys.stderr.isatty() and sys.stdout.isatty()):
+            yield _Lines(self, what) if lines else _nowhere
             return
         from rich.console import Console
         from rich.progress import Progress
 
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+            def advance(done: int, total: int, what: str = what, /) -> None:
+                bar.update(task, completed=done, total=total or None, description=what)
+
+            yield advance
+
+
+class _Lines:
+    """Progress as lines on standard error, none of them in the first seconds."""
+
+    def __init__(self, out: Output, what: str) -> None:
+        self._out = out
+        self._what = what
+        self._next = monotonic() + _LINE_SECONDS
+
+    def __call__(self, done: int, total: int, what: str = "", /) -> None:
+        self._what = what or self._what
+        now = monotonic()
+        if now >= self._next:
+            self._next = now + _LINE_SECONDS
+            of = f" of {total:,}" if total else ""
+            self._out.note(f"{self._what}: {done:,}{of}")
 
 
 def aligned(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> Iterator[str]:
@@ -139,9 +173,9 @@ def size(count: int) -> str:
     return f"{scaled:,.1f} {units[-1]}"
 
 
-def _nowhere(done: int, total: int) -> None:
+def _nowhere(done: int, total: int, what: str = "", /) -> None:
     """Progress that nobody looks at."""
-    del done, total
+    del done, total, what
 
 
 def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

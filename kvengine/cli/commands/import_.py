@@ -7,9 +7,11 @@ import sys
 import click
 
 from kvengine.cli.exits import FAILED, USAGE, Exit
+from kvengine.cli.output import counted
 from kvengine.cli.tool import PATH, Tool, tool_command
-from kvengine.cli.written import MODES, report
+from kvengine.inspection.transfer.writer import Written
 
+MODES = ("replace", "merge", "skip", "new")
 HELP = "What to do with an object that is there."
 
 
@@ -68,6 +70,21 @@ def command(
             code = FAILED if wrote or too_large else USAGE
             raise Exit(code, told.replace("plain=True", "--plain")) from None
         except Incomplete as error:
-            report(tool, error.written, dry_run=dry_run)
+            _report(tool, error.written, dry_run=dry_run)
             raise Exit(FAILED, str(error).replace("partial=True", "--partial")) from None
-    report(tool, written, dry_run=dry_run)
+    _report(tool, written, dry_run=dry_run)
+
+
+def _report(tool: Tool, written: Written, *, dry_run: bool) -> None:
+    """Counts, in a sentence or as JSON."""
+    tool.out.record({**written._asdict(), "dry_run": dry_run})
+    prefix = "dry run, nothing was written: " if dry_run else ""
+    parts = [f"{counted(written.objects, 'object')}, {counted(written.entries, 'entry')}"]
+    if written.skipped:
+        parts.append(f"left alone, for they were there: {counted(written.skipped, 'object')}")
+    if written.expired_objects or written.expired_entries:
+        parts.append(
+            f"left out as expired: {counted(written.expired_objects, 'object')},"
+            f" {counted(written.expired_entries, 'other entry')}"
+        )
+    tool.out.say(prefix + "; ".join(parts))

@@ -6,21 +6,24 @@
     new      an object that exists is an error (ObjectExists), and its batch is not written
 
 A batch is one commit: all of its objects or none. Between batches other writers may come; that
-an object is absent still holds when a batch of "skip" or "new" is written, or it is not.
+an object is absent still holds when a batch of "skip" or "new" is written, or it is not. Only an
+object that is too large for one commit is written in several, with mode "replace".
 
 Every expiry is kept to the microsecond.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from kvengine.errors import KVEngineError, ValueTooLarge, VersionConflict
 from kvengine.inspection.transfer.walk import microseconds
 from kvengine.options import Durability
-from kvengine.storage.batch import Batch, ClearAll, Complete, Expire, Set
+from kvengine.storage.batch import Batch, ClearAll, Complete, Expire, Operation, Set
 from kvengine.storage.names import Name
+from kvengine.store import StoredObject
 
 Mode = Literal["replace", "merge", "skip", "new"]
 
@@ -68,12 +71,26 @@ class Incoming(NamedTuple):
     completed_at: int | None = None
 
 
+def incoming(found: StoredObject) -> Incoming:
+    """An object that was read as one to write."""
+    at, done = found.expires_at, found.completed_at
+    expiries = {name: microseconds(end) for name, end in (found.expiries or {}).items()}
+    return Incoming(
+        (found.service, found.key),
+        None if at is None else microseconds(at),
+        found.entries,
+        expiries,
+        completed_at=None if done is None else microseconds(done),
+    )
+
+
 class Written(NamedTuple):
     """What became of the objects so far. ``bytes`` are those of values.
 
-    ``skipped``: existing objects left alone. ``expired_objects``: had expired as a whole, in all
-    of their entries too; ``expired_entries``: those of other objects. ``line``: the last line of
-    the input up to which everything is written; 0 where there are no lines.
+    ``skipped``: existing objects left alone, because of the mode or because they are equal.
+    ``expired_objects``: had expired as a whole, in all of their entries too; ``expired_entries``:
+    those of other objects. ``line``: the last line of the input up to which everything is written;
+    0 where there are no lines.
     """
 
     objects: int = 0
@@ -89,6 +106,8 @@ class Target(Protocol):
     """What of a Store is written to."""
 
     def version(self, service: str, key: str) -> int: ...
+
+    def load_many(self, service: str, keys: Iterable[str]) -> dict[str, StoredObject]: ...
 
     def write(
         self,
@@ -111,7 +130,8 @@ class Writer:
     """Collects objects and writes them batch by batch; `flush` writes what is left.
 
     ``now``: the time against which expiries are held, seconds since the epoch. ``dry_run``:
-    count, and look what exists, but write nothing.
+    count, and look what exists, but write nothing. ``compares``: with mode "replace", objects that
+    are there and equal are left alone.
     """
 
     def __init__(
@@ -124,6 +144,7 @@ class Writer:
         batch_objects: int = BATCH_OBJECTS,
         batch_bytes: int = BATCH_BYTES,
         dry_run: bool = False,
+        compares: bool = False,
         progress: Callable[[Written], object] | None = None,
     ) -> None:
         if mode not in get_args(Mode):
@@ -135,6 +156,7 @@ class Writer:
         self._durability = durability
         self._limits = batch_objects, batch_bytes
         self._dry_run = dry_run
+        self._compares = compares
         self._progress = progress
         self._pending: dict[Name, Incoming] = {}
         self._size = 0
@@ -156,12 +178,12 @@ class Writer:
         try:
             self._commit(pending)
         except ValueTooLarge as reason:
-            if len(pending) == 1:
-                raise TooLargeForStore(pending[0], reason) from reason
-            for one in pending:  # which of them is it?
-                self._pending = {one.name: one}
-                self.flush()
-            return
+            if len(pending) > 1:
+                for one in pending:  # which of them is it?
+                    self._pending = {one.name: one}
+                    self.flush()
+                return
+            self._commit_in_parts(pending[0], reason)
         if self._progress is not None:
             self._progress(self.written)
 
@@ -169,9 +191,29 @@ class Writer:
         """Everything up to a line of the input is written, or was nothing to write."""
         self.written = self.written._replace(line=max(line, self.written.line))
 
+    def _commit_in_parts(self, one: Incoming, reason: ValueTooLarge) -> None:
+        """Write an object that is too large for a commit: its entries, then the rest."""
+        if self._mode != "replace" or len(one.entries) < 2:
+            raise TooLargeForStore(one, reason) from reason
+        whole = Batch()
+        written = self._put(whole, one, microseconds(self._now()), self.written)
+        written = written._replace(line=one.line)
+        try:
+            for operations in _slices(whole.operations, *self._limits):
+                batch = Batch()
+                batch.operations.extend(operations)
+                self._store.write(batch, durability=self._durability)
+        except ValueTooLarge as error:
+            raise TooLargeForStore(one, error) from error
+        self.written = written
+
     def _commit(self, pending: list[Incoming]) -> None:
         """One batch. The objects that come to be meanwhile are known by the versions expected."""
-        kept = [one for one in pending if self._is_wanted(one)]
+        if self._compares:
+            equal = self._equal(pending)
+            kept = [one for one in pending if one.name not in equal]
+        else:
+            kept = [one for one in pending if self._is_wanted(one)]
         while True:
             batch = Batch()
             now = microseconds(self._now())
@@ -190,6 +232,16 @@ class Writer:
                 continue
             self.written = written
             return
+
+    def _equal(self, pending: list[Incoming]) -> set[Name]:
+        """The objects that are there as they are to be."""
+        equal = set()
+        for service, group in groupby(pending, lambda one: one.name[0]):
+            wanted = {one.name[1]: one for one in group}
+            for key, found in self._store.load_many(service, wanted).items():
+                if incoming(found) == wanted[key]._replace(line=0):
+                    equal.add((service, key))
+        return equal
 
     def _expected(self, batch: Batch) -> dict[Name, int] | None:
         """With "skip" and "new": what is written was absent."""
@@ -237,3 +289,19 @@ class Writer:
 
 def _is_over(one: Incoming, name: str, now: int) -> bool:
     return one.expiries.get(name, now + 1) <= now
+
+
+def _slices(
+    operations: list[Operation], most_operations: int, most_bytes: int
+) -> Iterator[list[Operation]]:
+    """Operations in order, so many at a time; one at least."""
+    taken: list[Operation] = []
+    size = 0
+    for each in operations:
+        taken.append(each)
+        size += len(each.value) if isinstance(each, Set) else 0
+        if len(taken) >= most_operations or size >= most_bytes:
+            yield taken
+            taken, size = [], 0
+    if taken:
+        yield taken
