@@ -24,7 +24,7 @@ from kvengine.postgres.claims import Claims
 from kvengine.postgres.clock import Moment, ServerClock
 from kvengine.postgres.connections import Connection, Connections, drive
 from kvengine.postgres.keeper import Keeper
-from kvengine.postgres.reads import Reads, range_of
+from kvengine.postgres.reads import Reads, encoded, range_of
 from kvengine.postgres.scripts import Script
 from kvengine.postgres.sessions import Sessions
 from kvengine.postgres.watch import Watcher
@@ -462,9 +462,9 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
 
         This is the value stored with the database, or one day if none is set.
         """
-        name = check_name("service", service)
+        encoded("service", service)
         self._retentions = self.run(self._reads.retentions)
-        return timedelta(microseconds=self._retentions.get(name, DAY))
+        return timedelta(microseconds=self._retentions.get(service, DAY))
 
     def retentions(self) -> dict[str, timedelta]:
         """Return the retentions that are stored with the database, by service."""
@@ -478,7 +478,7 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         ``retention``: seconds or a timedelta. It counts for handles made from now on. Workflows
         that are already complete keep the retention they completed with.
         """
-        name, kept = check_name("service", service), retention_time(retention)
+        name, kept = encoded("service", service).decode(), retention_time(retention)
         self.run(partial(writes.set_retention, self.schema, name, kept))
         self._retentions[name] = kept
 

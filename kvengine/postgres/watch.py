@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from kvengine.errors import DatabaseClosed, KVEngineError
+from kvengine.postgres.reads import encoded
 from kvengine.postgres.scripts import Script, Statement
 from kvengine.real_time import monotonic
 from kvengine.storage.feed import Queue, watched
@@ -97,7 +98,10 @@ class Watcher:
 
     def begin(self, service: str, key: str | None, prefix: str, ring: Callable[[], object]) -> Feed:
         """Return a feed that is told of all commits from now on."""
-        feed = Feed(service, key, watched(service, key, prefix), ring)
+        within = watched(service, key, prefix)
+        encoded("service", service)
+        encoded("key", prefix if key is None else key)
+        feed = Feed(service, key, within, ring)
         until = monotonic() + _BEGIN_PATIENCE
         with self._lock:
             self._look(register=True)  # what is visible already is no news

@@ -18,6 +18,13 @@ from kvengine.testing.contract.home import FUTURE, Home
 
 Verb = Callable[[Any, Any, Any, Any], object]
 
+def batched(store: Store, verb: str, *arguments: Any) -> int:
+    """Write a batch of one verb, as one that was made without a store."""
+    batch = Batch()
+    getattr(batch, verb)(*arguments)
+    return store.write(batch)
+
+
 OF_THREE_NAMES: dict[str, Verb] = {
     "get": lambda store, s, k, n: store.get(s, k, n),
     "get_many": lambda store, s, k, n: store.get_many(s, k, [n]),
@@ -30,8 +37,8 @@ OF_THREE_NAMES: dict[str, Verb] = {
     "clear_range": lambda store, s, k, n: store.clear_range(s, k, n),
     "object_keys": lambda store, s, k, n: list(store.object_keys(s, prefix=k, start=n)),
     "scan": lambda store, s, k, n: list(store.scan(s, start=k, stop=n)),
-    "batch.set": lambda _, s, k, n: Batch().set(s, k, n, b"2"),
-    "batch.clear": lambda _, s, k, n: Batch().clear(s, k, n),
+    "batch.set": lambda store, s, k, n: batched(store, "set", s, k, n, b"2"),
+    "batch.clear": lambda store, s, k, n: batched(store, "clear", s, k, n),
     "object.get": lambda store, s, k, n: store.object(s, k).get(n),
     "object.set": lambda store, s, k, n: store.object(s, k).set(n, 2),
     "object.clear": lambda store, s, k, n: store.object(s, k).clear(n),
@@ -50,8 +57,8 @@ OF_TWO_NAMES: dict[str, Verb] = {
     "clear_all": lambda store, s, k, _: store.clear_all(s, k),
     "expire": lambda store, s, k, _: store.expire(s, k, at=FUTURE),
     "expect": lambda store, s, k, _: store.write(Batch(), expect={(s, k): 0}),
-    "object": lambda store, s, k, _: store.object(s, k),
-    "workflow": lambda store, s, k, _: store.workflow(s, k),
+    "object": lambda store, s, k, _: store.object(s, k).version(),
+    "workflow": lambda store, s, k, _: store.workflow(s, k).completed,
 }
 OF_ONE_NAME: dict[str, Verb] = {
     "clear_service": lambda store, s, *_: store.clear_service(s),
