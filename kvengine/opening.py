@@ -7,16 +7,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from kvengine.arguments import check_limit
 from kvengine.engine import Engine
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
 from kvengine.options import KIB, MIB, Background, Durability, Options
-from kvengine.serdes.registry import SerdeChoice, Serdes
-from kvengine.storage.clock import SECOND, Clock, SystemClock
-from kvengine.storage.times import duration
-from kvengine.store import Limits
+from kvengine.serdes.registry import SerdeChoice
+from kvengine.storage.clock import Clock, SystemClock
 
 if TYPE_CHECKING:  # with the extra `postgres` alone
     from kvengine.postgres.store import PostgresStore
@@ -142,34 +139,28 @@ def connect(
     sense. Needs the extra ``postgres``.
     """
     try:
-        from kvengine.postgres.address import parse
-        from kvengine.postgres.reads import NAMES
+        from kvengine.postgres.settings import check
         from kvengine.postgres.store import PostgresStore
     except ImportError as error:
-        if (error.name or "").partition(".")[0] in ("psycopg", "psycopg_pool"):
-            raise ImportError("kvengine.connect needs: pip install 'kvengine[postgres]'") from error
-        raise
-    if not isinstance(url, str):
-        raise TypeError(f"url must be str, not {type(url).__name__}")
-    options = Options(
+        raise explained(error) from error
+    settings = check(
+        url,
+        create=create,
         durability=durability,
         max_value_size=max_value_size,
         max_commit_size=max_commit_size,
         serde=serde,
-        serdes={} if serdes is None else serdes,
-        retention={} if retention is None else retention,
-    )  # which checks them
-    check_limit(pool_size, "pool_size")
-    if not pool_size:
-        raise ValueError("pool_size must be above zero")
-    return PostgresStore(
-        parse(url),
-        create=create,
-        durability=durability,
-        limits=Limits(NAMES, NAMES, max_value_size, max_commit_size),
-        serdes=Serdes(options.serde, options.serdes),
-        retention=options.retention,
+        serdes=serdes,
+        retention=retention,
         pool_size=pool_size,
-        timeout=duration("timeout", timeout) / SECOND,
-        lease=duration("lease", lease) / SECOND,
+        timeout=timeout,
+        lease=lease,
     )
+    return PostgresStore(settings)
+
+
+def explained(error: ImportError) -> ImportError:
+    """Return the error for an import of kvengine.postgres that failed, which may lack its extra."""
+    if (error.name or "").partition(".")[0] in ("psycopg", "psycopg_pool"):
+        return ImportError("a PostgreSQL URL needs: pip install 'kvengine[postgres]'")
+    return error

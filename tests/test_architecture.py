@@ -34,7 +34,8 @@ GROUND = {
 }
 RULES = {"names", "name_bytes", "decoded", "packed", "resolved", "row", "fold"}
 RULES |= {"range_tombstones", "retention", "clock", "batch", "machine", "times"}
-AWAITED = {"context", "engine", "objects", "reads", "session", "syncs", "turns", "waiting", "watch"}
+AWAITED = {"context", "engine", "home", "objects", "reads", "session", "store", "syncs", "turns"}
+AWAITED |= {"waiting", "watch"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("ground", GROUND),
     ("rules of the tree", {f"storage.{name}" for name in RULES}),

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from .engine import Engine
 from .objects import VirtualObject, Workflow
-from .opening import open, wrap
+from .opening import connect, open, wrap
 from .reads import Snapshot
 from .session import Session, session_of
 from .watch import Watch
@@ -27,6 +27,7 @@ __all__ = [
     "VirtualObject",
     "Watch",
     "Workflow",
+    "connect",
     "open",
     "session_of",
     "wrap",

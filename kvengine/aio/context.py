@@ -10,11 +10,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from kvengine.aio.home import Home
 from kvengine.aio.session import Session
 from kvengine.aio.turns import wait
-from kvengine.aio.waiting import Waits, settled
 from kvengine.objects.sessions.context import Block
-from kvengine.objects.sessions.load import load
+from kvengine.real_time import monotonic
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class SessionContext(Block, Generic[T]):
 
     __slots__ = ("_waits",)
 
-    _waits: Waits
+    _waits: Home
 
     async def __aenter__(self) -> T:
         session: Any = Session()
@@ -40,9 +40,15 @@ class SessionContext(Block, Generic[T]):
         try:
             if not settings.read_only:
                 turns, name = handle._host.turns, handle._name
+                began = monotonic()
                 if not turns.join(name, self, False, settings.timeout):
                     await wait(turns, name, self, settings.timeout)
-            await self._load(session)
+                if handle._host.shared is not None:
+                    timeout = settings.timeout
+                    left = None if timeout is None else max(timeout - monotonic() + began, 0.0)
+                    await self._waits.claim(name, left)
+            # A typed state reads attributes, which cannot be awaited: its fields are loaded now.
+            await self._waits.load(session, self._kind._kv_entries() if self._kind else ())
             return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
         except BaseException:
             self._leave()
@@ -59,12 +65,3 @@ class SessionContext(Block, Generic[T]):
                 await self._session._finish()
         finally:
             self._leave()
-
-    async def _load(self, session: Session) -> None:
-        """Typed state reads attributes, which cannot be awaited: its fields are loaded now."""
-        waits = self._waits
-        always = self._kind._kv_entries() if self._kind is not None else ()
-        if waits.engine._in_memory(*self._handle._name):
-            load(session, always)
-        else:
-            await settled(waits.run(load, session, always))

@@ -9,8 +9,8 @@ from typing import Any, TypeVar, overload
 from weakref import ref
 
 from kvengine.aio.context import SessionContext
+from kvengine.aio.home import Home
 from kvengine.aio.session import Session
-from kvengine.aio.waiting import Waits
 from kvengine.attempts import Attempts
 from kvengine.objects.sessions.adding import adding
 from kvengine.objects.sessions.settings import Preload, check
@@ -18,6 +18,7 @@ from kvengine.objects.state.base import State
 from kvengine.objects.virtual_object import VirtualObject as Handle
 from kvengine.objects.workflow import Workflow as WorkflowHandle
 from kvengine.options import Durability
+from kvengine.serdes.codec import absent
 from kvengine.serdes.registry import SerdeChoice
 from kvengine.storage.batch import Batch
 from kvengine.storage.names import check_name
@@ -32,7 +33,7 @@ class VirtualObject:
 
     __slots__ = ("_handle", "_waits")
 
-    def __init__(self, waits: Waits, handle: Handle) -> None:
+    def __init__(self, waits: Home, handle: Handle) -> None:
         self._waits = waits
         self._handle = handle
 
@@ -63,11 +64,13 @@ class VirtualObject:
         self, name: str, default: Any = None, *, type: Any = None, serde: SerdeChoice | None = None
     ) -> Any:
         """The value of an entry; ``default`` where there is none. None may be a value."""
-        return await self._read(self._handle.get, name, default, type=type, serde=serde)
+        data: bytes | None = await self._read("get", name)
+        return absent(default, serde) if data is None else self._decode(name, data, type, serde)
 
     async def get_all(self, *, type: Any = None) -> dict[str, Any]:
         """The values of all entries, of one moment, in key order."""
-        return await self._read(self._handle.get_all, type=type)
+        found = await self._read("get_all")
+        return {name: self._decode(name, data, type) for name, data in found.items()}
 
     async def state_keys(
         self,
@@ -82,19 +85,22 @@ class VirtualObject:
         ``start`` is the first to return, in the direction of the walk.
         """
         bounds = {"prefix": prefix, "start": start}
-        return await self._read(self._handle.state_keys, **bounds, reverse=reverse, limit=limit)
+        found: list[str] = await self._read("state_keys", **bounds, reverse=reverse, limit=limit)
+        return found
 
     async def contains(self, name: str) -> bool:
         """Whether there is such an entry."""
-        return await self._read(self._handle.__contains__, name)
+        return await self._read("get", name) is not None
 
     async def version(self) -> int:
         """The stamp of the last commit that touched the object; 0 where it is absent."""
-        return await self._read(self._handle.version)
+        found: int = await self._read("version")
+        return found
 
     async def expires_at(self, name: str | None = None) -> float | None:
         """When the object expires, seconds since the epoch; None for never or absent."""
-        return await self._read(self._handle.expires_at, name)
+        found: float | None = await self._read("expires_at", name)
+        return found
 
     async def set(
         self,
@@ -129,7 +135,7 @@ class VirtualObject:
         async for attempt in Attempts():
             version = await self.version()  # first: a later commit is a conflict
             ends = await self.expires_at(name)  # before the value, which may expire in between
-            data = await self._read(handle._host.store.get, *named, name)
+            data = await self._read("get", name)
             if data is None:
                 found, ends = copy.deepcopy(default), None
             else:
@@ -162,7 +168,20 @@ class VirtualObject:
         serde: SerdeChoice | None = None,
     ) -> Any:
         """Clear an entry and return its value; see `kvengine.VirtualObject.pop`."""
-        return await self._waits.call(self._handle.pop, name, default, type=type, serde=serde)
+        check_name("state_key", name)
+        named = self._handle._name
+        async for attempt in Attempts():
+            version = await self.version()
+            data = await self._read("get", name)
+            if data is None:
+                return absent(default, serde)
+            value = self._decode(name, data, type, serde)
+            batch = Batch()
+            batch.clear(*named, name)
+            with attempt:
+                await self._waits.write(batch, expect={named: version})
+                return value
+        raise AssertionError("there is always another attempt")
 
     async def clear(self, name: str) -> int:
         """Clear an entry."""
@@ -176,7 +195,9 @@ class VirtualObject:
         self, *, at: float | datetime | None = None, ttl: float | timedelta | None = None
     ) -> bool:
         """Give the object an expiry, or remove it; see `kvengine.VirtualObject.expire`."""
-        return await self._waits.call(self._handle.expire, at=at, ttl=ttl)
+        store, named = self._handle._host.store, self._handle._name
+        found: bool = await self._waits.call(store.expire, *named, at=at, ttl=ttl)
+        return found
 
     def locked(self) -> bool:
         """Return whether a session has the object now; see `kvengine.VirtualObject.locked`."""
@@ -232,9 +253,13 @@ class VirtualObject:
         block._waits = self._waits
         return block  # type: ignore[no-any-return]
 
-    async def _read(self, work: Callable[..., T], *args: Any, **keywords: Any) -> T:
-        waits, name = self._waits, self._handle._name
-        return await waits.read(waits.engine, name, work, *args, **keywords)
+    async def _read(self, verb: str, *args: Any, **keywords: Any) -> Any:
+        """Return what a read verb of the store says of the object."""
+        store, name = self._handle._host.store, self._handle._name
+        return await self._waits.read(store, name, getattr(store, verb), *name, *args, **keywords)
+
+    def _decode(self, name: str, data: bytes, type: Any, serde: SerdeChoice | None = None) -> Any:
+        return self._handle._decode(name, data, type, serde)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._handle._name!r}>"
@@ -254,8 +279,13 @@ class Workflow(VirtualObject):
 
     async def complete(self) -> bool:
         """Start the retention clock; see `kvengine.Workflow.complete`."""
-        return await self._waits.call(self._handle.complete)
+        batch = self._handle._completion()
+        if not self._handle.retention and not await self.version():
+            return False
+        await self._waits.write(batch)
+        return True
 
     async def completed(self) -> bool:
         """Whether the workflow is complete and its state still readable."""
-        return await self._read(lambda: self._handle.completed)
+        found = await self._read("load", max_bytes=0)
+        return found is not None and found.completed_at is not None

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Generator
 from functools import partial, wraps
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import kvengine.engine
 import kvengine.opening
 from kvengine.aio.engine import Engine
 from kvengine.aio.waiting import settled
 from kvengine.closing import Awaited
+
+if TYPE_CHECKING:
+    from kvengine.postgres.awaited import Connecting
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,6 +63,18 @@ def _same_parameters_as(original: Callable[P, Any]) -> Callable[[Callable[..., T
 @_same_parameters_as(kvengine.opening.open)
 def open(*args: Any, **options: Any) -> Opening:
     return Opening(partial(kvengine.opening.open, *args, **options))
+
+
+@_same_parameters_as(kvengine.opening.connect)
+def connect(*args: Any, **options: Any) -> Connecting:
+    try:
+        from kvengine.postgres.awaited import Connecting
+        from kvengine.postgres.settings import check
+    except ImportError as error:
+        raise kvengine.opening.explained(error) from error
+    given = inspect.signature(kvengine.opening.connect).bind(*args, **options)
+    given.apply_defaults()
+    return Connecting(check(**given.arguments))
 
 
 def wrap(engine: kvengine.engine.Engine) -> Engine:

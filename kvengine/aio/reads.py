@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import islice
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-import kvengine.engine
 import kvengine.snapshot
-from kvengine.aio.waiting import Waits
+from kvengine.aio.home import Home
 from kvengine.closing import Awaited, adopt_docstrings
 from kvengine.store import StoredObject, StoredWorkflow
 
@@ -28,11 +26,10 @@ class Reads(Awaited):
     before its end holds its moment until it is closed: leave it by `contextlib.aclosing`.
     """
 
-    def __init__(
-        self, source: kvengine.engine.Engine | kvengine.snapshot.Snapshot, waits: Waits
-    ) -> None:
+    def __init__(self, source: Any, home: Home) -> None:
+        """``source``: whose verbs are awaited: an engine, a snapshot, or what makes scripts."""
         self._source = source
-        self._waits = waits
+        self._waits = home
 
     async def get(self, service: str, key: str, state_key: str) -> bytes | None:
         return await self._read(self._source.get, service, key, state_key)
@@ -131,7 +128,7 @@ class Walk(Generic[T]):
     No generator: one that was never begun would not let go of the walk when it is closed.
     """
 
-    def __init__(self, waits: Waits, walk: Any) -> None:
+    def __init__(self, waits: Home, walk: Any) -> None:
         self._waits = waits
         self._walk = walk
         self._window: deque[T] = deque()
@@ -144,7 +141,7 @@ class Walk(Generic[T]):
     async def __anext__(self) -> T:
         while not self._window:
             if self._fetching is None:
-                self._fetching = self._waits.run(lambda: list(islice(self._walk, _WINDOW)))
+                self._fetching = self._waits.window(self._walk, _WINDOW)
             fetching = self._fetching
             await asyncio.wait((fetching,))
             if self._fetching is fetching:

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar, overload
 
-from kvengine.aio.waiting import Waits, settled
+from kvengine.aio.home import Home
+from kvengine.aio.waiting import settled
 from kvengine.errors import SessionError
 from kvengine.objects.sessions.adding import adding
 from kvengine.objects.sessions.session import SessionVerbs
@@ -32,7 +33,7 @@ class Session(SessionVerbs):
 
     __slots__ = ("_waits",)
 
-    _waits: Waits
+    _waits: Home
 
     @overload
     async def get(
@@ -177,13 +178,10 @@ class Session(SessionVerbs):
         stamp = await self._save(logged[0], partial(self._committed, logged=logged))
         store, named = self._handle._host.store, self._handle._name
         for state_key in timed:
-            at = await self._waits.read(
-                self._waits.engine, named, store.expires_at, *named, state_key
-            )
+            at = await self._waits.read(store, named, store.expires_at, *named, state_key)
             self._learn_end(state_key, at)
         if expires:
-            engine, name = self._waits.engine, self._handle._name
-            self._expires_at = await self._waits.read(engine, name, engine.expires_at, *name)
+            self._expires_at = await self._waits.read(store, named, store.expires_at, *named)
         return stamp
 
     async def _finish(self) -> None:
@@ -197,9 +195,7 @@ class Session(SessionVerbs):
         self, changes: dict[str, bytes | None], then: Callable[[int], object] | None = None
     ) -> int:
         """Commit; ``then`` is told the stamp, also where a cancellation follows."""
-        expect = {self._handle._name: self._version}
-        durability = self._settings.durability
-        work = self._waits.write(self._batch(changes), expect=expect, durability=durability)
+        work = self._waits.save(self, self._batch(changes))
         try:
             return await settled(work)
         finally:

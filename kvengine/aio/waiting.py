@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent import futures
 from functools import partial
-from typing import Any, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvengine.aio.syncs import Syncs
 from kvengine.engine import Engine
 from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.objects.sessions.host import Late
+from kvengine.objects.sessions.load import load
 from kvengine.options import Durability
 from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.feed import Queue
 from kvengine.storage.names import Name
 from kvengine.storage.state import Commit
+
+if TYPE_CHECKING:
+    from kvengine.aio.session import Session
 
 T = TypeVar("T")
 
@@ -61,6 +66,10 @@ class Waits:
             self.bind()
             return work(*args, **kwargs)
         return await self.run(work, *args, **kwargs)
+
+    def window(self, walk: Any, most: int) -> asyncio.Future[list[Any]]:
+        """Begin to fetch what follows of a walk, in a thread."""
+        return self.run(lambda: list(islice(walk, most)))
 
     def call(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
         """A commit by any verb: its result to come, or what it raised. At once where it can be."""
@@ -112,6 +121,21 @@ class Waits:
         batch = batch_of(limit=self.engine.options.max_value_size)
         getattr(batch, verb)(*args, **kwargs)
         return await self.write(batch)
+
+    async def load(self, session: Session, always: Collection[str]) -> None:
+        """Begin a session with its object; ``always``: state keys to load in any case."""
+        if self.engine._in_memory(*session._handle._name):
+            load(session, always)
+        else:
+            await settled(self.run(load, session, always))
+
+    def save(self, session: Session, batch: Batch) -> asyncio.Future[int]:
+        """Begin to commit what a session wrote, if its object is still as it was."""
+        expect = {session._handle._name: session._version}
+        return self.write(batch, expect=expect, durability=session._settings.durability)
+
+    async def claim(self, name: Name, seconds: float | None) -> None:
+        """Return at once: the store has no other clients."""
 
     def _done(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
         """``work`` done here and now, as something to await."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from kvengine.aio.waiting import Waits
+from kvengine.aio.home import Home
 from kvengine.closing import Awaited
 from kvengine.errors import DatabaseClosed
 from kvengine.storage.feed import Queue
@@ -21,7 +21,7 @@ class Watch(Awaited):
     Made by ``db.watch()``. It ends when it or the database is closed; ``async with`` closes it.
     """
 
-    def __init__(self, waits: Waits, begin: Callable[[Callable[[], object]], Queue]) -> None:
+    def __init__(self, waits: Home, begin: Callable[[Callable[[], object]], Queue]) -> None:
         """``begin``: begins a queue, given a bell."""
         self._bell = _Bell(waits.bind())
         self._waits = waits  # so that the store is not forgotten while this is not

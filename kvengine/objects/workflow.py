@@ -34,10 +34,14 @@ class Workflow(VirtualObject):
         store = self._host.store
         if not self._retention and not store.version(*self._name):
             return False
+        store.write(self._completion())
+        return True
+
+    def _completion(self) -> Batch:
+        """Return the batch that starts the retention clock, to be written."""
         batch = Batch()
         batch.operations.append(Complete(self._name, self._retention))
-        store.write(batch)
-        return True
+        return batch
 
     @property
     def completed(self) -> bool:

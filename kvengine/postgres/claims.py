@@ -12,6 +12,7 @@ A claim that is left behind, by an interrupt or a lost connection, is given back
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import socket
@@ -20,6 +21,7 @@ import xxhash
 
 from kvengine.errors import SessionTimeout
 from kvengine.postgres.scripts import Script, Statement
+from kvengine.real_time import monotonic
 from kvengine.storage.names import Name, encode_object
 
 FIRST_PAUSE = 0.002
@@ -101,20 +103,35 @@ class Claims:
             yield Statement(_END.format(schema=self._schema), (self.client,))
 
 
-class Pauses:
-    """The pauses of one who waits for an object."""
+class Waiting:
+    """One who waits for an object: asks, and pauses longer and longer."""
 
-    def __init__(self) -> None:
+    def __init__(self, claims: Claims, name: Name, timeout: float | None) -> None:
+        self._claims = claims
+        self._name = name
+        self._timeout = timeout
+        self._end = math.inf if timeout is None else monotonic() + timeout
         self._next = FIRST_PAUSE
+        self._place: int | None = None
+        self._holder: str | None = None
 
-    def following(self) -> float:
-        """Return the seconds to wait now. Random, so that many do not ask at once."""
+    def ask(self) -> Script[bool]:
+        """Return whether the object is ours."""
+        self._place, self._holder = yield from self._claims.ask(self._name, self._place)
+        return self._holder is None
+
+    def pause(self) -> float:
+        """Return the seconds to wait now. Random, so that many do not ask at once.
+
+        Raise SessionTimeout if the time is over.
+        """
+        left = self._end - monotonic()
+        if left <= 0:
+            seconds = self._timeout
+            how = (
+                f"was in another session for all of {seconds:g} s" if seconds else "is in a session"
+            )
+            raise SessionTimeout(f"object {self._name!r} {how}: client {self._holder} has it")
         pause = random.uniform(0.5, 1) * self._next
         self._next = min(1.5 * self._next, LONGEST_PAUSE)
-        return pause
-
-
-def timed_out(name: Name, seconds: float, holder: str) -> SessionTimeout:
-    """Return the error of somebody who has waited for so long."""
-    how = f"was in another session for all of {seconds:g} s" if seconds else "is in a session"
-    return SessionTimeout(f"object {name!r} {how}: client {holder} has it")
+        return min(pause, left)

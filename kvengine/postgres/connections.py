@@ -10,22 +10,20 @@ from __future__ import annotations
 import random
 import select
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from kvengine.errors import DatabaseClosed, KVEngineError, PoolExhausted, Unavailable
+from kvengine.errors import DatabaseClosed, PoolExhausted, Unavailable
 from kvengine.postgres import failures
 from kvengine.postgres.address import Address
 from kvengine.postgres.scripts import Rows, Script
+from kvengine.postgres.writes import Sent
 from kvengine.real_time import monotonic
-
-if TYPE_CHECKING:
-    from kvengine.postgres.writes import Commit, Pop
 
 T = TypeVar("T")
 
@@ -35,7 +33,13 @@ _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 """Seconds between attempts."""
 
-_SLICE = 1.0
+IDLE = 300.0
+"""Seconds after which a connection that nobody uses is closed."""
+
+RECONNECT = 0.1
+"""Seconds for which the pool itself tries to connect again: attempts are made here."""
+
+SLICE = 1.0
 """Seconds that the pool is waited for at a time: only who asks makes it try to connect again."""
 
 
@@ -58,48 +62,88 @@ class Patience:
         return seconds if seconds < self.left else None
 
 
-def configure(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    """Give a new connection what all need: one form for every int, so that plans are shared."""
-    connection.adapters.register_dumper(int, Int8BinaryDumper)
+OWN_PROCESS = "SELECT pg_backend_pid()"
 
 
-def is_direct(connection: Any, pid: int) -> bool:
-    """Return whether the connection is a server's own; ``pid``: of the server that answered.
+def prepare(connection: Any, rows: Rows) -> None:
+    """Make a new connection ready; ``rows``: of `OWN_PROCESS`, asked on it.
 
-    A pooler makes up the process that it tells its clients to cancel.
+    Each int is sent in one form, so that plans are shared. Statements are prepared if the
+    connection is the server's own: a pooler makes up the process that it tells its clients of.
     """
-    found: int = connection.info.backend_pid
-    return found == pid
+    connection.adapters.register_dumper(int, Int8BinaryDumper)
+    is_direct = connection.info.backend_pid == rows[0][0]
+    connection.prepare_threshold = 0 if is_direct else None
 
 
-class Connections:
+class Attempts:
+    """What is to be done about a failure, for those who block and those who await.
+
+    A new attempt, and at the end an error of kvengine.
+    """
+
+    def __init__(self, address: Address, *, most: int, timeout: float) -> None:
+        """``most``: connections; ``timeout``: seconds for which a verb tries again."""
+        self.address: Address = address
+        self.timeout: float = timeout
+        self._most = most
+
+    def _judge(self, error: psycopg.Error, connection: Any, work: object) -> None:
+        """Return if there is to be another attempt; raise an error of kvengine if there is not."""
+        if failures.is_unprepared(error):
+            connection.prepare_threshold = None
+        elif failures.is_broken(error):
+            connection.pgconn.finish()
+            if isinstance(work, Sent):
+                work.lost = error
+        elif not failures.is_retryable(error):
+            raise failures.translated(error, self.address.shown) from error
+        elif isinstance(error, errors.ReadOnlySqlTransaction):
+            connection.pgconn.finish()  # a server that was demoted: another one was promoted
+
+    def _pause(self, patience: Patience, error: psycopg.Error, work: object) -> float:
+        """Return the seconds to wait before the next attempt; raise if there is to be none."""
+        pause = patience.pause()
+        if pause is not None:
+            return pause
+        if isinstance(work, Sent) and work.lost is not None:
+            raise failures.unknown(work.lost) from error
+        raise failures.translated(error, self.address.shown) from error
+
+    def _is_exhausted(self, stats: Mapping[str, int]) -> bool:
+        """Return whether all connections are in use; ``stats``: of the pool."""
+        return stats.get("pool_size", 0) >= self._most
+
+    def _exhausted(self) -> PoolExhausted:
+        return PoolExhausted(
+            f"{self.address.shown}: all {self._most} connections were in use for"
+            f" {self.timeout:g} s; allow more by pool_size="
+        )
+
+
+class Connections(Attempts):
     """The connections of one open store. Thread-safe."""
 
     def __init__(self, address: Address, *, most: int, timeout: float) -> None:
-        self.address = address
-        self.timeout = timeout
+        super().__init__(address, most=most, timeout=timeout)
         self._pool = ConnectionPool(
             address.conninfo,
             kwargs={"autocommit": True},
             min_size=0,
             max_size=most,
-            timeout=timeout,
-            max_idle=300.0,
+            max_idle=IDLE,
             configure=self._configure,
             open=False,
             name="kvengine",
-            reconnect_timeout=0.1,  # the attempts are made here
-            connection_class=psycopg.Connection,
+            reconnect_timeout=RECONNECT,
         )
-        self._closed = False
 
-    def _configure(self, connection: Connection) -> None:
-        configure(connection)
-        row = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
-        if row is None or not is_direct(connection, row[0]):
-            connection.prepare_threshold = None
-        else:
-            connection.prepare_threshold = 0
+    def open(self) -> None:
+        self._pool.open()
+
+    def close(self) -> None:
+        """Close the connections; those that are in use when they are given back."""
+        self._pool.close(timeout=2.0)
 
     def connect(self) -> Connection:
         """Return a connection that is nobody else's, to be closed by the caller.
@@ -113,11 +157,11 @@ class Connections:
             raise failures.refused(error, self.address.shown) from error
         return connection
 
-    def run(self, work: Callable[[], Script[T]], commit: Commit | Pop | None = None) -> T:
+    def run(self, work: Callable[[], Script[T]]) -> T:
         """Run a script, and return its answer; again, if a server fails, until ``timeout``.
 
-        ``commit``: what the script commits, if anything. Its answer may be lost, and then it must
-        find out what came of it. Raise what kvengine calls the driver's errors (failures.py).
+        ``work`` makes a script for each attempt. What was `Sent` is told if an answer was lost, and
+        then finds out what came of it. Raise what kvengine calls the driver's errors (failures.py).
         """
         patience = Patience(self.timeout)
         while True:
@@ -126,33 +170,13 @@ class Connections:
                 return drive(connection, work())
             except psycopg.Error as error:
                 failed = error
-                self._judge(error, connection, commit)
+                self._judge(error, connection, work)
             finally:
                 self._pool.putconn(connection)
-            pause = patience.pause()
-            if pause is None:
-                raise self._gave_up(failed, commit) from failed
-            time.sleep(pause)
+            time.sleep(self._pause(patience, failed, work))
 
-    def _judge(
-        self, error: psycopg.Error, connection: Connection, commit: Commit | Pop | None
-    ) -> None:
-        """Return if there is to be another attempt; raise an error of kvengine if there is not."""
-        if failures.is_unprepared(error):
-            connection.prepare_threshold = None
-        elif failures.is_broken(error):
-            connection.close()
-            if commit is not None:
-                commit.lost = error
-        elif not failures.is_retryable(error):
-            raise failures.translated(error, self.address.shown) from error
-        elif isinstance(error, errors.ReadOnlySqlTransaction):
-            connection.close()  # a server that was demoted: another one has been promoted
-
-    def _gave_up(self, error: psycopg.Error, commit: Commit | Pop | None) -> KVEngineError:
-        if commit is not None and commit.lost is not None:
-            return failures.unknown(commit.lost)
-        return failures.translated(error, self.address.shown)
+    def _configure(self, connection: Connection) -> None:
+        prepare(connection, connection.execute(OWN_PROCESS, prepare=False).fetchall())
 
     def _take(self, patience: Patience) -> Connection:
         """Return a connection of the pool that looks alive.
@@ -162,31 +186,20 @@ class Connections:
         """
         while True:
             try:
-                connection = self._pool.getconn(timeout=min(_SLICE, max(patience.left, 0.001)))
+                connection = self._pool.getconn(timeout=min(SLICE, max(patience.left, 0.001)))
             except PoolClosed:
                 raise DatabaseClosed("this database is closed") from None
             except PoolTimeout:
                 if patience.left:
                     continue
-                if self._pool.get_stats().get("pool_size", 0) >= self._pool.max_size:
-                    raise PoolExhausted(
-                        f"{self.address.shown}: all {self._pool.max_size} connections were in use"
-                        f" for {self.timeout:g} s; allow more by pool_size="
-                    ) from None
+                if self._is_exhausted(self._pool.get_stats()):
+                    raise self._exhausted() from None
                 self.connect().close()
                 raise Unavailable(f"{self.address.shown}: no connection within the time") from None
             if not is_stale(connection):
                 return connection
             connection.close()
             self._pool.putconn(connection)
-
-    def open(self) -> None:
-        self._pool.open()
-
-    def close(self) -> None:
-        """Close the connections; those that are in use when they are given back."""
-        self._closed = True
-        self._pool.close(timeout=2.0)
 
 
 def is_stale(connection: Any) -> bool:

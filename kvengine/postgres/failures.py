@@ -81,6 +81,13 @@ def refused(error: psycopg.Error, shown: str) -> KVEngineError:
     return Unavailable(f"{shown}: {said}")
 
 
+def gone(error: Exception, shown: str) -> Unavailable:
+    """Return the error for a snapshot whose connection broke."""
+    return Unavailable(
+        f"{shown}: the snapshot went with its connection; take another: {_said(error)}"
+    )
+
+
 def unknown(error: Exception) -> OutcomeUnknown:
     """Return the error for a commit whose answer was lost with ``error``."""
     return OutcomeUnknown(

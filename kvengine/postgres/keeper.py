@@ -15,9 +15,9 @@ from typing import Any
 import psycopg
 
 from kvengine.errors import KVEngineError
-from kvengine.postgres.claims import Claims
+from kvengine.postgres.client import Client
 from kvengine.postgres.connections import Connection, Connections, drive
-from kvengine.postgres.scripts import Script, Statement, Time
+from kvengine.postgres.scripts import Script, Statement
 from kvengine.real_time import monotonic, wall
 from kvengine.storage.clock import SECOND
 
@@ -39,11 +39,11 @@ _SERVER_TIME = "SELECT {schema}.clock()"
 class Keeper:
     """Keeps the lease of one client and sweeps, until it is closed."""
 
-    def __init__(self, connections: Connections, claims: Claims, schema: str, time: Time) -> None:
+    def __init__(self, connections: Connections, client: Client) -> None:
         self._connections = connections
-        self._claims = claims
-        self._schema = schema
-        self._time = time
+        self._claims = client.claims
+        self._schema = client.schema
+        self._time = client.clock
         self._ends = threading.Event()
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._work, name="kvengine-keeper", daemon=True)

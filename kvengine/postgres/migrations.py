@@ -16,11 +16,29 @@ import psycopg
 from psycopg import errors
 
 from kvengine.errors import NotADatabase, UnsupportedFormat
+from kvengine.postgres import failures
+from kvengine.postgres.connections import Connections
 
 VERSION = 1
 """The schema that this release works with: that of ``schema_1.sql`` to ``schema_VERSION.sql``."""
 
 OLDEST_SERVER = 130_000
+
+
+def prepare(connections: Connections, *, create: bool) -> None:
+    """Make the database ready: check the server, and bring the schema up to date.
+
+    ``create``: whether a schema may be made. Raise what `migrate` and connecting raise.
+    """
+    address = connections.address
+    connection = connections.connect()
+    try:
+        check_server(connection, address.shown)
+        migrate(connection, address.schema, address.shown, create=create)
+    except psycopg.Error as error:
+        raise failures.translated(error, address.shown) from error
+    finally:
+        connection.close()
 
 
 def check_server(connection: psycopg.Connection, shown: str) -> None:

@@ -194,6 +194,10 @@ class Reads:
         self._time = time
         self._texts: dict[str, str] = {}
 
+    def fix(self, time: Time) -> None:
+        """Let another time count from now on."""
+        self._time = time
+
     def _text(self, template: str, direction: str = "") -> str:
         text = self._texts.get(template + direction)
         if text is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,59 +13,48 @@ import psycopg
 
 import kvengine.store
 from kvengine.closing import Closing, adopt_docstrings, public_names
-from kvengine.errors import DatabaseClosed, ForkedError, Unavailable
+from kvengine.errors import DatabaseClosed
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability
-from kvengine.postgres import failures, migrations, walk, writes
-from kvengine.postgres.address import Address
-from kvengine.postgres.claims import Claims
-from kvengine.postgres.clock import Moment, ServerClock
+from kvengine.postgres import failures, migrations
+from kvengine.postgres.client import Client
+from kvengine.postgres.clock import Moment
 from kvengine.postgres.connections import Connection, Connections, drive
 from kvengine.postgres.keeper import Keeper
-from kvengine.postgres.reads import Reads, encoded, range_of
 from kvengine.postgres.scripts import Script
 from kvengine.postgres.sessions import Sessions
+from kvengine.postgres.settings import Settings
+from kvengine.postgres.walk import Course, Walk, WalkingReads
 from kvengine.postgres.watch import Watcher
-from kvengine.postgres.writes import Commit, Pop, Turn
-from kvengine.serdes.registry import Serdes
 from kvengine.storage.batch import (
     Batch,
     ClearAll,
     Operation,
     batch_of,
-    check_expect,
     clear_operation,
     clear_range_operation,
     clear_service_operation,
-    expire_operation,
     object_name,
     set_operation,
 )
-from kvengine.storage.clock import SECOND
-from kvengine.storage.names import Name, check_name
-from kvengine.storage.times import DAY, check_agrees, retention_time
+from kvengine.storage.names import Name
 from kvengine.store import Estimate, Limits, Stats, StoredObject, StoredWorkflow
 from kvengine.watch import Watch
 
 T = TypeVar("T")
 
-_BEGIN = (
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-    " SELECT {schema}.believed({schema}.moment(), {floor}, {estimate})"
-)
-
 
 class ReadVerbs:
     """The read verbs of `kvengine.Store`, each of which runs a script and waits for it."""
 
-    _reads: Reads
+    _reads: WalkingReads
 
     def run(self, work: Callable[[], Script[T]]) -> T:
         """Run a script, a new one for each attempt, and return its answer."""
         raise NotImplementedError
 
-    def _walk(self, course: walk.Course[Any]) -> walk.Walk:
+    def _walk(self, course: Course[Any]) -> Walk:
         """Return a walk at one moment."""
         raise NotImplementedError
 
@@ -132,8 +120,8 @@ class ReadVerbs:
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[str]:
-        within = range_of(check_name("service", service), prefix, start, stop, reverse, limit)
-        return self._walk(walk.keys(within, reverse, limit))
+        bounds: dict[str, Any] = {"start": start, "stop": stop, "reverse": reverse, "limit": limit}
+        return self._walk(self._reads.object_keys(service, prefix=prefix, **bounds))
 
     def scan(
         self,
@@ -145,12 +133,11 @@ class ReadVerbs:
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[StoredObject]:
-        within = range_of(service, prefix, start, stop, reverse, limit)
-        return self._walk(walk.objects(within, reverse, limit))
+        bounds: dict[str, Any] = {"start": start, "stop": stop, "reverse": reverse, "limit": limit}
+        return self._walk(self._reads.scan(service, prefix=prefix, **bounds))
 
     def workflows(self, service: str, completed: bool | None = None) -> Iterator[StoredWorkflow]:
-        within = range_of(check_name("service", service), "", None, None, False, None)
-        return self._walk(walk.workflows(within, completed))
+        return self._walk(self._reads.workflows(service, completed))
 
     def count(self, service: str, *, prefix: str = "") -> int:
         return self.run(partial(self._reads.count, service, prefix=prefix))
@@ -164,15 +151,10 @@ class Snapshot(ReadVerbs, Closing):
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
-        self._shown = store._address.shown
+        self._shown = store.client.address.shown
         self._connection: Connection | None = store._connections.connect()
         try:
-            bounds = store.clock.bounds()
-            parts = ("NULL" if part is None else str(part) for part in bounds[:2])
-            begin = _BEGIN.format(
-                schema=store.schema, **dict(zip(("floor", "estimate"), parts, strict=True))
-            )
-            cursor = self._connection.execute(begin, prepare=False)
+            cursor = self._connection.execute(store.client.begin_snapshot(), prepare=False)
             cursor.nextset()
             ((now,),) = cursor.fetchall()
         except BaseException as error:
@@ -180,7 +162,7 @@ class Snapshot(ReadVerbs, Closing):
             if isinstance(error, psycopg.Error):
                 raise failures.translated(error, self._shown) from error
             raise
-        self._reads = Reads(store.schema, Moment(now))
+        self._reads = WalkingReads(store.client.schema, Moment(now))
         self._now = int(now)
 
     @property
@@ -206,7 +188,7 @@ class Snapshot(ReadVerbs, Closing):
 
     def run(self, work: Callable[[], Script[T]]) -> T:
         """Run a script in the transaction of the snapshot, and return its answer."""
-        self._store._check_open()
+        self._store.client.check_open()
         connection = self._connection
         if connection is None:
             raise DatabaseClosed("this snapshot is closed")
@@ -215,14 +197,11 @@ class Snapshot(ReadVerbs, Closing):
         except psycopg.Error as error:
             if failures.is_broken(error):
                 self.close()
-                raise Unavailable(
-                    f"{self._shown}: the snapshot went with its connection; take another: {error}"
-                ) from error
+                raise failures.gone(error, self._shown) from error
             raise failures.translated(error, self._shown) from error
 
-    def _walk(self, course: walk.Course[Any]) -> walk.Walk:
-        fetch = partial(self.run, partial(course.following, self._reads))
-        return walk.Walk(course, fetch, _nothing)
+    def _walk(self, course: Course[Any]) -> Walk:
+        return Walk(course, partial(self.run, partial(course.following, self._reads)))
 
 
 class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
@@ -232,53 +211,28 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
     database at once: sessions of an object exclude each other across all of them.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        *,
-        create: bool,
-        durability: Durability,
-        limits: Limits,
-        serdes: Serdes,
-        retention: Mapping[str, float | timedelta],
-        pool_size: int,
-        timeout: float,
-        lease: float,
-    ) -> None:
-        self._address = address
-        self.schema: str = address.schema
-        self._durability = durability
-        self._limits = limits
-        self._pid = os.getpid()
-        self._closed = False
+    def __init__(self, settings: Settings) -> None:
+        client = settings.client
+        self.client: Client = client
+        self._reads = client
         self._closing = threading.Lock()
-        self.clock: ServerClock = ServerClock()
-        self._reads = Reads(address.schema, self.clock)
-        self._connections = Connections(address, most=pool_size, timeout=timeout)
-        self._retentions: dict[str, int] = {}
-        self._sessions = Sessions(self, Claims(address.schema, lease))
+        self._connections = Connections(
+            client.address, most=settings.pool_size, timeout=settings.timeout
+        )
         self._host = Host(
             self,
-            serdes,
-            max_value_size=limits.value,
-            retention_of=self._retention_of,
-            shared=self._sessions,
+            settings.serdes,
+            max_value_size=client.limits.value,
+            retention_of=client.retention_of,
+            shared=Sessions(client, self.run),
         )
-        self._commits = 0
         self._open_snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
-        connection = self._connections.connect()
-        try:
-            migrations.check_server(connection, address.shown)
-            migrations.migrate(connection, address.schema, address.shown, create=create)
-        except psycopg.Error as error:
-            raise failures.translated(error, address.shown) from error
-        finally:
-            connection.close()
+        self._watcher = Watcher(self.run, client.schema)
+        self._keeper = Keeper(self._connections, client)
+        migrations.prepare(self._connections, create=settings.create)
         self._connections.open()
-        self._watcher = Watcher(self.run, self.schema)
-        self._keeper = Keeper(self._connections, self._sessions.claims, address.schema, self.clock)
         try:
-            self._agree(retention)
+            self.run(partial(client.agree, settings.retention))
             self._keeper.start()
         except BaseException:
             self.close()
@@ -286,38 +240,22 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
 
     # --- reading: the verbs are those of `ReadVerbs`
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise DatabaseClosed("this database is closed")
-        if os.getpid() != self._pid:
-            raise ForkedError(
-                "a forked child used the connections of its parent; call kvengine.connect() in it"
-            )
+    def run(self, work: Callable[[], Script[T]]) -> T:
+        """Run a script, a new one for each attempt, and return its answer."""
+        self.client.check_open()
+        return self._connections.run(work)
 
-    def run(self, work: Callable[[], Script[T]], commit: Commit | Pop | None = None) -> T:
-        """Run a script, a new one for each attempt; ``commit``: what it commits, if anything."""
-        self._check_open()
-        return self._connections.run(work, commit)
-
-    def _walk(self, course: walk.Course[Any]) -> walk.Walk:
+    def _walk(self, course: Course[Any]) -> Walk:
         """Return a walk at one moment: one statement if that is all, else a snapshot."""
-        items = self.run(partial(self._restarted, course))
+        items = self.run(partial(course.started, self.client))
         if course.is_over:
-            return walk.Walk(course, list, _nothing, items)
-        snapshot = self.snapshot()
+            return Walk(course, list, items)
+        course.moment = snapshot = self.snapshot()
         course.start()
-        return walk.Walk(
-            course,
-            partial(snapshot.run, partial(course.following, snapshot._reads)),
-            snapshot.close,
-        )
-
-    def _restarted(self, course: walk.Course[Any]) -> Script[list[Any]]:
-        course.start()
-        return (yield from course.following(self._reads))
+        return snapshot._walk(course)
 
     def snapshot(self) -> Snapshot:
-        self._check_open()
+        self.client.check_open()
         snapshot = Snapshot(self)
         self._open_snapshots.add(snapshot)
         return snapshot
@@ -334,27 +272,23 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         ttl: float | timedelta | None = None,
         expires_at: float | datetime | None = None,
     ) -> int:
-        limit = self._limits.value
-        return self._stamp(set_operation(service, key, state_key, value, ttl, expires_at, limit))
+        limit = self.client.limits.value
+        return self._commit(set_operation(service, key, state_key, value, ttl, expires_at, limit))
 
     def clear(self, service: str, key: str, state_key: str) -> int:
-        return self._stamp(clear_operation(service, key, state_key))
+        return self._commit(clear_operation(service, key, state_key))
 
     def pop(self, service: str, key: str, state_key: str) -> bytes | None:
-        name = object_name(service, key)
-        check_name("state_key", state_key)
-        durable = self._durability == "sync"
-        popping = Pop(name, state_key, durable)
-        return self.run(partial(popping.script, self.schema, self.clock), popping)
+        return self.run(self.client.pop(service, key, state_key))
 
     def clear_all(self, service: str, key: str) -> int:
-        return self._stamp(ClearAll(object_name(service, key)))
+        return self._commit(ClearAll(object_name(service, key)))
 
     def clear_service(self, service: str) -> int:
-        return self._stamp(clear_service_operation(service))
+        return self._commit(clear_service_operation(service))
 
     def clear_range(self, service: str, start: str, stop: str | None) -> int:
-        return self._stamp(clear_range_operation(service, start, stop))
+        return self._commit(clear_range_operation(service, start, stop))
 
     def expire(
         self,
@@ -364,10 +298,10 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         at: float | datetime | None = None,
         ttl: float | timedelta | None = None,
     ) -> bool:
-        return self._commit([expire_operation(service, key, at, ttl)]).taken
+        return self.run(self.client.expire(service, key, at=at, ttl=ttl))
 
     def batch(self) -> Batch:
-        return batch_of(self, self._limits.value)
+        return batch_of(self, self.client.limits.value)
 
     def write(
         self,
@@ -376,46 +310,18 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
     ) -> int:
-        return self.write_in_turn(batch, expect, durability, None)
-
-    def write_in_turn(
-        self,
-        batch: Batch,
-        expect: Mapping[Name, int] | None,
-        durability: Durability | None,
-        turn: Turn | None,
-    ) -> int:
-        """Commit a batch as `write` does; ``turn``: if the session still has it."""
-        if not isinstance(batch, Batch):
-            raise TypeError(f"batch must be a kvengine.Batch, not {type(batch).__name__}")
-        if expect is not None:
-            check_expect(expect)
-        if durability is not None and durability not in ("sync", "os"):
-            raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
-        self._check_open()
-        batch.check_open()
-        commit = writes.commit_of(batch, expect, durability or self._durability, self._limits, turn)
+        commit = self.client.batch_commit(batch, expect, durability)
         batch.close()  # what is being committed must not change
         try:
-            self._send(commit)
+            stamp = self.run(commit)
         except BaseException:
             batch._reopen()
             raise
-        batch.close(commit.stamp)
-        return commit.stamp or 0
+        batch.close(stamp)
+        return stamp
 
-    def _stamp(self, operation: Operation) -> int:
-        return self._commit([operation]).stamp or 0
-
-    def _commit(self, operations: list[Operation]) -> Commit:
-        durable = self._durability == "sync"
-        commit = Commit(writes.steps_of(operations), {}, self._limits, durable=durable)
-        self._send(commit)
-        return commit
-
-    def _send(self, commit: Commit) -> None:
-        self.run(partial(commit.script, self.schema, self.clock), commit)
-        self._commits += 1
+    def _commit(self, operation: Operation) -> int:
+        return self.run(self.client.commit(operation))
 
     # --- the whole
 
@@ -428,7 +334,7 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         wait for a watch: one that falls 10,000 changes behind, or whose server crashed, drops them
         and reports a single change with ``gap=True``.
         """
-        self._check_open()
+        self.client.check_open()
         return Watch(self, partial(self._watcher.begin, service, key, prefix))
 
     def stats(self) -> Stats:
@@ -436,12 +342,11 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
 
         What only the embedded engine has is 0 or empty.
         """
-        objects, size = self.run(self._reads.sizes)
+        objects, size = self.run(self.client.sizes)
         return Stats(
             bytes_on_disk=size,
             estimated_objects=objects,
             open_snapshots=sum(not each.closed for each in list(self._open_snapshots)),
-            commits=self._commits,
         )
 
     def estimate(self, service: str, *, prefix: str = "") -> Estimate:
@@ -455,16 +360,10 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
 
     @property
     def limits(self) -> Limits:
-        return self._limits
+        return self.client.limits
 
     def retention(self, service: str) -> timedelta:
-        """Return how long workflows of a service are kept once they are complete.
-
-        This is the value stored with the database, or one day if none is set.
-        """
-        encoded("service", service)
-        self._retentions = self.run(self._reads.retentions)
-        return timedelta(microseconds=self._retentions.get(service, DAY))
+        return self.run(partial(self.client.retention, service))
 
     def retentions(self) -> dict[str, timedelta]:
         """Return the retentions that are stored with the database, by service."""
@@ -473,35 +372,15 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         return {service: timedelta(microseconds=kept) for service, kept in stored}
 
     def set_retention(self, service: str, retention: float | timedelta) -> None:
-        """Store how long workflows of a service are kept once they are complete.
-
-        ``retention``: seconds or a timedelta. It counts for handles made from now on. Workflows
-        that are already complete keep the retention they completed with.
-        """
-        name, kept = encoded("service", service).decode(), retention_time(retention)
-        self.run(partial(writes.set_retention, self.schema, name, kept))
-        self._retentions[name] = kept
-
-    def _retention_of(self, service: str) -> int | None:
-        return self._retentions.get(service)
-
-    def _agree(self, retention: Mapping[str, float | timedelta]) -> None:
-        """Store the retentions that were stated; ValueError if the database has other ones."""
-        self._retentions = self.run(self._reads.retentions)
-        for service, given in retention.items():
-            kept = retention_time(given)
-            stored = self._retentions.get(check_name("service", service))
-            check_agrees(service, kept, stored)
-            if stored is None:
-                self.set_retention(service, kept / SECOND)
+        self.run(self.client.set_retention(service, retention))
 
     def close(self) -> None:
         """End all use of the database. What is claimed is free at once. May be called again."""
         with self._closing:
-            if self._closed:
+            if self.client.is_closed:
                 return
-            self._closed = True
-            if os.getpid() != self._pid:
+            self.client.is_closed = True
+            if self.client.is_forked:
                 return
             for snapshot in list(self._open_snapshots):
                 snapshot.close()
@@ -513,11 +392,7 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         return public_names(self)
 
     def __repr__(self) -> str:
-        return f"<kvengine.postgres.PostgresStore {self._address.shown!r}>"
-
-
-def _nothing() -> None:
-    pass
+        return f"<kvengine.postgres.PostgresStore {self.client.address.shown!r}>"
 
 
 adopt_docstrings(ReadVerbs, kvengine.store.Store)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from kvengine.errors import KVEngineError
-from kvengine.postgres.reads import Bound, Range, Reads
+from kvengine.postgres.reads import Bound, Range, Reads, range_of
 from kvengine.postgres.scripts import Script
+from kvengine.storage.names import check_name
 from kvengine.store import StoredObject, StoredWorkflow
 
 T = TypeVar("T")
@@ -18,6 +19,12 @@ _FIRST_WINDOW = 100
 _LONGEST_WINDOW = 1_000
 _OBJECTS = 50
 """Items that a walk fetches at a time: who takes a few pays for a few; objects may be large."""
+
+
+class Closeable(Protocol):
+    """What a walk closes at its end."""
+
+    def close(self) -> None: ...
 
 
 class Course(Generic[T]):
@@ -47,6 +54,8 @@ class Course(Generic[T]):
         self._limit = limit
         self._most = most
         self.is_over: bool = False
+        self.moment: Closeable | None = None
+        """What is closed with the walk, if anything: the snapshot that it is of."""
         self.start()
 
     def start(self) -> None:
@@ -55,6 +64,18 @@ class Course(Generic[T]):
         self._left = self._limit
         self._size = min(_FIRST_WINDOW, self._most)
         self.is_over = self._limit == 0
+
+    def close(self) -> None:
+        """End the walk. May be called again."""
+        self.is_over = True
+        moment, self.moment = self.moment, None
+        if moment is not None:
+            moment.close()
+
+    def started(self, reads: Reads) -> Script[list[Any]]:
+        """Begin at the beginning, and return the first items."""
+        self.start()
+        return (yield from self.following(reads))
 
     def following(self, reads: Reads) -> Script[list[Any]]:
         """Return the next items, and set `is_over` if they are the last."""
@@ -77,34 +98,54 @@ class Course(Generic[T]):
         return [item for item in shown if item is not None]
 
 
-def keys(within: Range, reverse: bool, limit: int | None) -> Course[Bound]:
-    """Return the course over the keys of objects."""
-    return Course(Reads.keys_window, _itself, within, show=_key_of, reverse=reverse, limit=limit)
+class WalkingReads(Reads):
+    """The read verbs as scripts; those that walk give a course."""
 
+    def object_keys(
+        self,
+        service: str,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        stop: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Course[Bound]:
+        within = range_of(check_name("service", service), prefix, start, stop, reverse, limit)
+        window = Reads.keys_window
+        return Course(window, _itself, within, show=_key_of, reverse=reverse, limit=limit)
 
-def objects(within: Range, reverse: bool, limit: int | None) -> Course[StoredObject]:
-    """Return the course over objects with their entries."""
-    return Course(
-        Reads.objects_window,
-        _name_of,
-        within,
-        show=_itself,
-        reverse=reverse,
-        limit=limit,
-        most=_OBJECTS,
-    )
+    def scan(
+        self,
+        service: str | None = None,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        stop: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Course[StoredObject]:
+        within = range_of(service, prefix, start, stop, reverse, limit)
+        return Course(
+            Reads.objects_window,
+            _name_of,
+            within,
+            show=_itself,
+            reverse=reverse,
+            limit=limit,
+            most=_OBJECTS,
+        )
 
+    def workflows(self, service: str, completed: bool | None = None) -> Course[StoredWorkflow]:
+        within = range_of(check_name("service", service), "", None, None, False, None)
+        if completed is not None and not isinstance(completed, bool):
+            raise TypeError(f"completed must be True, False or None, not {completed!r}")
 
-def workflows(within: Range, completed: bool | None) -> Course[StoredWorkflow]:
-    """Return the course over workflows; ``completed``: over those alone that are, or are not."""
-    if completed is not None and not isinstance(completed, bool):
-        raise TypeError(f"completed must be True, False or None, not {completed!r}")
+        def show(found: StoredWorkflow) -> StoredWorkflow | None:
+            wanted = completed is None or completed == (found.completed_at is not None)
+            return found if wanted else None
 
-    def show(found: StoredWorkflow) -> StoredWorkflow | None:
-        wanted = completed is None or completed == (found.completed_at is not None)
-        return found if wanted else None
-
-    return Course(Reads.workflows_window, _name_of, within, show=show)
+        return Course(Reads.workflows_window, _name_of, within, show=show)
 
 
 def _itself(item: T) -> T:
@@ -127,16 +168,11 @@ class Walk:
     """
 
     def __init__(
-        self,
-        course: Course[Any],
-        fetch: Callable[[], list[Any]],
-        close: Callable[[], None],
-        items: Iterable[Any] = (),
+        self, course: Course[Any], fetch: Callable[[], list[Any]], items: Iterable[Any] = ()
     ) -> None:
         """``fetch``: returns the items that follow; ``items``: those that were fetched already."""
         self._course = course
         self._fetch = fetch
-        self._close = close
         self._items = deque(items)
         self._lock = threading.RLock()
         self._broken = ""
@@ -162,6 +198,5 @@ class Walk:
 
     def close(self) -> None:
         """End the walk. May be called again."""
-        self._course.is_over = True
         self._items.clear()
-        self._close()
+        self._course.close()

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from psycopg.types.numeric import Int8
 
 from kvengine.errors import KVEngineError, SessionLost, ValueTooLarge, VersionConflict
 from kvengine.options import Durability
 from kvengine.postgres import failures
-from kvengine.postgres.reads import NAMES, Bound
+from kvengine.postgres.reads import NAMES, Bound, encoded
 from kvengine.postgres.scripts import Script, Statement, Time
 from kvengine.storage.batch import (
-    Batch,
     Clear,
     ClearAll,
     ClearRange,
@@ -31,6 +30,8 @@ from kvengine.storage.batch import (
 )
 from kvengine.storage.names import Name, least_name
 from kvengine.store import Limits
+
+T_co = TypeVar("T_co", covariant=True)
 
 _COMMIT = (
     "SELECT stamp, t, taken, actual FROM {schema}.commit("
@@ -122,6 +123,17 @@ def _ttl(microseconds: int) -> int:
     return -microseconds if microseconds else 0
 
 
+class Target(Protocol):
+    """What a commit is sent to: the schema, its clock and limits, and how safe commits are."""
+
+    schema: str
+    limits: Limits
+    durability: Durability
+
+    @property
+    def clock(self) -> Time: ...
+
+
 class Turn(NamedTuple):
     """The turn of a session as its commits state it: the place of its claim.
 
@@ -132,32 +144,41 @@ class Turn(NamedTuple):
     leaves: bool
 
 
-class Commit:
-    """One commit, ready to be sent, and sent again: it is applied once at most if it expects.
+class Sent(Generic[T_co]):
+    """What is sent to change something: it makes a script for each attempt at it."""
 
-    ``token`` names it in the objects that it writes, so that `landed` can tell whether it is in.
-    ``stamp``, ``taken``: what came of it.
+    lost: Exception | None = None
+    """Why the answer of an attempt was lost, if one was."""
+
+    def __call__(self) -> Script[T_co]:
+        raise NotImplementedError
+
+
+class Commit(Sent[T_co]):
+    """A commit, which may be sent again: it is applied once at most if it expects something.
+
+    ``token`` names it in the objects that it writes, so that a later attempt can tell whether it is
+    in. ``stamp``, ``taken``: what came of it.
     """
 
     def __init__(
         self,
+        target: Target,
         steps: list[Step | ClearRange],
-        expect: Mapping[Name, int],
-        limits: Limits,
-        *,
-        durable: bool = True,
+        expect: Mapping[Name, int] | None = None,
+        durability: Durability | None = None,
         turn: Turn | None = None,
     ) -> None:
+        """``turn``: of the session whose commit it is. Raise ValueTooLarge past the limits."""
         self.steps: list[Step | ClearRange] = steps
-        self.expect: Mapping[Name, int] = expect
+        self.expect: Mapping[Name, int] = expect or {}
         self.token: bytes = os.urandom(12)
         self.stamp: int | None = None
         self.taken: bool = False
-        self.lost: Exception | None = None
-        """Why the answer of an attempt was lost, if one was."""
-        self._durable = durable
+        self._target = target
+        self._durable = (durability or target.durability) == "sync"
         self._turn = turn
-        self._check(limits)
+        self._check(target.limits)
 
     @property
     def is_conditional(self) -> bool:
@@ -187,8 +208,8 @@ class Commit:
                 f"commit is {total:,} bytes, over max_commit_size {limits.commit:,}"
             )
 
-    def script(self, schema: str, time: Time) -> Script[int | None]:
-        """Commit, and return the stamp, None if nothing was to be written.
+    def __call__(self) -> Script[T_co]:
+        """Commit, and return the stamp, 0 if nothing was to be written.
 
         Raise VersionConflict or SessionLost, with nothing written, if an object is not as expected.
 
@@ -196,35 +217,41 @@ class Commit:
         OutcomeUnknown if that cannot be told: the commit is not the last one of its object, and may
         not be sent again, since what was sent may still arrive.
         """
-        if self.lost is None:
-            return (yield from self._once(schema, time))
-        if (yield from self._landed(schema)):
-            return self.stamp
-        if not self.is_conditional:
-            raise failures.unknown(self.lost)
-        try:  # of two that expect the same version, one finds it
-            return (yield from self._once(schema, time))
-        except VersionConflict:
-            if (yield from self._landed(schema)):
-                return self.stamp
-            raise failures.unknown(self.lost) from None
+        yield from self._attempt()
+        answer: T_co = self._answer()
+        return answer
 
-    def _once(self, schema: str, time: Time) -> Script[int | None]:
+    def _answer(self) -> Any:
+        """Return what the verb is to return."""
+        return self.stamp or 0
+
+    def _attempt(self) -> Script[None]:
+        if self.lost is None:
+            yield from self._once()
+        elif not (yield from self._landed()):
+            if not self.is_conditional:
+                raise failures.unknown(self.lost)
+            try:  # of two that expect the same version, one finds it
+                yield from self._once()
+            except VersionConflict:
+                if not (yield from self._landed()):
+                    raise failures.unknown(self.lost) from None
+
+    def _once(self) -> Script[None]:
         only = self.steps[0] if len(self.steps) == 1 else None
         if isinstance(only, Step) and self.expect.keys() <= {only.name}:
-            yield from self._one(only, schema, time)
+            yield from self._one(only)
         else:
-            yield from self._all(schema, time)
-        return self.stamp
+            yield from self._all()
 
-    def _one(self, step: Step, schema: str, time: Time) -> Script[None]:
+    def _one(self, step: Step) -> Script[None]:
         names, values, ends, gone = _columns(step)
         service, key = step.name
         turn = self._turn
         expected = self.expect.get(step.name)
-        bounds = time.bounds()
+        bounds = self._target.clock.bounds()
         ((stamp, now, taken, actual),) = yield Statement(
-            _COMMIT.format(schema=schema),
+            _COMMIT.format(schema=self._target.schema),
             (
                 service.encode(),
                 key.encode(),
@@ -245,7 +272,7 @@ class Commit:
                 bounds.estimate,
             ),
         )
-        time.saw(now, bounds.sent)
+        self._target.clock.saw(now, bounds.sent)
         if actual == _LOST:
             raise SessionLost(
                 f"the session of object {step.name!r} lost its turn: this client did not renew its"
@@ -255,7 +282,7 @@ class Commit:
             raise VersionConflict(service, key, expected or 0, actual)
         self.stamp, self.taken = stamp, taken
 
-    def _all(self, schema: str, time: Time) -> Script[None]:
+    def _all(self) -> Script[None]:
         columns: list[list[Any]] = [[] for _ in range(12)]
         objects, entries = columns[:8], columns[8:]
         for number, step in enumerate(self.steps, 1):
@@ -267,9 +294,9 @@ class Commit:
                     for column, part in zip(entries, row, strict=True):
                         column.append(part)
         expected = [(*_encoded(name), version) for name, version in self.expect.items()]
-        bounds = time.bounds()
+        bounds = self._target.clock.bounds()
         ((stamp, now, service, key, actual),) = yield Statement(
-            _COMMIT_BATCH.format(schema=schema),
+            _COMMIT_BATCH.format(schema=self._target.schema),
             (
                 *columns[:6],
                 _bigints(columns[6]),
@@ -286,66 +313,66 @@ class Commit:
                 bounds.estimate,
             ),
         )
-        time.saw(now, bounds.sent)
+        self._target.clock.saw(now, bounds.sent)
         if actual is not None:
             name = (service.decode(), key.decode())
             raise VersionConflict(*name, self.expect[name], actual)
         self.stamp, self.taken = stamp, True
 
-    def _landed(self, schema: str) -> Script[bool]:
+    def _landed(self) -> Script[bool]:
         """Return whether this is the last commit of an object that it wrote."""
         for step in self.steps:
             if isinstance(step, Step):
                 values = (*_encoded(step.name), self.token)
-                rows = yield Statement(_LANDED.format(schema=schema), values)
+                rows = yield Statement(_LANDED.format(schema=self._target.schema), values)
                 if rows:
                     self.stamp, self.taken = rows[0][0], True
                     return True
         return False
 
 
-class Pop:
+class Expiry(Commit[bool]):
+    """An `expire`, which returns whether the object existed."""
+
+    def _answer(self) -> bool:
+        return self.taken
+
+
+class Pop(Sent[bytes | None]):
     """A `pop`, which is sent once: nobody could tell whether a second one popped the same value."""
 
-    def __init__(self, name: Name, state_key: str, durable: bool) -> None:
-        self.lost: Exception | None = None
+    def __init__(self, target: Target, name: Name, state_key: str) -> None:
         check_names(size_of_names(*name, state_key))
+        self._target = target
         self._name = name
         self._state_key = state_key
-        self._durable = durable
 
-    def script(self, schema: str, time: Time) -> Script[bytes | None]:
+    def __call__(self) -> Script[bytes | None]:
         """Clear an entry, and return the value that it had, or None."""
         if self.lost is not None:
             raise failures.unknown(self.lost)
-        bounds = time.bounds()
+        clock, durable = self._target.clock, self._target.durability == "sync"
+        bounds = clock.bounds()
         service, key = _encoded(self._name)
         token = os.urandom(12)
         ((now, found),) = yield Statement(
-            _POP.format(schema=schema),
-            (service, key, self._state_key.encode(), token, self._durable, *bounds[:2]),
+            _POP.format(schema=self._target.schema),
+            (service, key, self._state_key.encode(), token, durable, *bounds[:2]),
         )
-        time.saw(now, bounds.sent)
+        clock.saw(now, bounds.sent)
         value: bytes | None = found
         return value
 
 
-def set_retention(schema: str, service: str, retention: int) -> Script[None]:
-    """Store how long completed workflows of a service are kept, in microseconds."""
-    yield Statement(_SET_RETENTION.format(schema=schema), (service.encode(), retention))
+class SetRetention(Sent[None]):
+    """How long completed workflows of a service are kept from now on, in microseconds."""
 
+    def __init__(self, target: Target, service: str, retention: int) -> None:
+        self._target = target
+        self._values = encoded("service", service), retention
 
-def commit_of(
-    batch: Batch,
-    expect: Mapping[Name, int] | None,
-    durability: Durability,
-    limits: Limits,
-    turn: Turn | None = None,
-) -> Commit:
-    """Return what commits a batch."""
-    batch.check_values(limits.value)
-    steps = steps_of(batch.operations)
-    return Commit(steps, expect or {}, limits, durable=durability == "sync", turn=turn)
+    def __call__(self) -> Script[None]:
+        yield Statement(_SET_RETENTION.format(schema=self._target.schema), self._values)
 
 
 def size_of_names(*names: str) -> int:

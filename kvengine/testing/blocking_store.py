@@ -130,6 +130,10 @@ class Blocking:
         verbs = ("__aenter__", "__anext__", "state_keys")
         return Blocking(self._call, found) if any(hasattr(found, v) for v in verbs) else found
 
+    def snapshot(self) -> Any:
+        """Return a snapshot as of now, which for asyncio is that of entering it."""
+        return self._verb(self._awaited.snapshot).__enter__()
+
     def update(self, name: str, function: Callable[[Any], Any], *rest: Any, **keywords: Any) -> Any:
         """Call the verb with a function that runs in a thread, and so may call blocking verbs."""
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 import kvengine
-from kvengine.testing import StoreContract
+import kvengine.aio
+from kvengine.testing import StoreContract, blocking
 
 
 class TestThreads(StoreContract):
@@ -17,4 +18,13 @@ class TestThreads(StoreContract):
     def store(self, database: str) -> Iterator[kvengine.Store]:
         self.url = database
         with kvengine.connect(database) as store:
+            yield store
+
+
+class TestTasks(StoreContract):
+    """The store for asyncio, whose verbs a thread awaits."""
+
+    @pytest.fixture
+    def store(self, database: str) -> Iterator[kvengine.Store]:
+        with blocking(kvengine.aio.connect(database)) as store:
             yield store

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Protocol
 
 from kvengine.objects.sessions.turns import Turns
-from kvengine.options import Durability
 from kvengine.serdes.codec import Codec
 from kvengine.serdes.registry import Serdes
 from kvengine.storage.batch import Batch
@@ -66,27 +65,16 @@ class Shared(Protocol):
         """Wait until this client has the object; SessionTimeout past ``timeout`` seconds."""
         ...
 
-    def load(self, name: Name, max_bytes: int, /) -> tuple[StoredObject | None, Late]:
-        """Return the first entries of an object, and whom to ask for the others.
+    def begin(self, session: Any, always: Collection[str], /) -> Any:
+        """Begin a session with its object, and return whom to ask for what was not loaded."""
+        ...
 
-        So many as fit into ``max_bytes``, and more if they cost no further round trip.
-        """
+    def commit(self, session: Any, batch: Batch, leaves: bool, /) -> int:
+        """Commit if the object is as the session began; ``leaves``: and give it back."""
         ...
 
     def leave(self, name: Name, /) -> None:
         """Give the object back, if this client still has it. May be called again."""
-        ...
-
-    def commit(
-        self,
-        batch: Batch,
-        name: Name,
-        version: int,
-        durability: Durability | None,
-        leaves: bool,
-        /,
-    ) -> int:
-        """Commit if the object has this version; ``leaves``: and give the object back."""
         ...
 
 

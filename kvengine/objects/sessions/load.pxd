@@ -13,4 +13,4 @@ cpdef load(SessionVerbs session, always)
 
 
 cdef _load_part(SessionVerbs session, moment)
-cdef _begin_with(SessionVerbs session, found, bint complete)
+cpdef begin_with(SessionVerbs session, found, bint complete)

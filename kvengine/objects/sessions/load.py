@@ -37,17 +37,14 @@ def load(session: SessionVerbs, always: Collection[str]) -> None:
             completed = known.completed_at is not None
             session._begin(known.version, expires_at, entries, True, ends, completed)
             return
-    if eager or (settings.read_only and host.shared is not None):  # which cannot hold a moment
-        _begin_with(session, host.store.load(*name), True)
+    if host.shared is not None:
+        session._moment = host.shared.begin(session, always)
+        return
+    if eager:
+        begin_with(session, host.store.load(*name), True)
         return
     moment: Any
-    if host.shared is not None:
-        found, moment = host.shared.load(name, settings.preload_limit or 0)
-        session._moment = moment
-        _begin_with(session, found, found is None or not found.partial)
-        if isinstance(settings.preload, tuple):
-            always = {*always, *settings.preload}
-    elif host.hold is not None:
+    if host.hold is not None:
         session._moment = moment = host.hold(name)
         whole = not moment.version
         session._begin(moment.version, moment.ends_at, {}, whole, None, moment.completed)
@@ -71,15 +68,15 @@ def _load_part(session: SessionVerbs, moment: Late) -> None:
     preload = settings.preload
     if preload is True:
         found = moment.load(*name, max_bytes=settings.preload_limit or 0)
-        _begin_with(session, found, found is None or not found.partial)
+        begin_with(session, found, found is None or not found.partial)
         return
     found = moment.load(*name, max_bytes=0)
-    _begin_with(session, found, found is None)
+    begin_with(session, found, found is None)
     if found is not None and preload:
         session._learn(moment.get_many(*name, preload), preload)
 
 
-def _begin_with(session: SessionVerbs, found: StoredObject | None, complete: bool) -> None:
+def begin_with(session: SessionVerbs, found: StoredObject | None, complete: bool) -> None:
     """Begin with an object as the store gave it, None if it is absent."""
     if found is None:
         session._begin(0, None, {}, True)

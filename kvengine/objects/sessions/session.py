@@ -421,7 +421,7 @@ class Session(SessionVerbs):
         host, batch = self._handle._host, self._batch(changes)
         if host.shared is None:
             return host.store.write(batch, expect={name: self._version}, durability=durability)
-        stamp = host.shared.commit(batch, name, self._version, durability, not self._open)
+        stamp = host.shared.commit(self, batch, not self._open)
         held: Any = self._moment
         if held is not None:
             held.version = stamp  # what is read late is of the object as it is now

@@ -18,6 +18,7 @@ from kvengine.testing.contract.home import FUTURE, Home
 
 Verb = Callable[[Any, Any, Any, Any], object]
 
+
 def batched(store: Store, verb: str, *arguments: Any) -> int:
     """Write a batch of one verb, as one that was made without a store."""
     batch = Batch()
