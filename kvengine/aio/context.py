@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from kvengine.aio.home import Home
 from kvengine.aio.session import Session
 from kvengine.aio.turns import wait
+from kvengine.aio.waiting import settled
 from kvengine.objects.sessions.context import Block
 from kvengine.real_time import monotonic
 
@@ -51,7 +52,10 @@ class SessionContext(Block, Generic[T]):
             await self._waits.load(session, self._kind._kv_entries() if self._kind else ())
             return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
         except BaseException:
-            self._leave()
+            try:
+                await self._give_back()
+            finally:
+                self._leave()
             raise
 
     async def __aexit__(
@@ -64,4 +68,15 @@ class SessionContext(Block, Generic[T]):
             if kind is None and self._session is not None:
                 await self._session._finish()
         finally:
-            self._leave()
+            try:
+                await self._give_back()
+            finally:
+                self._leave()
+
+    async def _give_back(self) -> None:
+        """Give the object back to the other clients of the store, if it has any."""
+        host, name = self._handle._host, self._handle._name
+        if host.shared is not None and host.turns.holds(name, self):
+            leaving = host.shared.leave(name)
+            if leaving is not None:
+                await settled(leaving)

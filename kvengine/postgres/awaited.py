@@ -152,6 +152,14 @@ class Waits:
         self._connections = pool
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._moments: weakref.WeakSet[SnapshotWaits] = weakref.WeakSet()
+
+    def snapshot(self) -> SnapshotWaits:
+        """Return the moment of a snapshot, which `close` ends too."""
+        self.check_open()
+        moment = SnapshotWaits(self)
+        self._moments.add(moment)
+        return moment
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """Return the running loop, which must be the one that was here first."""
@@ -183,10 +191,15 @@ class Waits:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def settle(self) -> None:
-        """Wait for all work that was begun."""
+    async def close(self) -> None:
+        """Wait for all work that was begun, and end all snapshots, walks and watches."""
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
+        self.closed = self.client.is_closed = True
+        for feed in list(self.feeds):
+            feed.end()
+        for moment in list(self._moments):
+            moment.end()
 
     async def read(
         self, source: Any, name: Name, work: Callable[..., Any], /, *args: Any, **kw: Any
@@ -216,7 +229,7 @@ class Waits:
             if moment is None:
                 items = await self.ask(partial(walk.started, self.client))
                 if not walk.is_over:
-                    walk.moment = moment = SnapshotWaits(self)
+                    walk.moment = moment = self.snapshot()
                     walk.start()
                     continue
             else:
@@ -278,12 +291,12 @@ class Waits:
         while not await self.ask(waiting.ask):  # noqa: ASYNC110  # the server wakes nobody
             await asyncio.sleep(waiting.pause())
 
-    def leave(self, name: Name, /) -> None:
-        """Begin to give an object back, if it is not given back yet."""
+    def leave(self, name: Name, /) -> asyncio.Future[None] | None:
+        """Begin to give an object back; None if it is given back already."""
         place = self.client.claims.forget(name)
-        if place is not None and not self.closed:
-            with suppress(RuntimeError):  # no loop runs any more: the lease ends by itself
-                self.begin(self._leave(name, place))
+        if place is None or self.closed:
+            return None
+        return self.begin(self._leave(name, place))
 
     async def _leave(self, name: Name, place: int) -> None:
         with suppress(KVEngineError):
@@ -333,7 +346,7 @@ class SnapshotWaits(Waits):
         except psycopg.Error as error:
             self.check_open()
             if failures.is_broken(error):
-                self.close()
+                self.end()
                 raise failures.gone(error, self.client.address.shown) from error
             raise failures.translated(error, self.client.address.shown) from error
 
@@ -344,7 +357,7 @@ class SnapshotWaits(Waits):
                 return items
         return []
 
-    def close(self) -> None:
+    def end(self) -> None:
         """End the transaction. May be called again."""
         self.closed = True
         connection, self._connection = self._connection, None
@@ -359,9 +372,9 @@ class Snapshot(kvengine.aio.reads.Reads):
     it may still read.
     """
 
-    def __init__(self, live: Waits) -> None:
-        self._own = SnapshotWaits(live)
-        super().__init__(self._own.reads, self._own)
+    def __init__(self, moment: SnapshotWaits) -> None:
+        self._own = moment
+        super().__init__(moment.reads, moment)
 
     @property
     def stamp(self) -> int:
@@ -370,7 +383,7 @@ class Snapshot(kvengine.aio.reads.Reads):
 
     async def close(self) -> None:
         """End the transaction. May be called again."""
-        self._own.close()
+        self._own.end()
 
     async def __aenter__(self) -> Self:
         await self._own.start()
@@ -382,7 +395,7 @@ class Snapshot(kvengine.aio.reads.Reads):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._own.close()
+        self._own.end()
 
 
 class _Held:
@@ -442,7 +455,6 @@ class AsyncPostgresStore(Store):
         """The connections of threads that look for changes and keep the lease."""
         self._watcher = Watcher(self._threads.run, client.schema)
         self._keeper = Keeper(self._threads, client)
-        self._snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
 
     async def _open(self, settings: Settings) -> None:
         prepare = partial(migrations.prepare, self._threads, create=settings.create)
@@ -470,10 +482,7 @@ class AsyncPostgresStore(Store):
 
     def snapshot(self) -> Snapshot:
         """Return all read verbs as of one moment: that of entering ``async with``."""
-        self._waits.check_open()
-        snapshot = Snapshot(self._waits)
-        self._snapshots.add(snapshot)
-        return snapshot
+        return Snapshot(self._waits.snapshot())
 
     def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Watch:
         """Return the changes to come; see `kvengine.postgres.PostgresStore.watch`.
@@ -498,12 +507,7 @@ class AsyncPostgresStore(Store):
         """End all use of the database. What is claimed is free at once. May be called again."""
         if self._waits.closed:
             return
-        await self._waits.settle()
-        self._waits.closed = self.client.is_closed = True
-        for feed in list(self._waits.feeds):
-            feed.end()
-        for snapshot in list(self._snapshots):
-            await snapshot.close()
+        await self._waits.close()
         await settled(asyncio.get_running_loop().run_in_executor(None, self._close_threads))
         await self._connections.close()
 

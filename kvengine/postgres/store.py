@@ -182,6 +182,10 @@ class Snapshot(ReadVerbs, Closing):
 
     def close(self) -> None:
         """End the transaction. May be called again."""
+        self.end()
+
+    def end(self) -> None:
+        """End the transaction, as `close` does."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -21,10 +21,10 @@ _OBJECTS = 50
 """Items that a walk fetches at a time: who takes a few pays for a few; objects may be large."""
 
 
-class Closeable(Protocol):
-    """What a walk closes at its end."""
+class Moment(Protocol):
+    """The snapshot that a walk is of."""
 
-    def close(self) -> None: ...
+    def end(self) -> None: ...
 
 
 class Course(Generic[T]):
@@ -54,7 +54,7 @@ class Course(Generic[T]):
         self._limit = limit
         self._most = most
         self.is_over: bool = False
-        self.moment: Closeable | None = None
+        self.moment: Moment | None = None
         """What is closed with the walk, if anything: the snapshot that it is of."""
         self.start()
 
@@ -70,7 +70,7 @@ class Course(Generic[T]):
         self.is_over = True
         moment, self.moment = self.moment, None
         if moment is not None:
-            moment.close()
+            moment.end()
 
     def started(self, reads: Reads) -> Script[list[Any]]:
         """Begin at the beginning, and return the first items."""

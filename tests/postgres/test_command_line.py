@@ -118,7 +118,7 @@ def test_an_estimate_follows_the_statistics_of_the_planner(
             with store.batch() as batch:
                 for number in range(objects):
                     batch.set(service, f"{number:05}", "n", bytes(size - 1))
-        postgres.psql(f"ANALYZE {store.schema}.objects")
+        postgres.psql(f"ANALYZE {store.client.schema}.objects")
         assert store.estimate("few") == (10, 100)
         assert store.estimate("none") == (0, 0)
         assert store.estimate("large", prefix="0001") == (10, 2000)

@@ -73,8 +73,11 @@ class Shared(Protocol):
         """Commit if the object is as the session began; ``leaves``: and give it back."""
         ...
 
-    def leave(self, name: Name, /) -> None:
-        """Give the object back, if this client still has it. May be called again."""
+    def leave(self, name: Name, /) -> Any:
+        """Give the object back, if this client still has it. May be called again.
+
+        For asyncio, return what is to be awaited for it, or None.
+        """
         ...
 
 

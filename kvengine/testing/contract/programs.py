@@ -222,16 +222,19 @@ class _Run:
         """A walk over everything is begun, unless there are two."""
         if len(self.walks) < 2:
             wanted = list(self.reference.scan(None, "", NOW))
-            self.walks.append(
-                (self.store.scan(reverse=reverse), iter(wanted[:: -1 if reverse else 1]))
-            )
-            self.walk_on(1)
+            found = self.store.scan(reverse=reverse)
+            self._advance(found, iter(wanted[:: -1 if reverse else 1]), 1)
 
     def walk_on(self, count: int) -> None:
         """The oldest walk goes on, so many objects."""
         if not self.walks:
             return
-        walk, wanted = self.walks.pop(0)
+        self._advance(*self.walks.pop(0), count)
+
+    def _advance(
+        self, walk: Iterator[StoredObject], wanted: Iterator[StoredObject], count: int
+    ) -> None:
+        """Compare what follows of a walk, so many objects, and keep it if there may be more."""
         found = list(islice(walk, count))
         agree("a walk", found, list(islice(wanted, count)))
         if len(found) == count:
