@@ -240,8 +240,13 @@ BEGIN
             taken := false;
             IF expected > 0 THEN
                 actual := 0;
-            ELSIF ending IS NULL THEN
-                stamp := t;
+            ELSE
+                IF ending IS NULL THEN
+                    stamp := t;
+                END IF;
+                IF leaves THEN
+                    PERFORM {schema}.leave(s, k, place);
+                END IF;
             END IF;
             RETURN;
         END IF;
@@ -267,7 +272,7 @@ BEGIN
         stamp := CASE WHEN ending = 'complete' THEN o.version END;
     END IF;
     IF leaves THEN
-        DELETE FROM {schema}.claims c WHERE c.service = s AND c.key = k AND c.place = place;
+        PERFORM {schema}.leave(s, k, place);
     END IF;
 END $$;
 
@@ -443,6 +448,8 @@ BEGIN
         SELECT FROM {schema}.claims c WHERE c.service = s AND c.key = k AND c.place = place
     ) THEN
         place := nextval('{schema}.places');
+        -- A client has one session of an object at a time: what it left here before is forgotten.
+        DELETE FROM {schema}.claims c WHERE c.service = s AND c.key = k AND c.client = me;
         INSERT INTO {schema}.claims VALUES (s, k, place, me);
     END IF;
     LOOP
@@ -461,7 +468,6 @@ END $$;
 CREATE FUNCTION {schema}.leave(s bytea, k bytea, place bigint) RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM set_config('synchronous_commit', 'off', true);
     DELETE FROM {schema}.claims c WHERE c.service = s AND c.key = k AND c.place = place;
 END $$;
 
