@@ -54,6 +54,10 @@ class Engine(Store):
         self._waits.check_open()
         return self.engine.retention(service)
 
+    def retentions(self) -> dict[str, timedelta]:
+        self._waits.check_open()
+        return self.engine.retentions()
+
     async def flush(self) -> None:
         await self._waits.run(self.engine.flush)
 

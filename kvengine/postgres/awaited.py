@@ -500,6 +500,10 @@ class AsyncPostgresStore(Store):
     async def retention(self, service: str) -> timedelta:
         return await self._waits.ask(partial(self.client.retention, service))
 
+    async def retentions(self) -> dict[str, timedelta]:
+        """Return the retentions that are stored with the database, by service."""
+        return await self._waits.ask(self.client.stored_retentions)
+
     async def set_retention(self, service: str, retention: float | timedelta) -> None:
         await self._waits.call(self.client.set_retention, service, retention)
 

@@ -146,6 +146,11 @@ class Client(WalkingReads):
         self._retentions = yield from self.retentions()
         return timedelta(microseconds=self._retentions.get(service, DAY))
 
+    def stored_retentions(self) -> Script[dict[str, timedelta]]:
+        self._retentions = yield from self.retentions()
+        stored = sorted(self._retentions.items())
+        return {service: timedelta(microseconds=kept) for service, kept in stored}
+
     def set_retention(self, service: str, retention: float | timedelta) -> SetRetention:
         kept = retention_time(retention)
         done = SetRetention(self, service, kept)

@@ -371,9 +371,7 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
 
     def retentions(self) -> dict[str, timedelta]:
         """Return the retentions that are stored with the database, by service."""
-        self._retentions = self.run(self._reads.retentions)
-        stored = sorted(self._retentions.items())
-        return {service: timedelta(microseconds=kept) for service, kept in stored}
+        return self.run(self.client.stored_retentions)
 
     def set_retention(self, service: str, retention: float | timedelta) -> None:
         self.run(self.client.set_retention(service, retention))
