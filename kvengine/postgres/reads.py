@@ -157,6 +157,8 @@ _PLANNED = """
     EXPLAIN (FORMAT JSON) SELECT FROM {schema}.objects
     WHERE service = %s AND key >= %s AND (%s::bytea IS NULL OR key < %s)"""
 
+_PULSE = f"SELECT t.now, (pg_current_wal_lsn() - '0/0')::bigint FROM {_NOW}"
+
 _RETENTION = "SELECT service, retention FROM {schema}.retentions"
 
 _SIZES = """
@@ -378,6 +380,11 @@ class Reads:
                 template, *within.low, high[0], *high, most, direction=_direction(reverse)
             )
         )
+
+    def pulse(self) -> Script[tuple[int, int]]:
+        rows = yield from self._ask(_PULSE)
+        now, written = rows[0]
+        return now, written
 
     def sizes(self) -> Script[tuple[int, int]]:
         """Return how many objects there were at the last ANALYZE, and the bytes of all tables."""

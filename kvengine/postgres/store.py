@@ -362,6 +362,14 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         """
         return self.run(partial(self._reads.estimate, service, prefix))
 
+    def pulse(self) -> tuple[int, int]:
+        """Return the time, and how far the server's log has come, for who follows a database.
+
+        The time is in microseconds since the epoch: later commits have greater stamps. The log
+        stands still, but for a little upkeep, while nobody writes to the server.
+        """
+        return self.run(self._reads.pulse)
+
     @property
     def limits(self) -> Limits:
         return self.client.limits
