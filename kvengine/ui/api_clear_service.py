@@ -7,6 +7,7 @@ until the commit. That covers all of a service of up to `_CHECKED` objects.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
@@ -70,6 +71,5 @@ def _conflict(changed: int) -> dict[str, Any]:
 
 def _versions(store: Opened, service: str) -> dict[Name, int]:
     """The versions of the first objects of a service."""
-    with store.snapshot() as at:
-        keys = at.object_keys(service, limit=_CHECKED)
-        return {(service, key): at.version(service, key) for key in keys}
+    found = islice(store.workflows(service), _CHECKED)  # without their entries
+    return {(service, one.key): one.version for one in found}

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kvengine.real_time import monotonic, wall
+from kvengine.store import Snapshot
 from kvengine.ui.asked import asked, limit_of, name_of
 from kvengine.ui.caching import with_tag
 from kvengine.ui.source import Opened, Source
@@ -37,13 +38,14 @@ async def services(request: Request) -> Response:
 def _page(store: Opened, prefix: str, after: str | None, limit: int) -> dict[str, Any]:
     until = monotonic() + _BUDGET
     start = prefix if after is None else after + "\0"
-    found = store.services(start=start, limit=limit + 1)
-    names = [name for name in found if name.startswith(prefix)]
-    shown = [_service(store, name, until) for name in names[:limit]]
+    with store.snapshot() as at:
+        found = at.services(start=start, limit=limit + 1)
+        names = [name for name in found if name.startswith(prefix)]
+        shown = [_service(store, at, name, until) for name in names[:limit]]
     return {"services": shown, "next": names[limit - 1] if len(names) > limit else None}
 
 
-def _service(store: Opened, name: str, until: float) -> dict[str, Any]:
+def _service(store: Opened, at: Snapshot, name: str, until: float) -> dict[str, Any]:
     estimate = store.estimate(name)
     made: dict[str, Any] = {
         "service": name,
@@ -58,19 +60,19 @@ def _service(store: Opened, name: str, until: float) -> dict[str, Any]:
         return made
     # Between compactions an estimate counts the dead, too: up to twice as many are counted.
     count = estimate.objects <= 2 * _EXACT
-    keys = list(store.object_keys(name, limit=_EXACT if count else _SAMPLE))
+    keys = list(at.object_keys(name, limit=_EXACT if count else _SAMPLE))
     if count and len(keys) < _EXACT:
         made |= {"objects": len(keys), "exact": True}
-    return made | _sample(store, name, keys, until)
+    return made | _sample(at, name, keys, until)
 
 
-def _sample(store: Opened, service: str, keys: list[str], until: float) -> dict[str, int]:
+def _sample(at: Snapshot, service: str, keys: list[str], until: float) -> dict[str, int]:
     """How many of the first objects state an expiry, of themselves or an entry; and a near one."""
     seen = expiring = soon = 0
     for key in islice(keys, _SAMPLE):
         if monotonic() >= until:
             break
-        found = store.load(service, key, max_bytes=_SAMPLE_BYTES)
+        found = at.load(service, key, max_bytes=_SAMPLE_BYTES)
         if found is None:
             continue
         ends = [*(found.expiries or {}).values()]

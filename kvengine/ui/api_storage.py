@@ -1,4 +1,7 @@
-"""GET /api/storage: levels, segments, and figures; GET /api/pulse: whether anything has changed."""
+"""GET /api/storage: levels, segments, and figures; GET /api/pulse: whether anything has changed.
+
+A database on a server has no segments, and of the figures only sizes.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kvengine.engine import Engine
 from kvengine.inspection import escape
+from kvengine.share.client import LiveStore
 from kvengine.store import SegmentStats
 from kvengine.ui.caching import with_tag
 from kvengine.ui.source import Opened, Source
@@ -21,8 +26,17 @@ _LONGEST_NAME = 120
 async def pulse(request: Request) -> Response:
     """Who has the database, whether it can be edited, and the stamp of its last commit."""
     source: Source = request.app.state.source
-    stamp = await source.read(lambda store: store.stats().last_stamp)
-    return with_tag(request, {**_access(source), "last_stamp": str(stamp)})
+    stamp, written = await source.read(_pulse)
+    access = _access(source)
+    return with_tag(request, {**access, "last_stamp": str(stamp)}, [access, written])
+
+
+def _pulse(store: Opened) -> tuple[int, int]:
+    """Return a stamp that none so far is above, and a number that changes when something does."""
+    if isinstance(store, Engine | LiveStore):
+        stamp = store.stats().last_stamp
+        return stamp, stamp
+    return store.pulse()
 
 
 def _access(source: Source) -> dict[str, Any]:
@@ -49,7 +63,7 @@ def _figures(store: Opened) -> dict[str, Any]:
     figures["last_stamp"] = str(stats.last_stamp)
     figures["levels"] = [level._asdict() for level in stats.levels]
     figures["running"] = [job._asdict() for job in stats.running]
-    found = store.segments()
+    found = store.segments() if isinstance(store, Engine | LiveStore) else ()
     drawn = [_segment(one) for one in found[:_MOST]]
     return {"stats": figures, "segments": drawn, "segments_left_out": len(found) - len(drawn)}
 

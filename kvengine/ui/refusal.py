@@ -18,6 +18,7 @@ from kvengine.errors import (
     ValueTooLarge,
     WriteFailed,
 )
+from kvengine.passwords import without_passwords
 
 log: logging.Logger = logging.getLogger("kvengine.ui")
 
@@ -69,7 +70,7 @@ def refused(error: Exception) -> Refused:
         return error
     for kind, status in _STATUS:
         if isinstance(error, kind):
-            reason = str(error) or type(error).__name__
+            reason = without_passwords(str(error)) or type(error).__name__
             return Refused(status, reason[:1].upper() + reason[1:] + "." * (reason[-1:] != "."))
     log.error("a request failed", exc_info=error)
     return Refused(500, "This request failed here; the terminal of kvengine ui says more.")

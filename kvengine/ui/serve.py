@@ -16,7 +16,7 @@ from typing import Any, Self
 import uvicorn
 
 from kvengine.inspection import escape
-from kvengine.inspection.access import Access
+from kvengine.inspection.access import reach
 from kvengine.ui import audit
 from kvengine.ui.app import make_app
 from kvengine.ui.launch import CODE_SECONDS, Doorkeeper
@@ -61,15 +61,15 @@ class Site:
     ) -> None:
         """Bind and open; nothing is answered yet.
 
-        ``port`` 0: any that is free. ``write``: edits are allowed. ValueError for a host that is
-        no single address; CannotServe where it cannot be bound; as `Access` where the database
-        cannot be opened.
+        ``path``: a directory, or a PostgreSQL URL. ``port`` 0: any that is free. ``write``: edits
+        are allowed. ValueError for a host that is no single address; CannotServe where it cannot
+        be bound; as `reach` where the database cannot be opened.
         """
         limits = limits or Limits()
         self.address: ipaddress.IPv4Address | ipaddress.IPv6Address = _address(host)
         self._socket = _bind(self.address, port)
         try:
-            self._source = Source(Access(path, write=write, serves=True), write=write)
+            self._source = Source(reach(path, write=write, serves=True), write=write)
         except BaseException:
             self._socket.close()
             raise
@@ -97,6 +97,7 @@ class Site:
             "live": f"through process {source.pid}, which owns it",
             "own": "owned by this page as long as it runs",
             "files": "from its files",
+            "server": "on its server",
         }[source.mode]
         edits = "edits allowed" if source.writable else "read-only"
         yield f"{escape.text(source.path)}: {how}; {edits}"

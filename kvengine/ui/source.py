@@ -11,18 +11,21 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from kvengine.engine import Engine
 from kvengine.errors import DatabaseClosed, KVEngineError
-from kvengine.inspection.access import Access
+from kvengine.inspection.access import Access, AnyAccess
 from kvengine.real_time import monotonic
 from kvengine.share.client import LiveStore
 from kvengine.ui.refusal import Refused
 
+if TYPE_CHECKING:  # with the extra `postgres` alone
+    from kvengine.postgres.store import PostgresStore
+
 _T = TypeVar("_T")
 
-Opened = Engine | LiveStore
+Opened: TypeAlias = "Engine | LiveStore | PostgresStore"
 
 _THREADS = 4
 _FOLLOW = 0.25
@@ -30,9 +33,9 @@ _FOLLOW = 0.25
 
 
 class Source:
-    """An `Access` for many requests. ``write``: whether this page may edit at all."""
+    """An access for many requests. ``write``: whether this page may edit at all."""
 
-    def __init__(self, access: Access, *, write: bool) -> None:
+    def __init__(self, access: AnyAccess, *, write: bool) -> None:
         self.write = write
         self.note: str = ""
         """Why an owner that is there cannot be followed, or ""."""
@@ -49,7 +52,7 @@ class Source:
 
     @property
     def mode(self) -> str:
-        """As of the Access: "live", "own" or "files"."""
+        """As of the access: "live", "own", "files" or "server"."""
         return self._access.mode
 
     @property
@@ -108,6 +111,10 @@ class Source:
                 self.note = ""
             except KVEngineError as error:
                 self.note = str(error)
-                if access.mode == "files" and not isinstance(error, DatabaseClosed):
+                if (
+                    isinstance(access, Access)
+                    and access.mode == "files"
+                    and not isinstance(error, DatabaseClosed)
+                ):
                     access.store.refresh()
             self._followed = monotonic()

@@ -39,6 +39,7 @@ def test_commands_about_files_name_what_a_server_has_instead(run: Run, line: str
     "line",
     [
         f"ls -d {URL}&kv_nonsense=1",
+        f"ui -d {URL}&kv_nonsense=1",
         f"ls -d {URL} a b c",
         f"ls {URL} a b",
         f"stats {URL}",

@@ -64,15 +64,16 @@ def _clear_service(
     if version is not None:
         raise Exit(USAGE, "--version is of one object: name its KEY")
     store, out = access.store, tool.out
-    keys = list(islice(store.object_keys(service), CHECKED + 1))
-    result = {"service": service, "objects": len(keys)}
-    if not keys:
+    # Objects without their entries; any may be called a workflow.
+    found = list(islice(store.workflows(service), CHECKED + 1))
+    result = {"service": service, "objects": len(found)}
+    if not found:
         out.note(f"kvengine: {absent.no_service(store, service)}")
         out.say("nothing to do")
         out.record({**result, "result": "nothing to do"})
         return
-    many = len(keys) > CHECKED
-    said = f"more than {CHECKED:,} objects" if many else counted(len(keys), "object")
+    many = len(found) > CHECKED
+    said = f"more than {CHECKED:,} objects" if many else counted(len(found), "object")
     if many and not force and not dry_run:
         raise Exit(USAGE, f"the service holds {said}: give --force to clear all of them")
     out.say(f"{escape.text(service)}: {said} will be cleared")
@@ -80,7 +81,7 @@ def _clear_service(
         out.say("dry run: nothing was written")
         out.record({**result, "result": "dry run"})
         return
-    versions = {} if force else {(service, one): store.version(service, one) for one in keys}
+    versions = {} if force else {(service, one.key): one.version for one in found}
     confirm(tool, f"Clear service {escape.text(service)}?", yes=yes, asks=True)
     batch = Batch()
     if force:

@@ -6,6 +6,7 @@ import click
 
 from kvengine.cli.exits import FAILED, UNAVAILABLE, USAGE, Exit
 from kvengine.cli.tool import Tool, opening, tool_command
+from kvengine.errors import BadAddress
 
 
 @click.command()
@@ -26,10 +27,12 @@ def command(tool: Tool, write: bool, port: int, host: str) -> None:
         raise Exit(
             UNAVAILABLE, f"the page needs {error.name}: pip install 'kvengine[ui]'"
         ) from None
-    path = tool.directory("there is no page yet")
+    address = tool.address
     try:
-        with opening(path):
-            site = Site(path, write=write, host=host, port=port)
+        with opening(address):
+            site = Site(address, write=write, host=host, port=port)
+    except BadAddress:
+        raise
     except ValueError as error:
         raise Exit(USAGE, f"--{error}") from None
     except CannotServe as error:

@@ -6,6 +6,7 @@ import { to } from "./route.js";
 const MODES = {
   live: ["live", (pulse) => `through process ${pulse.pid}, which owns the database`],
   own: ["owned here", () => "kvengine ui owns the database as long as it runs; no application can open it meanwhile"],
+  server: ["server", () => "on a PostgreSQL server; several processes may write there"],
   files: ["files", () => "read from its files; no owner that could be asked"],
 };
 

@@ -31,11 +31,16 @@ export async function view(place) {
       state.chosen = chosen;
       show();
     };
+    if (state.data.mode === "server") {
+      drawing.hidden = true;
+      put(figures, cards(server(stats)));
+      return;
+    }
     put(drawing, picture({ stats, segments, running, chosen: state.chosen, choose, room: state.room }), leftOut ? el("p", { class: "muted" }, `${many(leftOut, "segment")} more are not drawn.`) : null);
     if (focused) drawing.querySelector(`[data-segment="${focused}"]`)?.focus();
     put(detail, described(segments.find((each) => each.number === state.chosen) ?? null, segments.length));
     put(alarms, alarming(stats).map((text) => el("p", { class: "alarm" }, text)));
-    put(figures, groups(stats).map(([title, rows]) => el("section", { class: "card" }, el("h2", {}, title), el("dl", {}, rows.map(([what, value, hint]) => el("div", { title: hint }, el("dt", {}, what), el("dd", {}, value)))))));
+    put(figures, cards(groups(stats)));
   }
 
   new ResizeObserver(([{ contentRect }]) => {
@@ -45,6 +50,22 @@ export async function view(place) {
   }).observe(drawing);
   await load();
   return { title: "Storage", crumbs: [["Storage"]], refresh: () => load(state.tag), every: 1, always: true, keys: {} };
+}
+
+function cards(groups) {
+  return groups.map(([title, rows]) => el("section", { class: "card" }, el("h2", {}, title), el("dl", {}, rows.map(([what, value, hint]) => el("div", { title: hint }, el("dt", {}, what), el("dd", {}, value))))));
+}
+
+function server(stats) {
+  return [
+    [
+      "On the server",
+      [
+        ["Tables", bytes(stats.bytes_on_disk), "With their indexes, and with what is dead and not vacuumed yet"],
+        ["Objects", `≈ ${number(stats.estimated_objects)}`, "As of the last ANALYZE; pg_stat_user_tables has what else the server counts"],
+      ],
+    ],
+  ];
 }
 
 function described(one, count) {
