@@ -16,7 +16,7 @@ QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction contra
 	regressions rules sessions state testing tools)
 
 .PHONY: help dist build demo quick test test-plain check test-planted build-sanitized test-sanitized fuzz \
-	fuzz-sanitized wheel bench bench-full oracle clean
+	fuzz-sanitized wheel bench bench-full oracle failover clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo "make bench         the benchmark against other embedded stores"
 	@echo "make bench-full    what takes longer: loads, YCSB, growth; fills docs/benchmarks.md"
 	@echo "make oracle        a long campaign: 5,000 programs and 1,000 crash images against 0.1.0"
+	@echo "make failover      a PostgreSQL cluster whose leader is killed ten times under eight writers"
 	@echo "make clean         remove .venv, .venv-oracle, caches and builds"
 
 # It knows by itself what has changed, and takes a tenth of a second if nothing has.
@@ -117,6 +118,9 @@ bench-full: $(VENV)/.stamp-bench build
 
 oracle: $(VENV)/.stamp-test
 	$(RUN) -m tools.oracle $(ORACLE_ARGS)
+
+failover: $(VENV)/.stamp-test
+	$(RUN) -m tests.postgres.failover $(FAILOVER_ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-oracle build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
