@@ -48,17 +48,21 @@ from kvengine.store import Limits, Stats, StoredObject
 
 T = TypeVar("T")
 
-Connection = psycopg.AsyncConnection[Any]
+
+class Connection(psycopg.AsyncConnection[Any]):
+    """A connection of a pool. ``verbs``: the cursor of the verbs that use it in turn."""
+
+    verbs: psycopg.AsyncCursor[Any]
 
 
-async def drive(connection: Connection, script: Script[T]) -> T:
-    """Run a script on one connection."""
-    cursor = connection.cursor(binary=True)
+async def drive(cursor: psycopg.AsyncCursor[Any], script: Script[T]) -> T:
+    """Run a script with one cursor, which nobody else uses meanwhile."""
     try:
         statement = next(script)
         while True:
             await cursor.execute(statement.text, statement.values)
-            rows: Rows = await cursor.fetchall() if cursor.description else []
+            result = cursor.pgresult
+            rows: Rows = await cursor.fetchall() if result is not None and result.nfields else []
             statement = script.send(rows)
     except StopIteration as stop:
         answer: T = stop.value
@@ -72,6 +76,7 @@ class Connections(connections.Attempts):
         super().__init__(settings.client.address, most=settings.pool_size, timeout=settings.timeout)
         self._pool = AsyncConnectionPool(
             self.address.conninfo,
+            connection_class=Connection,
             kwargs={"autocommit": True},
             min_size=0,
             max_size=settings.pool_size,
@@ -95,9 +100,7 @@ class Connections(connections.Attempts):
         Raise BadAddress, AccessDenied or Unavailable if there is none to be had.
         """
         try:
-            connection = await psycopg.AsyncConnection.connect(
-                self.address.conninfo, autocommit=True
-            )
+            connection = await Connection.connect(self.address.conninfo, autocommit=True)
             await self._configure(connection)
         except psycopg.Error as error:
             raise failures.refused(error, self.address.shown) from error
@@ -109,7 +112,7 @@ class Connections(connections.Attempts):
         while True:
             connection = await self._take(patience)
             try:
-                return await drive(connection, work())
+                return await drive(connection.verbs, work())
             except psycopg.Error as error:
                 failed = error
                 self._judge(error, connection, work)
@@ -342,7 +345,7 @@ class SnapshotWaits(Waits):
             await self.start()
             if self._connection is None:
                 raise DatabaseClosed("this snapshot is closed")
-            return await drive(self._connection, work())
+            return await drive(self._connection.cursor(binary=True), work())
         except psycopg.Error as error:
             self.check_open()
             if failures.is_broken(error):

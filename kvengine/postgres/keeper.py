@@ -112,7 +112,7 @@ class Keeper:
     def _run(self, script: Script[Any]) -> Any:
         if self._connection is None:
             self._connection = self._connections.connect()
-        return drive(self._connection, script)
+        return drive(self._connection.verbs, script)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -197,7 +197,7 @@ class Snapshot(ReadVerbs, Closing):
         if connection is None:
             raise DatabaseClosed("this snapshot is closed")
         try:
-            return drive(connection, work())
+            return drive(connection.cursor(binary=True), work())
         except psycopg.Error as error:
             if failures.is_broken(error):
                 self.close()
