@@ -14,6 +14,9 @@ DEFAULT_SCHEMA = "kvengine"
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
+_PORT = re.compile(r"^[^:\]]*$|:[0-9]*$|\]$")
+"""A host without a port, or with one that is a number; an IPv6 address is in brackets."""
+
 _DEFAULTS = {
     "connect_timeout": "10",
     "keepalives_idle": "10",
@@ -51,6 +54,9 @@ def parse(url: str) -> Address:
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:
         raise BadAddress(f"not a PostgreSQL URL: {_shown(url)}: {error}") from None
+    for host in parts.netloc.rpartition("@")[2].split(","):
+        if not _PORT.search(host):
+            raise BadAddress(f"{_shown(url)}: no port: {host!r}")
     ours = {name: value for name, value in given if name.startswith("kv_")}
     schema = ours.pop("kv_schema", DEFAULT_SCHEMA)
     if ours:

@@ -27,6 +27,8 @@ _NOT_APPLIED = (
 )
 """The server says that it has done nothing, and may do it if it is asked again."""
 
+_NO_DATABASE = re.compile(r'FATAL:  database ".*" does not exist')
+
 _UNPREPARED = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
 """A pooler gave the connection another server: statements cannot be prepared through it."""
 
@@ -72,7 +74,7 @@ def translated(error: psycopg.Error, shown: str) -> KVEngineError:
 def refused(error: psycopg.Error, shown: str) -> KVEngineError:
     """Return the error for a connection that could not be made."""
     said = _said(error)
-    if isinstance(error, psycopg.ProgrammingError):
+    if isinstance(error, psycopg.ProgrammingError) or _NO_DATABASE.search(said):
         return BadAddress(f"{shown}: {said}")
     if re.search(
         r"authentication|no password supplied|permission denied|role .* does not exist", said

@@ -83,10 +83,11 @@ def migrate(connection: psycopg.Connection, schema: str, shown: str, *, create: 
 
 def _version(connection: psycopg.Connection, schema: str) -> int:
     """Return the version of the schema, 0 if there is none."""
+    # By a query: `to_regclass` may remember that there was none, after the wait for the lock too.
     row = connection.execute(
-        "SELECT to_regclass(%s) IS NOT NULL", (f"{schema}.schema_version",)
+        "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'schema_version'", (schema,)
     ).fetchone()
-    if row is None or not row[0]:
+    if row is None:
         return 0
     try:
         row = connection.execute(f"SELECT version FROM {schema}.schema_version").fetchone()

@@ -1,0 +1,291 @@
+"""What goes wrong between a client and its server: each has an error of kvengine's own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+import kvengine
+import kvengine.aio
+from kvengine.postgres import migrations
+from kvengine.testing import blocking
+from tests.postgres.servers import Postgres
+
+Connect = Callable[..., kvengine.Store]
+
+
+@pytest.fixture(params=["threads", "tasks"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    """Connect in either way, and close what was opened after the test."""
+    with ExitStack() as stack:
+
+        def run(url: str, **options: Any) -> kvengine.Store:
+            if request.param == "threads":
+                return stack.enter_context(kvengine.connect(url, **options))
+            return stack.enter_context(blocking(kvengine.aio.connect(url, **options)))
+
+        yield run
+
+
+def schema_of(url: str) -> str:
+    return url.rpartition("=")[2]
+
+
+def admin(postgres: Postgres) -> psycopg.Connection:
+    return psycopg.connect(postgres.url, autocommit=True)
+
+
+@pytest.fixture
+def role(postgres: Postgres) -> Iterator[str]:
+    """A user who may do nothing but log in, with a password."""
+    name = f"role_{os.getpid()}_{time.monotonic_ns()}"
+    postgres.start()
+    postgres.psql(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+    yield name
+    postgres.psql(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+@contextmanager
+def refuses(kind: type[kvengine.KVEngineError], *words: str) -> Iterator[None]:
+    """The error is kvengine's own, one line that says these words and no password."""
+    with pytest.raises(kind) as raised:
+        yield
+    said = str(raised.value)
+    assert "\n" not in said and "secret" not in said
+    assert [word for word in words if word not in said] == [], said
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("state", "not a PostgreSQL URL"),
+        ("", "not a PostgreSQL URL"),
+        ("mysql://host/db", "not a PostgreSQL URL"),
+        ("postgresql://u:secret@host/db?kv_shema=x", "no such parameter: kv_shema"),
+        ("postgresql://u:secret@host/db?kv_schema=", "kv_schema must be"),
+        ("postgresql://u:secret@host/db?kv_schema=Caps", "kv_schema must be"),
+        ("postgresql://u:secret@host/db?kv_schema=a;drop", "kv_schema must be"),
+        ("postgresql://u:secret@host:port/db", "postgresql://u:***@host:port/db"),
+        ("postgresql://u:secret@127.0.0.1/db?no_such_setting=1", "no_such_setting"),
+    ],
+)
+def test_an_address_that_is_none(connect: Connect, url: str, says: str) -> None:
+    """BadAddress, which is a ValueError too."""
+    with refuses(kvengine.BadAddress, says):
+        connect(url)
+    assert issubclass(kvengine.BadAddress, ValueError)
+
+
+def test_arguments_that_make_no_sense(connect: Connect, database: str) -> None:
+    """TypeError or ValueError, as for `open`."""
+    for options in ({"pool_size": 0}, {"timeout": 0}, {"lease": -1}, {"durability": "fast"}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            connect(database, **options)
+    for options in ({"pool_size": "x"}, {"timeout": "x"}, {"create": 1}):
+        with pytest.raises(TypeError, match=next(iter(options))):
+            connect(database, **options)
+
+
+def test_nobody_is_there(connect: Connect) -> None:
+    """Unavailable at once: whoever connects is there to see it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with refuses(kvengine.Unavailable, f"127.0.0.1:{port}"):
+        connect(f"postgresql://u@127.0.0.1:{port}/db")
+
+
+def test_no_such_database_or_user(connect: Connect, postgres: Postgres, database: str) -> None:
+    """The message says which of the two, and AccessDenied stands for a user."""
+    with refuses(kvengine.BadAddress, 'database "nowhere" does not exist'):
+        connect(postgres.url.rpartition("/")[0] + "/nowhere")
+    with refuses(kvengine.AccessDenied, 'role "nobody_here" does not exist'):
+        connect(database.replace("//postgres@", "//nobody_here@"))
+
+
+def test_a_user_who_may_make_no_schema(
+    connect: Connect, database: str, role: str, postgres: Postgres
+) -> None:
+    """AccessDenied, and the message says what to do."""
+    with refuses(kvengine.AccessDenied, "permission denied for database", "grant it"):
+        connect(database.replace("//postgres@", f"//{role}:secret@"))
+
+
+def test_a_user_who_may_only_read(
+    connect: Connect, database: str, role: str, postgres: Postgres
+) -> None:
+    """Reads work, and a write is AccessDenied."""
+    connect(database).set("S", "k", "n", b"v")
+    schema = schema_of(database)
+    postgres.psql(
+        f"GRANT USAGE ON SCHEMA {schema} TO {role};"
+        f" GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"
+    )
+    reader = connect(database.replace("//postgres@", f"//{role}:secret@"))
+    assert reader.get("S", "k", "n") == b"v" and list(reader.scan("S"))
+    with refuses(kvengine.AccessDenied, "permission denied for table objects"):
+        reader.set("S", "k", "n", b"w")
+    assert reader.get("S", "k", "n") == b"v"
+
+
+def test_a_schema_of_a_later_release(connect: Connect, database: str, postgres: Postgres) -> None:
+    """It is refused, and left as it is."""
+    connect(database).set("S", "k", "n", b"v")
+    postgres.psql(f"UPDATE {schema_of(database)}.schema_version SET version = 99")
+    with refuses(kvengine.UnsupportedFormat, "later release", "version 99"):
+        connect(database)
+
+
+def test_a_schema_that_is_not_there(connect: Connect, database: str) -> None:
+    """With create=False nothing is made."""
+    with refuses(kvengine.NotADatabase, schema_of(database)):
+        connect(database, create=False)
+    with refuses(kvengine.NotADatabase, schema_of(database)):
+        connect(database, create=False)
+
+
+def test_a_schema_that_is_dropped_meanwhile(
+    connect: Connect, database: str, postgres: Postgres
+) -> None:
+    """Unavailable, and the message says how to have one again."""
+    db = connect(database)
+    postgres.psql(f"DROP SCHEMA {schema_of(database)} CASCADE")
+    for verb in (lambda: db.get("S", "k", "n"), lambda: db.set("S", "k", "n", b"v")):
+        with refuses(kvengine.Unavailable, "was the schema dropped?"):
+            verb()
+
+
+def test_a_server_that_is_too_old(
+    connect: Connect, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message says which version is there, and which is needed."""
+    monkeypatch.setattr(migrations, "OLDEST_SERVER", 990_000)
+    with refuses(kvengine.UnsupportedFormat, "the server is PostgreSQL", "needs 99 or newer"):
+        connect(database)
+
+
+def test_many_clients_begin_at_once(database: str) -> None:
+    """One of them makes the schema, and all of them find it."""
+    failed: list[BaseException] = []
+
+    def begin() -> None:
+        try:
+            with kvengine.connect(database) as db:
+                db.set("S", "k", "n", b"v")
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+@contextmanager
+def locked(postgres: Postgres, database: str) -> Iterator[None]:
+    """The row of object ("S", "k") is locked by somebody else for the time of the block."""
+    with admin(postgres) as other, other.transaction():
+        other.execute(
+            f"SELECT FROM {schema_of(database)}.objects WHERE key = %s FOR UPDATE", (b"k",)
+        )
+        yield
+
+
+def test_a_statement_that_the_server_gives_up(
+    connect: Connect, database: str, postgres: Postgres
+) -> None:
+    """StatementTimeout, which is a TimeoutError, and nothing is written."""
+    db = connect(database + "&options=-c%20statement_timeout%3D200")
+    db.set("S", "k", "n", b"v")
+    with locked(postgres, database):
+        with refuses(kvengine.StatementTimeout, "statement timeout", "nothing was written"):
+            db.set("S", "k", "n", b"w")
+    assert db.get("S", "k", "n") == b"v"
+    assert issubclass(kvengine.StatementTimeout, TimeoutError)
+    db.set("S", "k", "n", b"x")
+    assert db.get("S", "k", "n") == b"x"
+
+
+def test_all_connections_are_in_use(connect: Connect, database: str, postgres: Postgres) -> None:
+    """PoolExhausted after ``timeout``, and the message names the option."""
+    db = connect(database, pool_size=1, timeout=0.5)
+    db.set("S", "k", "n", b"v")
+    with locked(postgres, database):
+        writer = threading.Thread(target=db.set, args=("S", "k", "n", b"w"))
+        writer.start()
+        until = time.monotonic() + 10
+        with admin(postgres) as other:
+            while time.monotonic() < until:
+                (waiting,) = other.execute(
+                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                ).fetchone() or (0,)
+                if waiting:
+                    break
+                time.sleep(0.01)
+        with refuses(kvengine.PoolExhausted, "all 1 connections", "pool_size="):
+            db.get("S", "other", "n")
+    writer.join()
+    assert db.get("S", "k", "n") == b"w"
+
+
+def step(postgres: Postgres, database: str, seconds: float) -> None:
+    """Let the clock of the server show another time."""
+    for name, source in (("clock", "clock_timestamp()"), ("moment", "now()")):
+        postgres.psql(
+            f"CREATE OR REPLACE FUNCTION {schema_of(database)}.{name}() RETURNS bigint"
+            f" LANGUAGE sql {'VOLATILE' if name == 'clock' else 'STABLE'} AS $$ SELECT"
+            f" ((extract(epoch FROM {source}) + {seconds}) * 1000000)::bigint $$"
+        )
+
+
+@pytest.mark.parametrize("back", [-5.0, -7200.0, 7200.0])
+def test_the_clock_of_the_server_steps(
+    connect: Connect, database: str, postgres: Postgres, back: float
+) -> None:
+    """No version falls, what has expired stays so, and what lives is not wiped.
+
+    A little back, time stands still for who is connected. A large step, either way, is not
+    believed.
+    """
+    db = connect(database)
+    versions = [db.set("S", "k", "n", b"v"), db.set("S", "lives", "n", b"v", ttl=3600)]
+    db.set("S", "gone", "n", b"v", ttl=0.05)
+    db.set("S", "gone too", "n", b"v")
+    db.expire("S", "gone too", ttl=0.05)
+    time.sleep(0.1)
+    assert db.get_all("S", "gone") == {} and not db.exists("S", "gone too")
+    step(postgres, database, back)
+    assert db.get_all("S", "gone") == {} and not db.exists("S", "gone too")
+    assert db.get("S", "lives", "n") == b"v"
+    versions.append(db.set("S", "k", "n", b"w"))
+    versions.append(db.set("S", "lives", "m", b"w"))
+    assert versions[0] < versions[2] and versions[1] < versions[3]
+    assert versions[2] - versions[0] < 3600 * 1_000_000, "a wrong clock drags versions along"
+    db.set("S", "gone too", "m", b"new")
+    assert db.get_all("S", "gone too") == {"m": b"new"}
+    assert db.get_all("S", "lives") == {"m": b"w", "n": b"v"}
+
+
+def test_a_forked_child_is_refused(database: str) -> None:
+    """It would share the sockets of its parent. It may connect by itself."""
+    with kvengine.connect(database) as db:
+        db.set("S", "k", "n", b"v")
+        child = os.fork()
+        if not child:
+            try:
+                db.get("S", "k", "n")
+            except kvengine.ForkedError:
+                os._exit(7)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert db.get("S", "k", "n") == b"v"
