@@ -52,8 +52,10 @@ quick: build
 test: build
 	KVENGINE_COMPILED=require $(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
 
+# Without the PostgreSQL home: it is plain Python in both, and was tested with compiled sessions.
 test-plain: $(VENV)/.stamp-test
-	KVENGINE_COMPILED=off $(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
+	KVENGINE_COMPILED=off $(RUN) -m pytest tests --ignore=tests/planted --ignore=tests/postgres \
+		$(PYTEST_ARGS)
 
 check: $(VENV)/.stamp-test
 	$(RUN) -m ruff check .

@@ -157,7 +157,8 @@ def test_a_session_waits_as_long_as_any_commit_for_the_disk(
         postgres.psql(
             f"CREATE TABLE {schema}.seen (setting text);"
             f" CREATE FUNCTION {schema}.see() RETURNS trigger LANGUAGE plpgsql AS"
-            f" $$ BEGIN INSERT INTO {schema}.seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;"
+            f" $$ BEGIN INSERT INTO {schema}.seen VALUES (current_setting('synchronous_commit'));"
+            " RETURN NEW; END $$;"
             f" CREATE CONSTRAINT TRIGGER see AFTER UPDATE ON {schema}.objects"
             f" DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.see()"
         )

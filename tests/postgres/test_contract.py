@@ -22,8 +22,8 @@ class OnPostgres(StoreContract):
     session_programs = 15
 
     @pytest.fixture
-    def url(self, database: str) -> str:
-        return database
+    def url(self, empty_database: str) -> str:
+        return empty_database
 
     def connected(self, url: str, stack: ExitStack) -> kvengine.Store:
         return stack.enter_context(kvengine.connect(url))
@@ -55,5 +55,5 @@ class TestPooled(OnPostgres):
     """The store for threads, behind pgbouncer, which hands out servers by transaction."""
 
     @pytest.fixture
-    def url(self, database: str, pgbouncer: PgBouncer) -> str:
-        return pgbouncer.url + database[database.index("?") :]
+    def url(self, empty_database: str, pgbouncer: PgBouncer) -> str:
+        return pgbouncer.url + empty_database[empty_database.index("?") :]
