@@ -32,7 +32,7 @@ SWEPT_AT_ONCE = 100
 _BUSY = 1.0
 """Seconds that a sweep goes on at most, before it leaves the rest for the next time."""
 
-_SWEEP = "SELECT {schema}.sweep(%s, {schema}.believed({schema}.clock(), %s, %s))"
+_SWEEP = "SELECT {schema}.sweep(%s, {schema}.now_for(%s, %s))"
 _SERVER_TIME = "SELECT {schema}.clock()"
 
 

@@ -92,6 +92,19 @@ RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
                 ELSE greatest(server, floor) END
 $$;
 
+-- The time that counts now, as `believed` has it: in plpgsql, which takes a tenth of the time there.
+CREATE FUNCTION {schema}.now_for(floor bigint, estimate bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    server bigint := {schema}.clock();
+BEGIN
+    IF estimate < 0 THEN
+        RETURN floor;
+    ELSIF abs(server - estimate) > 60000000 THEN
+        RETURN estimate;
+    END IF;
+    RETURN greatest(server, floor);
+END $$;
+
 -- Lock the row of an object, and make one if there is none.
 CREATE FUNCTION {schema}.locked(s bytea, k bytea) RETURNS {schema}.objects LANGUAGE plpgsql AS $$
 DECLARE
@@ -233,27 +246,25 @@ BEGIN
     IF NOT durable THEN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
-    IF names IS NULL AND ending IS DISTINCT FROM 'complete' THEN
-        SELECT * INTO o FROM {schema}.objects WHERE service = s AND key = k FOR UPDATE;
-        IF NOT FOUND THEN  -- nothing to clear, and nothing that could expire
-            t := {schema}.believed({schema}.clock(), floor, estimate);
-            taken := false;
-            IF expected > 0 THEN
-                actual := 0;
-            ELSE
-                IF ending IS NULL THEN
-                    stamp := t;
-                END IF;
-                IF leaves THEN
-                    PERFORM {schema}.leave(s, k, place);
-                END IF;
-            END IF;
+    SELECT * INTO o FROM {schema}.objects WHERE service = s AND key = k FOR UPDATE;
+    IF NOT FOUND AND names IS NULL AND ending IS DISTINCT FROM 'complete' THEN
+        t := {schema}.now_for(floor, estimate);  -- nothing to clear, and nothing to expire
+        taken := false;
+        IF expected > 0 THEN
+            actual := 0;
             RETURN;
         END IF;
-    ELSE
+        IF ending IS NULL THEN
+            stamp := t;
+        END IF;
+        IF leaves THEN
+            PERFORM {schema}.leave(s, k, place);
+        END IF;
+        RETURN;
+    ELSIF NOT FOUND THEN
         o := {schema}.locked(s, k);
     END IF;
-    t := {schema}.believed({schema}.clock(), floor, estimate);  -- after the wait for the row
+    t := {schema}.now_for(floor, estimate);  -- after the wait for the row
     IF place IS NOT NULL AND NOT {schema}.keeps(s, k, place) THEN
         actual := -1;
         RETURN;
@@ -319,7 +330,7 @@ BEGIN
             ORDER BY found.service, found.key FOR UPDATE) locked;
         top := greatest(top, highest);
     END LOOP;
-    t := {schema}.believed({schema}.clock(), floor, estimate);
+    t := {schema}.now_for(floor, estimate);
     FOR step IN
         SELECT u.* FROM unnest(expected_ss, expected_ks, expected) WITH ORDINALITY u(s, k, v, i) ORDER BY u.i
     LOOP
@@ -377,7 +388,7 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
     SELECT * INTO o FROM {schema}.objects WHERE service = s AND key = k FOR UPDATE;
-    t := {schema}.believed({schema}.clock(), floor, estimate);
+    t := {schema}.now_for(floor, estimate);
     IF o.expires_at <= t THEN
         RETURN;
     END IF;
