@@ -172,7 +172,8 @@ class StatementTimeout(Unavailable, TimeoutError):
 class OutcomeUnknown(KVEngineError):
     """A connection broke around a commit, and whether the commit is in could not be found out.
 
-    It is in whole or not at all. Read the object again before you repeat the commit.
+    It is in whole or not at all. Read the object again before you repeat the commit. A commit that
+    is in, but that the server did not wait for its standbys to have, is reported so too.
     """
 
 

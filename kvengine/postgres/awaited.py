@@ -50,9 +50,10 @@ T = TypeVar("T")
 
 
 class Connection(psycopg.AsyncConnection[Any]):
-    """A connection of a pool. ``verbs``: the cursor of the verbs that use it in turn."""
+    """A connection of a pool, as the one for threads."""
 
     verbs: psycopg.AsyncCursor[Any]
+    unconfirmed: list[str]
 
 
 async def drive(cursor: psycopg.AsyncCursor[Any], script: Script[T]) -> T:
@@ -109,16 +110,23 @@ class Connections(connections.Attempts):
     async def run(self, work: Callable[[], Script[T]]) -> T:
         """Run a script, and return its answer; again, if a server fails, until ``timeout``."""
         patience = connections.Patience(self.timeout)
-        while True:
-            connection = await self._take(patience)
-            try:
-                return await drive(connection.verbs, work())
-            except psycopg.Error as error:
-                failed = error
-                self._judge(error, connection, work)
-            finally:
-                await self._pool.putconn(connection)
-            await asyncio.sleep(self._pause(patience, failed, work))
+        try:
+            while True:
+                connection = await self._take(patience)
+                try:
+                    connection.unconfirmed.clear()
+                    answer = await drive(connection.verbs, work())
+                    self._confirm(connection, work)
+                    return answer
+                except psycopg.Error as error:
+                    failed = error
+                    self._judge(error, connection, work)
+                finally:
+                    await self._pool.putconn(connection)
+                await asyncio.sleep(self._pause(patience, failed))
+        except KVEngineError as error:
+            self._check_known(error, work)
+            raise
 
     async def _configure(self, connection: Connection) -> None:
         cursor = await connection.execute(connections.OWN_PROCESS, prepare=False)

@@ -11,6 +11,7 @@ import random
 import select
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -18,7 +19,13 @@ from psycopg import errors
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from kvengine.errors import DatabaseClosed, PoolExhausted, Unavailable
+from kvengine.errors import (
+    DatabaseClosed,
+    KVEngineError,
+    OutcomeUnknown,
+    PoolExhausted,
+    Unavailable,
+)
 from kvengine.postgres import failures
 from kvengine.postgres.address import Address
 from kvengine.postgres.scripts import Rows, Script
@@ -31,10 +38,12 @@ T = TypeVar("T")
 class Connection(psycopg.Connection[Any]):
     """A connection of a pool. ``verbs``: the cursor of the verbs that use it in turn.
 
-    A new cursor for each verb would cost a tenth of a read more.
+    A new cursor for each verb would cost a tenth of a read more. ``unconfirmed``: what the server
+    said of commits for which it did not wait until its standbys have them.
     """
 
     verbs: psycopg.Cursor[Any]
+    unconfirmed: list[str]
 
 
 _FIRST_PAUSE = 0.05
@@ -83,6 +92,8 @@ def prepare(connection: Any, rows: Rows) -> None:
     is_direct = connection.info.backend_pid == rows[0][0]
     connection.prepare_threshold = 0 if is_direct else None
     connection.verbs = connection.cursor(binary=True)
+    connection.unconfirmed = []
+    connection.add_notice_handler(partial(failures.note_unconfirmed, connection.unconfirmed))
 
 
 class Attempts:
@@ -110,14 +121,23 @@ class Attempts:
         elif isinstance(error, errors.ReadOnlySqlTransaction):
             connection.pgconn.finish()  # a server that was demoted: another one was promoted
 
-    def _pause(self, patience: Patience, error: psycopg.Error, work: object) -> float:
+    def _confirm(self, connection: Any, work: object) -> None:
+        """Raise OutcomeUnknown if a commit was answered that the standbys may not have."""
+        if connection.unconfirmed and isinstance(work, Sent):
+            raise failures.unconfirmed(connection.unconfirmed[0])
+
+    def _pause(self, patience: Patience, error: psycopg.Error) -> float:
         """Return the seconds to wait before the next attempt; raise if there is to be none."""
         pause = patience.pause()
-        if pause is not None:
-            return pause
-        if isinstance(work, Sent) and work.lost is not None:
-            raise failures.unknown(work.lost) from error
-        raise failures.translated(error, self.address.shown) from error
+        if pause is None:
+            raise failures.translated(error, self.address.shown) from error
+        return pause
+
+    def _check_known(self, error: KVEngineError, work: object) -> None:
+        """Raise OutcomeUnknown if ``error`` is of a later attempt than one that may have worked."""
+        lost = work.lost if isinstance(work, Sent) else None
+        if lost is not None and not isinstance(error, OutcomeUnknown):
+            raise failures.unknown(lost) from error
 
     def _is_exhausted(self, stats: Mapping[str, int]) -> bool:
         """Return whether all connections are in use; ``stats``: of the pool."""
@@ -174,16 +194,23 @@ class Connections(Attempts):
         then finds out what came of it. Raise what kvengine calls the driver's errors (failures.py).
         """
         patience = Patience(self.timeout)
-        while True:
-            connection = self._take(patience)
-            try:
-                return drive(connection.verbs, work())
-            except psycopg.Error as error:
-                failed = error
-                self._judge(error, connection, work)
-            finally:
-                self._pool.putconn(connection)
-            time.sleep(self._pause(patience, failed, work))
+        try:
+            while True:
+                connection = self._take(patience)
+                try:
+                    connection.unconfirmed.clear()
+                    answer = drive(connection.verbs, work())
+                    self._confirm(connection, work)
+                    return answer
+                except psycopg.Error as error:
+                    failed = error
+                    self._judge(error, connection, work)
+                finally:
+                    self._pool.putconn(connection)
+                time.sleep(self._pause(patience, failed))
+        except KVEngineError as error:
+            self._check_known(error, work)
+            raise
 
     def _configure(self, connection: Connection) -> None:
         prepare(connection, connection.execute(OWN_PROCESS, prepare=False).fetchall())

@@ -98,6 +98,23 @@ def unknown(error: Exception) -> OutcomeUnknown:
     )
 
 
+def note_unconfirmed(noted: list[str], notice: errors.Diagnostic) -> None:
+    """Take down a notice if it says that a commit is in, and the standbys may not have it.
+
+    The server waits for them and is told to stop that, by ``pg_cancel_backend`` or Ctrl-C. Then it
+    answers as ever. Its message has the language of the server, and no code of its own.
+    """
+    if notice.source_function == "SyncRepWaitForLSN":
+        noted.append("; ".join(filter(None, (notice.message_primary, notice.message_detail))))
+
+
+def unconfirmed(notice: str) -> OutcomeUnknown:
+    """Return the error for a commit of which a notice says that the standbys may not have it."""
+    return OutcomeUnknown(
+        f"the commit is in, but no standby is known to have it: {notice}; a failover may lose it"
+    )
+
+
 def _said(error: Exception) -> str:
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     return "; ".join(lines) or type(error).__name__
