@@ -45,7 +45,14 @@ _COMMIT_BATCH = (
     " %s::bytea[], %s::bytea[], %s::bigint[], %s, %s, %s, %s)"
 )
 _POP = "SELECT t, popped FROM {schema}.pop(%s, %s, %s, %s, %s, %s, %s)"
-_LANDED = "SELECT version FROM {schema}.objects WHERE service = %s AND key = %s AND token = %s"
+_LANDED = (
+    "UPDATE {schema}.objects SET token = token WHERE service = %s AND key = %s AND token = %s"
+    " RETURNING version"
+)
+"""It writes, although it changes nothing: its answer comes when the standbys have what came before.
+
+A commit whose server was stopped while it waited for them can be seen before they have it.
+"""
 _SET_RETENTION = (
     "INSERT INTO {schema}.retentions VALUES (%s, %s)"
     " ON CONFLICT (service) DO UPDATE SET retention = excluded.retention"
@@ -182,8 +189,12 @@ class Commit(Sent[T_co]):
 
     @property
     def is_conditional(self) -> bool:
-        """Whether a second run finds another version than it expects if the first one landed."""
-        return any(isinstance(step, Step) and step.name in self.expect for step in self.steps)
+        """Whether a second run finds another version than it expects if the first one landed.
+
+        An object that is expected to be absent does not count: it may have been there and be gone
+        again. Other versions are never used twice.
+        """
+        return any(isinstance(step, Step) and self.expect.get(step.name) for step in self.steps)
 
     def _check(self, limits: Limits) -> None:
         """Raise ValueTooLarge for what the store does not take."""
@@ -233,7 +244,7 @@ class Commit(Sent[T_co]):
                 raise failures.unknown(self.lost)
             try:  # of two that expect the same version, one finds it
                 yield from self._once()
-            except VersionConflict:
+            except (VersionConflict, SessionLost):  # the first one may have given the turn back
                 if not (yield from self._landed()):
                     raise failures.unknown(self.lost) from None
 
