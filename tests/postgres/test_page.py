@@ -70,8 +70,9 @@ def homes(database: str, tmp_path: Path, run: Run) -> list[str]:
 
 
 @pytest.fixture
-def sites(homes: list[str]) -> Iterator[list[Site]]:
-    """A page of each, which may edit."""
+def sites(homes: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Site]]:
+    """A page of each, which may edit, and takes its time to tell all it can."""
+    monkeypatch.setattr("kvengine.ui.api_services._BUDGET", 600)
     sites = [Site(home, write=True) for home in homes]
     for site in sites:
         site.start()
@@ -88,9 +89,14 @@ def plain(answer: Any) -> tuple[int, str]:
     return answer.status_code, steady(text)
 
 
-def test_the_page_is_told_the_same_of_both_homes(sites: list[Site]) -> None:
+@pytest.fixture
+def clients(sites: list[Site]) -> Iterator[list[Client]]:
+    with Client(sites[0]) as one, Client(sites[1]) as other:
+        yield [one, other]
+
+
+def test_the_page_is_told_the_same_of_both_homes(clients: list[Client]) -> None:
     """Every read and every edit of its API; a conflict too, and the clearing of a service."""
-    clients = [Client(site) for site in sites]
     for path, query in READS:
         here, there = (plain(client.get(f"/api/{path}", params=query)) for client in clients)
         assert here == there, (path, query)
@@ -113,8 +119,6 @@ def test_the_page_is_told_the_same_of_both_homes(sites: list[Site]) -> None:
         assert answers[0] == answers[1]
     here, there = (plain(client.get("/api/services")) for client in clients)
     assert here == there
-    for client in clients:
-        client.close()
 
 
 def test_the_page_follows_what_others_write(sites: list[Site], homes: list[str]) -> None:
