@@ -100,6 +100,7 @@ def connect(
     url: str,
     *,
     create: bool = True,
+    read_only: bool = False,
     durability: Durability = "sync",
     max_value_size: int = 128 * MIB,
     max_commit_size: int = 256 * MIB,
@@ -118,6 +119,10 @@ def connect(
         ``kvengine`` by default.
     create
         Make the schema if there is none.
+    read_only
+        Only read, from a replica if the URL has several hosts and one of them is one. A replica may
+        be behind the primary, and what was just committed missing: `staleness` tells by how much.
+        Writes, sessions that may write, and watches raise ReadOnly.
     durability
         ``"sync"``: a returned commit is as safe as the server's ``synchronous_commit`` makes it.
         ``"os"``: a crash of the server may take the last commits.
@@ -146,6 +151,7 @@ def connect(
     settings = check(
         url,
         create=create,
+        read_only=read_only,
         durability=durability,
         max_value_size=max_value_size,
         max_commit_size=max_commit_size,

@@ -41,11 +41,12 @@ def is_postgres(address: str) -> bool:
     return address.startswith(SCHEMES)
 
 
-def parse(url: str) -> Address:
+def parse(url: str, *, read_only: bool = False) -> Address:
     """Return the parts of ``postgresql://user@host1,host2/db?kv_schema=state``.
 
     Everything but ``kv_schema`` is libpq's. Of several hosts the one that takes writes is used, as
-    if the URL said ``target_session_attrs=read-write``. Raise BadAddress if it makes no sense.
+    if the URL said ``target_session_attrs=read-write``; with ``read_only`` a replica, if one is
+    there (``prefer-standby``). Raise BadAddress if it makes no sense.
     """
     if not is_postgres(url):
         raise BadAddress(f"not a PostgreSQL URL: {url!r}; one begins with postgresql://")
@@ -67,7 +68,8 @@ def parse(url: str) -> Address:
         )
     parameters = {name: value for name, value in given if name != "kv_schema"}
     if "," in parts.netloc or "," in parameters.get("host", ""):
-        parameters.setdefault("target_session_attrs", "read-write")
+        wanted = "prefer-standby" if read_only else "read-write"
+        parameters.setdefault("target_session_attrs", wanted)
     query = urlencode({**_DEFAULTS, **parameters}, quote_via=quote)
     conninfo = urlunsplit(parts._replace(query=query, fragment=""))
     return Address(conninfo, schema, _shown(url))

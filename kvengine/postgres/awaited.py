@@ -298,7 +298,7 @@ class Waits:
 
     async def claim(self, name: Name, seconds: float | None, /) -> None:
         """Wait until this client has an object for a session."""
-        waiting = Waiting(self.client.claims, name, seconds)
+        waiting = Waiting(self.client, name, seconds)
         while not await self.ask(waiting.ask):  # noqa: ASYNC110  # the server wakes nobody
             await asyncio.sleep(waiting.pause())
 
@@ -468,13 +468,19 @@ class AsyncPostgresStore(Store):
         self._keeper = Keeper(self._threads, client)
 
     async def _open(self, settings: Settings) -> None:
-        prepare = partial(migrations.prepare, self._threads, create=settings.create)
+        prepare = partial(
+            migrations.prepare,
+            self._threads,
+            create=settings.create,
+            read_only=settings.client.read_only,
+        )
         await settled(asyncio.get_running_loop().run_in_executor(None, prepare))
         self._threads.open()
         await self._connections.open()
         try:
             await self._waits.ask(partial(self.client.agree, settings.retention))
-            self._keeper.start()
+            if not self.client.read_only:
+                self._keeper.start()
         except BaseException:
             await self.close()
             raise
@@ -501,12 +507,17 @@ class AsyncPostgresStore(Store):
         It waits for the server, a millisecond or two, before it returns: from then on no commit is
         missed.
         """
+        self.client.check_writable()
         return Watch(self._waits, partial(self._watcher.begin, service, key, prefix))
 
     async def stats(self) -> Stats:
         """Return the figures of this moment: of the server's tables, and of this client."""
         objects, size = await self._waits.ask(self.client.sizes)
         return Stats(bytes_on_disk=size, estimated_objects=objects)
+
+    async def staleness(self) -> float:
+        """Return how many seconds the server that is read may be behind the primary; 0 for that."""
+        return await self._waits.ask(self.client.staleness)
 
     async def retention(self, service: str) -> timedelta:
         return await self._waits.ask(partial(self.client.retention, service))

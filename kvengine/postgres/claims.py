@@ -16,6 +16,7 @@ import math
 import os
 import random
 import socket
+from typing import TYPE_CHECKING
 
 import xxhash
 
@@ -23,6 +24,9 @@ from kvengine.errors import SessionTimeout
 from kvengine.postgres.scripts import Script, Statement
 from kvengine.real_time import monotonic
 from kvengine.storage.names import Name, encode_object
+
+if TYPE_CHECKING:
+    from kvengine.postgres.client import Client
 
 FIRST_PAUSE = 0.002
 LONGEST_PAUSE = 0.1
@@ -106,8 +110,9 @@ class Claims:
 class Waiting:
     """One who waits for an object: asks, and pauses longer and longer."""
 
-    def __init__(self, claims: Claims, name: Name, timeout: float | None) -> None:
-        self._claims = claims
+    def __init__(self, client: Client, name: Name, timeout: float | None) -> None:
+        client.check_writable()
+        self._claims = client.claims
         self._name = name
         self._timeout = timeout
         self._end = math.inf if timeout is None else monotonic() + timeout

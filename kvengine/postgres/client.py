@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from kvengine.errors import DatabaseClosed, ForkedError
+from kvengine.errors import DatabaseClosed, ForkedError, ReadOnly
 from kvengine.objects.sessions.load import begin_with
 from kvengine.objects.sessions.session import SessionVerbs
 from kvengine.options import Durability
@@ -31,7 +31,13 @@ class Client(WalkingReads):
     """The verbs as scripts, over the data of one schema, as of now."""
 
     def __init__(
-        self, address: Address, *, durability: Durability, limits: Limits, lease: float
+        self,
+        address: Address,
+        *,
+        durability: Durability,
+        limits: Limits,
+        lease: float,
+        read_only: bool = False,
     ) -> None:
         """``lease``: seconds after which the objects in sessions of a client that died are free."""
         self.address: Address = address
@@ -40,6 +46,7 @@ class Client(WalkingReads):
         self.limits: Limits = limits
         self.durability: Durability = durability
         self.claims: Claims = Claims(address.schema, lease)
+        self.read_only: bool = read_only
         self.is_closed: bool = False
         self._retentions: dict[str, int] = {}
         self._pid = os.getpid()
@@ -53,6 +60,11 @@ class Client(WalkingReads):
             raise ForkedError(
                 "a forked child used the connections of its parent; call kvengine.connect() in it"
             )
+
+    def check_writable(self) -> None:
+        """Raise ReadOnly if the store was connected to read."""
+        if self.read_only:
+            raise ReadOnly("this store was connected with read_only=True: it writes nothing")
 
     @property
     def is_forked(self) -> bool:
@@ -72,6 +84,7 @@ class Client(WalkingReads):
 
     def commit(self, *operations: Operation) -> Commit[int]:
         """Return the commit of some operations."""
+        self.check_writable()
         return Commit(self, steps_of(operations))
 
     def expire(
@@ -82,9 +95,11 @@ class Client(WalkingReads):
         at: float | datetime | None = None,
         ttl: float | timedelta | None = None,
     ) -> Expiry:
+        self.check_writable()
         return Expiry(self, steps_of([expire_operation(service, key, at, ttl)]))
 
     def pop(self, service: str, key: str, state_key: str) -> Pop:
+        self.check_writable()
         return Pop(self, object_name(service, key), check_name("state_key", state_key))
 
     def batch_commit(
@@ -102,6 +117,7 @@ class Client(WalkingReads):
         if durability is not None and durability not in ("sync", "os"):
             raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
         self.check_open()
+        self.check_writable()
         batch.check_open()
         batch.check_values(self.limits.value)
         return Commit(self, steps_of(batch.operations), expect, durability, turn)
@@ -152,6 +168,7 @@ class Client(WalkingReads):
         return {service: timedelta(microseconds=kept) for service, kept in stored}
 
     def set_retention(self, service: str, retention: float | timedelta) -> SetRetention:
+        self.check_writable()
         kept = retention_time(retention)
         done = SetRetention(self, service, kept)
         self._retentions[service] = kept
@@ -167,7 +184,7 @@ class Client(WalkingReads):
         for service, given in retention.items():
             stored = self._retentions.get(service)
             check_agrees(service, retention_time(given), stored)
-            if stored is None:
+            if stored is None and not self.read_only:
                 yield from self.set_retention(service, given)()
 
     def __repr__(self) -> str:

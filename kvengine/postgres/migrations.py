@@ -25,16 +25,18 @@ VERSION = 1
 OLDEST_SERVER = 130_000
 
 
-def prepare(connections: Connections, *, create: bool) -> None:
+def prepare(connections: Connections, *, create: bool, read_only: bool) -> None:
     """Make the database ready: check the server, and bring the schema up to date.
 
-    ``create``: whether a schema may be made. Raise what `migrate` and connecting raise.
+    ``create``: whether a schema may be made. ``read_only``: whether nothing may be written. Raise
+    what `migrate` and connecting raise.
     """
     address = connections.address
     connection = connections.connect()
     try:
         check_server(connection, address.shown)
-        migrate(connection, address.schema, address.shown, create=create)
+        writes = not read_only
+        migrate(connection, address.schema, address.shown, create=create, writes=writes)
     except psycopg.Error as error:
         raise failures.translated(error, address.shown) from error
     finally:
@@ -51,7 +53,9 @@ def check_server(connection: psycopg.Connection, shown: str) -> None:
         )
 
 
-def migrate(connection: psycopg.Connection, schema: str, shown: str, *, create: bool) -> None:
+def migrate(
+    connection: psycopg.Connection, schema: str, shown: str, *, create: bool, writes: bool = True
+) -> None:
     """Make the schema, or bring it up to date. ``create``: whether one may be made.
 
     Raise UnsupportedFormat if a later release has made it, NotADatabase if there is none.
@@ -64,7 +68,12 @@ def migrate(connection: psycopg.Connection, schema: str, shown: str, *, create: 
             f"{shown}: schema {schema!r} was made by a later release (version {found}, this one"
             f" knows {VERSION}): upgrade kvengine here"
         )
-    if not found and not create:
+    if found and not writes:
+        raise UnsupportedFormat(
+            f"{shown}: schema {schema!r} was made by an earlier release: connect without read_only"
+            " once, which brings it up to date"
+        )
+    if not found and not (create and writes):
         raise NotADatabase(f"{shown}: no schema {schema!r} of kvengine is there")
     with connection.transaction():
         connection.execute(

@@ -161,6 +161,11 @@ _PULSE = f"SELECT t.now, (pg_current_wal_lsn() - '0/0')::bigint FROM {_NOW}"
 
 _RETENTION = "SELECT service, retention FROM {schema}.retentions"
 
+_STALENESS = """
+    SELECT CASE WHEN pg_is_in_recovery()
+        THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
+        ELSE 0 END"""
+
 _SIZES = """
     SELECT max(c.reltuples) FILTER (WHERE c.relname = 'objects')::bigint,
         sum(pg_total_relation_size(c.oid))::bigint
@@ -385,6 +390,11 @@ class Reads:
         rows = yield from self._ask(_PULSE)
         now, written = rows[0]
         return now, written
+
+    def staleness(self) -> Script[float]:
+        """Return how long ago the last commit was that a replica has applied; 0 on the primary."""
+        ((seconds_behind,),) = yield Statement(_STALENESS, ())
+        return max(float(seconds_behind or 0), 0.0)
 
     def sizes(self) -> Script[tuple[int, int]]:
         """Return how many objects there were at the last ANALYZE, and the bytes of all tables."""

@@ -25,7 +25,7 @@ class Sessions:
 
     def claim(self, name: Name, timeout: float | None) -> None:
         """Wait until this client has an object for a session; SessionTimeout past ``timeout``."""
-        waiting = Waiting(self._client.claims, name, timeout)
+        waiting = Waiting(self._client, name, timeout)
         while not self._run(waiting.ask):
             time.sleep(waiting.pause())
 

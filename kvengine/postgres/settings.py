@@ -32,6 +32,7 @@ def check(
     url: str,
     *,
     create: bool,
+    read_only: bool,
     durability: Durability,
     max_value_size: int,
     max_commit_size: int,
@@ -48,6 +49,7 @@ def check(
     options = Options(
         durability=durability,
         create=create,
+        read_only=read_only,
         max_value_size=max_value_size,
         max_commit_size=max_commit_size,
         serde=serde,
@@ -58,7 +60,8 @@ def check(
     if not pool_size:
         raise ValueError("pool_size must be above zero")
     client = Client(
-        parse(url),
+        parse(url, read_only=read_only),
+        read_only=read_only,
         durability=durability,
         limits=Limits(NAMES, NAMES, max_value_size, max_commit_size),
         lease=duration("lease", lease) / SECOND,

@@ -233,11 +233,12 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         self._open_snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
         self._watcher = Watcher(self.run, client.schema)
         self._keeper = Keeper(self._connections, client)
-        migrations.prepare(self._connections, create=settings.create)
+        migrations.prepare(self._connections, create=settings.create, read_only=client.read_only)
         self._connections.open()
         try:
             self.run(partial(client.agree, settings.retention))
-            self._keeper.start()
+            if not client.read_only:
+                self._keeper.start()
         except BaseException:
             self.close()
             raise
@@ -339,6 +340,7 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         and reports a single change with ``gap=True``.
         """
         self.client.check_open()
+        self.client.check_writable()
         return Watch(self, partial(self._watcher.begin, service, key, prefix))
 
     def stats(self) -> Stats:
@@ -352,6 +354,13 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
             estimated_objects=objects,
             open_snapshots=sum(not each.closed for each in list(self._open_snapshots)),
         )
+
+    def staleness(self) -> float:
+        """Return how many seconds the server that is read may be behind the primary; 0 for that.
+
+        The age of the last commit that a replica has applied: too much if nobody writes.
+        """
+        return self.run(self.client.staleness)
 
     def estimate(self, service: str, *, prefix: str = "") -> Estimate:
         """Estimate how many objects of a service have a prefix, and how many bytes they hold.

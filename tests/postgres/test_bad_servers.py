@@ -289,3 +289,33 @@ def test_a_forked_child_is_refused(database: str) -> None:
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         assert db.get("S", "k", "n") == b"v"
+
+
+def test_a_store_that_only_reads(connect: Connect, database: str) -> None:
+    """It reads, and in read-only sessions; every write is ReadOnly, and nothing is made."""
+    with refuses(kvengine.NotADatabase, schema_of(database)):
+        connect(database, read_only=True)
+    writer = connect(database, retention={"S": 60})
+    writer.set("S", "k", "n", b"1")
+    db: Any = connect(database, read_only=True)
+    assert db.get("S", "k", "n") == b"1" and db.staleness() == 0
+    with db.snapshot() as snapshot:
+        assert [found.key for found in snapshot.scan("S")] == ["k"]
+    with db.object("S", "k").session(read_only=True) as state:
+        assert state.get("n") == 1
+    batch = kvengine.Batch()
+    batch.set("S", "k", "n", b"2")
+    uses: list[Callable[[], object]] = [
+        lambda: db.set("S", "k", "n", b"2"),
+        lambda: db.pop("S", "k", "n"),
+        lambda: db.expire("S", "k", ttl=5),
+        lambda: db.clear_service("S"),
+        lambda: db.write(batch),
+        lambda: db.set_retention("S", 5),
+        lambda: db.watch("S"),
+        lambda: db.object("S", "k").session().__enter__(),
+    ]
+    for use in uses:
+        with refuses(kvengine.ReadOnly, "read_only=True"):
+            use()
+    assert writer.get_all("S", "k") == {"n": b"1"}
