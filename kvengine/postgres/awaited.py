@@ -26,7 +26,7 @@ from kvengine.aio.store import Store
 from kvengine.aio.waiting import settled
 from kvengine.aio.watch import Watch
 from kvengine.closing import Awaited, adopt_docstrings
-from kvengine.errors import DatabaseClosed, KVEngineError, Unavailable
+from kvengine.errors import DatabaseClosed, KVEngineError, OutcomeUnknown, Unavailable
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability
@@ -264,7 +264,9 @@ class Waits:
         batch.close()  # what is being committed must not change
         try:
             stamp = await self.ask(commit)
-        except BaseException:
+        except OutcomeUnknown:
+            raise  # it may be in: nobody is to write it a second time
+        except KVEngineError:
             batch._reopen()
             raise
         batch.close(stamp)

@@ -13,7 +13,7 @@ import psycopg
 
 import kvengine.store
 from kvengine.closing import Closing, adopt_docstrings, public_names
-from kvengine.errors import DatabaseClosed
+from kvengine.errors import DatabaseClosed, KVEngineError, OutcomeUnknown
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability
@@ -319,7 +319,9 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         batch.close()  # what is being committed must not change
         try:
             stamp = self.run(commit)
-        except BaseException:
+        except OutcomeUnknown:
+            raise  # it may be in: nobody is to write it a second time
+        except KVEngineError:
             batch._reopen()
             raise
         batch.close(stamp)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -319,3 +321,18 @@ def test_a_store_that_only_reads(connect: Connect, database: str) -> None:
         with refuses(kvengine.ReadOnly, "read_only=True"):
             use()
     assert writer.get_all("S", "k") == {"n": b"1"}
+
+
+@pytest.mark.parametrize("missing", ["psycopg", "psycopg_pool"])
+@pytest.mark.parametrize("module", ["kvengine", "kvengine.aio"])
+def test_without_the_extra(missing: str, module: str) -> None:
+    """The error says what to install, and a directory needs none of it."""
+    program = (
+        f"import sys, {module} as kv; sys.modules[{missing!r}] = None\n"
+        "try: kv.connect('postgresql://host/db')\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "a PostgreSQL URL needs: pip install 'kvengine[postgres]'\n"

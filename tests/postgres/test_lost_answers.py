@@ -149,6 +149,21 @@ def test_an_unconditional_commit_that_broke_off_is_unknown(
     assert db.get(*NAME, "n") == b"1"
 
 
+def test_a_batch_of_unknown_outcome_is_not_written_again(
+    db: Any, database: str, begin: Begin, postgres: Postgres
+) -> None:
+    """It was open again, as one that certainly was not written, and could be applied twice."""
+    made = kvengine.Batch()
+    made.set(*NAME, "n", b"2")
+    with locked(database):
+        future = begin(lambda db: db.write(made), db)
+        signal_waiting(postgres, "Lock", "pg_terminate_backend")
+    with pytest.raises(kvengine.OutcomeUnknown):
+        future.result(timeout=60)
+    with pytest.raises(kvengine.KVEngineError, match="this batch was written"):
+        db.write(made)
+
+
 @pytest.mark.parametrize("verb", CONDITIONAL)
 def test_a_conditional_commit_that_broke_off_is_sent_again(
     db: Any, database: str, begin: Begin, postgres: Postgres, verb: Verb
