@@ -4,45 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial, wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import kvengine.engine
 import kvengine.opening
 from kvengine.aio.engine import Engine
+from kvengine.aio.store import Store
 from kvengine.aio.waiting import settled
 from kvengine.closing import Awaited
 
 if TYPE_CHECKING:
-    from kvengine.postgres.awaited import Connecting
+    from kvengine.postgres.awaited import AsyncPostgresStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
+S = TypeVar("S", bound=Store)
 
 
-class Opening(Awaited):
-    """A database to be opened: ``async with open(path) as db``, or ``db = await open(path)``."""
+class Opening(Awaited, Generic[S]):
+    """A store to come: ``async with open(path) as db``, or ``db = await open(path)``."""
 
-    def __init__(self, work: Callable[[], kvengine.engine.Engine]) -> None:
-        self._work = work
-        self._opened: Engine | None = None
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, S]]) -> None:
+        """``begin``: begins to open it."""
+        self._begin = begin
+        self._opened: S | None = None
 
-    async def _open(self) -> Engine:
-        work = asyncio.get_running_loop().run_in_executor(None, self._work)
-        try:
-            return Engine(await settled(work), owned=True)
-        except asyncio.CancelledError:
-            if not work.cancelled() and work.exception() is None:
-                work.result().close()
-            raise
+    def __await__(self) -> Generator[Any, None, S]:
+        return self._begin().__await__()
 
-    def __await__(self) -> Generator[Any, None, Engine]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> Engine:
-        self._opened = await self._open()
+    async def __aenter__(self) -> S:
+        self._opened = await self._begin()
         return self._opened
 
     async def __aexit__(
@@ -55,26 +49,37 @@ class Opening(Awaited):
             await self._opened.close()
 
 
+async def _opened(work: Callable[[], kvengine.engine.Engine]) -> Engine:
+    """Open a database in a thread."""
+    opening = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return Engine(await settled(opening), owned=True)
+    except asyncio.CancelledError:
+        if not opening.cancelled() and opening.exception() is None:
+            opening.result().close()
+        raise
+
+
 def _same_parameters_as(original: Callable[P, Any]) -> Callable[[Callable[..., T]], Callable[P, T]]:
     """Give a function the parameters, for type checkers too, and the docstring of another one."""
     return wraps(original)
 
 
 @_same_parameters_as(kvengine.opening.open)
-def open(*args: Any, **options: Any) -> Opening:
-    return Opening(partial(kvengine.opening.open, *args, **options))
+def open(*args: Any, **options: Any) -> Opening[Engine]:
+    return Opening(partial(_opened, partial(kvengine.opening.open, *args, **options)))
 
 
 @_same_parameters_as(kvengine.opening.connect)
-def connect(*args: Any, **options: Any) -> Connecting:
+def connect(*args: Any, **options: Any) -> Opening[AsyncPostgresStore]:
     try:
-        from kvengine.postgres.awaited import Connecting
+        from kvengine.postgres.awaited import connected
         from kvengine.postgres.settings import check
     except ImportError as error:
         raise kvengine.opening.explained(error) from error
     given = inspect.signature(kvengine.opening.connect).bind(*args, **options)
     given.apply_defaults()
-    return Connecting(check(**given.arguments))
+    return Opening(partial(connected, check(**given.arguments)))
 
 
 def wrap(engine: kvengine.engine.Engine) -> Engine:

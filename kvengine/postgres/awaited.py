@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -25,7 +25,7 @@ from kvengine.aio.session import Session
 from kvengine.aio.store import Store
 from kvengine.aio.waiting import settled
 from kvengine.aio.watch import Watch
-from kvengine.closing import Awaited, adopt_docstrings
+from kvengine.closing import adopt_docstrings
 from kvengine.errors import DatabaseClosed, KVEngineError, OutcomeUnknown, Unavailable
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
@@ -548,33 +548,11 @@ class AsyncPostgresStore(Store):
         return f"<kvengine.postgres.AsyncPostgresStore {self.client.address.shown!r}>"
 
 
-class Connecting(Awaited):
-    """A store to come: ``async with connect(url) as db``, or ``db = await connect(url)``."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._store: AsyncPostgresStore | None = None
-
-    async def _connect(self) -> AsyncPostgresStore:
-        store = AsyncPostgresStore(self._settings)
-        await store._open(self._settings)
-        return store
-
-    def __await__(self) -> Generator[Any, None, AsyncPostgresStore]:
-        return self._connect().__await__()
-
-    async def __aenter__(self) -> AsyncPostgresStore:
-        self._store = await self._connect()
-        return self._store
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._store is not None:
-            await self._store.close()
+async def connected(settings: Settings) -> AsyncPostgresStore:
+    """Return a store that is connected."""
+    store = AsyncPostgresStore(settings)
+    await store._open(settings)
+    return store
 
 
 adopt_docstrings(AsyncPostgresStore, kvengine.store.Store)
