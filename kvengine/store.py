@@ -441,6 +441,10 @@ class Store(Reads, Writes, Closing, Protocol):
         """
         ...
 
+    def retentions(self) -> dict[str, timedelta]:
+        """Return the retentions that are stored with the database, by service."""
+        ...
+
     def set_retention(self, service: str, retention: float | timedelta) -> None:
         """Store how long workflows of a service are kept once they are complete.
 

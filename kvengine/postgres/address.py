@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from kvengine.errors import BadAddress
+from kvengine.passwords import without_passwords
 
 SCHEMES = ("postgresql://", "postgres://")
 
@@ -54,14 +55,14 @@ def parse(url: str, *, read_only: bool = False) -> Address:
         parts = urlsplit(url)
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:
-        raise BadAddress(f"not a PostgreSQL URL: {_shown(url)}: {error}") from None
+        raise BadAddress(f"not a PostgreSQL URL: {without_passwords(url)}: {error}") from None
     for host in parts.netloc.rpartition("@")[2].split(","):
         if not _PORT.search(host):
-            raise BadAddress(f"{_shown(url)}: no port: {host!r}")
+            raise BadAddress(f"{without_passwords(url)}: no port: {host!r}")
     ours = {name: value for name, value in given if name.startswith("kv_")}
     schema = ours.pop("kv_schema", DEFAULT_SCHEMA)
     if ours:
-        raise BadAddress(f"{_shown(url)}: no such parameter: {', '.join(sorted(ours))}")
+        raise BadAddress(f"{without_passwords(url)}: no such parameter: {', '.join(sorted(ours))}")
     if not _SCHEMA.fullmatch(schema):
         raise BadAddress(
             f"kv_schema must be lower-case letters, digits and _, at most 63, not {schema!r}"
@@ -71,9 +72,6 @@ def parse(url: str, *, read_only: bool = False) -> Address:
         wanted = "prefer-standby" if read_only else "read-write"
         parameters.setdefault("target_session_attrs", wanted)
     query = urlencode({**_DEFAULTS, **parameters}, quote_via=quote)
-    conninfo = urlunsplit(parts._replace(query=query, fragment=""))
-    return Address(conninfo, schema, _shown(url))
-
-
-def _shown(url: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+    # Not by `urlunsplit`, which leaves the slashes out if there is no host.
+    conninfo = f"{parts.scheme}://{parts.netloc}{parts.path}?{query}"
+    return Address(conninfo, schema, without_passwords(url))

@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 import psycopg
+from psycopg import errors
 
 from kvengine.errors import KVEngineError
 from kvengine.postgres.client import Client
@@ -45,6 +46,7 @@ class Keeper:
         self._schema = client.schema
         self._time = client.clock
         self._ends = threading.Event()
+        self._sweeps = True
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._work, name="kvengine-keeper", daemon=True)
 
@@ -65,9 +67,12 @@ class Keeper:
                 if self._claims.is_used:
                     self._run(self._claims.renew())
                     self._run(self._claims.clean())
-                if monotonic() - swept >= SWEEP_EVERY:
+                if self._sweeps and monotonic() - swept >= SWEEP_EVERY:
                     swept = monotonic()
                     self.sweep()
+            except errors.InsufficientPrivilege as error:
+                log.info("%s: nothing is swept: %s", self._connections.address.shown, error)
+                self._sweeps = False
             except (psycopg.Error, KVEngineError) as error:
                 log.warning("%s: %s", self._connections.address.shown, error)
                 self._disconnect()

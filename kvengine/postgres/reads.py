@@ -7,7 +7,7 @@ one row at least. Those about one object bring its version in the second, NULL i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from kvengine.arguments import check_limit
 from kvengine.errors import ValueTooLarge
@@ -15,6 +15,8 @@ from kvengine.postgres.scripts import Rows, Script, Statement, Time
 from kvengine.storage.clock import SECOND
 from kvengine.storage.names import check_name
 from kvengine.store import Estimate, StoredObject, StoredWorkflow
+
+T = TypeVar("T")
 
 NAMES = 2_600
 """The most bytes of UTF-8 that service, key and state key may have together.
@@ -121,14 +123,25 @@ _WINDOW = f"""
         ORDER BY o.service {{direction}}, o.key {{direction}} LIMIT %s) o ON true
     ORDER BY o.service {{direction}}, o.key {{direction}}"""
 
+WINDOW_BYTES = 4 << 20
+"""Bytes of names and values after which a window of objects ends: it is held in memory."""
+
 _WINDOW_WITH_ENTRIES = f"""
-    SELECT {_OBJECT}, o.service, o.key, e.state_key, e.value, e.expires_at FROM {_NOW}
+    SELECT {_OBJECT}, o.service, o.key, o.is_cut, e.state_key, e.value, e.expires_at FROM {_NOW}
     LEFT JOIN LATERAL (
-        SELECT * FROM {{schema}}.objects o
-        WHERE (o.service, o.key) >= (%s, %s)
-            AND (%s::bytea IS NULL OR (o.service, o.key) < (%s, %s))
-            AND {_LIVES}
-        ORDER BY o.service {{direction}}, o.key {{direction}} LIMIT %s) o ON true
+        SELECT *, bool_or(before > {WINDOW_BYTES}) OVER () AS is_cut FROM (
+            SELECT *, sum(size) OVER (ORDER BY service {{direction}}, key {{direction}}) - size
+                AS before
+            FROM (
+                SELECT o.*, (
+                    SELECT coalesce(sum(octet_length(e.state_key) + octet_length(e.value)), 0)
+                    FROM {{schema}}.entries e WHERE {_OF_IT}) AS size
+                FROM {{schema}}.objects o
+                WHERE (o.service, o.key) >= (%s, %s)
+                    AND (%s::bytea IS NULL OR (o.service, o.key) < (%s, %s))
+                    AND {_LIVES}
+                ORDER BY o.service {{direction}}, o.key {{direction}} LIMIT %s) sized) summed
+    ) o ON o.before <= {WINDOW_BYTES}
     LEFT JOIN {{schema}}.entries e ON {_OF_IT}
     ORDER BY o.service {{direction}}, o.key {{direction}}, e.state_key"""
 
@@ -174,6 +187,13 @@ _SIZES = """
 
 Bound = tuple[bytes, bytes]
 """A name as the server has it: service and key."""
+
+
+class Window(NamedTuple, Generic[T]):
+    """Some items of a walk. ``is_last``: whether none follow."""
+
+    items: list[T]
+    is_last: bool
 
 
 class Range(NamedTuple):
@@ -350,33 +370,42 @@ class Reads:
 
     # --- windows of walks
 
-    def keys_window(self, within: Range, reverse: bool, most: int) -> Script[list[Bound]]:
+    def keys_window(self, within: Range, reverse: bool, most: int) -> Script[Window[Bound]]:
         """Return the first objects of a range, at most so many."""
         rows = yield from self._window(_WINDOW, within, reverse, most)
-        return [(row[4], row[5]) for row in rows if row[4] is not None]
+        found = [(row[4], row[5]) for row in rows if row[4] is not None]
+        return Window(found, len(found) < most)
 
     def workflows_window(
         self, within: Range, reverse: bool, most: int
-    ) -> Script[list[StoredWorkflow]]:
+    ) -> Script[Window[StoredWorkflow]]:
+        """Return the first workflows of a range, at most so many."""
         rows = yield from self._window(_WINDOW, within, reverse, most)
-        return [
+        found = [
             StoredWorkflow(
                 row[4].decode(), row[5].decode(), row[1], seconds(row[3]), seconds(row[2])
             )
             for row in rows
             if row[4] is not None
         ]
+        return Window(found, len(found) < most)
 
-    def objects_window(self, within: Range, reverse: bool, most: int) -> Script[list[StoredObject]]:
+    def objects_window(
+        self, within: Range, reverse: bool, most: int
+    ) -> Script[Window[StoredObject]]:
+        """Return the first objects of a range with their entries, at most so many, or so large."""
         rows = yield from self._window(_WINDOW_WITH_ENTRIES, within, reverse, most)
         rows_of: dict[Bound, Rows] = {}
+        is_cut = False
         for row in rows:
             if row[4] is not None:
-                rows_of.setdefault((row[4], row[5]), []).append((*row[1:4], *row[6:]))
+                rows_of.setdefault((row[4], row[5]), []).append((*row[1:4], *row[7:]))
+                is_cut = row[6]
         found = (
             stored(service.decode(), key.decode(), its) for (service, key), its in rows_of.items()
         )
-        return [each for each in found if each is not None]
+        items = [each for each in found if each is not None]
+        return Window(items, len(items) < most and not is_cut)
 
     def _window(self, template: str, within: Range, reverse: bool, most: int) -> Script[Rows]:
         high = within.high or (None, None)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from kvengine.errors import KVEngineError
-from kvengine.postgres.reads import Bound, Range, Reads, range_of
+from kvengine.postgres.reads import Bound, Range, Reads, Window, range_of
 from kvengine.postgres.scripts import Script
 from kvengine.storage.names import check_name
 from kvengine.store import StoredObject, StoredWorkflow
@@ -37,7 +37,7 @@ class Course(Generic[T]):
 
     def __init__(
         self,
-        window: Callable[[Reads, Range, bool, int], Script[list[T]]],
+        window: Callable[[Reads, Range, bool, int], Script[Window[T]]],
         name_of: Callable[[T], Bound],
         within: Range,
         *,
@@ -82,10 +82,10 @@ class Course(Generic[T]):
         if self.is_over:
             return []
         size = self._size if self._left is None else min(self._size, self._left)
-        items = yield from self._window(reads, self._rest, self._reverse, size)
+        items, is_last = yield from self._window(reads, self._rest, self._reverse, size)
         if self._left is not None:
             self._left -= len(items)
-        if len(items) < size or self._left == 0:
+        if is_last or self._left == 0:
             self.is_over = True
         else:
             service, key = self._name_of(items[-1])

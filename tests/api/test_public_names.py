@@ -135,13 +135,14 @@ def test_the_verbs_of_each_type() -> None:
         "workflow",
         "watch",
         "retention",
+        "retentions",
         "set_retention",
         "limits",
         "stats",
         "close",
     }
     added = {"flush", "compact", "checkpoint", "verify", "path", "options"}
-    added |= {"estimate", "segments", "refresh", "retentions"}
+    added |= {"estimate", "segments", "refresh"}
     assert public(kvengine.Engine) == sorted(engine | added)
     assert public(kvengine.Snapshot) == sorted([*READS, "close", "stamp"])
     assert set(public(kvengine.Store)) <= engine

@@ -18,6 +18,7 @@ import pytest
 import kvengine
 import kvengine.aio
 from kvengine.postgres import migrations
+from kvengine.postgres.address import parse
 from kvengine.testing import blocking
 from tests.postgres.servers import Postgres
 
@@ -84,6 +85,17 @@ def test_an_address_that_is_none(connect: Connect, url: str, says: str) -> None:
     with refuses(kvengine.BadAddress, says):
         connect(url)
     assert issubclass(kvengine.BadAddress, ValueError)
+
+
+def test_what_an_address_comes_to() -> None:
+    """What the URL says is kept, hosts in the query too; no password is shown."""
+    found = parse("postgresql:///db?host=/run/a,/run/b&password=secret&kv_schema=s")
+    assert found.conninfo.startswith("postgresql:///db?")
+    assert "target_session_attrs=read-write" in found.conninfo and "kv_schema" not in found.conninfo
+    assert found.schema == "s" and "secret" not in found.shown and "secret" in found.conninfo
+    found = parse("postgresql://u:se@cret@h1,[::1]:5433/db?connect_timeout=3", read_only=True)
+    assert "target_session_attrs=prefer-standby" in found.conninfo and "cret" not in found.shown
+    assert "connect_timeout=3" in found.conninfo and found.schema == "kvengine"
 
 
 def test_arguments_that_make_no_sense(connect: Connect, database: str) -> None:

@@ -241,3 +241,23 @@ def test_nothing_is_swept_by_a_clock_that_is_wrong(
         monkeypatch.undo()
         assert db._keeper.sweep() == 1
         db._keeper._disconnect()
+
+
+def test_a_walk_over_large_objects_holds_few_of_them(database: str) -> None:
+    """A window is bounded by bytes: 50 objects of 10 MB took more than a gigabyte."""
+    with kvengine.connect(database) as db:
+        for number in range(12):
+            db.set("S", f"k{number:02}", "n", b"x" * 1_000_000)
+            db.set("S", f"k{number:02}", "m", b"y")
+        for reverse in (False, True):
+            windows = []
+            course = db.client.scan("S", reverse=reverse)
+            while not course.is_over:
+                windows.append(db.run(lambda: course.following(db.client)))
+            found = [each for window in windows for each in window]
+            assert [each.key for each in found] == sorted(
+                (f"k{number:02}" for number in range(12)), reverse=reverse
+            )
+            assert all(len(each.entries) == 2 for each in found)
+            assert max(map(len, windows)) <= 5
+        assert [each.key for each in db.scan("S", limit=7)] == [f"k{n:02}" for n in range(7)]
