@@ -36,6 +36,7 @@ _CLAIM = "SELECT place, holder FROM {schema}.claim(%s, %s, %s, %s, %s)"
 _LEAVE = "SELECT {schema}.leave(%s, %s, %s)"
 _RENEW = "SELECT {schema}.renew(%s, %s, %s)"
 _OURS = "SELECT service, key, place FROM {schema}.claims WHERE client = %s"
+_FORGET = "DELETE FROM {schema}.claims WHERE client = %s"
 _END = "DELETE FROM {schema}.clients WHERE client = %s"
 
 
@@ -104,7 +105,8 @@ class Claims:
     def end(self) -> Script[None]:
         """End the lease: what is claimed is free at once."""
         if self.is_used:
-            yield Statement(_END.format(schema=self._schema), (self.client,))
+            for statement in (_FORGET, _END):
+                yield Statement(statement.format(schema=self._schema), (self.client,))
 
 
 class Waiting:

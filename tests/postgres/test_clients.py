@@ -127,12 +127,13 @@ def test_clients_come_in_order_of_arrival(database: str) -> None:
     assert order == list(range(5))
 
 
-def test_a_closed_client_frees_its_objects_at_once(database: str) -> None:
+def test_a_closed_client_frees_its_objects_at_once(database: str, postgres: Postgres) -> None:
     """It does not wait for its lease to run out."""
     other = kvengine.connect(database, lease=3600)
     block = other.object("S", "k").session()
     block.__enter__()
     other.close()
+    assert postgres.psql(f"SELECT count(*) FROM {schema_of(database)}.claims") == [(0,)]
     with kvengine.connect(database) as db:
         with db.object("S", "k").session(timeout=20):
             pass
