@@ -32,7 +32,7 @@ FIRST_PAUSE = 0.002
 LONGEST_PAUSE = 0.1
 """Seconds after which one who waits asks again."""
 
-_CLAIM = "SELECT place, holder FROM {schema}.claim(%s, %s, %s, %s, %s)"
+_CLAIM = "SELECT place, holder FROM {schema}.claim(%s, %s, %s, %s, %s, %s, %s)"
 _LEAVE = "SELECT {schema}.leave(%s, %s, %s)"
 _RENEW = "SELECT {schema}.renew(%s, %s, %s)"
 _OURS = "SELECT service, key, place FROM {schema}.claims WHERE client = %s"
@@ -59,15 +59,13 @@ class Claims:
 
         Return the place, and who has the object, None if it is ours.
         """
-        if not self.is_used:
-            yield from self.renew()
-            self.is_used = True
+        self.is_used = True
         encoded = encode_object(*name)
         lock = xxhash.xxh3_64_intdigest(self._schema.encode() + b"\0" + encoded) - 2**63
         service, key = name
         rows = yield Statement(
             _CLAIM.format(schema=self._schema),
-            (service.encode(), key.encode(), lock, self.client, place),
+            (service.encode(), key.encode(), lock, self.client, self.name, self.lease, place),
         )
         place, holder = rows[0]
         self._places[name] = place

@@ -445,8 +445,10 @@ END $$;
 --
 -- `lock` is a number of the object, the same for everybody. Return the place, and the name of the
 -- client that has the object instead, NULL if it is ours. Claims of clients whose lease ran out go.
+-- A client that has no lease, the first time and after a crash, gets one of so many seconds.
 CREATE FUNCTION {schema}.claim(
-    s bytea, k bytea, lock bigint, me bigint, INOUT place bigint, OUT holder text
+    s bytea, k bytea, lock bigint, me bigint, known_as text, seconds float8,
+    INOUT place bigint, OUT holder text
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
@@ -462,6 +464,8 @@ BEGIN
         -- A client has one session of an object at a time: what it left here before is forgotten.
         DELETE FROM {schema}.claims c WHERE c.service = s AND c.key = k AND c.client = me;
         INSERT INTO {schema}.claims VALUES (s, k, place, me);
+        INSERT INTO {schema}.clients VALUES (me, known_as, t + (seconds * 1000000)::bigint)
+            ON CONFLICT DO NOTHING;
     END IF;
     LOOP
         SELECT c.place, c.client, l.name, coalesce(l.until > t OR c.client = me, false) AS lives
