@@ -26,7 +26,7 @@ from kvengine.aio.store import Store
 from kvengine.aio.waiting import settled
 from kvengine.aio.watch import Watch
 from kvengine.closing import adopt_docstrings
-from kvengine.errors import DatabaseClosed, KVEngineError, OutcomeUnknown, Unavailable
+from kvengine.errors import DatabaseClosed, KVEngineError, OutcomeUnknown
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability
@@ -49,11 +49,21 @@ from kvengine.store import Limits, Stats, StoredObject
 T = TypeVar("T")
 
 
-class Connection(psycopg.AsyncConnection[Any]):
+class Connection(connections.Pooled, psycopg.AsyncConnection[Any]):
     """A connection of a pool, as the one for threads."""
 
     verbs: psycopg.AsyncCursor[Any]
-    unconfirmed: list[str]
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """Connect. ``refused``: called with the error if that fails; the pool tells nobody."""
+        refused = options.pop("refused", None)
+        try:
+            return await super().connect(conninfo, **options)
+        except psycopg.Error as error:
+            if refused is not None:
+                refused(error)
+            raise
 
 
 async def drive(cursor: psycopg.AsyncCursor[Any], script: Script[T]) -> T:
@@ -78,13 +88,13 @@ class Connections(connections.Attempts):
         self._pool = AsyncConnectionPool(
             self.address.conninfo,
             connection_class=Connection,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "refused": self._refused},
             min_size=0,
             max_size=settings.pool_size,
             max_idle=connections.IDLE,
             configure=self._configure,
             open=False,
-            name="kvengine-aio",
+            name=connections.POOLS[1],
             reconnect_timeout=connections.RECONNECT,
         )
 
@@ -131,6 +141,7 @@ class Connections(connections.Attempts):
     async def _configure(self, connection: Connection) -> None:
         cursor = await connection.execute(connections.OWN_PROCESS, prepare=False)
         connections.prepare(connection, await cursor.fetchall())
+        self._connected()
 
     async def _take(self, patience: connections.Patience) -> Connection:
         """Return a connection of the pool that looks alive; as the one for threads."""
@@ -143,10 +154,7 @@ class Connections(connections.Attempts):
             except PoolTimeout:
                 if patience.left:
                     continue
-                if self._is_exhausted(self._pool.get_stats()):
-                    raise self._exhausted() from None
-                await (await self.connect()).close()
-                raise Unavailable(f"{self.address.shown}: no connection within the time") from None
+                raise self._unavailable(self._pool.get_stats()) from self._refusal
             if not connections.is_stale(connection):
                 return connection
             await connection.close()

@@ -7,12 +7,14 @@ transaction (pgbouncer). Statements are prepared only on connections that are th
 
 from __future__ import annotations
 
+import logging
 import random
 import select
+import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -32,10 +34,18 @@ from kvengine.postgres.scripts import Rows, Script
 from kvengine.postgres.writes import Sent
 from kvengine.real_time import monotonic
 
+log: logging.Logger = logging.getLogger("kvengine")
+
 T = TypeVar("T")
 
 
-class Connection(psycopg.Connection[Any]):
+class Pooled:
+    """What connections of both kinds have in common."""
+
+    unconfirmed: list[str]
+
+
+class Connection(Pooled, psycopg.Connection[Any]):
     """A connection of a pool. ``verbs``: the cursor of the verbs that use it in turn.
 
     A new cursor for each verb would cost a tenth of a read more. ``unconfirmed``: what the server
@@ -43,7 +53,17 @@ class Connection(psycopg.Connection[Any]):
     """
 
     verbs: psycopg.Cursor[Any]
-    unconfirmed: list[str]
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """Connect. ``refused``: called with the error if that fails; the pool tells nobody."""
+        refused = options.pop("refused", None)
+        try:
+            return super().connect(conninfo, **options)
+        except psycopg.Error as error:
+            if refused is not None:
+                refused(error)
+            raise
 
 
 _FIRST_PAUSE = 0.05
@@ -56,8 +76,20 @@ IDLE = 300.0
 RECONNECT = 0.1
 """Seconds for which the pool itself tries to connect again: attempts are made here."""
 
-SLICE = 1.0
+SLICE = 0.25
 """Seconds that the pool is waited for at a time: only who asks makes it try to connect again."""
+
+POOLS = ("kvengine", "kvengine-aio")
+"""The names of pools: of threads, and of tasks."""
+
+
+def _is_told_otherwise(record: logging.LogRecord) -> bool:
+    """Return False for what the pools here log of every attempt: `Attempts` tells of an outage."""
+    about = record.args[0] if isinstance(record.args, tuple) and record.args else None
+    return not (isinstance(about, Pooled) or about in POOLS)
+
+
+logging.getLogger("psycopg.pool").addFilter(_is_told_otherwise)
 
 
 class Patience:
@@ -107,6 +139,35 @@ class Attempts:
         self.address: Address = address
         self.timeout: float = timeout
         self._most = most
+        self._refusal: psycopg.Error | None = None
+        self._lock = threading.Lock()  # several threads of a pool connect
+
+    def _refused(self, error: psycopg.Error) -> None:
+        """Note why there is no connection; log the first of attempts that fail in a row."""
+        with self._lock:
+            before, self._refusal = self._refusal, error
+        if before is None:
+            log.warning("%s", failures.refused(error, self.address.shown))
+
+    def _connected(self) -> None:
+        """Note that there is a connection."""
+        with self._lock:
+            before, self._refusal = self._refusal, None
+        if before is not None:
+            log.info("%s: connected again", self.address.shown)
+
+    def _unavailable(self, stats: Mapping[str, int]) -> KVEngineError:
+        """Return the error for a pool that had no connection in all the time; ``stats``: of it."""
+        shown = self.address.shown
+        refusal = self._refusal
+        if refusal is not None:
+            return failures.refused(refusal, shown)
+        if stats.get("pool_size", 0) < self._most:
+            return Unavailable(f"{shown}: no server has answered in {self.timeout:g} s")
+        return PoolExhausted(
+            f"{shown}: all {self._most} connections were in use for {self.timeout:g} s; allow more"
+            " by pool_size="
+        )
 
     def _judge(self, error: psycopg.Error, connection: Any, work: object) -> None:
         """Return if there is to be another attempt; raise an error of kvengine if there is not."""
@@ -139,16 +200,6 @@ class Attempts:
         if lost is not None and not isinstance(error, OutcomeUnknown):
             raise failures.unknown(lost) from error
 
-    def _is_exhausted(self, stats: Mapping[str, int]) -> bool:
-        """Return whether all connections are in use; ``stats``: of the pool."""
-        return stats.get("pool_size", 0) >= self._most
-
-    def _exhausted(self) -> PoolExhausted:
-        return PoolExhausted(
-            f"{self.address.shown}: all {self._most} connections were in use for"
-            f" {self.timeout:g} s; allow more by pool_size="
-        )
-
 
 class Connections(Attempts):
     """The connections of one open store. Thread-safe."""
@@ -158,13 +209,13 @@ class Connections(Attempts):
         self._pool = ConnectionPool(
             address.conninfo,
             connection_class=Connection,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "refused": self._refused},
             min_size=0,
             max_size=most,
             max_idle=IDLE,
             configure=self._configure,
             open=False,
-            name="kvengine",
+            name=POOLS[0],
             reconnect_timeout=RECONNECT,
         )
 
@@ -214,12 +265,12 @@ class Connections(Attempts):
 
     def _configure(self, connection: Connection) -> None:
         prepare(connection, connection.execute(OWN_PROCESS, prepare=False).fetchall())
+        self._connected()
 
     def _take(self, patience: Patience) -> Connection:
         """Return a connection of the pool that looks alive.
 
-        Raise PoolExhausted, or why there is none. The pool does not tell: if it has no connection
-        for a while, one is made here.
+        Raise PoolExhausted, or why there is none.
         """
         while True:
             try:
@@ -229,10 +280,7 @@ class Connections(Attempts):
             except PoolTimeout:
                 if patience.left:
                     continue
-                if self._is_exhausted(self._pool.get_stats()):
-                    raise self._exhausted() from None
-                self.connect().close()
-                raise Unavailable(f"{self.address.shown}: no connection within the time") from None
+                raise self._unavailable(self._pool.get_stats()) from self._refusal
             if not is_stale(connection):
                 return connection
             connection.close()

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import errors
 
 from kvengine.errors import KVEngineError
+from kvengine.postgres import failures
 from kvengine.postgres.client import Client
 from kvengine.postgres.connections import Connection, Connections, drive
 from kvengine.postgres.scripts import Script, Statement
@@ -61,7 +62,7 @@ class Keeper:
 
     def _work(self) -> None:
         every = min(self._claims.lease / 3, SWEEP_EVERY)
-        swept = monotonic()
+        swept, fails = monotonic(), False
         while not self._ends.wait(every):
             try:
                 if self._claims.is_used:
@@ -70,11 +71,14 @@ class Keeper:
                 if self._sweeps and monotonic() - swept >= SWEEP_EVERY:
                     swept = monotonic()
                     self.sweep()
+                fails = False
             except errors.InsufficientPrivilege as error:
                 log.info("%s: nothing is swept: %s", self._connections.address.shown, error)
                 self._sweeps = False
             except (psycopg.Error, KVEngineError) as error:
-                log.warning("%s: %s", self._connections.address.shown, error)
+                if not fails:  # the first of many
+                    log.warning("the keeper fails: %s", self._told(error))
+                fails = True
                 self._disconnect()
         try:
             self._run(self._claims.end())
@@ -118,6 +122,11 @@ class Keeper:
         if self._connection is None:
             self._connection = self._connections.connect()
         return drive(self._connection.verbs, script)
+
+    def _told(self, error: psycopg.Error | KVEngineError) -> KVEngineError:
+        if isinstance(error, KVEngineError):
+            return error
+        return failures.translated(error, self._connections.address.shown)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

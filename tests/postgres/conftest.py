@@ -14,6 +14,7 @@ pytest.importorskip("psutil", reason="its tests need psutil: pip install kvengin
 import psycopg
 
 import kvengine
+from tests.postgres.clients import CLIENTS, Connect
 from tests.postgres.cluster import Cluster
 from tests.postgres.servers import Keeper, PgBouncer, Postgres
 
@@ -57,6 +58,12 @@ def database(postgres: Postgres) -> Iterator[str]:
     yield f"{postgres.url}?kv_schema={schema}"
     postgres.start()
     postgres.psql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest) -> Connect:
+    """Connects a store of either kind."""
+    return CLIENTS[request.param]
 
 
 @pytest.fixture(scope="module")

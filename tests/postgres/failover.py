@@ -14,15 +14,15 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import psycopg
 
 import kvengine
-import kvengine.aio
 from kvengine.postgres.writes import Commit
-from kvengine.testing import blocking
+from tests.postgres.clients import CLIENTS
 from tests.postgres.cluster import Cluster
 from tests.postgres.servers import Keeper, wait_until
 
@@ -42,15 +42,16 @@ class Writer:
     kind: ClassVar[str]
 
     def __init__(self, number: int, url: str) -> None:
-        """Writers with an even number are threads, the others are tasks of asyncio."""
+        """Those with an even number use the store for threads, the others that for asyncio."""
+        client = "asyncio" if number % 2 else "threads"
         self.name = f"w{number}"
-        self.title = f"{self.kind} {'asyncio' if number % 2 else 'sync'}"
+        self.title = f"{self.kind} {client}"
         self.outcomes: Counter[str] = Counter()
         """Commits: acknowledged, unknown, and by the error that refused the others."""
         self.times: list[float] = []
         """When each commit was acknowledged."""
         self.problems: list[str] = []
-        self._url = url
+        self._connected = partial(CLIENTS[client], url)
         self._version = 0
         self._thread: threading.Thread | None = None
 
@@ -85,11 +86,6 @@ class Writer:
             self.problems.append(f"{least - applied} acknowledged commits are lost")
         if applied > most:
             self.problems.append(f"{applied - most} commits were applied twice, or though refused")
-
-    def _connected(self) -> AbstractContextManager[Any]:
-        if self.title.endswith("asyncio"):
-            return blocking(kvengine.aio.connect(self._url))
-        return kvengine.connect(self._url)
 
     def _run(self, stop: threading.Event) -> None:
         try:

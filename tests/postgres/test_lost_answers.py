@@ -4,33 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 
 import kvengine
-import kvengine.aio
 from kvengine.postgres.store import PostgresStore
 from kvengine.postgres.writes import Commit, Turn
-from kvengine.testing import blocking
+from tests.postgres.clients import Connect
 from tests.postgres.servers import Postgres, wait_until
 
 NAME = ("Cart", "c-1")
 OTHER = ("Cart", "c-2")
 
-Connect = Callable[..., AbstractContextManager[Any]]
 Verb = Callable[[Any], Any]
 Begin = Callable[[Verb, Any], Future[Any]]
-
-
-@pytest.fixture(params=["threads", "asyncio"])
-def client(request: pytest.FixtureRequest) -> Connect:
-    """Connects a store of either kind; the one for asyncio has a thread that awaits it."""
-    if request.param == "threads":
-        return kvengine.connect
-    return lambda url, **options: blocking(kvengine.aio.connect(url, **options))
 
 
 @pytest.fixture

@@ -2,12 +2,112 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 import kvengine
+from tests.postgres.clients import Connect
+from tests.postgres.failover import KINDS, wait_for_all
 from tests.postgres.servers import Postgres
 
 NAME = ("Cart", "c-1")
+
+Verb = Callable[[Any], Any]
+
+
+def read(db: Any) -> Any:
+    return db.get(*NAME, "n")
+
+
+def write(db: Any) -> Any:
+    return db.set(*NAME, "n", b"2")
+
+
+def session(db: Any) -> Any:
+    with db.object(*NAME).session() as state:
+        state.set("n", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["fast", "kill"])
+def test_verbs_go_on_when_the_server_is_back(database: str, postgres: Postgres, mode: str) -> None:
+    """Writers, threads and tasks, survive three seconds without a server, and lose no commit."""
+    stop = threading.Event()
+    crew = [kind(number, database) for kind in KINDS for number in range(2)]
+    try:
+        for writer in crew:
+            writer.start(stop)
+        wait_for_all(crew, time.monotonic())
+        postgres.stop(mode)
+        time.sleep(3)
+        postgres.start()
+        wait_for_all(crew, time.monotonic())
+    finally:
+        stop.set()
+        for writer in crew:
+            writer.join()
+    with kvengine.connect(database) as db:
+        for writer in crew:
+            writer.check(db)
+    assert not [problem for writer in crew for problem in writer.problems]
+    assert not any(writer.outcomes["Unavailable"] for writer in crew)
+
+
+def test_a_server_that_stays_away_is_reported(
+    database: str, postgres: Postgres, client: Connect
+) -> None:
+    """Past the timeout a verb raises Unavailable and says why; later ones find the server again."""
+    with client(database, timeout=0.5) as db:
+        write(db)
+        postgres.stop()
+        for verb in (read, write, session):
+            with pytest.raises(kvengine.Unavailable, match=r"refused") as caught:
+                verb(db)
+            assert type(caught.value) is kvengine.Unavailable
+        postgres.start()
+        session(db)
+        assert read(db) == b"2"
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_says_nothing_is_not_waited_for(
+    database: str, postgres: Postgres, client: Connect
+) -> None:
+    """A verb ends with its timeout, however long a connection may take that hangs."""
+    with client(f"{database}&connect_timeout=100", timeout=0.5) as db:
+        write(db)
+        postgres.stop()
+        with socket.create_server(("127.0.0.1", postgres.port)):
+            with pytest.raises(kvengine.Unavailable):
+                read(db)
+        postgres.start()
+        assert read(db) == b"2"
+
+
+def test_an_outage_is_logged_once(
+    database: str, postgres: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each store says once that it has no server, and once that its keeper has none.
+
+    Else what is not configured to log would have lines on stderr for each attempt.
+    """
+    with kvengine.connect(database, timeout=2.0, lease=1.0) as db:
+        session(db)
+        postgres.stop()
+        with caplog.at_level(logging.WARNING), pytest.raises(kvengine.Unavailable):
+            read(db)
+        lines = sorted(caplog.messages)
+        assert len(lines) == 2, lines
+        assert lines[0].startswith("postgresql://") and "refused" in lines[0]
+        assert lines[1].startswith("the keeper fails: postgresql://")
+        postgres.start()
+        assert read(db) == b"2"
 
 
 def test_sessions_exclude_each_other_as_soon_as_a_server_is_back(
