@@ -351,9 +351,15 @@ class SnapshotWaits(Waits):
         async with self._lock:
             if self._connection is None:
                 connection = await self._live.connect()
-                cursor = await connection.execute(self.client.begin_snapshot(), prepare=False)
-                cursor.nextset()
-                ((self.now,),) = await cursor.fetchall()
+                try:
+                    cursor = await connection.execute(self.client.begin_snapshot(), prepare=False)
+                    cursor.nextset()
+                    ((self.now,),) = await cursor.fetchall()
+                except BaseException as error:
+                    await connection.close()
+                    if isinstance(error, psycopg.Error):
+                        raise failures.translated(error, self.client.address.shown) from error
+                    raise
                 self.reads.fix(Moment(self.now or 0))
                 self._connection = connection
 

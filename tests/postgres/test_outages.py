@@ -6,15 +6,18 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 import kvengine
+from kvengine.postgres.client import Client
 from tests.postgres.clients import Connect
 from tests.postgres.failover import KINDS, wait_for_all
-from tests.postgres.servers import Postgres
+from tests.postgres.servers import Postgres, wait_until
 
 NAME = ("Cart", "c-1")
 
@@ -73,6 +76,54 @@ def test_a_server_that_stays_away_is_reported(
         postgres.start()
         session(db)
         assert read(db) == b"2"
+
+
+@contextmanager
+def read_only(postgres: Postgres) -> Iterator[None]:
+    """Let the server refuse writes, as one does that was demoted."""
+
+    def switch(setting: str) -> None:
+        postgres.psql(f"ALTER SYSTEM SET default_transaction_read_only = {setting}")
+        postgres.psql("SELECT pg_reload_conf()")
+        wait_until(
+            lambda: postgres.psql("SHOW default_transaction_read_only") == [(setting,)],
+            10,
+            "not reloaded",
+        )
+
+    switch("on")
+    try:
+        yield
+    finally:
+        switch("off")
+
+
+def test_a_server_that_takes_no_writes_is_left_for_another(
+    database: str, postgres: Postgres, client: Connect
+) -> None:
+    """A server that was demoted writes nothing; a verb tries elsewhere until there is a leader."""
+    with client(database) as db, client(database, timeout=0.5) as hasty:
+        write(db)
+        write(hasty)
+        with ThreadPoolExecutor(1) as executor:
+            with read_only(postgres):
+                with pytest.raises(kvengine.Unavailable, match="read-only"):
+                    hasty.set(*NAME, "n", b"3")
+                future = executor.submit(session, db)
+                assert read(hasty) == b"2"
+                assert not future.done()
+            future.result(timeout=60)
+
+
+def test_a_snapshot_that_cannot_begin_raises_an_error_of_kvengine(
+    database: str, client: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the server says as a snapshot begins, no error of the driver comes through."""
+    with client(database) as db:
+        monkeypatch.setattr(Client, "begin_snapshot", lambda self: "SELECT 1 / 0")
+        with pytest.raises(kvengine.Unavailable, match="division"):
+            with db.snapshot() as snapshot:
+                snapshot.get(*NAME, "n")
 
 
 @pytest.mark.timeout(60)
