@@ -23,7 +23,7 @@ import psycopg
 import kvengine
 from kvengine.postgres.writes import Commit
 from tests.postgres.clients import CLIENTS
-from tests.postgres.cluster import Cluster
+from tests.postgres.cluster import Cluster, is_leader
 from tests.postgres.servers import Keeper, wait_until
 
 PAUSE_SECONDS = 0.02
@@ -292,9 +292,11 @@ def _kill(cluster: Cluster, crew: Sequence[Writer], *, crashes: bool, lease: boo
     killed = time.monotonic()
     wait_until(lambda: commits(cluster), GO_ON_SECONDS, "nobody takes writes")
     probed = time.monotonic()
+    assert not is_leader(node)
     wait_for_all(crew, probed)
     cluster.revive(node)
     cluster.wait_healthy()
+    assert not is_leader(node)
     wait_for_all(crew, time.monotonic())
     stalls = []
     for writer in crew:

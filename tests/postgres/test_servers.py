@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
 
-from tests.postgres.cluster import Cluster, Node, is_leader
 from tests.postgres.servers import PgBouncer, Postgres, answers, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,36 +77,3 @@ def test_clients_of_pgbouncer_share_a_connection(database: str, pgbouncer: PgBou
             with client.transaction():
                 backends.append(client.execute("SELECT pg_backend_pid()").fetchall())
     assert backends[0] == backends[1] == backends[2]
-
-
-def insert_soon(cluster: Cluster, number: int) -> None:
-    """Insert a row into `kept`, again and again until the cluster acknowledges it."""
-
-    def inserted() -> bool:
-        try:
-            cluster.psql(f"INSERT INTO kept VALUES ({number})")
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    wait_until(inserted, 120, "nobody takes writes")
-
-
-@pytest.mark.slow
-def test_a_cluster_outlives_its_leader(cluster: Cluster) -> None:
-    """Another node takes over with all acknowledged rows, and the lost one comes back."""
-    cluster.psql("CREATE TABLE kept (number int)")
-    ways: tuple[Callable[[], Node], ...] = (
-        lambda: cluster.kill_leader(expire=True),
-        cluster.crash_leader,
-    )
-    for number, end_leader in enumerate(ways):
-        insert_soon(cluster, number)
-        lost = end_leader()
-        insert_soon(cluster, number + 100)
-        assert cluster.leader() is not lost
-        cluster.revive(lost)
-        cluster.wait_healthy()
-        assert not is_leader(lost)
-    numbers = {row[0] for row in cluster.psql("SELECT number FROM kept")}
-    assert numbers == {0, 1, 100, 101}
