@@ -173,6 +173,10 @@ DECLARE
     taken boolean := true;
 BEGIN
     IF fresh THEN
+        IF o.life = stamp THEN  -- it began in an earlier step of the same batch
+            DELETE FROM {schema}.entries
+                WHERE service = o.service AND key = o.key AND life = o.life;
+        END IF;
         IF o.version > 0 THEN
             sweep := t;
         END IF;
@@ -311,25 +315,32 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
     -- Everybody locks in the order of the names, so that nobody waits in a circle.
-    FOR step IN
-        SELECT u.s, u.k FROM unnest(ss || expected_ss, ks || expected_ks,
-                                    until_ss || array_fill(NULL::bytea, ARRAY[cardinality(expected_ss)]))
-            u(s, k, until_s) WHERE u.until_s IS NULL GROUP BY u.s, u.k ORDER BY u.s, u.k
-    LOOP
-        o := {schema}.locked(step.s, step.k);
-        top := greatest(top, o.version);
-    END LOOP;
-    FOR step IN
-        SELECT u.* FROM unnest(ss, ks, until_ss, until_ks) u(s, k, until_s, until_k)
-        WHERE u.until_s IS NOT NULL ORDER BY u.s, u.k
-    LOOP
-        SELECT max(locked.version) INTO highest FROM (
-            SELECT found.version FROM {schema}.objects found
-            WHERE (found.service, found.key) >= (step.s, step.k)
-                AND (found.service, found.key) < (step.until_s, step.until_k)
-            ORDER BY found.service, found.key FOR UPDATE) locked;
-        top := greatest(top, highest);
-    END LOOP;
+    IF cardinality(expected_ss) = 0 AND array_position(until_ss, NULL) IS NULL THEN
+        FOR step IN  -- ranges alone: all rows of one in a single statement
+            SELECT u.* FROM unnest(ss, ks, until_ss, until_ks) u(s, k, until_s, until_k)
+            ORDER BY u.s, u.k
+        LOOP
+            SELECT max(locked.version) INTO highest FROM (
+                SELECT found.version FROM {schema}.objects found
+                WHERE (found.service, found.key) >= (step.s, step.k)
+                    AND (found.service, found.key) < (step.until_s, step.until_k)
+                ORDER BY found.service, found.key FOR UPDATE) locked;
+            top := greatest(top, highest);
+        END LOOP;
+    ELSE
+        FOR step IN
+            SELECT u.s, u.k FROM unnest(ss, ks, until_ss) u(s, k, until_s) WHERE u.until_s IS NULL
+            UNION SELECT u.s, u.k FROM unnest(expected_ss, expected_ks) u(s, k)
+            UNION SELECT found.service, found.key
+                FROM unnest(ss, ks, until_ss, until_ks) u(s, k, until_s, until_k)
+                JOIN {schema}.objects found ON (found.service, found.key) >= (u.s, u.k)
+                    AND (found.service, found.key) < (u.until_s, u.until_k)
+            ORDER BY 1, 2
+        LOOP
+            o := {schema}.locked(step.s, step.k);
+            top := greatest(top, o.version);
+        END LOOP;
+    END IF;
     t := {schema}.now_for(floor, estimate);
     FOR step IN
         SELECT u.* FROM unnest(expected_ss, expected_ks, expected) WITH ORDINALITY u(s, k, v, i) ORDER BY u.i
@@ -365,11 +376,19 @@ BEGIN
             PERFORM {schema}.put(o, stamp, t, mark, step.cleared, step.names, step.vals, step.ends,
                 step.gone, step.ending, step.a, step.b);
         ELSE
+            IF step.i > 1 THEN  -- what earlier steps set in a life that they began
+                DELETE FROM {schema}.entries e USING {schema}.objects found
+                WHERE (found.service, found.key) >= (step.s, step.k)
+                    AND (found.service, found.key) < (step.until_s, step.until_k)
+                    AND found.life = stamp AND e.life = stamp
+                    AND e.service = found.service AND e.key = found.key;
+            END IF;
+            -- An object that was made since the rows were locked, at a later time, comes after this.
             UPDATE {schema}.objects cleared SET version = stamp, life = stamp, expires_at = NULL,
                 completed_at = NULL, token = mark, sweep_at = t
             WHERE (cleared.service, cleared.key) >= (step.s, step.k)
                 AND (cleared.service, cleared.key) < (step.until_s, step.until_k)
-                AND cleared.version > 0;
+                AND cleared.version BETWEEN 1 AND stamp;
             PERFORM {schema}.note(stamp, step.s, step.k, step.until_s, step.until_k);
         END IF;
     END LOOP;
@@ -521,7 +540,7 @@ BEGIN
         ELSE
             SELECT min(e.expires_at) + 15000000, count(*) INTO next_, left_
                 FROM {schema}.entries e WHERE e.service = o.service AND e.key = o.key;
-            IF left_ = 0 AND o.completed_at IS NULL THEN
+            IF left_ = 0 AND o.expires_at IS NULL THEN  -- an expiry is kept, and ends it in time
                 IF o.version < t - 86400000000 THEN
                     DELETE FROM {schema}.objects WHERE service = o.service AND key = o.key;
                     CONTINUE;

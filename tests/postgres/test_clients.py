@@ -226,6 +226,20 @@ def test_what_is_dead_is_swept(postgres: Postgres, database: str) -> None:
         db._keeper._disconnect()
 
 
+def test_the_expiry_of_an_object_outlives_its_entries(postgres: Postgres, database: str) -> None:
+    """Clearing entries one by one leaves it, and so does the sweeper, which once took the row."""
+    with kvengine.connect(database) as db:
+        db.set("S", "k", "n", b"v")
+        ends = time.time() + 10 * 86_400
+        db.expire("S", "k", at=ends)
+        db.clear("S", "k", "n")
+        age(postgres, schema_of(database), 2)
+        db._keeper.sweep()
+        db.set("S", "k", "n", b"w")
+        assert db.expires_at("S", "k") == pytest.approx(ends - 2 * 86_400, abs=1)
+        db._keeper._disconnect()
+
+
 def test_nothing_is_swept_by_a_clock_that_is_wrong(
     postgres: Postgres,
     database: str,

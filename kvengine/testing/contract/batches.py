@@ -106,6 +106,24 @@ class Batches(Home):
         assert (found.key, found.entries, found.expires_at) == ("b", {"m": b"new"}, None)
         assert found.version == batch.stamp
 
+    def test_an_object_that_begins_more_than_once_in_one_batch(self, store: Store) -> None:
+        """What a batch wrote before it cleared the object again, by whatever verb, is gone."""
+        for key in "abcd":
+            store.set("s", key, "n", b"old")
+        with store.batch() as batch:
+            batch.clear_service("s")
+            for key in "abcd":
+                batch.set("s", key, "lost", b"1")
+            batch.clear_range("s", "a", "b")
+            batch.clear_range("s", "b", "c")
+            batch.expire("s", "c", at=PAST)
+            batch.clear_all("s", "d")
+            for key in "abcd":
+                batch.set("s", key, "new", b"1")
+        assert {each.key: each.entries for each in store.scan("s")} == {
+            key: {"new": b"1"} for key in "abcd"
+        }
+
     def test_an_empty_batch_writes_nothing(self, store: Store) -> None:
         """Nor does one whose verbs have no effect. Both are written without an error."""
         version = store.set("s", "k", "n", b"1")
