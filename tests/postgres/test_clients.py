@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 import pytest
@@ -268,7 +269,7 @@ def test_a_walk_over_large_objects_holds_few_of_them(database: str) -> None:
             windows = []
             course = db.client.scan("S", reverse=reverse)
             while not course.is_over:
-                windows.append(db.run(lambda: course.following(db.client)))
+                windows.append(db.run(partial(course.following, db.client)))
             found = [each for window in windows for each in window]
             assert [each.key for each in found] == sorted(
                 (f"k{number:02}" for number in range(12)), reverse=reverse
