@@ -28,6 +28,10 @@ _DEFAULTS = {
 }
 """Parameters of libpq, if the URL does not set them: a server that is gone is noticed in 30 s."""
 
+_CONNECT_TIMEOUT_OF_MANY = "3"
+"""Seconds for each of several hosts. They are tried in turn, so as long as one without power is
+gone, each new connection waits for it."""
+
 
 class Address(NamedTuple):
     """What `parse` makes of a URL. ``conninfo``: for libpq. ``shown``: without the password."""
@@ -71,6 +75,7 @@ def parse(url: str, *, read_only: bool = False) -> Address:
     if "," in parts.netloc or "," in parameters.get("host", ""):
         wanted = "prefer-standby" if read_only else "read-write"
         parameters.setdefault("target_session_attrs", wanted)
+        parameters.setdefault("connect_timeout", _CONNECT_TIMEOUT_OF_MANY)
     query = urlencode({**_DEFAULTS, **parameters}, quote_via=quote)
     # Not by `urlunsplit`, which leaves the slashes out if there is no host.
     conninfo = f"{parts.scheme}://{parts.netloc}{parts.path}?{query}"

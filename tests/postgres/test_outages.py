@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 import kvengine
+from kvengine.postgres.address import parse
 from kvengine.postgres.client import Client
 from tests.postgres.clients import Connect
 from tests.postgres.failover import KINDS, wait_for_all
@@ -139,6 +141,20 @@ def test_a_server_that_says_nothing_is_not_waited_for(
                 read(db)
         postgres.start()
         assert read(db) == b"2"
+
+
+@pytest.mark.parametrize(
+    ("url", "seconds"),
+    [
+        ("postgresql://a,b,c/db", 3),
+        ("postgresql:///db?host=a,b,c", 3),
+        ("postgresql://a,b,c/db?connect_timeout=7", 7),
+        ("postgresql://a/db", 10),
+    ],
+)
+def test_a_host_that_says_nothing_leaves_time_for_the_others(url: str, seconds: int) -> None:
+    """Of several hosts, which are tried in turn, each has less time to answer than a single one."""
+    assert conninfo_to_dict(parse(url).conninfo)["connect_timeout"] == str(seconds)
 
 
 def test_an_outage_is_logged_once(
