@@ -52,9 +52,12 @@ quick: build
 test: build
 	KVENGINE_COMPILED=require $(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
 
-# Without the PostgreSQL home: it is plain Python in both, and was tested with compiled sessions.
+# What says nothing of how the engine runs, compiled or plain, runs once: types, documents, builds, the
+# page, and the PostgreSQL home, of which nothing is compiled but sessions, tested with the others.
+ONCE := $(addprefix tests/,docs postgres ui state/test_typing.py testing/test_typing.py \
+	tools/test_build.py tools/test_installing.py)
 test-plain: $(VENV)/.stamp-test
-	KVENGINE_COMPILED=off $(RUN) -m pytest tests --ignore=tests/planted --ignore=tests/postgres \
+	KVENGINE_COMPILED=off $(RUN) -m pytest tests $(addprefix --ignore=,tests/planted $(ONCE)) \
 		$(PYTEST_ARGS)
 
 check: $(VENV)/.stamp-test
