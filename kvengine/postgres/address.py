@@ -13,7 +13,7 @@ SCHEMES = ("postgresql://", "postgres://")
 
 DEFAULT_SCHEMA = "kvengine"
 
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 
 _PORT = re.compile(r"^[^:\]]*$|:[0-9]*$|\]$")
 """A host without a port, or with one that is a number; an IPv6 address is in brackets."""
@@ -39,6 +39,11 @@ class Address(NamedTuple):
     conninfo: str
     schema: str
     shown: str
+
+    @property
+    def quoted_schema(self) -> str:
+        """Return the schema as SQL has it: it may be a word of SQL."""
+        return f'"{self.schema}"'
 
 
 def is_postgres(address: str) -> bool:
@@ -69,7 +74,8 @@ def parse(url: str, *, read_only: bool = False) -> Address:
         raise BadAddress(f"{without_passwords(url)}: no such parameter: {', '.join(sorted(ours))}")
     if not _SCHEMA.fullmatch(schema):
         raise BadAddress(
-            f"kv_schema must be lower-case letters, digits and _, at most 63, not {schema!r}"
+            f"kv_schema must be lower-case letters, digits and _, at most 63 and not pg_ first,"
+            f" not {schema!r}"
         )
     parameters = {name: value for name, value in given if name != "kv_schema"}
     if "," in parts.netloc or "," in parameters.get("host", ""):

@@ -41,16 +41,16 @@ class Client(WalkingReads):
     ) -> None:
         """``lease``: seconds after which the objects in sessions of a client that died are free."""
         self.address: Address = address
-        self.schema: str = address.schema
+        self.schema: str = address.quoted_schema
         self.clock: ServerClock = ServerClock()
         self.limits: Limits = limits
         self.durability: Durability = durability
-        self.claims: Claims = Claims(address.schema, lease)
+        self.claims: Claims = Claims(self.schema, lease)
         self.read_only: bool = read_only
         self.is_closed: bool = False
         self._retentions: dict[str, int] = {}
         self._pid = os.getpid()
-        super().__init__(address.schema, self.clock)
+        super().__init__(self.schema, self.clock)
 
     def check_open(self) -> None:
         """Raise DatabaseClosed after the store was closed, ForkedError in a forked child."""

@@ -81,13 +81,13 @@ def migrate(
         )
         found = _version(connection, schema)
         if not found:
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-            connection.execute(f"CREATE TABLE {schema}.schema_version (version bigint NOT NULL)")
-            connection.execute(f"INSERT INTO {schema}.schema_version VALUES (0)")
+            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            connection.execute(f'CREATE TABLE "{schema}".schema_version (version bigint NOT NULL)')
+            connection.execute(f'INSERT INTO "{schema}".schema_version VALUES (0)')
         for number in range(found + 1, VERSION + 1):
             text = resources.files(__package__).joinpath(f"schema_{number}.sql").read_text("utf-8")
-            connection.execute(text.replace("{schema}", schema), prepare=False)
-            connection.execute(f"UPDATE {schema}.schema_version SET version = {number}")
+            connection.execute(text.replace("{schema}", f'"{schema}"'), prepare=False)
+            connection.execute(f'UPDATE "{schema}".schema_version SET version = {number}')
 
 
 def _version(connection: psycopg.Connection, schema: str) -> int:
@@ -99,7 +99,7 @@ def _version(connection: psycopg.Connection, schema: str) -> int:
     if row is None:
         return 0
     try:
-        row = connection.execute(f"SELECT version FROM {schema}.schema_version").fetchone()
+        row = connection.execute(f'SELECT version FROM "{schema}".schema_version').fetchone()
     except errors.UndefinedTable:
         return 0
     return int(row[0]) if row is not None else 0

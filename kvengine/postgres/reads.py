@@ -182,8 +182,8 @@ _STALENESS = """
 _SIZES = """
     SELECT max(c.reltuples) FILTER (WHERE c.relname = 'objects')::bigint,
         sum(pg_total_relation_size(c.oid))::bigint
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = %s AND c.relkind IN ('r', 'p')"""
+    FROM pg_class c
+    WHERE c.relnamespace = %s::regnamespace AND c.relkind IN ('r', 'p')"""
 
 Bound = tuple[bytes, bytes]
 """A name as the server has it: service and key."""

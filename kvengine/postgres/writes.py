@@ -58,6 +58,8 @@ _SET_RETENTION = (
     " ON CONFLICT (service) DO UPDATE SET retention = excluded.retention"
 )
 
+_GREATEST = 2**63 - 1
+
 _LOST = -1
 """What the server returns as an object's version if the session has lost its turn."""
 
@@ -248,6 +250,11 @@ class Commit(Sent[T_co]):
                 if not (yield from self._landed()):
                     raise failures.unknown(self.lost) from None
 
+    def _expected(self, name: Name) -> int | None:
+        """Return the version to expect as the server takes it: one out of range is none it has."""
+        version = self.expect.get(name)
+        return None if version is None else min(max(version, -1), _GREATEST)
+
     def _once(self) -> Script[None]:
         only = self.steps[0] if len(self.steps) == 1 else None
         if isinstance(only, Step) and self.expect.keys() <= {only.name}:
@@ -259,7 +266,7 @@ class Commit(Sent[T_co]):
         names, values, ends, gone = _columns(step)
         service, key = step.name
         turn = self._turn
-        expected = self.expect.get(step.name)
+        expected = self._expected(step.name)
         bounds = self._target.clock.bounds()
         ((stamp, now, taken, actual),) = yield Statement(
             _COMMIT.format(schema=self._target.schema),
@@ -290,7 +297,7 @@ class Commit(Sent[T_co]):
                 " lease in time, and another one has the object; nothing was written"
             )
         if actual is not None:
-            raise VersionConflict(service, key, expected or 0, actual)
+            raise VersionConflict(service, key, self.expect[step.name], actual)
         self.stamp, self.taken = stamp, taken
 
     def _all(self) -> Script[None]:
@@ -304,7 +311,7 @@ class Commit(Sent[T_co]):
                     row = (number, state_key.encode(), value, ends)
                     for column, part in zip(entries, row, strict=True):
                         column.append(part)
-        expected = [(*_encoded(name), version) for name, version in self.expect.items()]
+        expected = [(*_encoded(name), self._expected(name)) for name in self.expect]
         bounds = self._target.clock.bounds()
         ((stamp, now, service, key, actual),) = yield Statement(
             _COMMIT_BATCH.format(schema=self._target.schema),
