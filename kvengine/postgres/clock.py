@@ -20,6 +20,9 @@ from kvengine.storage.clock import SECOND, SystemClock
 MAX_STEP = 60 * SECOND
 """Microseconds. The function ``believed`` knows it too."""
 
+_PROMPT = SECOND
+"""An answer that took longer, since it waited for a lock, does not tell when its time was taken."""
+
 _FIXED = -1
 
 
@@ -54,8 +57,8 @@ class ServerClock:
         self._lock = threading.Lock()
         self._monotonic = SystemClock().monotonic
         self._floor: int | None = None
-        self._offset = 0
-        """What the time is ahead of the monotonic clock, in microseconds."""
+        self._offset: int | None = None
+        """What the time is ahead of the monotonic clock, in microseconds, once that is known."""
 
     def bounds(self) -> Bounds:
         """Return what the next statement carries."""
@@ -63,6 +66,8 @@ class ServerClock:
         with self._lock:
             if self._floor is None:
                 return Bounds(None, None, sent)
+            if self._offset is None:
+                return Bounds(self._floor, None, sent)
             return Bounds(self._floor, max(self._floor, sent + self._offset), sent)
 
     def saw(self, now: int, sent: int) -> None:
@@ -70,4 +75,5 @@ class ServerClock:
         with self._lock:
             if self._floor is None or now > self._floor:
                 self._floor = now
-                self._offset = now - sent
+                if self._monotonic() - sent < _PROMPT:
+                    self._offset = now - sent

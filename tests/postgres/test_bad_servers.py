@@ -19,6 +19,7 @@ import kvengine
 import kvengine.aio
 from kvengine.postgres import migrations
 from kvengine.postgres.address import parse
+from kvengine.postgres.clock import ServerClock
 from kvengine.testing import blocking
 from tests.postgres.servers import Postgres
 
@@ -76,6 +77,7 @@ def refuses(kind: type[kvengine.KVEngineError], *words: str) -> Iterator[None]:
         ("postgresql://u:secret@host/db?kv_schema=", "kv_schema must be"),
         ("postgresql://u:secret@host/db?kv_schema=Caps", "kv_schema must be"),
         ("postgresql://u:secret@host/db?kv_schema=a;drop", "kv_schema must be"),
+        ("postgresql://u:secret@host/db?kv_schema=pg_kv", "kv_schema must be"),
         ("postgresql://u:secret@host:port/db", "postgresql://u:***@host:port/db"),
         ("postgresql://u:secret@127.0.0.1/db?no_such_setting=1", "no_such_setting"),
     ],
@@ -96,6 +98,34 @@ def test_what_an_address_comes_to() -> None:
     found = parse("postgresql://u:se@cret@h1,[::1]:5433/db?connect_timeout=3", read_only=True)
     assert "target_session_attrs=prefer-standby" in found.conninfo and "cret" not in found.shown
     assert "connect_timeout=3" in found.conninfo and found.schema == "kvengine"
+
+
+def test_a_schema_that_is_a_word_of_sql(postgres: Postgres) -> None:
+    """Any name that kv_schema takes will do."""
+    postgres.start()
+    postgres.psql('DROP SCHEMA IF EXISTS "user" CASCADE')
+    try:
+        with kvengine.connect(f"{postgres.url}?kv_schema=user") as db:
+            db.set("S", "k", "n", b"v")
+            with db.object("S", "k").session() as state:
+                state.set("m", 1)
+            assert [each.key for each in db.scan()] == ["k"]
+            assert db.stats().bytes_on_disk > 0
+    finally:
+        postgres.psql('DROP SCHEMA IF EXISTS "user" CASCADE')
+
+
+@pytest.mark.parametrize("version", [2**70, -(2**70)])
+def test_a_version_that_no_object_can_have(database: str, version: int) -> None:
+    """VersionConflict, as for any other version that an object does not have."""
+    with kvengine.connect(database) as db:
+        db.set("S", "k", "n", b"v")
+        for others in ("k", "l"):
+            batch = kvengine.Batch()
+            batch.set("S", others, "n", b"w")
+            with pytest.raises(kvengine.VersionConflict, match=str(version)):
+                db.write(batch, expect={("S", "k"): version})
+        assert db.get("S", "k", "n") == b"v" and not db.exists("S", "l")
 
 
 def test_arguments_that_make_no_sense(connect: Connect, database: str) -> None:
@@ -287,6 +317,30 @@ def test_the_clock_of_the_server_steps(
     db.set("S", "gone too", "m", b"new")
     assert db.get_all("S", "gone too") == {"m": b"new"}
     assert db.get_all("S", "lives") == {"m": b"w", "n": b"v"}
+
+
+def test_an_answer_that_waited_tells_no_time(postgres: Postgres, database: str) -> None:
+    """Its time was taken at its end, and a client took it for that of the beginning.
+
+    It was ahead by the wait then, for good if that was over a minute. And the server took a wait of
+    over a minute for a step of its clock, and wrote with the time at which the wait began.
+    """
+    schema = schema_of(database)
+    with kvengine.connect(database) as db, psycopg.connect(postgres.url) as other:
+        db.set("S", "k", "n", b"v")
+        db.client.clock = clock = ServerClock()  # as of a client that has asked nothing yet
+        other.execute(f"SELECT FROM {schema}.objects FOR UPDATE")
+        writer = threading.Thread(target=db.set, args=("S", "k", "n", b"w"))
+        writer.start()
+        time.sleep(1.1)
+        other.rollback()
+        writer.join()
+        assert clock.bounds().floor is not None and clock.bounds().estimate is None
+        db.set("S", "k", "n", b"w")
+        assert clock.bounds().estimate is not None
+    almost_a_minute_ago = int((time.time() - 59.8) * 1_000_000)
+    query = f"SELECT {schema}.now_for(0, {almost_a_minute_ago}) FROM pg_sleep(0.4)"
+    assert postgres.psql(query)[0][0] > almost_a_minute_ago + 60_000_000
 
 
 def test_a_forked_child_is_refused(database: str) -> None:
