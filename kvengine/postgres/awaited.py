@@ -8,6 +8,7 @@ keeper and watches, which wait for nobody, are threads with connections of their
 from __future__ import annotations
 
 import asyncio
+import warnings
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
@@ -384,11 +385,16 @@ class SnapshotWaits(Waits):
                 return items
         return []
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether the transaction has begun, has not ended, and is of this process."""
+        return self._connection is not None and not self.client.is_forked
+
     def end(self) -> None:
         """End the transaction. May be called again."""
         self.closed = True
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and not self.client.is_forked:
             connection.pgconn.finish()
 
 
@@ -411,6 +417,12 @@ class Snapshot(kvengine.aio.reads.Reads):
     async def close(self) -> None:
         """End the transaction. May be called again."""
         self._own.end()
+
+    def __del__(self) -> None:
+        own = getattr(self, "_own", None)
+        if own is not None and own.is_begun:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            own.end()
 
     async def __aenter__(self) -> Self:
         await self._own.start()
@@ -481,7 +493,7 @@ class AsyncPostgresStore(Store):
         self._threads = connections.Connections(client.address, most=2, timeout=settings.timeout)
         """The connections of threads that look for changes and keep the lease."""
         self._watcher = Watcher(self._threads.run, client.schema)
-        self._keeper = Keeper(self._threads, client)
+        self._keeper = Keeper(self._threads, client, host.turns.is_taken)
 
     async def _open(self, settings: Settings) -> None:
         prepare = partial(
@@ -496,7 +508,7 @@ class AsyncPostgresStore(Store):
         try:
             await self._waits.ask(partial(self.client.agree, settings.retention))
             if not self.client.read_only:
-                self._keeper.start()
+                self._keeper.start(self)
         except BaseException:
             await self.close()
             raise

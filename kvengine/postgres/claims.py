@@ -16,6 +16,7 @@ import math
 import os
 import random
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import xxhash
@@ -91,10 +92,13 @@ class Claims:
         )
         return bool(rows[0][0])
 
-    def clean(self) -> Script[None]:
-        """Give back claims of which nobody here knows: those that were so the last time too."""
+    def clean(self, is_taken: Callable[[Name], bool]) -> Script[None]:
+        """Give back claims of which nobody here knows: those that were so the last time too.
+
+        ``is_taken``: whether an object is in a session here. One that was dropped does not count.
+        """
         rows = yield Statement(_OURS.format(schema=self._schema), (self.client,))
-        known = set(self._places.values())
+        known = {place for name, place in list(self._places.items()) if is_taken(name)}
         strays = {place: (service, key) for service, key, place in rows if place not in known}
         for place in self._strays & strays.keys():
             yield Statement(_LEAVE.format(schema=self._schema), (*strays.pop(place), place))

@@ -44,6 +44,9 @@ class Pooled:
 
     unconfirmed: list[str]
 
+    def __del__(self, warn: object = None, /) -> None:
+        """Say nothing, unlike the driver: its owner warns if that was never closed."""
+
 
 class Connection(Pooled, psycopg.Connection[Any]):
     """A connection of a pool. ``verbs``: the cursor of the verbs that use it in turn.

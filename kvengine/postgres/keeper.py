@@ -10,6 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import warnings
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -22,6 +25,7 @@ from kvengine.postgres.connections import Connection, Connections, drive
 from kvengine.postgres.scripts import Script, Statement
 from kvengine.real_time import monotonic, wall
 from kvengine.storage.clock import SECOND
+from kvengine.storage.names import Name
 
 log: logging.Logger = logging.getLogger("kvengine")
 
@@ -41,9 +45,13 @@ _SERVER_TIME = "SELECT {schema}.clock()"
 class Keeper:
     """Keeps the lease of one client and sweeps, until it is closed."""
 
-    def __init__(self, connections: Connections, client: Client) -> None:
+    def __init__(
+        self, connections: Connections, client: Client, is_taken: Callable[[Name], bool]
+    ) -> None:
+        """``is_taken``: whether an object is in a session of this client."""
         self._connections = connections
         self._claims = client.claims
+        self._is_taken = is_taken
         self._schema = client.schema
         self._time = client.clock
         self._ends = threading.Event()
@@ -51,8 +59,21 @@ class Keeper:
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._work, name="kvengine-keeper", daemon=True)
 
-    def start(self) -> None:
+    def start(self, store: object) -> None:
+        """Begin to work, until `close`, or until ``store`` is collected without it: that warns."""
+        forgotten = weakref.finalize(store, self._forgotten)
+        forgotten.atexit = False  # at the end of the interpreter the lease runs out by itself
         self._thread.start()
+
+    def _forgotten(self) -> None:
+        if not self._ends.is_set():
+            self._ends.set()
+            warnings.warn(
+                f"a store of {self._connections.address.shown} was forgotten: close it, or use it"
+                " in a `with` block",
+                ResourceWarning,
+                stacklevel=2,
+            )
 
     def close(self) -> None:
         """End the thread, and give back what is claimed."""
@@ -67,7 +88,7 @@ class Keeper:
             try:
                 if self._claims.is_used:
                     self._run(self._claims.renew())
-                    self._run(self._claims.clean())
+                    self._run(self._claims.clean(self._is_taken))
                 if self._sweeps and monotonic() - swept >= SWEEP_EVERY:
                     swept = monotonic()
                     self.sweep()

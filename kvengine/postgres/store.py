@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -146,7 +147,8 @@ class ReadVerbs:
 class Snapshot(ReadVerbs, Closing):
     """Every read verb, as of one moment: a transaction on a connection of its own.
 
-    Close it soon: while it is open, the server keeps what it may still read.
+    Close it soon: while it is open, the server keeps what it may still read. One that is never
+    closed warns (ResourceWarning) when collected.
     """
 
     def __init__(self, store: PostgresStore) -> None:
@@ -187,8 +189,13 @@ class Snapshot(ReadVerbs, Closing):
     def end(self) -> None:
         """End the transaction, as `close` does."""
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and not self._store.client.is_forked:
             connection.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_connection", None) is not None and not self._store.client.is_forked:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            self.end()
 
     def run(self, work: Callable[[], Script[T]]) -> T:
         """Run a script in the transaction of the snapshot, and return its answer."""
@@ -232,13 +239,13 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         )
         self._open_snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
         self._watcher = Watcher(self.run, client.schema)
-        self._keeper = Keeper(self._connections, client)
+        self._keeper = Keeper(self._connections, client, self._host.turns.is_taken)
         migrations.prepare(self._connections, create=settings.create, read_only=client.read_only)
         self._connections.open()
         try:
             self.run(partial(client.agree, settings.retention))
             if not client.read_only:
-                self._keeper.start()
+                self._keeper.start(self)
         except BaseException:
             self.close()
             raise

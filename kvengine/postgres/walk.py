@@ -200,3 +200,6 @@ class Walk:
         """End the walk. May be called again."""
         self._items.clear()
         self._course.close()
+
+    def __del__(self) -> None:
+        self.close()
