@@ -82,10 +82,15 @@ async def drive(cursor: psycopg.AsyncCursor[Any], script: Script[T]) -> T:
 
 
 class Connections(connections.Attempts):
-    """The connections of one open store, for one event loop."""
+    """The connections of one open store, for one event loop.
+
+    Tasks queue up here, and as many as there are connections ask the pool: to let thousands wait
+    for it in slices took all the time there was, and 5,000 sets ended with PoolExhausted.
+    """
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.client.address, most=settings.pool_size, timeout=settings.timeout)
+        self._places = asyncio.Semaphore(settings.pool_size)
         self._pool = AsyncConnectionPool(
             self.address.conninfo,
             connection_class=Connection,
@@ -123,17 +128,21 @@ class Connections(connections.Attempts):
         patience = connections.Patience(self.timeout)
         try:
             while True:
-                connection = await self._take(patience)
+                await self._place(patience)
                 try:
-                    connection.unconfirmed.clear()
-                    answer = await drive(connection.verbs, work())
-                    self._confirm(connection, work)
-                    return answer
-                except psycopg.Error as error:
-                    failed = error
-                    self._judge(error, connection, work)
+                    connection = await self._take(patience)
+                    try:
+                        connection.unconfirmed.clear()
+                        answer = await drive(connection.verbs, work())
+                        self._confirm(connection, work)
+                        return answer
+                    except psycopg.Error as error:
+                        failed = error
+                        self._judge(error, connection, work)
+                    finally:
+                        await self._pool.putconn(connection)
                 finally:
-                    await self._pool.putconn(connection)
+                    self._places.release()
                 await asyncio.sleep(self._pause(patience, failed))
         except KVEngineError as error:
             self._check_known(error, work)
@@ -143,6 +152,17 @@ class Connections(connections.Attempts):
         cursor = await connection.execute(connections.OWN_PROCESS, prepare=False)
         connections.prepare(connection, await cursor.fetchall())
         self._connected()
+
+    async def _place(self, patience: connections.Patience) -> None:
+        """Take a place among those who ask the pool. Raise why there is none within the time."""
+        if not self._places.locked():
+            await self._places.acquire()  # at once: a timeout would cost more
+            return
+        try:
+            async with asyncio.timeout(patience.left):
+                await self._places.acquire()
+        except TimeoutError:
+            raise self._unavailable(self._pool.get_stats()) from self._refusal
 
     async def _take(self, patience: connections.Patience) -> Connection:
         """Return a connection of the pool that looks alive; as the one for threads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -279,6 +280,27 @@ def test_all_connections_are_in_use(connect: Connect, database: str, postgres: P
             db.get("S", "other", "n")
     writer.join()
     assert db.get("S", "k", "n") == b"w"
+
+
+def test_tasks_queue_up_before_the_pool(postgres: Postgres, database: str) -> None:
+    """As many ask it as it has connections: where thousands did, most ended with PoolExhausted."""
+
+    async def main() -> None:
+        async with kvengine.aio.connect(database, pool_size=2) as db:
+            await db.set("S", "k", "n", b"v")
+            with psycopg.connect(postgres.url) as other:
+                other.execute(f"SELECT FROM {schema_of(database)}.objects FOR UPDATE")
+                writers = [asyncio.create_task(db.set("S", "k", f"{n}", b"w")) for n in range(50)]
+                until = time.monotonic() + 60
+                busy = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                while postgres.psql(busy) != [(2,)]:
+                    assert time.monotonic() < until
+                    await asyncio.sleep(0.01)
+                assert not db._connections._pool.get_stats().get("requests_waiting")
+            await asyncio.gather(*writers)
+            assert len(await db.get_all("S", "k")) == 51
+
+    asyncio.run(main())
 
 
 def step(postgres: Postgres, database: str, seconds: float) -> None:
