@@ -160,7 +160,7 @@ class Snapshot(ReadVerbs, Closing):
             cursor.nextset()
             ((now,),) = cursor.fetchall()
         except BaseException as error:
-            self._connection.close()
+            self.end()
             if isinstance(error, psycopg.Error):
                 raise failures.translated(error, self._shown) from error
             raise
