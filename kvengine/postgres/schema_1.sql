@@ -556,9 +556,9 @@ BEGIN
             completed_at = o.completed_at, sweep_at = next_
             WHERE service = o.service AND key = o.key;
     END LOOP;
-    DELETE FROM {schema}.claims c USING {schema}.clients l
-        WHERE l.client = c.client AND l.until < t - 86400000000;
     DELETE FROM {schema}.clients c WHERE c.until < t - 86400000000;
+    DELETE FROM {schema}.claims c  -- of those too whose client ended beside them
+        WHERE NOT EXISTS (SELECT FROM {schema}.clients l WHERE l.client = c.client);
     DELETE FROM {schema}.watchers w WHERE w.until < t - 60000000;
     DELETE FROM {schema}.changes c WHERE c.noted_at < t - 60000000;
     RETURN swept;

@@ -140,6 +140,17 @@ def test_a_closed_client_frees_its_objects_at_once(database: str, postgres: Post
             pass
 
 
+def test_a_claim_that_lands_after_its_client_ended(postgres: Postgres, database: str) -> None:
+    """It is swept: no lease says that it is over, and perhaps nobody wants its object again."""
+    schema = schema_of(database)
+    with kvengine.connect(database) as db:
+        postgres.psql(f"INSERT INTO {schema}.claims VALUES ('S', 'k', 1, 4711)")
+        with db.object("S", "l").session():
+            db._keeper.sweep()
+            assert postgres.psql(f"SELECT key FROM {schema}.claims") == [(b"l",)]
+        db._keeper._disconnect()
+
+
 def test_a_claim_that_was_left_behind(database: str) -> None:
     """The keeper gives back what an interrupt left, while its client lives."""
     with kvengine.connect(database, lease=0.6) as db, kvengine.connect(database) as other:
