@@ -62,7 +62,8 @@ def parse(url: str, *, read_only: bool = False) -> Address:
         raise BadAddress(f"not a PostgreSQL URL: {url!r}; one begins with postgresql://")
     try:
         parts = urlsplit(url)
-        given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        query = parts.query.replace("+", "%2B")  # for libpq it is no space
+        given = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
         raise BadAddress(f"not a PostgreSQL URL: {without_passwords(url)}: {error}") from None
     for host in parts.netloc.rpartition("@")[2].split(","):

@@ -96,6 +96,8 @@ def test_what_an_address_comes_to() -> None:
     assert found.conninfo.startswith("postgresql:///db?")
     assert "target_session_attrs=read-write" in found.conninfo and "kv_schema" not in found.conninfo
     assert found.schema == "s" and "secret" not in found.shown and "secret" in found.conninfo
+    found = parse("postgresql://h/db?password=a+b%20c")
+    assert "password=a%2Bb%20c" in found.conninfo, "a plus is no space"
     found = parse("postgresql://u:se@cret@h1,[::1]:5433/db?connect_timeout=3", read_only=True)
     assert "target_session_attrs=prefer-standby" in found.conninfo and "cret" not in found.shown
     assert "connect_timeout=3" in found.conninfo and found.schema == "kvengine"
