@@ -18,9 +18,9 @@ import kvengine
 def descriptors_left(count: int) -> Iterator[None]:
     """Let this process open no more than ``count`` files."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = [os.open(os.devnull, os.O_RDONLY)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 1 + count, before[1]))
-    # Numbers below the limit that others have given back are free: take them too.
+    highest = max(int(fd) for fd in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + count, before[1]))
+    taken: list[int] = []  # all numbers below the limit, those that others have given back too
     try:
         while True:
             try:
