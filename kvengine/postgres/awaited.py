@@ -552,8 +552,9 @@ class AsyncPostgresStore(Store):
     def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Watch:
         """Return the changes to come; see `kvengine.postgres.PostgresStore.watch`.
 
-        It waits for the server, a millisecond or two, before it returns: from then on no commit is
-        missed.
+        It blocks the event loop until the server has answered: a millisecond or two, a second
+        beside a transaction that runs long, and up to ``timeout`` while there is no server. From
+        then on no commit is missed.
         """
         self.client.check_writable()
         return Watch(self._waits, partial(self._watcher.begin, service, key, prefix))
