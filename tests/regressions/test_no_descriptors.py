@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import kvengine
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
@@ -44,8 +48,20 @@ def used() -> tuple[int, int]:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="descriptors cannot be counted here")
 def test_an_open_without_descriptors_leaves_nothing_behind(tmp_path: Path) -> None:
-    """However far it gets: the lock, threads and files are given back, and the next one opens."""
-    path = tmp_path / "db"
+    """However far it gets: the lock, threads and files are given back, and the next one opens.
+
+    In a process of its own: threads that other tests left would take the descriptors.
+    """
+    program = (
+        "import sys; from tests.regressions.test_no_descriptors import open_with_few;"
+        " open_with_few(sys.argv[1])"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "db")]
+    subprocess.run(command, check=True, timeout=120, cwd=ROOT)
+
+
+def open_with_few(path: str) -> None:
+    """Open a database with no descriptor left, with one, and so on."""
     with kvengine.open(path) as db:
         db.set("S", "k", "n", b"1")
         db.flush()
