@@ -53,8 +53,8 @@ test: build
 	KVENGINE_COMPILED=require $(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
 
 # What says nothing of how the engine runs, compiled or plain, runs once: types, documents, builds, the
-# page, and the PostgreSQL home, of which nothing is compiled but sessions, tested with the others.
-ONCE := $(addprefix tests/,docs postgres ui state/test_typing.py testing/test_typing.py \
+# command line, the page, and the PostgreSQL home, of which nothing is compiled but sessions.
+ONCE := $(addprefix tests/,cli docs postgres ui state/test_typing.py testing/test_typing.py \
 	tools/test_build.py tools/test_installing.py)
 test-plain: $(VENV)/.stamp-test
 	KVENGINE_COMPILED=off $(RUN) -m pytest tests $(addprefix --ignore=,tests/planted $(ONCE)) \
