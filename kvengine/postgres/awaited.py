@@ -27,7 +27,7 @@ from kvengine.aio.store import Store
 from kvengine.aio.waiting import settled
 from kvengine.aio.watch import Watch
 from kvengine.closing import adopt_docstrings
-from kvengine.errors import DatabaseClosed, KVEngineError, OutcomeUnknown
+from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability
@@ -41,7 +41,7 @@ from kvengine.postgres.scripts import Rows, Script
 from kvengine.postgres.settings import Settings
 from kvengine.postgres.walk import Course, WalkingReads
 from kvengine.postgres.watch import Watcher
-from kvengine.postgres.writes import Sent
+from kvengine.postgres.writes import Sent, writing
 from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.feed import Queue
 from kvengine.storage.names import Name
@@ -290,14 +290,8 @@ class Waits:
         return self.begin(self._write(batch, self.client.batch_commit(batch, expect, durability)))
 
     async def _write(self, batch: Batch, commit: Sent[int]) -> int:
-        batch.close()  # what is being committed must not change
-        try:
+        with writing(batch):
             stamp = await self.ask(commit)
-        except OutcomeUnknown:
-            raise  # it may be in: nobody is to write it a second time
-        except KVEngineError:
-            batch._reopen()
-            raise
         batch.close(stamp)
         return stamp
 

@@ -298,7 +298,7 @@ END $$;
 --
 -- A step is the change of an object, its arguments those of `put`, or, where `until_s` is not NULL, a
 -- range of objects to clear: from (s, k) to before (until_s, until_k). Entries name the step that they
--- are of; one without a value is cleared. `marked` tells which objects are expected to have a version.
+-- are of; one without a value is cleared. `expected` are the versions that objects must have.
 CREATE FUNCTION {schema}.commit_batch(
     ss bytea[], ks bytea[], until_ss bytea[], until_ks bytea[], cleareds boolean[],
     endings text[], as_ bigint[], bs bigint[],

@@ -14,7 +14,7 @@ import psycopg
 
 import kvengine.store
 from kvengine.closing import Closing, adopt_docstrings, public_names
-from kvengine.errors import DatabaseClosed, KVEngineError, OutcomeUnknown
+from kvengine.errors import DatabaseClosed
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability
@@ -28,6 +28,7 @@ from kvengine.postgres.sessions import Sessions
 from kvengine.postgres.settings import Settings
 from kvengine.postgres.walk import Course, Walk, WalkingReads
 from kvengine.postgres.watch import Watcher
+from kvengine.postgres.writes import writing
 from kvengine.storage.batch import (
     Batch,
     ClearAll,
@@ -323,14 +324,8 @@ class PostgresStore(ReadVerbs, ObjectVerbs, Closing):
         durability: Durability | None = None,
     ) -> int:
         commit = self.client.batch_commit(batch, expect, durability)
-        batch.close()  # what is being committed must not change
-        try:
+        with writing(batch):
             stamp = self.run(commit)
-        except OutcomeUnknown:
-            raise  # it may be in: nobody is to write it a second time
-        except KVEngineError:
-            batch._reopen()
-            raise
         batch.close(stamp)
         return stamp
 

@@ -8,17 +8,25 @@ one statement, and so one transaction and one round trip.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from psycopg.types.numeric import Int8
 
-from kvengine.errors import KVEngineError, SessionLost, ValueTooLarge, VersionConflict
+from kvengine.errors import (
+    KVEngineError,
+    OutcomeUnknown,
+    SessionLost,
+    ValueTooLarge,
+    VersionConflict,
+)
 from kvengine.options import Durability
 from kvengine.postgres import failures
 from kvengine.postgres.reads import NAMES, Bound, encoded
 from kvengine.postgres.scripts import Script, Statement, Time
 from kvengine.storage.batch import (
+    Batch,
     Clear,
     ClearAll,
     ClearRange,
@@ -391,6 +399,19 @@ class SetRetention(Sent[None]):
 
     def __call__(self) -> Script[None]:
         yield Statement(_SET_RETENTION.format(schema=self._target.schema), self._values)
+
+
+@contextmanager
+def writing(batch: Batch) -> Iterator[None]:
+    """Close a batch for the time of its commit, and open it again if nothing was written."""
+    batch.close()  # what is being committed must not change
+    try:
+        yield
+    except OutcomeUnknown:
+        raise  # it may be in: nobody is to write it a second time
+    except KVEngineError:
+        batch._reopen()
+        raise
 
 
 def size_of_names(*names: str) -> int:
