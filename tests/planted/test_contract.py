@@ -21,8 +21,8 @@ BUGS: dict[str, Change] = {
     ),
     "an awaited update loses it": Change(
         "aio/objects.py",
-        "await self._waits.write(batch, expect={named: version})",
-        "await self._waits.write(batch)",
+        "expect={named: version})\n                return value  # type",
+        "expect={})\n                return value  # type",
     ),
     "a session that raises writes": Change(
         "objects/sessions/context.py",

@@ -104,7 +104,7 @@ BUGS: dict[str, tuple[tuple[str, ...], list[Change]]] = {
         [
             Change(
                 "objects/sessions/session.py",
-                "expect=expect, durability",
+                "expect={name: self._version}, durability",
                 "expect=None, durability",
             ),
             Change(
