@@ -51,6 +51,8 @@ def demand_standby(postgres: Postgres, name: str) -> None:
     wait_until(
         lambda: postgres.psql("SHOW synchronous_standby_names") == [(name,)], 10, "not reloaded"
     )
+    # Commits ask the checkpointer whether to wait, which may come to its own reload later.
+    postgres.psql("CHECKPOINT")
 
 
 def schema_of(url: str) -> str:
