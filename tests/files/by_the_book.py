@@ -131,9 +131,10 @@ def log(data: bytes, magic: bytes, layout: str) -> Log:
     return Log(tuple(header), payloads, at)
 
 
-def commits(data: bytes) -> list[Fields]:
-    """The commits of a WAL file; rows by encoded object."""
-    found = log(data, b"KVEWAL\r\n", "<8sI16sQQQ8xI")
+def commits(data: bytes) -> tuple[int, list[Fields]]:
+    """The epoch and the commits of a WAL file; rows by encoded object."""
+    found = log(data, b"KVEWAL\r\n", "<8sI16sQQQQI")
+    epoch = found.header[4]
     assert not data[found.end :].strip(b"\0")
     made, last = [], 1 << 32
     for payload in found.payloads:
@@ -146,7 +147,7 @@ def commits(data: bytes) -> list[Fields]:
         assert all(each["version"] == last and not each["chunks"] for each in rows.values())
         assert all(start < stop for start, stop in one["tombstones"])
         made.append({**one, "rows": rows})
-    return made
+    return epoch, made
 
 
 def rows_in(payload: bytes) -> Iterator[bytes]:
@@ -288,12 +289,16 @@ class SegmentBook:
 
 @dataclass
 class Book:
-    """What a directory says: edits of its manifest, segments newest first, commits in order."""
+    """What a directory says: edits of its manifest, segments newest first, commits in order.
+
+    ``epochs``: of its WALs, oldest first.
+    """
 
     database_id: bytes
     edits: list[Fields]
     segments: list[Segment]
     commits: list[Fields]
+    epochs: list[int]
 
     def objects(self, now: int) -> dict[bytes, tuple[int, int | None, dict[str, Any]]]:
         """What is live: (version, expires_at, entries) of each object, by the law of rows."""
@@ -358,6 +363,9 @@ def read(files: Files) -> Book:
         assert len(data) == meta["size"]
         assert named(PROPERTIES, meta["properties"]) == found.properties
         segments.append(found)
-    made = [one for number in sorted(wals) for one in commits(files[f"{number:06}.wal"])]
+    read_wals = [commits(files[f"{number:06}.wal"]) for number in sorted(wals)]
+    epochs = [epoch for epoch, _ in read_wals]
+    assert epochs == sorted(epochs) and all(epochs)
+    made = [one for _, commits_of_wal in read_wals for one in commits_of_wal]
     assert [one["stamp"] for one in made] == sorted(one["stamp"] for one in made)
-    return Book(database_id, edits, segments, made)
+    return Book(database_id, edits, segments, made, epochs)

@@ -5,7 +5,8 @@ What holds of a sound chain, oldest first:
 1. Each WAL that the manifest states is there, and is that WAL of that database.
 2. Its commits reach exactly to where the manifest or the next header states their end,
    and nothing proves more than there is.
-3. Each header names the WAL before it; only the last may have no header, and is empty.
+3. Each header names the WAL before it; only the last may have no header, and is empty. Epochs
+   of owners do not go down.
 4. Stamps grow, from each WAL to the next too, and are above those of all segments. Where
    the manifest states a WAL's end they are not above its last stamp.
 5. No WAL that is newer than those the manifest states holds a commit.
@@ -20,9 +21,9 @@ from kvengine.inspection.audit.findings import Audit, reason_of
 from kvengine.inspection.dump.logs import Gap
 from kvengine.inspection.dump.wal import WalFile
 from kvengine.storage import filenames
-from kvengine.storage.manifest.file import Catalog
+from kvengine.storage.manifest.file import EPOCHS_END, Catalog
 from kvengine.storage.row import items
-from kvengine.storage.wal.format import HEADER_SIZE, Commit
+from kvengine.storage.wal.format import EPOCH_AT, HEADER_SIZE, Commit
 
 
 class WalChain:
@@ -41,6 +42,7 @@ class WalChain:
         self._ends = catalog.wal_ends if catalog is not None else {}
         segments = catalog.segments.values() if catalog is not None else ()
         self._last = max((meta.properties.last_stamp for meta in segments), default=0)
+        self._epoch = 0
 
     def check(self) -> None:
         """Rules 1 to 4."""
@@ -50,6 +52,7 @@ class WalChain:
         for number in wals:
             found = self.read(number)
             if found is not None:
+                self._check_epoch(found)
                 self._check_begun(found, number, last=number == wals[-1])
                 if previous:
                     self._check_link(found, previous, before)
@@ -139,6 +142,14 @@ class WalChain:
             return
         if not last or not found.may_be_unbegun(self._catalog.database_id, number):
             self._result.damaged(found.path, 0, f"WAL header is damaged: {found.header_fault}")
+
+    def _check_epoch(self, found: WalFile) -> None:
+        """Rule 3: the owner that began a WAL is none from before the WALs that precede it."""
+        epoch = found.header.epoch if found.header is not None else 0
+        if epoch and not self._epoch <= epoch < EPOCHS_END:
+            reason = f"WAL has epoch {epoch}, after epoch {self._epoch}"
+            self._result.damaged(found.path, EPOCH_AT, reason)
+        self._epoch = max(self._epoch, epoch)
 
     def _check_link(self, found: WalFile, previous: int, before: WalFile | None) -> None:
         """Rules 2 and 3 between a WAL and the one before it."""

@@ -109,8 +109,6 @@ def _edit_lines(one: Edited) -> Iterator[str]:
         yield f"    WAL {number} ends at offset {end:,}"
     for service, kept in edit.retention.items():
         yield f"    keeps completed workflows of {escape.text(service)} for {kept / SECOND:g} s"
-    if edit.epoch:
-        yield f"    epoch {edit.epoch}"
     yield from _counter_lines("    ", edit)
 
 
@@ -126,6 +124,8 @@ def _meta_lines(indent: str, meta: SegmentMeta) -> Iterator[str]:
 def _counter_lines(indent: str, one: VersionEdit | Catalog) -> Iterator[str]:
     yield f"{indent}next number {one.next_number}"
     yield f"{indent}last stamp {parts.stamp_text(one.last_stamp)}"
+    if one.epoch:
+        yield f"{indent}epoch {one.epoch}"
     times = [("now", one.now)] + [("trusted", one.trusted)] * (one.trusted != one.now)
     for name, at in times:
         if at:
@@ -193,7 +193,7 @@ def _edit_dict(one: Edited) -> dict[str, Any]:
         "wals_added": edit.wals_added,
         "wals_removed": edit.wals_removed,
         "wal_ends": _ends_dict(edit.wal_ends),
-        **_reserved_dict(edit),
+        **_retention_dict(edit),
         **_counters_dict(edit),
         **_shape_dict(edit.shape),
     }
@@ -213,12 +213,10 @@ def _ends_dict(ends: dict[int, int]) -> dict[str, int]:
     return {str(number): end for number, end in ends.items()}
 
 
-def _reserved_dict(edit: VersionEdit) -> dict[str, Any]:
-    """What no release writes yet, where an edit has it."""
-    made: dict[str, Any] = {}
-    if edit.retention:
-        made["retention"] = {name: parts.seconds(kept) for name, kept in edit.retention.items()}
-    return made | ({"epoch": edit.epoch} if edit.epoch else {})
+def _retention_dict(edit: VersionEdit) -> dict[str, Any]:
+    if not edit.retention:
+        return {}
+    return {"retention": {name: parts.seconds(kept) for name, kept in edit.retention.items()}}
 
 
 def _shape_dict(shape: Shape | None) -> dict[str, int]:
@@ -233,6 +231,7 @@ def _counters_dict(one: VersionEdit | Catalog) -> dict[str, Any]:
         "last_stamp": one.last_stamp,
         "now": parts.seconds(one.now or None),
         "trusted": parts.seconds(one.trusted or None),
+        **({"epoch": one.epoch} if one.epoch else {}),
     }
 
 

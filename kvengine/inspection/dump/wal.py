@@ -172,6 +172,8 @@ def _header_lines(found: WalFile) -> Iterator[str]:
         yield f"follows WAL {header.previous}, proven to end, synced, at offset {header.proven:,}"
     else:
         yield "follows no WAL"
+    if header.epoch:
+        yield f"begun by the owner of epoch {header.epoch}"
 
 
 def _logged_lines(one: Logged, synced: int) -> Iterator[str]:
@@ -253,6 +255,7 @@ def _header_dict(found: WalFile) -> dict[str, Any]:
         "number": header.number,
         "previous": header.previous,
         "proven": header.proven,
+        **({"epoch": header.epoch} if header.epoch else {}),
     }
 
 

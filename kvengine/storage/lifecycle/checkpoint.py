@@ -68,6 +68,7 @@ def _fill(db: Database, committer: Committer, aside: str) -> None:
             db.clock.now(),
             db.edit().trusted,
             dict(db.catalog.retention),
+            db.catalog.epoch,
         )
         files = [filenames.segment(number) for number in catalog.segments]
         files += [filenames.wal(number) for number in sealed]

@@ -5,9 +5,10 @@ manifest states (its fixed parts), the WAL files it states, oldest first. Then,
 in an order in which a crash at any point leaves a directory that opens:
 
 1. sync the last WAL with commits, whose recovered part becomes final here;
-2. make a new WAL, whose header proves the length of the last;
+2. make a new WAL, whose header proves the length of the last, and has the epoch of this owner:
+   the last one's plus one;
 3. write a new manifest that states all of it, and let CURRENT name it: from
-   here the new state is in force;
+   here the new state is in force, and no later owner has this epoch;
 4. remove what is not part of it: temporary files, files of edits that were
    never in force or no longer are. Unknown names are left alone and reported.
 
@@ -22,7 +23,7 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 
-from kvengine.errors import CorruptionError, NotADatabase
+from kvengine.errors import CorruptionError, KVEngineError, NotADatabase
 from kvengine.fs.base import FileSystem
 from kvengine.options import Options
 from kvengine.storage import filenames
@@ -31,7 +32,7 @@ from kvengine.storage.database import Database
 from kvengine.storage.frames import Frames
 from kvengine.storage.lifecycle import lock
 from kvengine.storage.manifest import file as manifest
-from kvengine.storage.manifest.file import Catalog, ManifestWriter
+from kvengine.storage.manifest.file import EPOCHS_END, Catalog, ManifestWriter
 from kvengine.storage.manifest.format import HEADER_SIZE as MANIFEST_HEADER
 from kvengine.storage.manifest.format import Shape, decode_header
 from kvengine.storage.memo import Memo
@@ -41,7 +42,7 @@ from kvengine.storage.segment.reader import LiveSegment
 from kvengine.storage.times import check_agrees, retention_time
 from kvengine.storage.version import Version, View
 from kvengine.storage.wal import file as wal
-from kvengine.storage.wal.format import HEADER_SIZE, Header
+from kvengine.storage.wal.format import EPOCH_AT, HEADER_SIZE, Header
 
 log: logging.Logger = logging.getLogger("kvengine")
 
@@ -271,6 +272,7 @@ class Recovery:
         catalog = self.catalog
         catalog.wals.sort()
         before, end, replayed = 0, 0, 0
+        stated, catalog.epoch = catalog.epoch, 0
         for number in catalog.wals:
             memtable = Memtable(number)
             known_end = catalog.wal_ends.get(number)
@@ -286,6 +288,8 @@ class Recovery:
                 self._note_torn(number, content)
             if content.first is not None and content.first.stamp <= replayed:
                 raise CorruptionError(path, HEADER_SIZE, "commit is older than the WAL before it")
+            if content.header is not None:
+                self._check_epoch(content.header.epoch, path)
             catalog.wal_ends[number] = content.end
             last = content.last
             if last is not None or self.memtables:
@@ -296,6 +300,8 @@ class Recovery:
         while self.memtables and not self.memtables[-1].states:
             self.memtables.pop()
         self.last_stamp = max(self.last_stamp, replayed)
+        # A release that knows no epochs leaves 0 in the manifest that it writes.
+        catalog.epoch = max(catalog.epoch, stated)
 
     def _check_chain(self, before: int, end: int, header: Header | None, path: str) -> None:
         """Raise CorruptionError unless a WAL follows the one before, which ends where it says.
@@ -312,6 +318,16 @@ class Recovery:
             damaged = filenames.join(self.directory, filenames.wal(before))
             reason = f"log is damaged: it was sealed at {header.proven}"
             raise CorruptionError(damaged, min(end, header.proven), reason)
+
+    def _check_epoch(self, epoch: int, path: str) -> None:
+        """Note the epoch of the next WAL. Raise CorruptionError if it is that of an earlier owner.
+
+        It is 0 if it was begun by a release that knows no epochs.
+        """
+        newest = self.catalog.epoch
+        if epoch and not newest <= epoch < EPOCHS_END:
+            raise CorruptionError(path, EPOCH_AT, f"WAL has epoch {epoch}, after epoch {newest}")
+        self.catalog.epoch = epoch or newest
 
     def _note_torn(self, number: int, content: wal.WalContent) -> None:
         self.report.append(
@@ -333,8 +349,11 @@ def _take_over(db: Database, recovered: Recovery) -> None:
         file = fs.open_write(filenames.join(directory, filenames.wal(previous)))
         file.sync()
         file.close()
+    catalog.epoch += 1
+    if catalog.epoch >= EPOCHS_END:
+        raise KVEngineError(f"{directory} has the largest epoch there is: no owner can follow")
     number = db.allocate_number()
-    db.wal = wal.WalWriter(fs, directory, number, catalog.database_id)
+    db.wal = wal.WalWriter(fs, directory, number, catalog.database_id, catalog.epoch)
     db.wal.begin(previous, proven)
     db.view = View(Memtable(number), db.view.frozen, db.view.version)
     catalog.wals = [*sorted(kept), number]

@@ -38,7 +38,7 @@ def rotate(db: Database, committer: Committer) -> bool:
             return False
         try:
             number = db.allocate_number()
-            fresh = WalWriter(db.fs, db.directory, number, db.catalog.database_id)
+            fresh = WalWriter(db.fs, db.directory, number, db.catalog.database_id, db.catalog.epoch)
         except BaseException as error:
             if not isinstance(error, OSError) or error.errno not in _LACKING:
                 db.fail(error)

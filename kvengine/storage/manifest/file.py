@@ -28,9 +28,16 @@ MAX_LEVELS = 64
 """More levels than a database of any size has: each is at least twice the size of the last."""
 
 
+EPOCHS_END = 1 << 63
+"""Epochs of ownership, in a manifest and in a WAL, are below this."""
+
+
 @dataclass
 class Catalog:
-    """The sum of a manifest's edits: live files, and the counters that only grow."""
+    """The sum of a manifest's edits: live files, and the counters that only grow.
+
+    ``epoch``: how many owners the database has had, the present one included.
+    """
 
     database_id: bytes
     shape: Shape
@@ -42,6 +49,7 @@ class Catalog:
     now: int = 0
     trusted: int = 0
     retention: dict[str, int] = field(default_factory=dict)
+    epoch: int = 0
 
     def check(self, edit: VersionEdit) -> None:
         """Raise ValueError for an edit that does not fit what came before, or makes no sense."""
@@ -61,6 +69,8 @@ class Catalog:
         for service, kept in edit.retention.items():
             if not 0 <= kept <= MAX_TIME:
                 raise ValueError(f"edit states a retention of {kept} microseconds for {service!r}")
+        if edit.epoch and not self.epoch <= edit.epoch < EPOCHS_END:
+            raise ValueError(f"edit has epoch {edit.epoch}, after epoch {self.epoch}")
 
     def apply(self, edit: VersionEdit) -> None:
         """Make the change. Raise ValueError, and change nothing, if the edit does not fit."""
@@ -79,6 +89,7 @@ class Catalog:
         self.now = edit.now or self.now
         self.trusted = edit.trusted or self.trusted
         self.retention.update(edit.retention)
+        self.epoch = edit.epoch or self.epoch
 
     def whole(self) -> VersionEdit:
         """Return one edit that states everything."""
@@ -92,6 +103,7 @@ class Catalog:
             shape=self.shape,
             trusted=self.trusted,
             retention=dict(self.retention),
+            epoch=self.epoch,
         )
 
 

@@ -78,8 +78,8 @@ class VersionEdit(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
     ``wal_ends``: the lengths at which the content of WAL files is known to end, synced:
     of recovered ones, and of the last one of a clean close. ``now``: the engine's time;
     ``trusted``: the last time that was not in doubt (clock.py). ``retention``: how long completed
-    workflows are kept, in microseconds, of services for which it is set here. ``epoch`` (of
-    ownership) is reserved and not used yet.
+    workflows are kept, in microseconds, of services for which it is set here. ``epoch``: the number
+    of the ownership under which it was made; 0 leaves it as it is.
     """
 
     added: list[SegmentMeta] = []

@@ -6,7 +6,7 @@ from kvengine.fs.disk cimport DiskFile
 
 
 cdef class WalWriter:
-    cdef readonly long long number, end, synced
+    cdef readonly long long number, end, synced, epoch
     cdef readonly object path
     cdef readonly uint32_t salt, mark
     cdef long long _allocated

@@ -31,7 +31,7 @@ class WalWriter:
     """The WAL file that commits append to. One thread at a time (the commit lock).
 
     ``end``: where the next record goes. ``synced``: below it everything is known
-    to be on the medium. ``salt`` and ``mark``: of its records (record.py).
+    to be on the medium. ``salt`` and ``mark``: of its records (record.py). ``epoch``: of the owner.
     Space is allocated ahead: a write into it costs less. If the file is synced, in steps that grow
     with it, so that most syncs write no file size; else in small ones, so that no commit pays for
     much.
@@ -45,6 +45,7 @@ class WalWriter:
         "_file",
         "_writing",
         "end",
+        "epoch",
         "mark",
         "number",
         "path",
@@ -52,7 +53,9 @@ class WalWriter:
         "synced",
     )
 
-    def __init__(self, fs: FileSystem, directory: str, number: int, database_id: bytes) -> None:
+    def __init__(
+        self, fs: FileSystem, directory: str, number: int, database_id: bytes, epoch: int
+    ) -> None:
         """Create file ``number``, empty, and make it durable in its directory, or leave nothing."""
         self.number: int = number
         self.path: str = filenames.join(directory, filenames.wal(number))
@@ -60,6 +63,7 @@ class WalWriter:
         self.end: int = HEADER_SIZE
         self._allocated = 0
         self._database_id = database_id
+        self.epoch: int = epoch
         self.salt: int = salt(database_id, number)
         self.mark: int = record.marker(self.salt)
         self._writing: bytes | None = None
@@ -81,7 +85,8 @@ class WalWriter:
 
         It proves that WAL ``previous`` (0: none) was synced up to its end, ``proven``.
         """
-        self._file.write(encode_header(Header(self._database_id, self.number, previous, proven)))
+        header = Header(self._database_id, self.number, previous, proven, self.epoch)
+        self._file.write(encode_header(header))
         self._file.datasync()
 
     def append(self, record: bytes) -> int:

@@ -10,7 +10,7 @@ Header, 64 bytes, little endian:
     | 28     | 8    | number      | of this file                                        |
     | 36     | 8    | previous    | number of the WAL before it, 0 for none              |
     | 44     | 8    | proven      | length of the previous WAL, all of it synced         |
-    | 52     | 8    | (zero)      |                                                     |
+    | 52     | 8    | epoch       | of the owner that began it; 0: not known            |
     | 60     | 4    | crc         | CRC-32C of the 60 bytes before                      |
 
 The payload of a record is MessagePack of a `Commit`: what the commit resolved to, with absolute
@@ -32,23 +32,26 @@ from kvengine.storage.checksum import Buffer
 
 FORMAT_VERSION = 2
 MAGIC = b"KVEWAL\r\n"
-_HEADER = struct.Struct("<8sI16sQQQ8xI")
+_HEADER = struct.Struct("<8sI16sQQQQI")
 HEADER_SIZE = _HEADER.size
 _NUMBERS_END = 1 << 63
 _LARGE = 64 * 1024
 """Bytes of rows past which a payload is put together without the encoder."""
 _KNOWN = 36  # magic, version, database_id, number
+EPOCH_AT = 52
+"""Where the epoch stands in a header."""
 
 assert HEADER_SIZE == 64
 
 
 class Header(NamedTuple):
-    """Which WAL file this is, and what it proves of the one before."""
+    """Which WAL file this is, what it proves of the one before, and which owner began it."""
 
     database_id: bytes
     number: int
     previous: int
     proven: int
+    epoch: int = 0
 
 
 class Commit(NamedTuple):
@@ -154,7 +157,7 @@ def is_unfinished(data: Buffer, database_id: bytes, number: int) -> bool:
     Each byte must be as written, or still zero. The fields that depend on the file before may be
     anything.
     """
-    known = _HEADER.pack(MAGIC, FORMAT_VERSION, database_id, number, 0, 0, 0)[:_KNOWN]
+    known = _HEADER.pack(MAGIC, FORMAT_VERSION, database_id, number, 0, 0, 0, 0)[:_KNOWN]
     return all(byte in (0, meant) for byte, meant in zip(bytes(data[:_KNOWN]), known, strict=False))
 
 
@@ -162,9 +165,9 @@ def decode_header(data: Buffer) -> Header:
     """Return the header of a WAL file; ValueError if its first bytes are no sound one."""
     if len(data) < HEADER_SIZE:
         raise ValueError("WAL header is cut short")
-    magic, version, database_id, number, previous, proven, crc = _HEADER.unpack_from(data)
+    magic, version, *fields, crc = _HEADER.unpack_from(data)
     if crc32c(bytes(data[: HEADER_SIZE - 4])) != crc:
         raise ValueError("WAL header checksum does not match")
     if magic != MAGIC or version != FORMAT_VERSION:
         raise ValueError(f"WAL header has magic {magic!r}, version {version}")
-    return Header(database_id, number, previous, proven)
+    return Header(*fields)
