@@ -35,8 +35,12 @@ cdef class Committer(Serial):
     cpdef set(self, service, key, state_key, value, ttl=*, expires_at=*)
     cpdef clear(self, service, key, state_key)
     cpdef clear_all(self, service, key)
-    @cython.locals(content=Batch, stamp="long long", changes=list, synced=bint)
     cpdef write(self, batch, expect=*, durability=*)
+    cpdef write_once(self, batch, expect, durability, token, since)
+    @cython.locals(content=Batch, commit=Commit, changes=list, synced=bint)
+    cdef bint _write(self, batch, expect, durability, once) except -1
+    @cython.locals(db=Database, wal=WalWriter, synced=bint)
+    cpdef confirm(self, stamp, durability=*)
     cpdef expire(self, operation)
 
     @cython.locals(commit=Commit)
@@ -46,7 +50,7 @@ cdef class Committer(Serial):
 
     @cython.locals(db=Database, commit=Commit, memtable=Memtable)
     cdef Commit _do_all_steps(
-        self, list changes, operations, expect, bint synced, bint wait=*
+        self, list changes, operations, expect, bint synced, once=*, bint wait=*
     )
 
     @cython.locals(memtable=Memtable)
@@ -55,9 +59,12 @@ cdef class Committer(Serial):
     @cython.locals(
         db=Database, wal=WalWriter, active=Memtable, now="long long", stamp="long long",
         view=View, change=Change, one=Change, record=bytes,
-        marks=TombstoneState, commit=Commit,
+        marks=TombstoneState, commit=Commit, epoch="long long", token=bytes,
     )
-    cdef Commit _log(self, list changes, operations, expect, bint synced)
+    cdef Commit _log(self, list changes, operations, expect, bint synced, once)
+
+    @cython.locals(db=Database)
+    cdef _check_once(self, once)
 
     @cython.locals(db=Database, memo=Memo, held=HeldObject, known=Resolved, version="long long", actual="long long")
     cdef _check_expected(self, expect, long long now)

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from kvengine.errors import (
     KVEngineError,
+    OutcomeUnknown,
     ValueTooLarge,
     VersionConflict,
     WriteFailed,
@@ -64,6 +65,7 @@ from kvengine.storage.row import (
 )
 from kvengine.storage.serial import Serial
 from kvengine.storage.state import NO_ROW, Change, Commit, change_of, new_commit
+from kvengine.storage.tokens import AlreadyCommitted, Once, check_token
 from kvengine.storage.version import View
 from kvengine.storage.wal.encode import encode_record
 from kvengine.storage.wal.file import WalWriter
@@ -160,34 +162,101 @@ class Committer(Serial):
         durability: Durability | None = None,
     ) -> int:
         """Commit a batch, as `Store.write`, and mark it as written. Return the stamp."""
+        self._write(batch, expect, durability, None)
+        return batch.stamp or 0
+
+    def write_once(
+        self,
+        batch: Batch,
+        expect: Mapping[Name, int] | None,
+        durability: Durability | None,
+        token: bytes,
+        since: int | None,
+    ) -> int | None:
+        """Commit a batch, as `write`, at most once for each token. Return the stamp.
+
+        Return None if there is nothing to write. If the commit with this token was made before,
+        by whomever, wait until it is as durable as is asked, and return its stamp; nothing is
+        expected of any object then. ``since``: None at the first attempt; at a later one, a stamp
+        that the client knew before the first. Raise OutcomeUnknown, and write nothing, if the
+        first may have been made and this owner cannot know.
+        """
+        written = self._write(batch, expect, durability, Once(check_token(token), since))
+        return batch.stamp if written else None
+
+    def _write(
+        self,
+        batch: Batch,
+        expect: Mapping[Name, int] | None,
+        durability: Durability | None,
+        once: Once | None,
+    ) -> bool:
+        """Commit a batch, and mark it as written. Return False if there was nothing to write."""
         content = self._check(batch, expect)
-        if durability is not None and durability not in ("sync", "os"):
-            raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
-        synced = self._synced if durability is None else durability == "sync"
+        synced = self._synced if durability is None else _is_sync(durability)
         content.close()  # what is being committed must not change
         try:
             changes = _changes_of(content)
             operations = () if changes else content.operations
-            stamp = self._commit(changes, operations, expect, synced)
+            try:
+                commit = self._do_all_steps(changes, operations, expect, synced, once)
+            except AlreadyCommitted as known:
+                self.confirm(known.stamp, durability)
+                content.close(known.stamp)
+                return True
         except BaseException:
             content._reopen()
             raise
-        content.close(stamp)
-        return stamp
+        content.close(commit.stamp if commit is not None else self._db.published)
+        return commit is not None
 
-    def begin(self, batch: Batch, expect: Mapping[Name, int] | None) -> Commit | None:
+    def confirm(self, stamp: int, durability: Durability | None = "sync") -> None:
+        """Wait until a commit that is in the log is visible, and with "sync" durable.
+
+        Raise WriteFailed if that failed: the commit is there after the next open, or it is not.
+        """
+        db = self._db
+        db.refuse_nested()
+        synced = self._synced if durability is None else _is_sync(durability)
+        with db.commit_lock:
+            self.finish_interrupted()
+            pending = [commit for commit in db.pending if commit.stamp == stamp]
+        if pending:
+            self.sync(pending[0])
+            return
+        wal = db.wal
+        if stamp > db.published or wal is None:
+            db.check_writable()
+        elif synced and wal.synced < wal.end:
+            self.sync()
+
+    def begin(
+        self,
+        batch: Batch,
+        expect: Mapping[Name, int] | None,
+        token: bytes = b"",
+        since: int | None = None,
+    ) -> Commit | None:
         """Log a batch with durability "sync", and return its commit without waiting for the sync.
 
         Return None if there is nothing to write. The place of the commit in the order of commits
         is fixed. It becomes durable and visible by `sync`. The caller must make sure that some
         thread calls `sync`: the commits that follow wait for this one.
+
+        ``token`` and ``since``: as for `write_once`, empty for a commit without one. Raise
+        `AlreadyCommitted` if the commit was made before; the batch is then marked as written, and
+        some thread waits by `confirm` until the commit is durable.
         """
         content = self._check(batch, expect)
+        once = Once(check_token(token), since) if token else None
         content.close()
         try:
             changes = _changes_of(content)
             operations = () if changes else content.operations
-            commit = self._do_all_steps(changes, operations, expect, True, wait=False)
+            commit = self._do_all_steps(changes, operations, expect, True, once, wait=False)
+        except AlreadyCommitted as known:
+            content.close(known.stamp)
+            raise
         except BaseException:
             content._reopen()
             raise
@@ -230,12 +299,15 @@ class Committer(Serial):
         operations: Sequence[Operation],
         expect: Expected | None,
         synced: bool,
+        once: Once | None = None,
         wait: bool = True,
     ) -> Commit | None:
         """Do all steps of a commit, and return it, None if there is nothing to write.
 
-        ``operations`` count only if there are no ``changes``. ``wait``: for background work that is
-        behind, and for the sync; else the commit waits among the pending ones for `sync`.
+        ``operations`` count only if there are no ``changes``. ``once``: its token, if it has one:
+        AlreadyCommitted or OutcomeUnknown is raised if it must not be made now. ``wait``: for
+        background work that is behind, and for the sync; else the commit waits among the pending
+        ones for `sync`.
         """
         db = self._db
         if db.commit_lock.mine() or db.sync_lock.mine():
@@ -243,13 +315,15 @@ class Committer(Serial):
         if wait and db.stalled:
             self._pressure.wait()
         try:
-            commit = self._log_alone(changes, operations, expect, synced)
+            commit = self._log_alone(changes, operations, expect, synced, once)
             if commit is None:
                 return None
             if wait and not commit.published:
                 self.sync(commit)
         except VersionConflict:
             self._show_pending()
+            raise
+        except AlreadyCommitted:
             raise
         except KVEngineError as error:
             # A subclass is this commit's own error: nothing was begun, or writes have stopped for
@@ -289,12 +363,13 @@ class Committer(Serial):
 
     # --- steps 1 to 3: prepare, append, publish
 
-    def _log(  # noqa: C901, PLR0912 - one path, to be read from top to bottom
+    def _log(  # noqa: C901, PLR0912, PLR0915 - one path, to be read from top to bottom
         self,
         changes: list[Change],
         operations: Sequence[Operation],
         expect: Expected | None,
         synced: bool,
+        once: Once | None,
     ) -> Commit | None:
         """Do steps 1 to 3, under the commit lock. Return None if there is nothing to write."""
         db = self._db
@@ -304,6 +379,10 @@ class Committer(Serial):
         if db.failed is not None or wal is None or db.gone:
             db.check_writable()
         assert wal is not None
+        epoch, token = 0, b""
+        if once is not None:
+            self._check_once(once)
+            epoch, token = wal.epoch, once.token
         view = db.view
         active = view.active
         now = db.clock.now()
@@ -328,7 +407,9 @@ class Committer(Serial):
             if not changes and not ranges:
                 return None
         ahead = now if stamp > now else 0
-        record = encode_record(stamp, changes, ranges, ahead, wal.salt, wal.mark, wal.synced)
+        record = encode_record(
+            stamp, changes, ranges, ahead, wal.salt, wal.mark, wal.synced, epoch, token
+        )
         if len(record) > self._max_record:
             raise ValueTooLarge(
                 f"commit is {len(record) - HEADER_SIZE:,} bytes,"
@@ -339,7 +420,7 @@ class Committer(Serial):
         commit.stamp, commit.now = stamp, now
         commit.changes, commit.marks = changes, marks
         commit.memtable, commit.start, commit.end = active, wal.end, 0
-        commit.published, commit.waiter = False, None
+        commit.published, commit.token, commit.waiter = False, token, None
         if synced or db.pending:
             commit.defer()
         if db.spans.watching:
@@ -350,6 +431,23 @@ class Committer(Serial):
         except BaseException as error:
             self._append_failed(error, wal)
         return commit
+
+    def _check_once(self, once: Once) -> None:
+        """Raise AlreadyCommitted if a commit has this token, also one that is not visible yet.
+
+        Raise OutcomeUnknown if one may have had it that is no longer in the log.
+        """
+        tokens = self._db.tokens
+        stamp = tokens.find(once.token)
+        if stamp is not None:
+            raise AlreadyCommitted(stamp)
+        if once.since is not None and once.since < tokens.since:
+            raise OutcomeUnknown(
+                "a commit was sent again, and its first attempt may have been made: this owner can"
+                f" tell only of commits after stamp {tokens.since}, and that one may be as old as"
+                f" {once.since}. Nothing was written now; read the objects again before you repeat"
+                " the commit"
+            )
 
     def _below(self, name: Name) -> Below:
         """Return what all commits before this one together state of an object."""
@@ -416,6 +514,8 @@ class Committer(Serial):
         db = self._db
         commit.end = end
         db.last_stamp = commit.stamp
+        if commit.token:
+            db.tokens.note(commit.token, commit.stamp)
         if commit.waiter is not None:
             db.unpublished.update(states_of(commit.changes, commit.marks))
             db.pending.append(commit)
@@ -557,6 +657,12 @@ def _after(stamp: int) -> int:
     if stamp >= _LAST_STAMP:
         raise KVEngineError("the last commit has the largest stamp there is: nothing can follow it")
     return stamp + 1
+
+
+def _is_sync(durability: Durability) -> bool:
+    if durability not in ("sync", "os"):
+        raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
+    return durability == "sync"
 
 
 def _may_expire(view: View, changes: list[Change]) -> bool:

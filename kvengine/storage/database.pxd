@@ -17,7 +17,7 @@ cdef class Counters:
 
 cdef class Database:
     cdef public object fs, directory, options, catalog, view, frames, manifest, lock
-    cdef public object install_lock, failed, owner
+    cdef public object install_lock, failed, owner, tokens
     cdef public Lock commit_lock, sync_lock
     # Readonly is what a commit uses after it was logged: nobody can set it to None.
     cdef readonly EngineClock clock

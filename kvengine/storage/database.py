@@ -19,6 +19,7 @@ from kvengine.storage.memo import Memo
 from kvengine.storage.memtable import States
 from kvengine.storage.snapshots import Snapshots
 from kvengine.storage.state import Commit
+from kvengine.storage.tokens import Tokens
 from kvengine.storage.version import View
 from kvengine.storage.wal.file import WalWriter
 from kvengine.storage.walk import DeadSpans
@@ -118,6 +119,7 @@ class Database:
         "spans",
         "stalled",
         "sync_lock",
+        "tokens",
         "unpublished",
         "view",
         "wal",
@@ -134,6 +136,7 @@ class Database:
         memo: Memo,
         frames: Frames,
         last_stamp: int,
+        tokens: Tokens,
         recovery: tuple[str, ...],
         life: tuple[int, int],
     ) -> None:
@@ -145,6 +148,7 @@ class Database:
         self.view: View = view
         self.memo: Memo = memo
         self.frames: Frames = frames
+        self.tokens: Tokens = tokens
         self.recovery: tuple[str, ...] = recovery
         self.life: tuple[int, int] = life
         """The manifest in force and its length, as a reader beside the owner has read them."""

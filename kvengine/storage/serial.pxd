@@ -6,5 +6,5 @@ from kvengine.storage.state cimport Commit
 cdef class Serial:
     cdef readonly Database _db
 
-    cdef Commit _log_alone(self, list changes, operations, expect, bint synced)
-    cdef Commit _log(self, list changes, operations, expect, bint synced)
+    cdef Commit _log_alone(self, list changes, operations, expect, bint synced, once)
+    cdef Commit _log(self, list changes, operations, expect, bint synced, once)

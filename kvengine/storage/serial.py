@@ -12,6 +12,7 @@ from kvengine.storage.batch import Operation
 from kvengine.storage.database import Database
 from kvengine.storage.held import Expected
 from kvengine.storage.state import Change, Commit
+from kvengine.storage.tokens import Once
 
 
 class Serial:
@@ -25,10 +26,11 @@ class Serial:
         operations: Sequence[Operation],
         expect: Expected | None,
         synced: bool,
+        once: Once | None,
     ) -> Commit | None:
         """Do `_log` under the commit lock."""
         with self._db.commit_lock:
-            return self._log(changes, operations, expect, synced)
+            return self._log(changes, operations, expect, synced, once)
 
     def _log(
         self,
@@ -36,5 +38,6 @@ class Serial:
         operations: Sequence[Operation],
         expect: Expected | None,
         synced: bool,
+        once: Once | None,
     ) -> Commit | None:
         raise NotImplementedError

@@ -29,6 +29,7 @@ cdef class Commit:
     cdef readonly TombstoneState marks
     cdef readonly object memtable
     cdef readonly bint published
+    cdef readonly bytes token
     cdef readonly object waiter
 
     cpdef defer(self)

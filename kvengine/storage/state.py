@@ -90,9 +90,9 @@ class Commit:
     """A commit on its way from the log to its visibility. `format.Commit` is one in a WAL file.
 
     ``now``: the time at which it was resolved. ``changes``: to its objects. ``marks``: the state of
-    the range tombstones, if it made any. ``start`` and ``end``: of its record
-    in the log. ``waiter``: the lock that its thread waits for if it is published later, perhaps by
-    another thread.
+    the range tombstones, if it made any. ``start`` and ``end``: of its record in the log.
+    ``token``: its name, empty if it has none. ``waiter``: the lock that its thread waits for if it
+    is published later, perhaps by another thread.
 
     The committer makes one by `new_commit` and fills in all fields: a call with so many arguments
     would cost more.
@@ -107,6 +107,7 @@ class Commit:
         "published",
         "stamp",
         "start",
+        "token",
         "waiter",
     )
 
@@ -118,6 +119,7 @@ class Commit:
     start: int
     end: int
     published: bool
+    token: bytes
     waiter: LockType | None
 
     def defer(self) -> None:

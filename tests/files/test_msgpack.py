@@ -157,6 +157,21 @@ def test_segments_are_read_by_the_document(world: World) -> None:
     world.db.close()
 
 
+def test_a_token_is_read_by_the_document(world: World) -> None:
+    """A commit that has one states the epoch of its owner too."""
+    for _ in range(2):
+        batch = kvengine.Batch()
+        batch.set("s", "k", "n", b"1")
+        world.db._committer.write_once(batch, None, None, b"token", None)
+        world.db.set("s", "k", "n", b"2")
+        world.db.close()
+        world.db = kvengine.open("db", fs=world.fs, clock=world.clock, background="none")
+    book = world.agree()
+    named = [(one["token"], one["epoch"]) for one in book.commits if "token" in one]
+    assert named == [(b"token", 1)] and book.epochs == [1, 2, 3]
+    world.db.close()
+
+
 def test_a_reopened_database_is_read_by_the_document(world: World) -> None:
     """A clean close states where the WAL ends; the next life goes on."""
     fill(world)

@@ -228,7 +228,7 @@ def payload_of(one: Commit | bytes) -> bytes:
     if isinstance(one, bytes):
         return one
     objects = [((service, key), row) for service, key, row in one.rows]
-    return wal_format.encode_commit(one.stamp, objects, one.tombstones, one.now)
+    return wal_format.encode_commit(one.stamp, objects, *one[2:])
 
 
 def told(found: Audit, path: str, reason: str) -> bool:

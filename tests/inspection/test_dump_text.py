@@ -114,6 +114,23 @@ def test_a_limit_leaves_the_rest_out(fs: MemoryFileSystem, kind: str) -> None:
     assert sum(counted in one for one in items) == 1
 
 
+def test_a_token_is_shown_with_its_epoch() -> None:
+    """Of a commit that has one, in lines and as data."""
+    fs = MemoryFileSystem()
+    seed = salt(bytes(16), 7)
+    row = rows.pack(0, 1 << 40, None, {})
+    payload = encode_commit(1 << 40, [(("Order", "o-1"), row)], [], 0, 5, b"\x00\xffname")
+    data = record.encode(payload, seed, record.marker(seed), 64)
+    put(fs, "/000007.wal", encode_wal_header(WalHeader(bytes(16), 7, 0, 0, 5)) + data)
+    lines = list(wal.describe(wal.read("/000007.wal", fs), None))
+    assert "begun by the owner of epoch 5" in lines
+    assert "    token 00ff6e616d65, of the owner of epoch 5" in lines
+    header, found, _ = [
+        next(iter(one.values())) for one in wal.records(wal.read("/000007.wal", fs))
+    ]
+    assert header["epoch"] == found["epoch"] == 5 and found["token"] == "00ff6e616d65"
+
+
 def test_what_is_reserved_is_shown_where_it_is_there() -> None:
     """Completed workflows, stored retention and the epoch have their place in the format."""
     stamp, fs = 1_700_000_000_000_000, MemoryFileSystem()

@@ -121,8 +121,9 @@ class Sync(NamedTuple):
         return Change(self.file, text, text[: self.start] + "pass" + text[self.stop :])
 
 
-ELSEWHERE = ("Engine._finish_write", "Committer._show_pending")
-"""Syncs of what asyncio began: test_sessions.py leaves these out, and has others judge."""
+ELSEWHERE = ("Engine._finish_write", "Committer._show_pending", "Committer.confirm")
+"""Syncs of what asyncio began, and of what was sent again: test_sessions.py and test_new_rules.py
+leave these out, and have others judge."""
 
 
 def syncs() -> Iterator[Sync]:

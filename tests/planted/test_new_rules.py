@@ -10,7 +10,7 @@ from tests.planted.patched import Change, copy, must_find, run
 
 pytestmark = [pytest.mark.planted, pytest.mark.timeout(300)]
 
-JUDGES = ("rules", "durability")
+JUDGES = ("rules", "durability", "crash", "model")
 
 BARRIERS = "tests/rules/test_barriers.py"
 MEMO_TESTS = "tests/rules/test_memo.py"
@@ -21,6 +21,8 @@ SPANS = "tests/rules/test_dead_spans.py"
 FRAMES_TESTS = "tests/rules/test_frames.py"
 HUGE_TESTS = "tests/rules/test_huge_values.py"
 JOBS = "tests/rules/test_jobs.py"
+TOKENS_TESTS = "tests/rules/test_tokens.py"
+TOKEN_CRASHES = "tests/crash/test_tokens.py"
 
 READ = "storage/read.py"
 READER = "storage/reader.py"
@@ -38,6 +40,8 @@ INSTALL = "storage/compaction/install.py"
 APART = "storage/compaction/apart.py"
 RUN = "storage/compaction/run.py"
 MAINTENANCE = "storage/compaction/maintenance.py"
+TOKENS = "storage/tokens.py"
+RECOVER = "storage/lifecycle/recover.py"
 
 BEGUN_UNDER_THE_LOCK = """\
             with db.commit_lock:
@@ -493,6 +497,86 @@ BUGS: dict[str, tuple[str, list[Change]]] = {
             )
         ],
     ),
+    # Tokens
+    "a commit that is sent again is made again": (
+        TOKEN_CRASHES,
+        [Change(COMMIT, "            self._check_once(once)\n", "")],
+    ),
+    "an owner that cannot know makes the commit": (
+        TOKEN_CRASHES,
+        [Change(COMMIT, "once.since < tokens.since:", "once.since < 0:")],
+    ),
+    "the token is asked for after the expectation": (
+        TOKENS_TESTS,
+        [
+            Change(COMMIT, "            self._check_once(once)\n", ""),
+            Change(
+                COMMIT,
+                "        stamp = now if now > db.last_stamp else _after(db.last_stamp)\n",
+                "        if once is not None:\n            self._check_once(once)\n"
+                "        stamp = now if now > db.last_stamp else _after(db.last_stamp)\n",
+            ),
+        ],
+    ),
+    "a commit that was finished after an interrupt has no token": (
+        TOKENS_TESTS,
+        [
+            Change(
+                COMMIT,
+                "            self._accept(commit, db.wal.end)\n",
+                "            commit.token = b''\n            self._accept(commit, db.wal.end)\n",
+            )
+        ],
+    ),
+    "a commit has its token before it is in the log": (
+        TOKENS_TESTS,
+        [
+            Change(
+                COMMIT,
+                "        self._begun = commit\n",
+                "        if token:\n            db.tokens.note(token, stamp)\n"
+                "        self._begun = commit\n",
+            )
+        ],
+    ),
+    "a second attempt does not wait for the first": (
+        TOKENS_TESTS,
+        [Change(COMMIT, "            self.sync(pending[0])\n", "")],
+    ),
+    "a second attempt is not as durable as it asks for": (
+        TOKENS_TESTS,
+        [
+            Change(
+                COMMIT,
+                "        elif synced and wal.synced < wal.end:\n            self.sync()\n",
+                "",
+            )
+        ],
+    ),
+    "an owner that replays nothing believes that it knows all": (
+        TOKEN_CRASHES,
+        [
+            Change(
+                RECOVER, "            self.tokens.since = self.last_stamp\n", "            pass\n"
+            )
+        ],
+    ),
+    "an owner believes that it knows what left the log": (
+        TOKEN_CRASHES,
+        [Change(RECOVER, "max(self.tokens.since, content.first.stamp - 1)", "0")],
+    ),
+    "a token is forgotten before since tells": (
+        TOKENS_TESTS,
+        [
+            Change(
+                TOKENS,
+                "            self.since = max(self.since, stamps[next(iter(stamps))])\n"
+                "            stamps.popitem(last=False)\n",
+                "            _, oldest = stamps.popitem(last=False)\n"
+                "            self.since = max(self.since, oldest)\n",
+            )
+        ],
+    ),
 }
 
 
@@ -507,4 +591,4 @@ def test_the_copy_itself_is_sound(tmp_path: Path) -> None:
 def test_the_tests_of_the_rules_find(bug: str, tmp_path: Path) -> None:
     """Each of these makes a test of its rule fail."""
     judge, changes = BUGS[bug]
-    must_find(tmp_path, changes, "assert|Error|Failed", judge, judges=JUDGES)
+    must_find(tmp_path, changes, "assert|Error|Failed|VersionConflict", judge, judges=JUDGES)

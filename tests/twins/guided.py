@@ -55,7 +55,8 @@ def some_commit(choice: random.Random) -> bytes:
         for n in range(choice.randrange(4))
     ]
     ranges = [(b"a\0\1", b"b\0\1")] * choice.randrange(2)
-    return wal.encode_commit(1 << 50, made, ranges, choice.choice([0, 1 << 50]))
+    name = choice.randrange(300), choice.choice([b"", choice.randbytes(choice.randrange(1, 34))])
+    return wal.encode_commit(1 << 50, made, ranges, choice.choice([0, 1 << 50]), *name)
 
 
 def some_index(choice: random.Random) -> bytes:

@@ -24,6 +24,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 TEXTS |= st.sampled_from([31, 32, 255, 256, 65536]).map("n".__mul__)
 ROWS = st.binary(max_size=99) | st.just(pack_entries(1 << 50, {"a": b"v" * 300}))
 OBJECTS = st.lists(st.tuples(st.tuples(TEXTS, TEXTS), ROWS), max_size=20)
+TOKENS = st.binary(max_size=32) | st.binary(min_size=250, max_size=260)
 RANGES = st.lists(st.tuples(st.binary(max_size=300), st.binary(max_size=9)), max_size=18)
 
 
@@ -37,15 +38,25 @@ def bytes_of(row: bytes) -> bytes:
     return row or b"\xc0"
 
 
-@given(TIMES, OBJECTS, RANGES, TIMES, st.tuples(U32, U32, U64))
-@example(0, [], [], 0, (0, 0, 0))
+@given(TIMES, OBJECTS, RANGES, TIMES, st.tuples(U32, U32, U64), TIMES, TOKENS)
+@example(0, [], [], 0, (0, 0, 0), 0, b"")
 def test_records_are_those_of_the_plain_form(
-    stamp: int, made: list[Any], ranges: list[Any], now: int, of_file: tuple[int, int, int]
+    stamp: int,
+    made: list[Any],
+    ranges: list[Any],
+    now: int,
+    of_file: tuple[int, int, int],
+    epoch: int,
+    token: bytes,
 ) -> None:
     changes = [Change(name, None, bytes_of(row)) for name, row in made]
     for covered in (ranges, tuple(ranges)):
         args = (stamp, changes, covered, now, *of_file)
-        assert fast.encode_record(*args) == plain.encode_record(*args)
+        unnamed = fast.encode_record(*args)
+        assert unnamed == plain.encode_record(*args)
+        named = fast.encode_record(*args, epoch, token)
+        assert named == plain.encode_record(*args, epoch, token)
+        assert token or named == unnamed
 
 
 @pytest.mark.parametrize("size", [0, 65_400, *range(65_470, 65_500), 65_536, 200_000])
@@ -54,6 +65,8 @@ def test_large_commits(size: int, count: int) -> None:
     row = pack_entries(1 << 50, {"a": bytes(size // count)})
     changes = [Change(("Cart", f"{number}"), None, row) for number in range(count)]
     args = (1 << 50, changes, (), 0, 1, 2, 3)
+    assert fast.encode_record(*args) == plain.encode_record(*args)
+    args += (300, b"a token")
     assert fast.encode_record(*args) == plain.encode_record(*args)
 
 
@@ -69,11 +82,11 @@ def test_a_record_is_read_back() -> None:
     stamp = 1 << 50
     rows = [pack_entries(stamp, {"a": rng.randbytes(n)}) for n in range(30)]
     changes = [Change(("S", f"k{n}"), None, row) for n, row in enumerate(rows)]
-    record = fast.encode_record(stamp, changes, [(b"a", b"b")], 0, 7, 8, 64)
+    record = fast.encode_record(stamp, changes, [(b"a", b"b")], 0, 7, 8, 64, 5, b"token")
     found = decode_at(memoryview(b"x" * 64 + record), 64, 7, 8)
     assert found is not None and found.synced == 64 and found.end == 64 + len(record)
     objects = [("S", f"k{n}", row) for n, row in enumerate(rows)]
-    assert decode_commit(found.payload) == Commit(stamp, objects, [(b"a", b"b")], 0)
+    assert decode_commit(found.payload) == Commit(stamp, objects, [(b"a", b"b")], 0, 5, b"token")
 
 
 WRONG: list[tuple[Any, ...]] = [
@@ -88,6 +101,8 @@ WRONG: list[tuple[Any, ...]] = [
     (1, [], [], None, 1, 2, 3),
     (1, [], [], 0, None, 2, 3),
     (1, [], [], 0, 1, "2", 3),
+    (1, [], [], 0, 1, 2, 3, None, b"t"),
+    (1, [], [], 0, 1, 2, 3, 4, "t"),
 ]
 
 

@@ -192,6 +192,8 @@ def _logged_lines(one: Logged, synced: int) -> Iterator[str]:
     yield f"    stamp {parts.stamp_text(one.commit.stamp)}"
     if one.commit.now:
         yield f"    made at {escape.moment(one.commit.now)}"
+    if one.commit.token:
+        yield f"    token {one.commit.token.hex()}, of the owner of epoch {one.commit.epoch}"
     for start, stop in one.commit.tombstones:
         yield f"    clears from {escape.bound(start)} to before {escape.bound(stop)}"
     for service, key, data in one.commit.rows:
@@ -272,6 +274,8 @@ def _logged_dict(one: Logged) -> dict[str, Any]:
     made["stamp"] = commit.stamp
     if commit.now:
         made["now"] = parts.seconds(commit.now)
+    if commit.token:
+        made["epoch"], made["token"] = commit.epoch, commit.token.hex()
     made["range_tombstones"] = [
         {"from": parts.bound(start), "to": parts.bound(stop)} for start, stop in commit.tombstones
     ]

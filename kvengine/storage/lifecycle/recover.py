@@ -40,6 +40,7 @@ from kvengine.storage.memtable import Memtable
 from kvengine.storage.segment.filter import seed_of
 from kvengine.storage.segment.reader import LiveSegment
 from kvengine.storage.times import check_agrees, retention_time
+from kvengine.storage.tokens import Tokens
 from kvengine.storage.version import Version, View
 from kvengine.storage.wal import file as wal
 from kvengine.storage.wal.format import EPOCH_AT, HEADER_SIZE, Header
@@ -217,6 +218,7 @@ class Recovery:
         self.memtables: list[Memtable] = []
         self.last_stamp: int = self.catalog.last_stamp
         self.last_commit: int = 0
+        self.tokens: Tokens = Tokens()
         self._check_names()
         open_ones = known or {}
         self.frames = frames
@@ -246,6 +248,7 @@ class Recovery:
             memo=Memo(options.cache_size // 4),
             frames=self.frames,
             last_stamp=self.last_stamp,
+            tokens=self.tokens,
             recovery=tuple(self.report),
             life=self.life,
         )
@@ -277,7 +280,13 @@ class Recovery:
             memtable = Memtable(number)
             known_end = catalog.wal_ends.get(number)
             content = wal.read(
-                self.fs, self.directory, number, catalog.database_id, known_end, memtable.replay
+                self.fs,
+                self.directory,
+                number,
+                catalog.database_id,
+                known_end,
+                memtable.replay,
+                self.tokens.note,
             )
             path = filenames.join(self.directory, filenames.wal(number))
             if before:
@@ -294,12 +303,16 @@ class Recovery:
             last = content.last
             if last is not None or self.memtables:
                 self.memtables.append(memtable)
+            if content.first is not None and not replayed:
+                self.tokens.since = max(self.tokens.since, content.first.stamp - 1)
             if last is not None:
                 replayed, self.last_commit = last.stamp, last.now or last.stamp
             before, end = number, content.end
         while self.memtables and not self.memtables[-1].states:
             self.memtables.pop()
         self.last_stamp = max(self.last_stamp, replayed)
+        if not replayed:
+            self.tokens.since = self.last_stamp
         # A release that knows no epochs leaves 0 in the manifest that it writes.
         catalog.epoch = max(catalog.epoch, stated)
 

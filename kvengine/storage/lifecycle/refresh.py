@@ -55,6 +55,8 @@ def _follow_wal(db: Database) -> bool:
             db.spans.clear()
             memtable.publish(changes, marks, db.snapshots.newest, db.snapshots.oldest)
             db.published = db.last_stamp = commit.stamp
+            if commit.token:
+                db.tokens.note(commit.token, commit.stamp)
             db.memo.clear()  # again, since a read may have put what it found in between
     db.catalog.wal_ends[number] = end
     return True
@@ -73,6 +75,7 @@ def _replace(db: Database, found: Recovery) -> None:
         gone = [segment for segment in db.view.version if segment not in kept]
         db.view = View(db.view.active, frozen, found.version)
         db.catalog = found.catalog
+        db.tokens = found.tokens
         db.published = db.last_stamp = max(db.published, found.last_stamp)
         db.recovery = tuple(found.report)
         db.life = found.life

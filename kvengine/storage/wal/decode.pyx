@@ -7,7 +7,7 @@ does. Anything else, damage included, is left to format.py.
 
 from kvengine.errors import CorruptionError
 from kvengine.storage.record import marker
-from kvengine.storage.wal.format import Commit, decode_commit
+from kvengine.storage.wal.format import MAX_TOKEN, Commit, decode_commit
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
@@ -40,6 +40,7 @@ from kvengine.storage.packed cimport (
 cdef enum:
     _HEADER = 20  # of a record
     _TABLE_ENTRIES = 32
+    _TOKEN = 5  # among the fields of a commit
     # Flags of a row, as in decoded.py.
     _EXPIRES = 2
     _ENTRY_TTLS = 8
@@ -48,11 +49,12 @@ cdef enum:
 
 cdef object _Commit = Commit
 cdef object _new = tuple.__new__
+cdef size_t _MAX_TOKEN = MAX_TOKEN
 cdef uint64_t _LEAST_VERSION = <uint64_t>1 << 32
 cdef uint64_t _NUMBERS_END = <uint64_t>1 << 63
 
 
-def take_commits(bytes data not None, path, Py_ssize_t start, uint32_t salt, take):
+def take_commits(bytes data not None, path, Py_ssize_t start, uint32_t salt, take, note=None):
     """Give each commit to ``take``, up to the first bytes that are no valid record."""
     cdef const uint8_t *log = <const uint8_t *>PyBytes_AS_STRING(data)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data), end = start
@@ -84,6 +86,8 @@ def take_commits(bytes data not None, path, Py_ssize_t start, uint32_t salt, tak
         if stamp <= before:
             raise CorruptionError(path, end, "commit is older than the one before it")
         take(commit)
+        if note is not None and (<tuple>commit)[_TOKEN]:
+            note(commit.token, commit.stamp)
         if first is None:
             first = commit
         last, before = commit, stamp
@@ -97,13 +101,15 @@ cdef object _decoded(const uint8_t *at, const uint8_t *end, uint64_t *stamp):
 
     It is valid, as `decode_commit` has it. The caller keeps the bytes alive.
     """
-    cdef packed_text service, key, start, stop
+    cdef packed_text service, key, start, stop, token
     cdef const uint8_t *row
     cdef uint32_t count, number
-    cdef uint64_t now
+    cdef uint64_t now, epoch
+    cdef uint8_t form
     cdef list rows = [], ranges = []
-    if at >= end or at[0] != 0x94:
+    if at >= end or (at[0] != 0x94 and at[0] != 0x96):
         return None
+    form = at[0]
     at = packed_take_array(packed_take_uint(at + 1, end, stamp), end, &count)
     if at is NULL or stamp[0] >= _NUMBERS_END:
         return None
@@ -134,9 +140,18 @@ cdef object _decoded(const uint8_t *at, const uint8_t *end, uint64_t *stamp):
         if at is NULL or packed_order(start, stop) >= 0:
             return None
         ranges.append((_bytes_of(start), _bytes_of(stop)))
-    if packed_take_uint(at, end, &now) is not end or now >= _NUMBERS_END:
+    at = packed_take_uint(at, end, &now)
+    if at is NULL or now >= _NUMBERS_END:
         return None
-    return _new(_Commit, (stamp[0], rows, ranges, now))
+    if form == 0x94:
+        return _new(_Commit, (stamp[0], rows, ranges, now, 0, b"")) if at is end else None
+    if (
+        packed_take_bin(packed_take_uint(at, end, &epoch), end, &token) is not end
+        or epoch >= _NUMBERS_END
+        or token.size > _MAX_TOKEN
+    ):
+        return None
+    return _new(_Commit, (stamp[0], rows, ranges, now, epoch, _bytes_of(token)))
 
 
 cdef inline bytes _bytes_of(packed_text text):

@@ -10,4 +10,6 @@ cpdef bytes encode_record(
     uint32_t salt,
     uint32_t mark,
     uint64_t synced,
+    uint64_t epoch=*,
+    bytes token=*,
 )

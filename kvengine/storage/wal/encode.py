@@ -20,8 +20,10 @@ def encode_record(
     salt: int,
     mark: int,
     synced: int,
+    epoch: int = 0,
+    token: bytes = b"",
 ) -> bytes:
     """Return the record of a commit. The arguments are those of `commit_pieces` and `header_of`."""
     objects = [(change.name, change.row) for change in changes]
-    pieces = commit_pieces(stamp, objects, tombstones, now)
+    pieces = commit_pieces(stamp, objects, tombstones, now, epoch, token)
     return b"".join((header_of(pieces, salt, mark, synced), *pieces))

@@ -41,6 +41,8 @@ cpdef bytes encode_record(
     uint32_t salt,
     uint32_t mark,
     uint64_t synced,
+    uint64_t epoch=0,
+    bytes token=b"",
 ):
     """Return the record of a commit. The arguments are those of `commit_pieces` and `header_of`."""
     cdef list ranges = list(tombstones) if tombstones else _NO_RANGES
@@ -51,6 +53,8 @@ cpdef bytes encode_record(
     cdef uint8_t *to
     cdef tuple pair, name
     size += packed_size_of_int(stamp, False) + packed_size_of_int(now, False)
+    if token:
+        size += packed_size_of_int(epoch, False) + packed_size_of_bin(PyBytes_GET_SIZE(token))
     for change in changes:
         name = change.name
         if len(name) != 2:
@@ -66,7 +70,7 @@ cpdef bytes encode_record(
     cdef bytes record = PyBytes_FromStringAndSize(NULL, _HEADER + size)
     start = <uint8_t *>PyBytes_AS_STRING(record)
     to = start + _HEADER
-    to[0] = 0x94
+    to[0] = 0x96 if token else 0x94
     to = packed_put_array(packed_put_int(to + 1, stamp, False), count)
     for change in changes:
         name = change.name
@@ -78,7 +82,9 @@ cpdef bytes encode_record(
     for pair in ranges:
         to[0] = 0x92
         to = _put_bin(_put_bin(to + 1, pair[0]), pair[1])
-    packed_put_int(to, now, False)
+    to = packed_put_int(to, now, False)
+    if token:
+        _put_bin(packed_put_int(to, epoch, False), token)
     packed_store_le32(start + 8, <uint32_t>size)
     packed_store_le32(start + 12, <uint32_t>synced)
     packed_store_le32(start + 16, <uint32_t>(synced >> 32))

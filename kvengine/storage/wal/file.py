@@ -198,9 +198,11 @@ def read(
     database_id: bytes,
     known_end: int | None = None,
     take: Callable[[Commit], object] = ignore,
+    note: Callable[[bytes, int], object] | None = None,
 ) -> WalContent:
     """Read all of a WAL file, and give each commit to ``take``. Return what else it holds.
 
+    ``note`` gets the token and the stamp of each commit that has a token.
     Raise CorruptionError if it is damaged, perhaps after some commits have been taken.
 
     ``known_end``: where an earlier recovery or a clean close found the content
@@ -222,7 +224,7 @@ def read(
             raise CorruptionError(path, 0, "WAL header is damaged")
         return WalContent(None, None, None, HEADER_SIZE, 0)
     seed = salt(database_id, number)
-    first, last, end, claimed = take_commits(data, path, HEADER_SIZE, seed, take)
+    first, last, end, claimed = take_commits(data, path, HEADER_SIZE, seed, take, note)
     proven = max(proven, claimed)
     if end < proven:
         raise CorruptionError(path, end, f"log is damaged below {proven}, where it was synced")

@@ -35,6 +35,9 @@ MAGIC = b"KVEWAL\r\n"
 _HEADER = struct.Struct("<8sI16sQQQQI")
 HEADER_SIZE = _HEADER.size
 _NUMBERS_END = 1 << 63
+MAX_TOKEN = 32
+"""Bytes that the token of a commit has at most."""
+
 _LARGE = 64 * 1024
 """Bytes of rows past which a payload is put together without the encoder."""
 _KNOWN = 36  # magic, version, database_id, number
@@ -57,17 +60,21 @@ class Header(NamedTuple):
 class Commit(NamedTuple):
     """One commit: (service, key, row) for each object, and range tombstones [start, stop).
 
-    ``now``: the engine's time at the commit if the stamp is ahead of it, else 0.
+    ``now``: the engine's time at the commit if the stamp is ahead of it, else 0. ``token``: the
+    name that a client gave it, by which it can ask whether it was made; such a commit also states
+    the ``epoch`` of its owner.
     """
 
     stamp: int
     rows: list[tuple[str, str, bytes]]
     tombstones: list[tuple[bytes, bytes]]
     now: int = 0
+    epoch: int = 0
+    token: bytes = b""
 
 
 class _Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A `Commit` as it is written. ``epoch`` and ``token`` are not used yet: see FORMAT.md."""
+    """A `Commit` as it is written. Without a token the last two fields are left out."""
 
     stamp: int
     rows: list[tuple[str, str, msgspec.Raw]]
@@ -87,9 +94,11 @@ def encode_commit(
     objects: Sequence[tuple[tuple[str, str], bytes]],
     tombstones: Sequence[tuple[bytes, bytes]],
     now: int,
+    epoch: int = 0,
+    token: bytes = b"",
 ) -> bytes:
     """Return the payload of a commit of ((service, key), encoded row) pairs."""
-    return b"".join(commit_pieces(stamp, objects, tombstones, now))
+    return b"".join(commit_pieces(stamp, objects, tombstones, now, epoch, token))
 
 
 def commit_pieces(
@@ -97,34 +106,38 @@ def commit_pieces(
     objects: Sequence[tuple[tuple[str, str], bytes]],
     tombstones: Sequence[tuple[bytes, bytes]],
     now: int,
+    epoch: int = 0,
+    token: bytes = b"",
 ) -> list[bytes]:
     """Return the payload in pieces, each of them small or one of the rows.
 
-    The encoder, which makes it in one piece, would copy large rows twice.
+    ``epoch`` is written only beside a ``token``. The encoder, which makes the payload in one
+    piece, would copy large rows twice.
     """
+    behind = (now, epoch, token) if token else (now,)
     if sum([len(row) for _, row in objects]) <= _LARGE:
         parts = []
         for (service, key), row in objects:
             parts.append((service, key, _Raw(row)))
-        return [_encode((stamp, parts, tombstones, now))]
+        return [_encode((stamp, parts, tombstones, *behind))]
     count = len(objects)
     size = bytes((0x90 | count,)) if count < 16 else b"\xdd" + count.to_bytes(4, "big")
     if 16 <= count < 65536:
         size = b"\xdc" + count.to_bytes(2, "big")
-    pieces = [b"\x94", _encode(stamp), size]
+    pieces = [bytes((0x93 + len(behind),)), _encode(stamp), size]
     for (service, key), row in objects:
         pieces += (b"\x93", _encode(service), _encode(key), row)
-    pieces += (_encode(tombstones), _encode(now))
+    pieces += (_encode(tombstones), *map(_encode, behind))
     return pieces
 
 
 def decode_commit(payload: Buffer) -> Commit:
     """Return the commit that a payload holds; ValueError if it holds none.
 
-    A commit is valid if and only if (1) its fields have the right types and its stamp and time are
-    in range, (2) each row is valid (`row.check`: from here on it is searched as bytes), has the
-    stamp of the commit as its version, and is not the head of a large row, (3) it names each object
-    once, (4) each range tombstone covers something.
+    A commit is valid if and only if (1) its fields have the right types, and its stamp, time, epoch
+    and the length of its token are in range, (2) each row is valid (`row.check`: from here on it is
+    searched as bytes), has the stamp of the commit as its version, and is not the head of a large
+    row, (3) it names each object once, (4) each range tombstone covers something.
     """
     try:
         found = _decode_payload(payload)
@@ -132,6 +145,8 @@ def decode_commit(payload: Buffer) -> Commit:
         raise ValueError(f"not a commit: {error}") from None
     if not (0 <= found.stamp < _NUMBERS_END and 0 <= found.now < _NUMBERS_END):
         raise ValueError("not a commit: its stamp or its time is out of range")
+    if not 0 <= found.epoch < _NUMBERS_END or len(found.token) > MAX_TOKEN:
+        raise ValueError("not a commit: its epoch is out of range, or its token too long")
     objects = [(service, key, bytes(row)) for service, key, row in found.rows]
     for _, _, data in objects:
         row = rows.check(data)
@@ -143,7 +158,7 @@ def decode_commit(payload: Buffer) -> Commit:
         raise ValueError("not a commit: it names an object twice")
     if any(start >= stop for start, stop in found.tombstones):
         raise ValueError("not a commit: a range tombstone covers nothing")
-    return Commit(found.stamp, objects, found.tombstones, found.now)
+    return Commit(found.stamp, objects, found.tombstones, found.now, found.epoch, found.token)
 
 
 def encode_header(header: Header) -> bytes:
