@@ -20,7 +20,7 @@ def check_limit(limit: int | None, what: str = "limit") -> None:
         raise ValueError(f"{what} must be at most {sys.maxsize:,}, or None for no limit")
 
 
-def timeout_of(timeout: float | timedelta | None) -> float | None:
+def timeout_of(timeout: float | timedelta | None, what: str = "timeout") -> float | None:
     """Return a timeout in seconds, or None if there is none. More than 30 years are 30 years.
 
     Raise TypeError or ValueError unless it is 0 or more, and finite.
@@ -31,9 +31,9 @@ def timeout_of(timeout: float | timedelta | None) -> float | None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         kind = type(timeout).__name__
-        raise TypeError(f"timeout must be seconds, a timedelta or None, not {kind}")
+        raise TypeError(f"{what} must be seconds, a timedelta or None, not {kind}")
     if not 0 <= timeout < math.inf:
-        raise ValueError(f"timeout must be 0 or more seconds, and finite, not {timeout!r}")
+        raise ValueError(f"{what} must be 0 or more seconds, and finite, not {timeout!r}")
     return min(timeout, 1e9)
 
 

@@ -2,7 +2,7 @@
 
     KVEngineError
     ├── CorruptionError      bytes on disk that are not what was written   (path, offset, reason)
-    ├── DatabaseLocked       another process owns the directory            (path, pid)
+    ├── DatabaseLocked       another process owns the directory            (path, pid, waited)
     ├── OwnerLost            the directory is no longer this process's     (path, reason)
     ├── DatabaseClosed       used after close()
     ├── ForkedError          used in a child forked after open()
@@ -55,22 +55,29 @@ class CorruptionError(KVEngineError):
 
 
 class DatabaseLocked(KVEngineError):
-    """Another owner has the directory open; ``pid`` is its process, None where unknown."""
+    """Another owner has the directory open; ``pid`` is its process, None where unknown.
 
-    def __init__(self, path: str, pid: int | None) -> None:
-        super().__init__(path, pid)
+    ``waited``: the seconds for which the open has waited for it to leave.
+    """
+
+    def __init__(self, path: str, pid: int | None, waited: float = 0.0) -> None:
+        super().__init__(path, pid, waited)
         self.path = path
         self.pid = pid
+        self.waited = waited
 
     def __str__(self) -> str:
+        waited = f", still after {self.waited:.1f} seconds" if self.waited else ""
         if self.pid == os.getpid():
             return (
-                f"{self.path} is open in this process ({self.pid}) already;"
+                f"{self.path} is open in this process ({self.pid}) already{waited};"
                 " use the Engine that has it, or close that first"
             )
         holder = f"process {self.pid}" if self.pid is not None else "another process"
         return (
-            f"{self.path} is open in {holder}; close it there, or open it here with read_only=True"
+            f"{self.path} is open in {holder}{waited}; close it there, wait"
+            f"{' longer' if waited else ''} for that with lock_timeout=, let both have it with"
+            " share=True, or only read it here with read_only=True"
         )
 
 

@@ -25,6 +25,7 @@ def open(
     durability: Durability = "sync",
     create: bool = True,
     read_only: bool = False,
+    lock_timeout: float | timedelta = 0.0,
     live_access: bool | None = None,
     background: Background = "thread",
     max_value_size: int = 256 * MIB,
@@ -55,7 +56,8 @@ def open(
     The options are those of `kvengine.Options`, which tells what each does; sizes are in bytes,
     times in seconds. ``fs``: a file system other than the disk, for tests (`kvengine.testing`).
 
-    Raise DatabaseLocked if another process, or another `Engine` of this one, has the database;
+    Raise DatabaseLocked if another process, or another `Engine` of this one, has the database, and
+    does not leave it within ``lock_timeout``;
     NotADatabase for a directory that holds something else; UnsupportedFormat if it was written by a
     later release; CorruptionError, OSError; TypeError or ValueError for an option that makes no
     sense.
@@ -69,6 +71,7 @@ def open(
         durability=durability,
         create=create,
         read_only=read_only,
+        lock_timeout=lock_timeout,
         live_access=live_access,
         background=background,
         max_value_size=max_value_size,

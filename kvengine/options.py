@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Literal
 
-from kvengine.arguments import warn_deprecated
+from kvengine.arguments import timeout_of, warn_deprecated
 from kvengine.storage.clock import Clock, SystemClock
 from kvengine.storage.names import check_name
 from kvengine.storage.times import retention_time
@@ -37,6 +37,9 @@ class Options:
         Make the database if the directory is absent or empty.
     read_only
         Read what another process owns, as of now. Takes no lock, writes nothing.
+    lock_timeout
+        Seconds or a timedelta for which `open` waits for another owner to leave the directory, as
+        one does in a rolling restart. 0: DatabaseLocked at once. Not for ``read_only``.
     live_access
         Serve a socket in the directory (``LIVE``, for this user alone), through which the
         tools of kvengine read and edit while this process owns it. None: yes, but for
@@ -95,6 +98,7 @@ class Options:
     durability: Durability = "sync"
     create: bool = True
     read_only: bool = False
+    lock_timeout: float | timedelta = 0.0
     live_access: bool | None = None
     background: Background = "thread"
     max_value_size: int = 256 * MIB
@@ -133,6 +137,7 @@ class Options:
             raise ValueError(f"background must be 'thread' or 'none', not {self.background!r}")
         self._check_services()
         self._check_types()
+        lock_seconds(self.lock_timeout, self.read_only)
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above zero, not {getattr(self, name)!r}")
@@ -176,6 +181,16 @@ class Options:
                 isinstance(value, bool) and "bool" not in str(one.type)
             ):
                 raise TypeError(f"{one.name} must be {one.type}, not {type(value).__name__}")
+
+
+def lock_seconds(lock_timeout: float | timedelta, read_only: bool) -> float:
+    """Return ``lock_timeout`` in seconds; TypeError or ValueError if it makes no sense."""
+    seconds = timeout_of(lock_timeout, "lock_timeout")
+    if seconds is None:
+        raise TypeError("lock_timeout must be seconds or a timedelta, not None")
+    if seconds and read_only:
+        raise ValueError("lock_timeout is for owners: leave it out with read_only=True")
+    return seconds
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {

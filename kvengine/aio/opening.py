@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from functools import partial, wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -15,6 +15,9 @@ from kvengine.aio.engine import Engine
 from kvengine.aio.store import Store
 from kvengine.aio.waiting import settled
 from kvengine.closing import Awaited
+from kvengine.errors import DatabaseLocked
+from kvengine.options import lock_seconds
+from kvengine.storage.lifecycle.lock import Patience
 
 if TYPE_CHECKING:
     from kvengine.postgres.awaited import AsyncPostgresStore
@@ -49,7 +52,23 @@ class Opening(Awaited, Generic[S]):
             await self._opened.close()
 
 
-async def _opened(work: Callable[[], kvengine.engine.Engine]) -> Engine:
+async def _opened(args: Sequence[Any], options: Mapping[str, Any]) -> Engine:
+    """Open a database; wait for another owner to leave it, where no thread need do so."""
+    given = inspect.signature(kvengine.opening.open).bind(*args, **options)
+    given.apply_defaults()
+    arguments = given.arguments
+    seconds = lock_seconds(arguments["lock_timeout"], arguments["read_only"])
+    arguments["lock_timeout"] = 0.0  # of each attempt
+    patience = Patience(seconds)
+    while True:
+        try:
+            return await _attempt(partial(kvengine.opening.open, *given.args, **given.kwargs))
+        except DatabaseLocked as refused:
+            pause = patience.pause(refused)
+        await asyncio.sleep(pause)
+
+
+async def _attempt(work: Callable[[], kvengine.engine.Engine]) -> Engine:
     """Open a database in a thread."""
     opening = asyncio.get_running_loop().run_in_executor(None, work)
     try:
@@ -67,7 +86,7 @@ def _same_parameters_as(original: Callable[P, Any]) -> Callable[[Callable[..., T
 
 @_same_parameters_as(kvengine.opening.open)
 def open(*args: Any, **options: Any) -> Opening[Engine]:
-    return Opening(partial(_opened, partial(kvengine.opening.open, *args, **options)))
+    return Opening(partial(_opened, args, options))
 
 
 @_same_parameters_as(kvengine.opening.connect)

@@ -17,7 +17,35 @@ from contextlib import ExitStack, contextmanager
 
 from kvengine.errors import DatabaseLocked
 from kvengine.fs.base import READ_ONLY, FileSystem, Lock
+from kvengine.real_time import monotonic
 from kvengine.storage import filenames
+
+_FIRST_PAUSE = 0.005
+_LONGEST_PAUSE = 0.05
+"""Seconds between two attempts to get a lock: at first few, so that a short wait stays short."""
+
+
+class Patience:
+    """How long to go on trying to own a directory that somebody else has."""
+
+    def __init__(self, seconds: float) -> None:
+        self._begun = monotonic()
+        self._seconds = seconds
+        self._pause = _FIRST_PAUSE
+
+    def pause(self, refused: DatabaseLocked) -> float:
+        """Return the seconds until the next attempt, after one that was ``refused``.
+
+        Raise DatabaseLocked, which says for how long was tried, if the time is over.
+        """
+        if not self._seconds:
+            raise refused
+        waited = monotonic() - self._begun
+        left = self._seconds - waited
+        if left <= 0:
+            raise DatabaseLocked(refused.path, refused.pid, waited)
+        pause, self._pause = self._pause, min(1.5 * self._pause, _LONGEST_PAUSE)
+        return min(pause, left)
 
 
 class Ownership:

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 
-from kvengine.errors import CorruptionError, KVEngineError, NotADatabase
+from kvengine.errors import CorruptionError, DatabaseLocked, KVEngineError, NotADatabase
 from kvengine.fs.base import FileSystem
-from kvengine.options import Options
+from kvengine.options import Options, lock_seconds
 from kvengine.storage import filenames
 from kvengine.storage.clock import SECOND, EngineClock
 from kvengine.storage.database import Database
@@ -56,10 +57,22 @@ _OTHERS = (filenames.CURRENT, filenames.LOCK, filenames.LIVE)
 def open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
     """Lock the directory, recover or create the database in it, and return that.
 
+    Wait for another owner to leave for as long as ``lock_timeout`` says.
     The database works through a descriptor of the directory, so that it never touches another
     one that takes its path. Raises DatabaseLocked, NotADatabase, UnsupportedFormat,
     CorruptionError, OSError.
     """
+    patience = lock.Patience(lock_seconds(options.lock_timeout, options.read_only))
+    while True:
+        try:
+            return _open_owned(fs, directory, options)
+        except DatabaseLocked as refused:
+            pause = patience.pause(refused)
+        time.sleep(pause)
+
+
+def _open_owned(fs: FileSystem, directory: str, options: Options) -> Database:
+    """Do what `open_owned` does, once."""
     _check_place(fs, directory, options)
     _check_format(fs, directory)
     fs.makedirs(directory)
