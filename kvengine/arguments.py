@@ -37,6 +37,12 @@ def timeout_of(timeout: float | timedelta | None, what: str = "timeout") -> floa
     return min(timeout, 1e9)
 
 
+def check_completed(completed: bool | None) -> None:
+    """Raise TypeError unless ``completed`` is True, False or None."""
+    if completed is not None and not isinstance(completed, bool):
+        raise TypeError(f"completed must be True, False or None, not {completed!r}")
+
+
 def warn_deprecated(message: str) -> None:
     """Give a DeprecationWarning that names the line by which the caller came into kvengine.
 

@@ -3,7 +3,7 @@
     KVEngineError
     ├── CorruptionError      bytes on disk that are not what was written   (path, offset, reason)
     ├── DatabaseLocked       another process owns the directory            (path, pid, waited)
-    ├── OwnerLost            the directory is no longer this process's     (path, reason)
+    ├── OwnerLost            the directory changed its owner               (path, reason)
     ├── DatabaseClosed       used after close()
     ├── ForkedError          used in a child forked after open()
     ├── WriteFailed          an I/O error stopped writes until reopen      (its cause: the OSError)
@@ -82,10 +82,12 @@ class DatabaseLocked(KVEngineError):
 
 
 class OwnerLost(KVEngineError):
-    """This process no longer owns the directory that it opened: writes have stopped.
+    """The directory has changed its owner under what was begun.
 
-    Somebody renamed, removed or replaced the directory at ``path``, or its LOCK file; ``reason``
-    says which of the two.
+    This process no longer owns the directory that it opened, because somebody renamed, removed or
+    replaced it or its LOCK file: writes have stopped. Or, of a directory that several processes
+    share, the owner ended that held a session, snapshot, walk or watch. ``reason`` says what of the
+    directory at ``path``.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -94,10 +96,7 @@ class OwnerLost(KVEngineError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return (
-            f"{self.path} is no longer owned by this process: {self.reason};"
-            " what was committed is in the directory that was opened, wherever that is now"
-        )
+        return f"{self.path} {self.reason}"
 
 
 class DatabaseClosed(KVEngineError):

@@ -39,17 +39,14 @@ class SessionContext(Block, Generic[T]):
         self._waits.bind()
         self._session = session
         try:
+            began, timeout = monotonic(), settings.timeout
             if not settings.read_only:
                 turns, name = handle._host.turns, handle._name
-                began = monotonic()
-                if not turns.join(name, self, False, settings.timeout):
-                    await wait(turns, name, self, settings.timeout)
-                if handle._host.shared is not None:
-                    timeout = settings.timeout
-                    left = None if timeout is None else max(timeout - monotonic() + began, 0.0)
-                    await self._waits.claim(name, left)
+                if not turns.join(name, self, False, timeout):
+                    await wait(turns, name, self, timeout)
+            left = None if timeout is None else max(timeout - monotonic() + began, 0.0)
             # A typed state reads attributes, which cannot be awaited: its fields are loaded now.
-            await self._waits.load(session, self._kind._kv_entries() if self._kind else ())
+            await self._waits.load(session, self._kind._kv_entries() if self._kind else (), left)
             return session if self._kind is None else session._typed(self._kind)  # type: ignore[no-any-return]
         except BaseException:
             try:

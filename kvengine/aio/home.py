@@ -67,14 +67,16 @@ class Home(Protocol):
         """Commit a write verb of a batch, and return the stamp."""
         ...
 
-    def load(self, session: Session, always: Collection[str], /) -> Coroutine[Any, Any, None]:
-        """Begin a session with its object; ``always``: state keys to load in any case."""
+    def load(
+        self, session: Session, always: Collection[str], seconds: float | None, /
+    ) -> Coroutine[Any, Any, None]:
+        """Begin a session with its object; ``always``: state keys to load in any case.
+
+        Unless the session only reads, wait until no other client of the store has the object in a
+        session, for at most so many seconds.
+        """
         ...
 
     def save(self, session: Session, batch: Batch, /) -> asyncio.Future[int]:
         """Begin to commit what a session wrote, and return the stamp to come."""
-        ...
-
-    def claim(self, name: Name, seconds: float | None, /) -> Coroutine[Any, Any, None]:
-        """Wait until no other client of the store has the object in a session."""
         ...

@@ -30,16 +30,14 @@ THREADS = 8
 """Threads that wait for the disk on behalf of one database."""
 
 
-class Waits:
-    """Reads and commits of one open engine, waited for by one event loop."""
+class Threads:
+    """Work in threads, waited for by one event loop."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self) -> None:
         self.closed: bool = False
         self.feeds: weakref.WeakSet[Queue] = weakref.WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix="kvengine-aio")
-        self._syncs = Syncs()
 
     def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
         """Start ``work`` in a thread. Raise RuntimeError, with nothing done, if none can start."""
@@ -52,6 +50,47 @@ class Waits:
             if outcome.cancel():
                 raise
         return asyncio.wrap_future(outcome, loop=loop)
+
+    def window(self, walk: Any, most: int) -> asyncio.Future[list[Any]]:
+        """Begin to fetch what follows of a walk, in a thread."""
+        return self.run(lambda: list(islice(walk, most)))
+
+    def bind(self) -> asyncio.AbstractEventLoop:
+        """The running loop, which must be the one that was here first.
+
+        Every use comes by here; after `close` DatabaseClosed is raised.
+        """
+        self.check_open()
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise KVEngineError(
+                "this database belongs to another event loop: open it in the loop that uses it, or"
+                " share one kvengine.open() by kvengine.aio.wrap() in each"
+            )
+        return loop
+
+    def check_open(self) -> None:
+        """Raise DatabaseClosed after `close`."""
+        if self.closed:
+            raise DatabaseClosed("this database is closed")
+
+    def close(self) -> None:
+        """Refuse new work, let running work finish, and end all watches."""
+        self.closed = True
+        for feed in list(self.feeds):
+            feed.end()
+        self._pool.shutdown(wait=False)
+
+
+class Waits(Threads):
+    """Reads and commits of one open engine, waited for by one event loop."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self.engine = engine
+        self._syncs = Syncs()
 
     async def read(
         self,
@@ -66,10 +105,6 @@ class Waits:
             self.bind()
             return work(*args, **kwargs)
         return await self.run(work, *args, **kwargs)
-
-    def window(self, walk: Any, most: int) -> asyncio.Future[list[Any]]:
-        """Begin to fetch what follows of a walk, in a thread."""
-        return self.run(lambda: list(islice(walk, most)))
 
     def call(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
         """A commit by any verb: its result to come, or what it raised. At once where it can be."""
@@ -122,7 +157,12 @@ class Waits:
         getattr(batch, verb)(*args, **kwargs)
         return await self.write(batch)
 
-    async def load(self, session: Session, always: Collection[str]) -> None:
+    async def load(
+        self,
+        session: Session,
+        always: Collection[str],
+        seconds: float | None,  # noqa: ARG002 - there are no other clients to wait for
+    ) -> None:
         """Begin a session with its object; ``always``: state keys to load in any case."""
         if self.engine._in_memory(*session._handle._name):
             load(session, always)
@@ -133,9 +173,6 @@ class Waits:
         """Begin to commit what a session wrote, if its object is still as it was."""
         expect = {session._handle._name: session._version}
         return self.write(batch, expect=expect, durability=session._settings.durability)
-
-    async def claim(self, name: Name, seconds: float | None) -> None:
-        """Return at once: the store has no other clients."""
 
     def _done(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
         """``work`` done here and now, as something to await."""
@@ -148,34 +185,6 @@ class Waits:
             return done
         finally:
             del done  # what is raised refers to this frame: the two would be a cycle
-
-    def bind(self) -> asyncio.AbstractEventLoop:
-        """The running loop, which must be the one that was here first.
-
-        Every use comes by here; after `close` DatabaseClosed is raised.
-        """
-        self.check_open()
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise KVEngineError(
-                "this database belongs to another event loop: open it in the loop that uses it, or"
-                " share one kvengine.open() by kvengine.aio.wrap() in each"
-            )
-        return loop
-
-    def check_open(self) -> None:
-        """Raise DatabaseClosed after `close`."""
-        if self.closed:
-            raise DatabaseClosed("this database is closed")
-
-    def close(self) -> None:
-        """Refuse new work, let running work finish, and end all watches."""
-        self.closed = True
-        for feed in list(self.feeds):
-            feed.end()
-        self._pool.shutdown(wait=False)
 
 
 def _do(promised: list[futures.Future[T]], work: Callable[[], T]) -> None:

@@ -23,7 +23,7 @@ class Watch(Awaited):
 
     def __init__(self, waits: Home, begin: Callable[[Callable[[], object]], Queue]) -> None:
         """``begin``: begins a queue, given a bell."""
-        self._bell = _Bell(waits.bind())
+        self._bell = Bell(waits.bind())
         self._waits = waits  # so that the store is not forgotten while this is not
         self._feed = begin(self._bell.ring)
         waits.feeds.add(self._feed)
@@ -61,13 +61,13 @@ class Watch(Awaited):
             self._feed.is_over = True
 
 
-class _Bell:
+class Bell:
     """Wakes the task that waits for it, from any thread. It knows no watch, so one that is dropped
     goes.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.heard = asyncio.Event()
+        self.heard: asyncio.Event = asyncio.Event()
         self._loop = loop
         self._rings = False
 

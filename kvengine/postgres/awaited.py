@@ -303,8 +303,14 @@ class Waits:
 
     # --- sessions
 
-    async def load(self, session: Session, always: Collection[str], /) -> None:
-        """Begin a session with its object."""
+    async def load(
+        self, session: Session, always: Collection[str], seconds: float | None, /
+    ) -> None:
+        """Wait until this client has the object of a session, and begin it."""
+        if not session._settings.read_only:
+            waiting = Waiting(self.client, session._handle._name, seconds)
+            while not await self.ask(waiting.ask):  # noqa: ASYNC110  # the server wakes nobody
+                await asyncio.sleep(waiting.pause())
         held = await self.ask(partial(self.client.begin, session, always))
         session._moment = None if held is None else _Held(held)
 
@@ -320,12 +326,6 @@ class Waits:
         if held is not None:
             held.version = stamp  # what is read late is of the object as it is now
         return stamp
-
-    async def claim(self, name: Name, seconds: float | None, /) -> None:
-        """Wait until this client has an object for a session."""
-        waiting = Waiting(self.client, name, seconds)
-        while not await self.ask(waiting.ask):  # noqa: ASYNC110  # the server wakes nobody
-            await asyncio.sleep(waiting.pause())
 
     def leave(self, name: Name, /) -> asyncio.Future[None] | None:
         """Begin to give an object back; None if it is given back already."""

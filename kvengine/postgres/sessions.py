@@ -23,14 +23,17 @@ class Sessions:
         self._client = client
         self._run = run
 
-    def claim(self, name: Name, timeout: float | None) -> None:
-        """Wait until this client has an object for a session; SessionTimeout past ``timeout``."""
-        waiting = Waiting(self._client, name, timeout)
-        while not self._run(waiting.ask):
-            time.sleep(waiting.pause())
+    def begin(
+        self, session: SessionVerbs, always: Collection[str], timeout: float | None
+    ) -> Held | None:
+        """Wait until this client has the object of a session, and begin it.
 
-    def begin(self, session: SessionVerbs, always: Collection[str]) -> Held | None:
-        """Begin a session with its object, and return whom to ask for what was not loaded."""
+        Return whom to ask for what was not loaded. Raise SessionTimeout past ``timeout``.
+        """
+        if not session._settings.read_only:
+            waiting = Waiting(self._client, session._handle._name, timeout)
+            while not self._run(waiting.ask):
+                time.sleep(waiting.pause())
         held = self._run(partial(self._client.begin, session, always))
         return None if held is None else Held(held, self._run)
 

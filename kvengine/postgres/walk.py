@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from kvengine.arguments import check_completed
 from kvengine.errors import KVEngineError
 from kvengine.postgres.reads import Bound, Range, Reads, Window, range_of
 from kvengine.postgres.scripts import Script
@@ -138,8 +139,7 @@ class WalkingReads(Reads):
 
     def workflows(self, service: str, completed: bool | None = None) -> Course[StoredWorkflow]:
         within = range_of(check_name("service", service), "", None, None, False, None)
-        if completed is not None and not isinstance(completed, bool):
-            raise TypeError(f"completed must be True, False or None, not {completed!r}")
+        check_completed(completed)
 
         def show(found: StoredWorkflow) -> StoredWorkflow | None:
             wanted = completed is None or completed == (found.completed_at is not None)

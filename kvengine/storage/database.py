@@ -259,8 +259,12 @@ class Database:
         It is called before each change of the set of files, not at commits: it costs a few system
         calls.
         """
-        reason = self.lock.lost() if self.lock is not None else ""
-        if reason:
+        lost = self.lock.lost() if self.lock is not None else ""
+        if lost:
+            reason = (
+                f"is no longer owned by this process: {lost}; what was committed is in the"
+                " directory that was opened, wherever that is now"
+            )
             if self.failed is None:
                 self._stop_writes(OwnerLost(self.directory, reason))
             raise OwnerLost(self.directory, reason)

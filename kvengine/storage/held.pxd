@@ -35,4 +35,4 @@ cdef class HeldObject:
     db=Database, view=View, states=dict, rows=list, newest=bytes, pieces=list, piece=Piece, memtable=Memtable,
     state=State, flags=int, held=HeldObject,
 )
-cpdef HeldObject hold(Database db, tuple name)
+cpdef HeldObject hold(Database db, tuple name, now=*)

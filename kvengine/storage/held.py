@@ -164,8 +164,8 @@ class HeldObject:
             view.check_open()
 
 
-def hold(db: Database, name: Name) -> HeldObject:
-    """Return an object as of now.
+def hold(db: Database, name: Name, now: int | None = None) -> HeldObject:
+    """Return an object as of now; ``now``: with its expiries as of that time.
 
     Where the newest row shows that the object lives, segments are not asked before they are needed.
     """
@@ -194,14 +194,16 @@ def hold(db: Database, name: Name) -> HeldObject:
     if rows:
         newest = rows[0]
         if not newest[1] & _NOT_PLAIN and entry_count(newest):
-            held._now = db.clock.now()
+            held._now = db.clock.now() if now is None else now
             held._expiring = False
             held.version = version_of(newest)
             held.ends_at = None
             held.completed = False
             return held
     pieces = held._all()
-    held._now = now = db.clock.now()  # last, as in every read
+    if now is None:
+        now = db.clock.now()  # last, as in every read
+    held._now = now
     flags = 0
     for piece in pieces:
         flags |= piece.row[1]

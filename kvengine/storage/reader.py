@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NoReturn
 
-from kvengine.arguments import check_limit
+from kvengine.arguments import check_completed, check_limit
 from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.storage import read, walk
 from kvengine.storage.clock import SECOND
@@ -373,8 +373,7 @@ class Reader:
         Each object of the service is taken to be a workflow.
         """
         within = service_range(check_name("service", service))
-        if completed is not None and not isinstance(completed, bool):
-            raise TypeError(f"completed must be True, False or None, not {completed!r}")
+        check_completed(completed)
         moment, ours = self._moment_to_walk()
         return Walk(moment, ours, walk.workflows(moment, within, completed))
 

@@ -76,17 +76,17 @@ class SessionContext(Block):
         session._settings = self._settings
         session._moment = session._state = None
         try:
+            shared, timeout = handle._host.shared, self._settings.timeout
+            began = 0.0 if shared is None else monotonic()
             if not self._settings.read_only:
                 turns, name = handle._host.turns, handle._name
-                timeout = self._settings.timeout
-                shared = handle._host.shared
-                began = 0.0 if shared is None else monotonic()
                 if not turns.join(name, self, True, timeout):
                     wait(turns, name, self, timeout)
-                if shared is not None:
-                    left = None if timeout is None else max(timeout - monotonic() + began, 0.0)
-                    shared.claim(name, left)
-            load(session, ())
+            if shared is None:
+                load(session, ())
+            else:
+                left = None if timeout is None else max(timeout - monotonic() + began, 0.0)
+                session._moment = shared.begin(session, (), left)
             return session if self._kind is None else session._typed(self._kind)
         except BaseException:
             self._leave()

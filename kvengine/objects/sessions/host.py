@@ -61,12 +61,12 @@ class Held(Late, Protocol):
 class Shared(Protocol):
     """How a store that other clients use too excludes their sessions."""
 
-    def claim(self, name: Name, timeout: float | None, /) -> None:
-        """Wait until this client has the object; SessionTimeout past ``timeout`` seconds."""
-        ...
+    def begin(self, session: Any, always: Collection[str], timeout: float | None, /) -> Any:
+        """Wait until this client has the object, unless the session is read-only, and begin it.
 
-    def begin(self, session: Any, always: Collection[str], /) -> Any:
-        """Begin a session with its object, and return whom to ask for what was not loaded."""
+        ``always``: state keys to load in any case. Return whom to ask for what was not loaded, None
+        if there is nothing. Raise SessionTimeout past ``timeout`` seconds.
+        """
         ...
 
     def commit(self, session: Any, batch: Batch, leaves: bool, /) -> int:

@@ -37,9 +37,6 @@ def load(session: SessionVerbs, always: Collection[str]) -> None:
             completed = known.completed_at is not None
             session._begin(known.version, expires_at, entries, True, ends, completed)
             return
-    if host.shared is not None:
-        session._moment = host.shared.begin(session, always)
-        return
     if eager:
         begin_with(session, host.store.load(*name), True)
         return

@@ -88,6 +88,13 @@ class Turn:
         # Two flows of a thread that has no event loop: the one before has left the thread.
         return self.flow is None or other.flow is None or self.flow is other.flow
 
+    def shown(self) -> str:
+        """Return whose turn this is, for people."""
+        if self.task is not None:
+            return f"task {self.task.get_name()!r}"
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        return f"thread {names.get(self.thread, self.thread)!r}"
+
 
 class _Queue:
     """The turns that wait for one object, in order of arrival.
@@ -281,12 +288,7 @@ class Turns:
         """Who has the object, for people."""
         found = self._holders.get(name)
         first = found() if found is not None else None
-        if first is None:
-            return "nobody"
-        if first.task is not None:
-            return f"task {first.task.get_name()!r}"
-        names = {one.ident: one.name for one in threading.enumerate()}
-        return f"thread {names.get(first.thread, first.thread)!r}"
+        return "nobody" if first is None else first.shown()
 
     def holds(self, name: Name, turn: Turn) -> bool:
         """Return whether it is this turn that has the object."""
