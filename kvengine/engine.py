@@ -23,6 +23,7 @@ from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability, Options
 from kvengine.serdes.registry import Serdes
 from kvengine.share import live_access
+from kvengine.share.holdings import Reclaiming
 from kvengine.share.server import Server
 from kvengine.snapshot import Snapshot
 from kvengine.storage import feed, statistics
@@ -61,7 +62,14 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
     returned (with durability "os": unless power is lost too).
     """
 
-    def __init__(self, path: str | os.PathLike[str], options: Options, fs: FileSystem) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        options: Options,
+        fs: FileSystem,
+        reclaiming: Reclaiming | None = None,
+    ) -> None:
+        """``reclaiming``: who had objects in sessions before, when this owner takes over."""
         serdes = Serdes(options.serde, options.serdes)
         directory = os.path.abspath(os.fspath(path)) if fs.local else os.fspath(path)
         opened = open_read_only if options.read_only else open_owned
@@ -86,7 +94,7 @@ class Engine(LiveWriter, ObjectVerbs, Closing):
             if not options.read_only:
                 self._maintenance.note_stalls()
                 self._scheduler.wake_lanes()
-                self._access = live_access.serve(self, self._db)
+                self._access = live_access.serve(self, self._db, reclaiming)
                 self._forgotten = weakref.finalize(
                     self, _close_forgotten, self._db, self._scheduler, self._access
                 )

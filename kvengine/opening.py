@@ -5,23 +5,75 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import Literal, TypedDict, Unpack, overload
 
+from kvengine.arguments import timeout_of
 from kvengine.engine import Engine
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
+from kvengine.objects.store import Store
 from kvengine.options import KIB, MIB, Background, Durability, Options
 from kvengine.serdes.registry import SerdeChoice
+from kvengine.share import opening as sharing
+from kvengine.share.store import SharedStore
 from kvengine.storage.clock import Clock, SystemClock
 
-if TYPE_CHECKING:  # with the extra `postgres` alone
-    from kvengine.postgres.store import PostgresStore
+
+class SharedOptions(TypedDict, total=False):
+    """What `open` takes with ``share=True``; `open` has the defaults."""
+
+    durability: Durability
+    create: bool
+    max_value_size: int
+    max_commit_size: int
+    max_clock_step: float
+    expiry_grace: float
+    tombstone_age: float
+    serde: SerdeChoice
+    serdes: Mapping[str, SerdeChoice] | None
+    retention: Mapping[str, float | timedelta] | None
+    memtable_size: int
+    cache_size: int
+    mapped_reads: bool
+    block_size: int
+    chunk_size: int
+    segment_size: int
+    level_base: int
+    level_ratio: int
+    l0_compact: int
+    l0_slow: int
+    l0_stop: int
+    frozen_stop: int
+
+
+class OwnOptions(SharedOptions, total=False):
+    """What `open` takes for a process that has a directory for itself."""
+
+    read_only: bool
+    lock_timeout: float | timedelta
+    live_access: bool | None
+    background: Background
+    clock: Clock | None
+    fs: FileSystem | None
+
+
+@overload
+def open(
+    path: str | os.PathLike[str], *, share: Literal[True], **options: Unpack[SharedOptions]
+) -> SharedStore: ...
+
+
+@overload
+def open(
+    path: str | os.PathLike[str], *, share: Literal[False] = False, **options: Unpack[OwnOptions]
+) -> Engine: ...
 
 
 def open(
     path: str | os.PathLike[str],
     *,
+    share: bool = False,
     durability: Durability = "sync",
     create: bool = True,
     read_only: bool = False,
@@ -50,8 +102,12 @@ def open(
     frozen_stop: int = 4,
     clock: Clock | None = None,
     fs: FileSystem | None = None,
-) -> Engine:
+) -> Engine | SharedStore:
     """Open the database in directory ``path``, creating it if need be.
+
+    ``share=True`` shares the directory with other processes that open it so: the first of them owns
+    it and serves the others, and when it ends, another one takes over by itself. All of them open
+    it with the same options. The store has the same verbs wherever its process stands.
 
     The options are those of `kvengine.Options`, which tells what each does; sizes are in bytes,
     times in seconds. ``fs``: a file system other than the disk, for tests (`kvengine.testing`).
@@ -67,6 +123,11 @@ def open(
         raise ValueError("open() takes a directory; a PostgreSQL URL goes to kvengine.connect()")
     if not name:
         raise ValueError("path is empty: name a directory")
+    if share and (read_only or lock_timeout or live_access is False or clock or fs):
+        raise ValueError(
+            "share=True takes no read_only=, lock_timeout=, live_access=False, clock= or fs=: who"
+            " shares a directory waits for no owner, and may own it, by the system's disk and clock"
+        )
     options = Options(
         durability=durability,
         create=create,
@@ -96,11 +157,13 @@ def open(
         frozen_stop=frozen_stop,
         clock=SystemClock() if clock is None else clock,
     )
+    if share:
+        return sharing.share(name, options)
     return Engine(path, options, DiskFileSystem() if fs is None else fs)
 
 
 def connect(
-    url: str,
+    url: str | os.PathLike[str],
     *,
     create: bool = True,
     read_only: bool = False,
@@ -113,10 +176,14 @@ def connect(
     pool_size: int = 10,
     timeout: float | timedelta = 30.0,
     lease: float | timedelta = 10.0,
-) -> PostgresStore:
-    """Connect to the Store on a PostgreSQL database, making its schema if need be.
+) -> Store:
+    """Connect to the Store of a server: a PostgreSQL database, or the owner of a directory.
 
     url
+        A directory: its owner is asked, which is any process that has opened it
+        (`kvengine.open`, ``kvengine serve``). This process never owns it; when the owner ends, its
+        successor is asked. Of the arguments below, a directory takes ``durability``, ``serde``,
+        ``serdes``, ``retention`` and ``timeout``. Else
         ``postgresql://user@host1,host2/db?kv_schema=state``, as libpq takes it. Of several hosts
         the one that takes writes is used. ``kv_schema``: the schema that holds all tables,
         ``kvengine`` by default.
@@ -142,10 +209,28 @@ def connect(
     lease
         Seconds or a timedelta after which objects in sessions of a client that died are free.
 
-    Raise BadAddress, AccessDenied, Unavailable; UnsupportedFormat if the server or this release is
-    too old; NotADatabase without ``create``; TypeError or ValueError for an option that makes no
-    sense. Needs the extra ``postgres``.
+    A PostgreSQL schema is made if need be. Raise BadAddress, AccessDenied, Unavailable;
+    UnsupportedFormat if the server or this release is too old; NotADatabase without ``create``;
+    TypeError or ValueError for an option that makes no sense. A PostgreSQL URL needs the extra
+    ``postgres``.
     """
+    if not (isinstance(url, str) and "://" in url):
+        _refuse_on_directory(
+            create=create is not True,
+            read_only=read_only is not False,
+            max_value_size=max_value_size != 128 * MIB,
+            max_commit_size=max_commit_size != 256 * MIB,
+            pool_size=pool_size != 10,
+            lease=lease != 10.0,
+        )
+        return sharing.join(
+            check_path("path", url),
+            durability=durability,
+            serde=serde,
+            serdes=serdes,
+            retention=retention,
+            timeout=timeout_of(timeout) or 0.0,
+        )
     try:
         from kvengine.postgres.settings import check
         from kvengine.postgres.store import PostgresStore
@@ -166,6 +251,16 @@ def connect(
         lease=lease,
     )
     return PostgresStore(settings)
+
+
+def _refuse_on_directory(**given: bool) -> None:
+    """Raise ValueError for arguments of `connect` that only a PostgreSQL URL takes."""
+    names = [f"{name}=" for name, is_given in given.items() if is_given]
+    if names:
+        raise ValueError(
+            f"{', '.join(names)} is for PostgreSQL URLs: a directory has the limits of its owner,"
+            " and kvengine.open(path, read_only=True) reads beside one"
+        )
 
 
 def explained(error: ImportError) -> ImportError:

@@ -42,6 +42,7 @@ COMMANDS = {
     "dump": "Show a segment, WAL or manifest file.",
     "bench": "Measure the engine on this machine.",
     "ui": "Serve a web page to see and edit a database.",
+    "serve": "Own a directory, and serve the processes that share it.",
     "completion": "Print the completion script of a shell.",
     "help": "Show this, or the help of a command.",
 }

@@ -127,7 +127,7 @@ def opening(address: str, absent: str = "name one by --db") -> Iterator[None]:
     ``absent``: what to do where there is none.
     """
     from kvengine.errors import NotADatabase, Unavailable
-    from kvengine.share.client import OwnerSilent
+    from kvengine.share.owner import OwnerSilent
 
     path = without_passwords(address)
     try:
@@ -139,13 +139,13 @@ def opening(address: str, absent: str = "name one by --db") -> Iterator[None]:
         if not is_postgres(address):
             raise
         raise Exit(UNAVAILABLE, str(error)) from None
+    except OwnerSilent as error:
+        raise Exit(UNAVAILABLE, str(error)) from None
     except Unavailable:
         raise  # some are a TimeoutError, which is an OSError
     except OSError as error:
         reason = error.strerror or str(error)
         raise Exit(UNAVAILABLE, f"{path} cannot be opened: {reason}") from None
-    except OwnerSilent as error:
-        raise Exit(UNAVAILABLE, str(error)) from None
 
 
 def shared_options(callback: Callable[..., Any]) -> Callable[..., Any]:

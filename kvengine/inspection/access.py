@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvengine.closing import Closing
 from kvengine.errors import DatabaseLocked
@@ -20,7 +20,9 @@ from kvengine.fs.base import READ_ONLY
 from kvengine.passwords import without_passwords
 from kvengine.postgres.address import is_postgres
 from kvengine.real_time import monotonic
-from kvengine.share.client import LiveStore, OwnerSilent, connect
+from kvengine.share.opening import reach as reach_owner
+from kvengine.share.owner import OwnerSilent
+from kvengine.share.store import SharedStore
 
 if TYPE_CHECKING:  # the engine is imported where no owner answers
     from kvengine.engine import Engine
@@ -65,7 +67,8 @@ class ServerAccess(Closing):
         import kvengine
 
         self.path: str = without_passwords(url)
-        self.store: PostgresStore = kvengine.connect(url, create=create)
+        store: Any = kvengine.connect(url, create=create)
+        self.store: PostgresStore = store
 
     def refresh(self) -> None:
         """Do nothing: each read asks the server, and a server that failed is found again."""
@@ -104,7 +107,7 @@ class Access(Closing):
         self._serves = serves
         self._or_read = or_read
         self.mode: str = ""
-        self.store: Engine | LiveStore = self._open(wait, write)
+        self.store: Engine | SharedStore = self._open(wait, write)
 
     @property
     def writable(self) -> bool:
@@ -118,8 +121,10 @@ class Access(Closing):
         is left to the application that comes back. Raises what opening them raises, and may
         be called again.
         """
-        if self.mode == "live" and isinstance(self.store, LiveStore) and self.store.closed:
-            self.store = self._open(0.5, False)
+        if self.mode == "live" and isinstance(self.store, SharedStore) and not self.store.has_owner:
+            found = self._open(0.5, False)
+            self.store.close()
+            self.store = found
         elif self.mode == "files":
             live = self._connect()
             if live is None:
@@ -128,7 +133,7 @@ class Access(Closing):
             before, self.store, self.mode = self.store, live, "live"
             before.close()
 
-    def _open(self, wait: float, write: bool) -> Engine | LiveStore:
+    def _open(self, wait: float, write: bool) -> Engine | SharedStore:
         until = monotonic() + wait
         while True:
             live = self._connect()
@@ -156,9 +161,9 @@ class Access(Closing):
                     raise
                 write = False
 
-    def _connect(self) -> LiveStore | None:
+    def _connect(self) -> SharedStore | None:
         try:
-            return connect(self.path)
+            return reach_owner(self.path)
         except OwnerSilent:
             if self.write:
                 raise

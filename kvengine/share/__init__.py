@@ -1,1 +1,1 @@
-"""Live access: other processes read and edit through the owner, over a Unix socket."""
+"""Several processes on one directory: its owner serves the others, and tools, by a Unix socket."""

@@ -6,6 +6,7 @@ import logging
 import weakref
 
 from kvengine.fs.directory import Descriptor, Directory
+from kvengine.share.holdings import Reclaiming
 from kvengine.share.server import Server
 from kvengine.share.verbs import Served
 from kvengine.storage.database import Database
@@ -13,12 +14,14 @@ from kvengine.storage.database import Database
 log: logging.Logger = logging.getLogger("kvengine")
 
 
-def serve(store: Served, db: Database) -> Server | None:
+def serve(store: Served, db: Database, reclaiming: Reclaiming | None = None) -> Server | None:
     """Serve ``store`` as its options say, until the server is stopped.
 
-    None where live access is off. Where the socket cannot be made the database works
-    as without it: ``db.live_access`` says why, and so do the log and `stats`. The socket is
-    made in the directory that the owner holds, wherever its path leads by now.
+    ``reclaiming``: who had objects in sessions under the owner before.
+
+    None where live access is off. Where the socket cannot be made the database works as without it:
+    ``db.live_access`` says why, and so do the log and `stats`. The socket is made in the directory
+    that the owner holds, wherever its path leads by now.
     """
     options = db.options
     wanted = options.live_access
@@ -28,7 +31,9 @@ def serve(store: Served, db: Database) -> Server | None:
     if not wanted or not isinstance(place, Descriptor):
         return None
     try:
-        server = Server(db.directory, place.fileno(), weakref.ref(store))
+        server = Server(
+            db.directory, place.fileno(), weakref.ref(store), db.catalog.epoch, reclaiming
+        )
     except (OSError, RuntimeError) as error:  # RuntimeError: no more threads
         db.live_access = f"failed: {error}"
         log.warning("%s: live access is off: %s", db.directory, error)

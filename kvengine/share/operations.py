@@ -3,7 +3,7 @@
     ["set", service, key, state key, value, at, ttl]     ["clear", service, key, state key]
     ["clear_all", service, key]                          ["clear_range", service, start, stop]
     ["expire", service, key, at, ttl]
-    ["complete", service, key, retention, completed_at]
+    ["complete", service, key, retention, completed_at]  ["assign", service, key, entries]
 
 Times are whole microseconds, which survive no float.
 """
@@ -16,6 +16,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from kvengine.errors import ValueTooLarge
 from kvengine.storage.batch import (
     Batch,
     Clear,
@@ -30,7 +31,13 @@ from kvengine.storage.batch import (
 from kvengine.storage.names import TERMINATOR, decode_object
 from kvengine.storage.times import MAX_TIME
 
-_Time = Annotated[int, Meta(ge=0, le=MAX_TIME)]
+MOST_ITEMS = 100_000
+"""Operations, expected versions or names that a request may hold: the interpreter stands still
+while they are made.
+"""
+
+Time = Annotated[int, Meta(ge=0, le=MAX_TIME)]
+"""Microseconds: since the epoch, or of a duration."""
 
 
 class _Wire(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -42,8 +49,8 @@ class WireSet(_Wire, tag="set"):
     key: str
     state_key: str
     value: bytes
-    at: _Time | None
-    ttl: _Time | None
+    at: Time | None
+    ttl: Time | None
 
 
 class WireClear(_Wire, tag="clear"):
@@ -66,35 +73,57 @@ class WireClearRange(_Wire, tag="clear_range"):
 class WireExpire(_Wire, tag="expire"):
     service: str
     key: str
-    at: _Time | None
-    ttl: _Time | None
+    at: Time | None
+    ttl: Time | None
 
 
 class WireComplete(_Wire, tag="complete"):
     service: str
     key: str
-    retention: _Time
-    completed_at: _Time | None
+    retention: Time
+    completed_at: Time | None
 
 
-WireOperation = WireSet | WireClear | WireClearAll | WireClearRange | WireExpire | WireComplete
+class WireAssign(_Wire, tag="assign"):
+    """Plain values of entries of one object, None for one that is cleared."""
+
+    service: str
+    key: str
+    entries: Annotated[dict[str, bytes | None], Meta(max_length=MOST_ITEMS)]
+
+
+WireOperation = (
+    WireAssign | WireSet | WireClear | WireClearAll | WireClearRange | WireExpire | WireComplete
+)
 
 
 def operations(batch: Batch) -> list[WireOperation]:
     """Return the operations of a batch as they are sent."""
-    return [_wire(operation) for operation in batch.operations]
+    changes = batch._changes
+    if changes is None:
+        return [sent(operation) for operation in batch.operations]
+    return [
+        WireClearAll(*name) if entries is None else WireAssign(*name, entries)
+        for name, entries in changes.items()
+    ]
 
 
-def replay(sent: Iterable[WireOperation]) -> Batch:
-    """Return the batch that `operations` came from. Raises what the verbs of a batch raise."""
+def replay(wired: Iterable[WireOperation]) -> Batch:
+    """Return the batch that `operations` came from. Raises what the verbs of a batch raise.
+
+    Raise ValueTooLarge if it has more than `MOST_ITEMS` operations.
+    """
     batch = Batch()
-    made = batch.operations  # asked for first, so that the last one is that of the last verb
-    for operation in sent:
+    for operation in wired:
         match operation:
-            case WireSet(service, key, state_key, value, at, ttl):
+            case WireAssign(service, key, entries):
+                _assign(batch, service, key, entries)
+            case WireSet(service, key, state_key, value, None, None):
                 batch.set(service, key, state_key, value)
-                if at is not None or ttl is not None:
-                    made[-1] = replace(made[-1], at=at, ttl=ttl)
+            case WireSet(service, key, state_key, value, at, ttl):
+                made = batch.operations  # asked for first, so that the last one is that of the verb
+                batch.set(service, key, state_key, value)
+                made[-1] = replace(made[-1], at=at, ttl=ttl)
             case WireClear(service, key, state_key):
                 batch.clear(service, key, state_key)
             case WireClearAll(service, key):
@@ -102,14 +131,27 @@ def replay(sent: Iterable[WireOperation]) -> Batch:
             case WireClearRange(service, start, stop):
                 batch.clear_range(service, start, stop)
             case WireExpire(service, key, at, ttl):
+                made = batch.operations
                 batch.expire(service, key)
                 made[-1] = replace(made[-1], at=at, ttl=ttl)
             case WireComplete(service, key, retention, completed_at):
-                made.append(Complete(object_name(service, key), retention, completed_at))
+                name = object_name(service, key)
+                batch.operations.append(Complete(name, retention, completed_at))
     return batch
 
 
-def _wire(operation: Operation) -> WireOperation:
+def _assign(batch: Batch, service: str, key: str, entries: dict[str, bytes | None]) -> None:
+    if len(batch) + len(entries) > MOST_ITEMS:
+        raise ValueTooLarge(f"a request has more than {MOST_ITEMS:,} operations")
+    for state_key, value in entries.items():
+        if value is None:
+            batch.clear(service, key, state_key)
+        else:
+            batch.set(service, key, state_key, value)
+
+
+def sent(operation: Operation) -> WireOperation:
+    """Return an operation as it is sent."""
     match operation:
         case Set(name=name, state_key=state_key, value=value, at=at, ttl=ttl):
             return WireSet(*name, state_key, value, at, ttl)

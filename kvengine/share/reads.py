@@ -2,64 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, NoReturn, Self, TypeVar
 
-from kvengine.closing import Closing
-from kvengine.share.link import Link, RemoteWalk
+import msgspec
+
+import kvengine.store
+from kvengine.arguments import check_limit
+from kvengine.closing import Closing, adopt_docstrings
+from kvengine.errors import DatabaseClosed, OwnerLost
+from kvengine.share import requests
+from kvengine.share.link import Broken
+from kvengine.share.owner import Owner
+from kvengine.share.requests import Request
+from kvengine.storage.batch import object_name
+from kvengine.storage.names import are_ascii_names, check_name
 from kvengine.store import StoredObject, StoredWorkflow
 
-_T = TypeVar("_T")
-_Keys = tuple[int | None, list[str]]
-_Objects = tuple[int | None, list[StoredObject]]
-_Workflows = tuple[int | None, list[StoredWorkflow]]
+T = TypeVar("T")
+
+
+def decoder(kind: Any) -> Callable[[Any], Any]:
+    """Return what decodes the result of a request."""
+    return msgspec.msgpack.Decoder(kind).decode
+
+
+_value = decoder(bytes | None)
+_entries = decoder(dict[str, bytes])
+_object = decoder(StoredObject | None)
+_objects = decoder(dict[str, StoredObject])
+_names = decoder(list[str])
+_time = decoder(float | None)
+_truth = decoder(bool)
+_number = decoder(int)
+_page_of_keys = decoder(tuple[int | None, list[str]])
+_page_of_objects = decoder(tuple[int | None, list[StoredObject]])
+_page_of_workflows = decoder(tuple[int | None, list[StoredWorkflow]])
+
+
+def check_names(service: str, key: str, state_key: str = "") -> None:
+    """Raise TypeError or ValueError for what is no name, before it is sent."""
+    if not are_ascii_names(service, key, state_key):
+        object_name(service, key)
+        check_name("state_key", state_key)
 
 
 class RemoteReads:
-    """The read verbs, asked of the owner: of now, or of a snapshot that it holds."""
+    """The read verbs, each of which is a request."""
 
-    _link: Link
     _at: int | None = None
 
-    def _ask(self, verb: str, kind: type[_T] | Any, **arguments: Any) -> Any:
-        if self._at is not None:
-            arguments["at"] = self._at
-        return self._link.ask(verb, kind, arguments)
+    def _ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:
+        """Return the answer to a request."""
+        raise NotImplementedError
+
+    def _walk(self, request: Request, decode: Callable[[Any], Any]) -> Any:
+        """Return what a walk finds."""
+        raise NotImplementedError
 
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
-        found: bytes | None = self._ask(
-            "get", bytes | None, service=service, key=key, state_key=state_key
-        )
+        check_names(service, key, state_key)
+        asked = requests.Get(self._at, service, key, state_key)
+        found: bytes | None = self._ask(asked, _value)
         return found
 
     def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
         if isinstance(state_keys, str):
             raise TypeError("state_keys must be an iterable of str, not one str")
-        found: dict[str, bytes] = self._ask(
-            "get_many", dict[str, bytes], service=service, key=key, state_keys=list(state_keys)
-        )
+        check_names(service, key)
+        wanted = [check_name("state_key", state_key) for state_key in state_keys]
+        asked = requests.GetMany(self._at, service, key, wanted)
+        found: dict[str, bytes] = self._ask(asked, _entries)
         return found
 
     def get_all(self, service: str, key: str) -> dict[str, bytes]:
-        found: dict[str, bytes] = self._ask("get_all", dict[str, bytes], service=service, key=key)
+        check_names(service, key)
+        found: dict[str, bytes] = self._ask(requests.GetAll(self._at, service, key), _entries)
         return found
 
     def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
-        found: StoredObject | None = self._ask(
-            "load", StoredObject | None, service=service, key=key, max_bytes=max_bytes
-        )
+        check_names(service, key)
+        check_limit(max_bytes, "max_bytes")
+        asked = requests.Load(self._at, service, key, max_bytes)
+        found: StoredObject | None = self._ask(asked, _object)
         return found
 
     def load_many(self, service: str, keys: Iterable[str]) -> dict[str, StoredObject]:
         if isinstance(keys, str):
             raise TypeError("keys must be an iterable of str, not one str")
-        found: dict[str, StoredObject] = self._ask(
-            "load_many", dict[str, StoredObject], service=service, keys=list(keys)
-        )
+        check_name("service", service)
+        asked = requests.LoadMany(self._at, service, [check_name("key", key) for key in keys])
+        found: dict[str, StoredObject] = self._ask(asked, _objects)
         return found
 
     def exists(self, service: str, key: str) -> bool:
-        return bool(self._ask("exists", bool, service=service, key=key))
+        check_names(service, key)
+        return bool(self._ask(requests.Exists(self._at, service, key), _truth))
 
     def state_keys(
         self,
@@ -71,30 +111,25 @@ class RemoteReads:
         reverse: bool = False,
         limit: int | None = None,
     ) -> list[str]:
-        found: list[str] = self._ask(
-            "state_keys",
-            list[str],
-            service=service,
-            key=key,
-            prefix=prefix,
-            start=start,
-            reverse=reverse,
-            limit=limit,
-        )
+        check_names(service, key)
+        check_limit(limit)
+        asked = requests.StateKeys(self._at, service, key, prefix, start, reverse, limit)
+        found: list[str] = self._ask(asked, _names)
         return found
 
     def expires_at(self, service: str, key: str, state_key: str | None = None) -> float | None:
-        found: float | None = self._ask(
-            "expires_at", float | None, service=service, key=key, state_key=state_key
-        )
+        check_names(service, key, "" if state_key is None else state_key)
+        asked = requests.ExpiresAt(self._at, service, key, state_key)
+        found: float | None = self._ask(asked, _time)
         return found
 
     def version(self, service: str, key: str) -> int:
-        found: int = self._ask("version", int, service=service, key=key)
-        return found
+        check_names(service, key)
+        return int(self._ask(requests.Version(self._at, service, key), _number))
 
     def services(self, start: str = "", limit: int | None = None) -> list[str]:
-        found: list[str] = self._ask("services", list[str], start=start, limit=limit)
+        check_limit(limit)
+        found: list[str] = self._ask(requests.Services(self._at, start, limit), _names)
         return found
 
     def object_keys(
@@ -107,11 +142,10 @@ class RemoteReads:
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[str]:
-        bounds = {"prefix": prefix, "start": start, "stop": stop}
-        page = self._ask(
-            "object_keys", _Keys, service=service, **bounds, reverse=reverse, limit=limit
-        )
-        return RemoteWalk(self._link, page, _Keys)
+        check_limit(limit)
+        asked = requests.ObjectKeys(self._at, service, prefix, start, stop, reverse, limit)
+        found: Iterator[str] = self._walk(asked, _page_of_keys)
+        return found
 
     def scan(
         self,
@@ -123,27 +157,153 @@ class RemoteReads:
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[StoredObject]:
-        bounds = {"prefix": prefix, "start": start, "stop": stop}
-        page = self._ask("scan", _Objects, service=service, **bounds, reverse=reverse, limit=limit)
-        return RemoteWalk(self._link, page, _Objects)
+        check_limit(limit)
+        asked = requests.Scan(self._at, service, prefix, start, stop, reverse, limit)
+        found: Iterator[StoredObject] = self._walk(asked, _page_of_objects)
+        return found
 
     def workflows(self, service: str, completed: bool | None = None) -> Iterator[StoredWorkflow]:
-        page = self._ask("workflows", _Workflows, service=service, completed=completed)
-        return RemoteWalk(self._link, page, _Workflows)
+        asked = requests.Workflows(self._at, service, completed)
+        found: Iterator[StoredWorkflow] = self._walk(asked, _page_of_workflows)
+        return found
 
     def count(self, service: str, *, prefix: str = "") -> int:
-        return int(self._ask("count", int, service=service, prefix=prefix))
+        check_name("service", service)
+        return int(self._ask(requests.Count(self._at, service, prefix), _number))
 
 
-class LiveSnapshot(RemoteReads, Closing):
-    """Every read verb as of one moment, held by the owner. A context manager."""
+class RemoteWalk(Generic[T]):
+    """What a walk finds that the owner holds, page by page. Dropped or closed, it ends there too.
 
-    def __init__(self, link: Link, at: int) -> None:
-        self._link = link
-        self._at = at
+    No generator: one that was never begun would end nothing.
+    """
+
+    def __init__(
+        self, held: Held, page: tuple[int | None, list[T]], decode: Callable[[Any], Any]
+    ) -> None:
+        """``page``: the number of the walk, None if these items are its last, and items."""
+        self._held = held
+        self._decode = decode
+        self._number, items = page
+        self._items = iter(items)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        self._held.check_open()
+        while True:
+            for item in self._items:
+                return item
+            if self._number is None:
+                raise StopIteration
+            number, self._number = self._number, None  # one that fails has ended in the owner too
+            self._number, items = self._held.ask(requests.Next(number), self._decode)
+            self._items = iter(items)
+
+    def close(self) -> None:
+        """End the walk. May be called again."""
+        number, self._number = self._number, None
+        self._items = iter(())
+        if number is not None:
+            self._held.owner.tell(requests.End(number))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_items"):
+            self.close()
+
+
+class Held:
+    """The owner at which something is held: another one does not have it.
+
+    ``check_open`` raises DatabaseClosed once the store or snapshot is closed that it belongs to.
+    """
+
+    def __init__(self, owner: Owner, path: str, check_open: Callable[[], object]) -> None:
+        self.owner = owner
+        self.path = path
+        self.check_open = check_open
+
+    def ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:
+        """Return the answer to a request. Raise OwnerLost if the owner is no longer there."""
+        self.check_open()
+        if self.owner.is_lost:
+            self._lost()
+        try:
+            return self.owner.ask(request, decode)
+        except Broken:
+            self._lost()
+
+    def _lost(self) -> NoReturn:
+        reason = f"is no longer owned by process {self.owner.pid}, which held this snapshot or walk"
+        raise OwnerLost(self.path, reason) from None
+
+
+class RemoteSnapshot(RemoteReads, Closing):
+    """Every read verb as of one moment, held by the owner. A context manager.
+
+    It keeps files until it is closed. One that is never closed warns (ResourceWarning) when
+    collected.
+    """
+
+    def __init__(self, open_: Callable[[], tuple[Held, int, int]]) -> None:
+        """``open_``: lets the owner take it: where it is held, its number there, its stamp."""
+        self._open = open_
+        self._lock = threading.Lock()
+        self._held: Held | None = None
+        self._is_closed = False
+        self._stamp = 0
+
+    def begin(self) -> Self:
+        """Take the snapshot, if that is not done yet."""
+        self._begun()
+        return self
+
+    def _begun(self) -> Held:
+        with self._lock:
+            if self._is_closed:
+                raise DatabaseClosed("this snapshot is closed")
+            if self._held is None:
+                held, self._at, self._stamp = self._open()
+                self._check_store = held.check_open
+                self._held = Held(held.owner, held.path, self._check_open)
+            return self._held
+
+    @property
+    def stamp(self) -> int:
+        """Return the stamp of the last commit that the snapshot sees; 0 before it is taken."""
+        return self._stamp
+
+    def _ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:
+        held = self._begun()
+        asked: Any = request
+        asked.at = self._at  # which it did not know if it was made before this was taken
+        return held.ask(request, decode)
+
+    def _walk(self, request: Request, decode: Callable[[Any], Any]) -> Any:
+        page = self._ask(request, decode)
+        return RemoteWalk(self._begun(), page, decode)
+
+    def _check_open(self) -> None:
+        self._check_store()
+        if self._is_closed:
+            raise DatabaseClosed("this snapshot is closed")
+
+    def __enter__(self) -> Self:
+        return self.begin()
 
     def close(self) -> None:
         """Let the owner forget it. May be called again."""
-        at, self._at = self._at, -1
-        if at != -1 and not self._link.closed:
-            self._link.ask("release", None, {"at": at})
+        held, self._held = self._held, None
+        self._is_closed = True
+        if held is not None and self._at is not None and not held.owner.is_lost:
+            held.owner.tell(requests.Release(self._at))
+
+    def __del__(self) -> None:
+        held = getattr(self, "_held", None)
+        if held is not None and not held.owner.is_lost:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            self.close()
+
+
+adopt_docstrings(RemoteReads, kvengine.store.Store)

@@ -1,234 +1,605 @@
-"""The owner's side: a Unix socket in the directory, a thread that waits, one for each tool.
+"""The owner's side: a Unix socket in the directory, and a thread that serves all clients.
 
 The socket exists while the owner has the directory open. Only the owner's user (and root) may
 connect: the file is 0600 before anybody can, and the peer's user is asked for. A socket that
 a killed owner left behind is replaced by the next, who holds the lock. It is made and removed
 through a descriptor of the owner's directory, and removed only while the name is still that of
 this socket: the path may lead to another owner's by then.
+
+One thread waits for all connections, and answers at once what takes microseconds: reads of one
+object, commits that wait for no sync, turns. The rest goes to `Workers`. Commits that wait for a
+sync are logged at once, in the order in which they come, and share the syncs. Only that one thread
+touches the sockets.
+
+A connection has one request under way; what it sends meanwhile waits, its bytes bounded.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import selectors
 import socket
 import stat
 import struct
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from msgspec import structs
 
-from kvengine.errors import DatabaseClosed
+from kvengine.errors import DatabaseClosed, KVEngineError, WriteFailed
 from kvengine.fs.directory import Descriptor
 from kvengine.real_time import monotonic
 from kvengine.release import VERSION
-from kvengine.share import wire
-from kvengine.share.requests import MOST_BYTES
-from kvengine.share.transport import BadFrame, arrives, at_descriptor, has_gone, receive, send
-from kvengine.share.verbs import Caller, Served
+from kvengine.share import requests, wire
+from kvengine.share.holdings import RECLAIM_SECONDS, Holdings, Reclaiming
+from kvengine.share.operations import replay
+from kvengine.share.requests import MOST_BYTES, Event, Join, Joined, Request
+from kvengine.share.transport import at_descriptor
+from kvengine.share.verbs import SLOW, UPKEEP, Served, answer, begin_commit, options_of
+from kvengine.share.workers import Workers
 from kvengine.storage import filenames
+from kvengine.storage.names import Name
+from kvengine.storage.state import Commit
+from kvengine.storage.tokens import AlreadyCommitted
 
-_MOST_TOOLS = 64
+log: logging.Logger = logging.getLogger("kvengine")
+
+MOST_CONNECTIONS = 512
+MOST_CLIENTS = 256
+MOST_OF_A_CLIENT = 64
+"""Connections for requests of one client, so that it leaves room for others."""
+
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_PIECE = 65536
+"""Bytes that are read at once: of one connection, then it is the turn of the others."""
+
+_LARGE = 256 * 1024
+"""Bytes of a request from which on it is answered by a thread of its own."""
+
 _GRACE = 2.0
 """Seconds that `stop` gives to requests that have begun."""
 
 _MOMENT = 0.5
+_TICK = 1.0
+"""Seconds between two looks at connections that may have to go."""
 
 _MOST_UNSENT = 256 * 1024 * 1024
-"""Bytes of large answers that may wait for tools that do not read them."""
-
-_LARGE = 1024 * 1024
-"""From so many bytes on an answer counts as large."""
+"""Bytes of answers that may wait for clients that do not read them; and of requests that have not
+arrived in whole."""
 
 _SLOW = 1.0
-"""Seconds after which a tool that does not read a large answer may be dropped for others."""
+"""Seconds after which a client that does not read its answer may be dropped for others."""
+
+_STUCK = 60.0
+"""Seconds after which a client is dropped whose request, or whose reading, makes no progress."""
 
 _IDLE = 3600.0
-"""Seconds after which a tool that asks nothing loses its snapshots and walks: they keep files."""
+"""Seconds after which a client that asks nothing loses its snapshots and walks: they keep files."""
 
-_DROPPED = (
-    "this process had asked nothing for long, and its place was given to another tool; nothing was"
-    " done of this request: connect again"
-)
 _SILENT = 60.0
-"""Seconds after which a tool that has asked nothing is dropped if another one wants its place."""
+"""Seconds after which a client that holds nothing and asks nothing makes room for a new one."""
 
 
-class _Tool:
-    """A connection. ``heard``: when its last request ended; ``asking``: whether one has begun.
+class _Connection:
+    """A connection of a client, once it has joined. ``is_busy``: a request of it is under way.
 
-    ``unsent``: bytes of a large answer that it is being sent, ``since`` when. ``dropped``: its
-    place was given to another tool.
+    ``since``: when its unsent bytes, or its unfinished request, last made progress.
     """
 
+    __slots__ = (
+        "arrived",
+        "client",
+        "is_busy",
+        "is_open",
+        "listens",
+        "mask",
+        "since",
+        "socket",
+        "unsent",
+        "unsent_bytes",
+    )
+
     def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        self.heard = self.since = monotonic()
-        self.asking = self.dropped = False
-        self.unsent = 0
+        self.socket = connection
+        self.client: _Client | None = None
+        self.listens = self.is_busy = False
+        self.is_open = True
+        self.arrived = bytearray()
+        self.unsent: deque[memoryview] = deque()
+        self.unsent_bytes = 0
+        self.since = monotonic()
+        self.mask = _READ
 
-    def drop(self) -> None:
-        """Take no more requests. Its thread tells it so."""
-        self.dropped = True
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RD)
 
-    def hang_up(self) -> None:
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+class _Client:
+    """A client: its connections, and what it holds."""
+
+    def __init__(self, number: int, holdings: Holdings, listener: _Connection) -> None:
+        self.number = number
+        self.holdings = holdings
+        self.listener = listener
+        self.connections: set[_Connection] = {listener}
 
 
 class Server:
     """Serves a store to other processes until `stop`. Keeps no reference to the store."""
 
-    def __init__(self, directory: str, place: int, store: Callable[[], Served | None]) -> None:
+    def __init__(
+        self,
+        directory: str,
+        place: int,
+        store: Callable[[], Served | None],
+        epoch: int,
+        reclaiming: Reclaiming | None = None,
+    ) -> None:
         """Bind the socket and listen. OSError where it cannot.
 
         ``directory`` is the path that people know, ``place`` a descriptor of the directory, of
-        which a copy is kept. ``store`` gives the store, or None once it is gone.
+        which a copy is kept. ``store`` gives the store, or None once it is gone. ``epoch``: of the
+        owner. ``reclaiming``: who had objects in sessions under the owner before.
         """
         self._directory = directory
         self._store = store
-        self._hello = wire.Hello(wire.PROTOCOL, VERSION, os.getpid(), MOST_BYTES)
-        self._tools: dict[threading.Thread, _Tool] = {}
-        self._lock = threading.RLock()  # a finalizer may call `stop` anywhere
-        self._idle = threading.Condition(self._lock)
+        self._reclaiming = reclaiming
+        self._hello = wire.Hello(wire.PROTOCOL, VERSION, os.getpid(), epoch)
+        self._connections: set[_Connection] = set()
+        self._clients: dict[int, _Client] = {}
+        self._done: deque[Callable[[], object]] = deque()
+        """What other threads leave to be done by the one that serves."""
+        self._is_awake = False
+        self._syncs: list[tuple[_Connection, Commit, Any]] = []
+        self._is_syncing = False
+        self._unsent = self._unfinished = 0
+        self._postponed: list[_Connection] = []
+        self._is_listening = True
+        self.look: Callable[[], object] | None = None
+        """Called about once a second, in the thread that serves."""
         self._busy = 0
-        self._unsent = 0
+        self._next_look = monotonic() + _TICK
         self._stopping = self._stopped = False
-        self._place = Descriptor(os.dup(place))
-        self._listener = _listen(directory, place)
-        self._socket = _identity(place)
-        self._thread = threading.Thread(
-            target=self._accept, name="kvengine-live", args=(self._listener,), daemon=True
-        )
-        self._thread.start()
+        self._lock = threading.RLock()  # a finalizer may call `stop` anywhere
+        self._workers = Workers("kvengine-share-worker", 16)
+        self._syncer = Workers("kvengine-share-sync", 1)  # of its own: no walk holds up a commit
+        self._upkeep = Workers("kvengine-share-upkeep", 2)  # nor do compactions hold up a walk
+        try:
+            self._selector = selectors.DefaultSelector()
+            self._waker, self._woken = socket.socketpair()
+            for end in (self._waker, self._woken):
+                end.setblocking(False)
+            self._place = Descriptor(os.dup(place))
+            self._listener = _listen(directory, place)
+            self._socket = _identity(place)
+            self._selector.register(self._listener, _READ, self._accept)
+            self._selector.register(self._woken, _READ, self._drain)
+            self._thread = threading.Thread(target=self._run, name="kvengine-share", daemon=True)
+            self._thread.start()
+        except BaseException:
+            self._close()
+            raise
 
     def stop(self) -> None:
         """Serve nobody any more: requests that have begun are answered first. Idempotent."""
-        if self._stopped:
-            return
-        self._stopping = True
-        with suppress(OSError):
-            # No other socket can have this number: ours keeps it until the listener is closed.
-            place = self._place.fileno()
-            if _identity(place) == self._socket:
-                os.unlink(filenames.LIVE, dir_fd=place)
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        with self._idle:
-            tools = dict(self._tools)
-            if threading.current_thread() not in tools:
-                self._idle.wait_for(lambda: not self._busy, _GRACE)
-        for tool in tools.values():
-            tool.hang_up()
-        for thread in (self._thread, *tools):
-            if thread is not threading.current_thread():
-                thread.join(_MOMENT)  # one that compacts ends with the database, which follows
-        self._listener.close()
-        self._place.close()
-        self._stopped = True
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+        self._soon(self._begin_to_stop)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(2 * _GRACE)
+        for workers in (self._workers, self._syncer, self._upkeep):
+            workers.stop(_MOMENT)  # one that compacts ends with the database, which follows
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's sockets, so that nobody waits for the child."""
         self._stopping = self._stopped = True
-        self._listener.close()
-        for tool in list(self._tools.values()):
-            tool.connection.close()
+        self._close()
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                if self._stopping:
-                    return
-                threading.Event().wait(0.1)  # out of descriptors, most likely
-                continue
-            tool = _Tool(connection)
-            thread = threading.Thread(
-                target=self._serve, name="kvengine-live-tool", args=(tool,), daemon=True
-            )
-            with self._lock:
-                if self._stopping or not _is_ours(connection):
-                    connection.close()
-                    continue
-                if not self._has_room():
-                    self._turn_away(connection, f"it serves {len(self._tools)} tools already")
-                    continue
-                self._tools[thread] = tool
-                try:
-                    thread.start()
-                except RuntimeError as error:  # no more threads
-                    del self._tools[thread]
-                    self._turn_away(connection, str(error))
+    # --- the thread
 
-    def _has_room(self) -> bool:
-        """Return whether one more tool can be served, after one that is of no use was dropped.
+    def _run(self) -> None:
+        try:
+            while not self._stopping or self._busy or self._unsent:
+                self._serve(self._pause())
+                while self._done:
+                    self._do(self._done.popleft())
+                if monotonic() >= self._next_look:
+                    self._do(self._look)
+        finally:
+            for connection in list(self._connections):
+                self._drop(connection)
+            self._close()
 
-        Which is one that has gone while its request is done, else the one that has been silent for
-        longest. A tool whose request is just arriving is not silent.
+    def _serve(self, seconds: float) -> None:
+        """Do what the sockets call for; return after so many seconds if that is nothing."""
+        for key, mask in self._selector.select(seconds):
+            connection = key.data
+            if type(connection) is not _Connection:
+                self._do(connection)
+            elif mask & _WRITE:
+                self._do(self._go_on, connection)
+            else:
+                self._do(self._receive, connection)
+
+    def _pause(self) -> float:
+        """Return the seconds after which something is due, whatever comes."""
+        reclaiming = self._reclaiming
+        if reclaiming is None:
+            return _TICK
+        if reclaiming.is_over():
+            reclaiming.tell()
+            self._reclaiming = None
+        return RECLAIM_SECONDS / 20
+
+    def _do(self, work: Callable[..., object], *connection: _Connection) -> None:
+        """Do something that must not end the service, whatever it raises."""
+        try:
+            work(*connection)
+        except Exception:
+            log.exception("%s: serving a client failed", self._directory)
+            for each in connection:
+                self._drop(each)
+
+    def _begin_to_stop(self) -> None:
+        """Stop to accept, and take the socket away, unless there are clients.
+
+        They may have objects in sessions: by the socket, the next owner knows that it has to wait
+        for them. Who has hung up by now is not among them.
         """
-        if len(self._tools) < _MOST_TOOLS:
-            return True
-        pairs = self._tools.items()
-        gone = [pair for pair in pairs if has_gone(pair[1].connection)]
-        silent = [
-            pair
-            for pair in sorted(pairs, key=lambda pair: pair[1].heard)
-            if not pair[1].asking
-            and monotonic() - pair[1].heard >= _SILENT
-            and not arrives(pair[1].connection, 0)
-        ]
-        for thread, tool in (*gone, *silent)[:1]:
-            del self._tools[thread]
-            tool.drop()
-        return len(self._tools) < _MOST_TOOLS
+        self._serve(0)
+        self._stopping = True
+        self._end = monotonic() + _GRACE
+        with suppress(KeyError, ValueError):
+            self._selector.unregister(self._listener)
+        with suppress(OSError):
+            # No other socket can have this number: ours keeps it until the listener is closed.
+            place = self._place.fileno()
+            if not self._clients and _identity(place) == self._socket:
+                os.unlink(filenames.LIVE, dir_fd=place)
+
+    def _close(self) -> None:
+        for name in ("_selector", "_waker", "_woken", "_place", "_listener"):
+            opened = getattr(self, name, None)  # not all of them if `__init__` failed
+            if opened is not None:
+                opened.close()
+        for connection in list(self._connections):
+            connection.socket.close()
+
+    def _soon(self, work: Callable[[], object]) -> None:
+        """Let the thread that serves do something. May be called in any thread."""
+        self._done.append(work)
+        if not self._is_awake:
+            self._is_awake = True
+            with suppress(OSError):  # it is full, or closed
+                self._waker.send(b"\0")
+
+    def _drain(self) -> None:
+        with suppress(BlockingIOError):
+            self._woken.recv(1024)
+        # Last: who adds something before is served by this very round, and who adds it from now on
+        # wakes again. The other way round, a byte sent in between was lost, and each round that
+        # followed came a tick late.
+        self._is_awake = False
+
+    # --- connections
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:  # out of descriptors, most likely: until the next look
+            self._selector.unregister(self._listener)
+            self._is_listening = False
+            return
+        if self._stopping or not _is_ours(connection):
+            connection.close()
+            return
+        if len(self._connections) >= MOST_CONNECTIONS and not self._make_room():
+            self._turn_away(connection, f"it has {len(self._connections)} connections already")
+            return
+        connection.setblocking(False)
+        added = _Connection(connection)
+        self._connections.add(added)
+        self._selector.register(connection, _READ, added)
+        self._send(added, [wire.frame(self._hello)])
 
     def _turn_away(self, connection: socket.socket, reason: str) -> None:
-        """Greet a tool with the reason why it is not served."""
+        """Greet a client with the reason why it is not served."""
         with connection, suppress(OSError):
             connection.setblocking(False)
             connection.send(wire.frame(structs.replace(self._hello, refused=reason)))
 
-    def _serve(self, tool: _Tool) -> None:
-        caller = Caller(self._living)
-        connection = tool.connection
-        try:
-            with connection:
-                send(connection, wire.frame(self._hello))
-                while True:
-                    while not arrives(connection, _IDLE):
-                        caller.close()
-                    tool.asking = True
-                    request = receive(connection, MOST_BYTES)
-                    if request is None or not self._begin():
-                        break
-                    try:
-                        self._answer(tool, caller, request)
-                    finally:
-                        self._done(tool)
-                if tool.dropped:
-                    send(connection, wire.frame(wire.error_answer(DatabaseClosed(_DROPPED))))
-        except (OSError, BadFrame):
-            pass  # the tool has gone, or is none
-        finally:
-            caller.close()
-            with self._lock:
-                self._tools.pop(threading.current_thread(), None)
+    def _make_room(self) -> bool:
+        """Drop who has not joined, or the client that was silent for longest and holds nothing."""
+        now = monotonic()
+        for connection in self._connections:
+            if connection.client is None and now - connection.since >= _MOMENT:
+                self._drop(connection)
+                return True
+        silent = [
+            client
+            for client in self._clients.values()
+            if client.holdings.is_empty
+            and now - client.holdings.heard >= _SILENT
+            and not any(each.is_busy or each.arrived for each in client.connections)
+        ]
+        if not silent:
+            return False
+        self._drop(min(silent, key=lambda client: client.holdings.heard).listener)
+        return True
 
-    def _answer(self, tool: _Tool, caller: Caller, request: bytes | bytearray) -> None:
+    def _drop(self, connection: _Connection) -> None:
+        """Hang up; if this is how the client is told of events, it is gone. May be called again."""
+        if not connection.is_open:
+            return
+        connection.is_open = False
+        self._connections.discard(connection)
+        self._unsent -= connection.unsent_bytes
+        self._unfinished -= len(connection.arrived)
+        connection.unsent_bytes = 0
+        connection.unsent.clear()
+        connection.arrived = bytearray()
+        with suppress(KeyError, ValueError):
+            self._selector.unregister(connection.socket)
+        connection.socket.close()
+        client = connection.client
+        if client is None:
+            return
+        client.connections.discard(connection)
+        if connection is client.listener:
+            del self._clients[client.number]
+            for other in list(client.connections):
+                self._drop(other)
+            client.holdings.close()
+            self._tell_members()
+
+    def _look(self) -> None:
+        """Drop clients that are stuck, and let go of what idle ones hold."""
+        if self.look is not None:
+            self.look()
+        now = self._next_look = monotonic()
+        self._next_look += _TICK
+        for connection in list(self._connections):
+            waits = connection.unsent or connection.arrived or connection.client is None
+            if waits and not connection.is_busy and now - connection.since >= _STUCK:
+                self._drop(connection)
+        for client in list(self._clients.values()):
+            if now - client.holdings.heard >= _IDLE:
+                client.holdings.let_go()
+        if not (self._is_listening or self._stopping):
+            self._selector.register(self._listener, _READ, self._accept)
+            self._is_listening = True
+        if self._stopping and now >= self._end:
+            for connection in list(self._connections):
+                self._drop(connection)
+            self._busy = 0
+        self._resume()
+
+    def _resume(self) -> None:
+        """Go on with requests that were put off while too much was unsent."""
+        if not self._postponed:
+            return
+        if self._unsent > _MOST_UNSENT:
+            self._drop_slowest()
+        if self._unsent <= _MOST_UNSENT:
+            postponed, self._postponed = self._postponed, []
+            for connection in postponed:
+                if connection.is_open:
+                    self._take(connection)
+
+    def _drop_slowest(self) -> None:
+        slow = [each for each in self._connections if each.unsent]
+        first = min(slow, key=lambda each: each.since, default=None)
+        if first is not None and monotonic() - first.since >= _SLOW:
+            self._drop(first)
+
+    # --- requests
+
+    def _receive(self, connection: _Connection) -> None:
         try:
-            parts = wire.answer(caller.answer(request))
+            data = connection.socket.recv(_PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(connection)
+            return
+        arrived = connection.arrived
+        if not (arrived or self._unsent > _MOST_UNSENT or self._postponed) and _is_whole(data):
+            self._handle(connection, memoryview(data)[wire.LENGTH.size :])  # nearly always
+            return
+        arrived += data
+        self._unfinished += len(data)
+        if connection.client is not None:  # else it counts from when it came
+            connection.since = monotonic()
+        self._take(connection)
+        if self._unfinished > _MOST_UNSENT:
+            first = max(self._connections, key=lambda each: len(each.arrived))
+            self._drop(first)
+
+    def _take(self, connection: _Connection) -> None:
+        """Handle the requests that have arrived, as long as the client gets each answer at once."""
+        arrived = connection.arrived
+        taken = 0
+        while (
+            connection.is_open
+            and not (connection.is_busy or connection.unsent)
+            and len(arrived) - taken >= wire.LENGTH.size
+        ):
+            (length,) = wire.LENGTH.unpack_from(arrived, taken)
+            if length > MOST_BYTES:
+                self._drop(connection)
+                return
+            if len(arrived) - taken - 4 < length:
+                break
+            if self._unsent > _MOST_UNSENT:
+                self._postponed.append(connection)
+                break
+            request = bytes(memoryview(arrived)[taken + 4 : taken + 4 + length])
+            taken += 4 + length
+            self._handle(connection, request)
+        if taken and connection.is_open:
+            del arrived[:taken]
+            self._unfinished -= taken
+        self._want(connection)
+
+    def _want(self, connection: _Connection) -> None:
+        """Wait for what can be done on a connection now.
+
+        It is not read while a request is under way or an answer waits: what comes meanwhile stays
+        with the system, which stops the client.
+        """
+        if not connection.is_open:
+            return
+        mask = _WRITE if connection.unsent else 0
+        if not mask and not connection.is_busy and connection not in self._postponed:
+            mask = _READ
+        if mask == connection.mask:
+            return
+        if not connection.mask:
+            self._selector.register(connection.socket, mask, connection)
+        elif not mask:
+            self._selector.unregister(connection.socket)
+        else:
+            self._selector.modify(connection.socket, mask, connection)
+        connection.mask = mask
+
+    def _handle(self, connection: _Connection, data: bytes | memoryview) -> None:
+        """Answer a request, or begin to."""
+        try:
+            request = requests.decode(data)
+            client = connection.client
+            if client is None or type(request) is Join or connection.listens:
+                self._send(connection, wire.answer(self._join(connection, request)))
+                return
+            client.holdings.heard = monotonic()
+            store = self._living()
+            kind = type(request)
+            if kind is requests.Write or kind is requests.Commit:
+                if len(data) < _LARGE and self._begin_write(store, connection, request):
+                    return
+            elif kind not in SLOW and len(data) < _LARGE:
+                self._send(connection, wire.answer(answer(store, client.holdings, request)))
+                return
         except Exception as error:
-            parts = [wire.frame(wire.error_answer(error))]
-        size = sum(map(len, parts))
-        if size >= _LARGE:
-            with self._lock:
-                self._note_unsent(tool, size)
-        for part in parts:
-            send(tool.connection, part)
+            self._send(connection, wire.refusal(error))
+            return
+        self._in_thread(connection, client.holdings, request)
+
+    def _in_thread(self, connection: _Connection, client: Holdings, request: Request) -> None:
+        """Answer a request in another thread."""
+
+        def work() -> None:
+            try:
+                parts = wire.answer(answer(self._living(), client, request))
+            except Exception as error:
+                parts = wire.refusal(error)
+            self._soon(partial(self._finish, connection, parts))
+
+        workers = self._upkeep if isinstance(request, UPKEEP) else self._workers
+        try:
+            workers.submit(work)
+        except RuntimeError as error:
+            self._send(connection, wire.refusal(error))
+            return
+        self._begin(connection)
+
+    def _begin(self, connection: _Connection) -> None:
+        connection.is_busy = True
+        self._busy += 1
+        self._want(connection)
+
+    def _finish(self, connection: _Connection, parts: list[bytes | bytearray]) -> None:
+        """Send the answer of a request that was begun, and go on with the next."""
+        self._busy -= 1
+        connection.is_busy = False
+        if connection.is_open:
+            self._send(connection, parts)
+            self._take(connection)
+
+    def _begin_write(self, store: Served, connection: _Connection, asked: Any) -> bool:
+        """Answer a commit, or log it and let it wait for its sync; False if that may take long."""
+        durable = (asked.durability or store.options.durability) == "sync"
+        if not store._may_wait(asked.durability):
+            parts = wire.answer(answer(store, self._of(connection), asked))
+            self._send(connection, parts)
+            return True
+        if not durable or not store._may_begin():
+            return False
+        batch = replay(asked.operations)
+        if type(asked) is requests.Commit:
+            begin_commit(store, self._of(connection), asked)
+            expect: Mapping[Name, int] | None = {(asked.service, asked.key): asked.version}
+        else:
+            expect = wire.expected(asked.expect)
+        try:
+            commit = store._committer.begin(batch, expect, asked.token, asked.since)
+        except AlreadyCommitted:
+            self._ended(connection, asked, False)
+            return False
+        except BaseException:
+            self._ended(connection, asked, False)
+            raise
+        if commit is None:
+            self._ended(connection, asked, True)
+            self._send(connection, wire.answer(batch.stamp or 0))
+            return True
+        self._begin(connection)
+        self._syncs.append((connection, commit, asked))
+        if not self._is_syncing:
+            self._sync(store)
+        return True
+
+    def _sync(self, store: Served) -> None:
+        """Make all commits durable that wait for it, in a thread. Later ones wait for the next."""
+        self._is_syncing = True
+        group, self._syncs = self._syncs, []
+
+        def work() -> None:
+            failed = None
+            try:
+                store._finish_write(group[-1][1])
+            except Exception as error:
+                failed = error
+            self._soon(partial(self._synced, store, group, failed))
+
+        try:
+            self._syncer.submit(work)
+        except RuntimeError:  # no thread: here, for they are in the log
+            work()
+
+    def _synced(
+        self,
+        store: Served,
+        group: list[tuple[_Connection, Commit, Any]],
+        failed: Exception | None,
+    ) -> None:
+        self._is_syncing = False
+        if self._syncs:
+            self._sync(store)
+        for connection, commit, asked in group:
+            self._ended(connection, asked, commit.published)
+            if commit.published:
+                self._finish(connection, wire.answer(commit.stamp))
+            else:
+                error = failed or WriteFailed("the sync was broken off")
+                self._finish(connection, wire.refusal(error))
+
+    def _ended(self, connection: _Connection, asked: Any, is_done: bool) -> None:
+        """Note that a commit has ended; if that of a session says so, its object is given back."""
+        if type(asked) is requests.Commit:
+            name = asked.service, asked.key
+            self._of(connection).end_commit(name, is_done and asked.leaves)
+
+    def _of(self, connection: _Connection) -> Holdings:
+        assert connection.client is not None
+        return connection.client.holdings
 
     def _living(self) -> Served:
         store = self._store()
@@ -236,36 +607,128 @@ class Server:
             raise DatabaseClosed(f"{self._directory} is closed")
         return store
 
-    def _begin(self) -> bool:
-        """Return whether a request that was read will be answered: not once we stop.
+    # --- clients
 
-        Where answers to other tools have filled the memory that they may, wait until those are
-        read, or hang up on those that do not read.
-        """
-        with self._idle:
-            while not self._stopping and self._unsent > _MOST_UNSENT:
-                slow = [other for other in self._tools.values() if other.unsent]
-                first = min(slow, key=lambda other: other.since, default=None)
-                if first is not None and monotonic() - first.since >= _SLOW:
-                    first.hang_up()
-                    self._note_unsent(first, 0)
-                else:
-                    self._idle.wait(_SLOW / 10)
-            if self._stopping:
-                return False
-            self._busy += 1
-            return True
+    def _join(self, connection: _Connection, request: Request) -> Joined | None:
+        if type(request) is not Join or connection.client is not None:
+            raise KVEngineError("a connection joins first, and once; on the first one nothing more")
+        client = self._clients.get(request.client)
+        if not request.listens:
+            if client is None:
+                raise KVEngineError("this client has not joined, or was dropped: connect again")
+            if len(client.connections) > MOST_OF_A_CLIENT:
+                raise KVEngineError(f"a client may have {MOST_OF_A_CLIENT} connections")
+            connection.client = client
+            client.connections.add(connection)
+            return None
+        if client is not None:
+            raise KVEngineError("this client has joined already")
+        if len(self._clients) >= MOST_CLIENTS and not self._make_room():
+            raise KVEngineError(f"the owner serves {len(self._clients)} clients already")
+        store = self._living()
+        tell = partial(self._tell, connection)
+        reclaiming = self._reclaiming
+        holdings = Holdings(request.name, store._host.turns, tell, reclaiming)
+        connection.client = self._clients[request.client] = _Client(
+            request.client, holdings, connection
+        )
+        connection.listens = True
+        lost = [name for name in request.claims if not holdings.reclaim(name)]
+        if reclaiming is not None:
+            reclaiming.joined(request.client)
+            reclaiming.tell()
+        self._soon(self._tell_members)
+        return Joined(store._db.published, options_of(store.options), store.retentions(), lost)
 
-    def _note_unsent(self, tool: _Tool, size: int) -> None:
-        self._unsent += size - tool.unsent
-        tool.unsent, tool.since = size, monotonic()
+    def _tell(self, connection: _Connection, event: Event) -> None:
+        """Tell a client of an event. May be called in any thread."""
+        self._soon(partial(self._send_event, connection, event))
 
-    def _done(self, tool: _Tool) -> None:
-        with self._idle:
-            tool.asking, tool.heard = False, monotonic()
-            self._note_unsent(tool, 0)
-            self._busy -= 1
-            self._idle.notify_all()
+    def _send_event(self, connection: _Connection, event: Event) -> None:
+        if not connection.is_open or connection.client is None:
+            return
+        if type(event) is requests.Changes:
+            # Its bell has rung. Nothing is taken while the client does not read: the feed is
+            # bounded, and tells of a gap.
+            if connection.unsent:
+                return
+            holdings = connection.client.holdings
+            while not connection.unsent:
+                found = holdings.changes(event.watch)
+                if found is None:
+                    return
+                self._send(connection, [wire.frame(found)])
+            return
+        self._send(connection, [wire.frame(event)])
+
+    def _tell_members(self) -> None:
+        store = self._store()
+        if store is None or self._stopping:
+            return
+        event = requests.Members(store._db.published, [*self._clients])
+        for client in list(self._clients.values()):
+            self._send(client.listener, [wire.frame(event)])
+
+    # --- sending
+
+    def _send(self, connection: _Connection, parts: list[bytes | bytearray]) -> None:
+        if not connection.is_open:
+            return
+        if not connection.unsent and len(parts) == 1:
+            try:
+                sent = connection.socket.send(parts[0])
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._drop(connection)
+                return
+            if sent == len(parts[0]):
+                return
+            parts = [parts[0][sent:]]
+        if not connection.unsent:  # else it has made no progress
+            connection.since = monotonic()
+        for part in parts:
+            connection.unsent.append(memoryview(part))
+            connection.unsent_bytes += len(part)
+            self._unsent += len(part)
+        self._flush(connection)
+
+    def _go_on(self, connection: _Connection) -> None:
+        """Send what the client takes now; if that is all, handle what it has asked meanwhile."""
+        self._flush(connection)
+        if not connection.unsent:
+            self._take(connection)
+
+    def _flush(self, connection: _Connection) -> None:
+        """Send what the client takes now."""
+        while connection.unsent:
+            part = connection.unsent[0]
+            try:
+                sent = connection.socket.send(part[: 1 << 20])
+            except BlockingIOError:
+                break
+            except OSError:
+                self._drop(connection)
+                return
+            connection.since = monotonic()
+            connection.unsent_bytes -= sent
+            self._unsent -= sent
+            if sent == len(part):
+                connection.unsent.popleft()
+            else:
+                connection.unsent[0] = part[sent:]
+        self._want(connection)
+        if not connection.unsent:
+            if connection.listens and connection.client is not None:
+                for watch in connection.client.holdings.watches:
+                    self._send_event(connection, requests.Changes(watch, []))
+            self._resume()
+
+
+def _is_whole(data: bytes) -> bool:
+    """Return whether these bytes are one frame."""
+    size = wire.LENGTH.size
+    return len(data) >= size and len(data) == wire.LENGTH.unpack_from(data)[0] + size
 
 
 def _listen(directory: str, place: int) -> socket.socket:
@@ -273,15 +736,16 @@ def _listen(directory: str, place: int) -> socket.socket:
     path = f"{directory}/{filenames.LIVE}"
     with suppress(FileNotFoundError):
         if stat.S_ISDIR(_status(place).st_mode):
-            raise IsADirectoryError(f"{path} is a directory, not the socket of live access")
+            raise IsADirectoryError(f"{path} is a directory, not the socket of its owner")
         os.unlink(filenames.LIVE, dir_fd=place)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        listener.setblocking(False)
         listener.bind(at_descriptor(directory, place))
         # Before `listen`: until then nobody can connect. FileNotFoundError where the path has
         # led elsewhere, on a system that binds by path.
         os.chmod(filenames.LIVE, 0o600, dir_fd=place)
-        listener.listen(16)
+        listener.listen(128)
     except BaseException:
         listener.close()
         raise

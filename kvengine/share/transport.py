@@ -1,26 +1,16 @@
-"""Frames over a Unix socket, and its path, which may be longer than a socket address holds."""
+"""The address of the owner's socket, whose path may be longer than an address holds."""
 
 from __future__ import annotations
 
 import os
-import select
-import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kvengine.share.wire import LENGTH
 from kvengine.storage.filenames import LIVE
 
-_PIECE = 1024 * 1024
 _LONGEST = 100
 """Bytes that a socket's address holds on any system."""
-
-SLOW = 60.0
-"""Seconds for a frame that has begun to arrive, or to be taken, piece by piece."""
-
-
-class BadFrame(Exception):
-    """What arrived is no frame: too long, or broken off."""
 
 
 @contextmanager
@@ -46,58 +36,12 @@ def at_descriptor(directory: str, place: int) -> str:
     return f"{here if os.path.isdir(here) else directory}/{LIVE}"
 
 
-def send(connection: socket.socket, data: bytes | bytearray) -> None:
-    """All of ``data``; OSError where the other side has gone or takes nothing for too long."""
-    connection.settimeout(SLOW)
-    connection.sendall(data)
+def has_socket(directory: str) -> bool:
+    """Return whether there is a socket: if nobody owns the directory, its owner left it behind.
 
-
-def arrives(connection: socket.socket, seconds: float) -> bool:
-    """Whether something arrives, or the other side ends, within so long."""
-    return bool(_polled(connection, select.POLLIN, seconds))
-
-
-def has_gone(connection: socket.socket) -> bool:
-    """Whether the other side has closed, as far as is known now."""
-    return bool(_polled(connection, 0, 0) & (select.POLLHUP | select.POLLERR))
-
-
-def _polled(connection: socket.socket, events: int, seconds: float) -> int:
-    poll = select.poll()
-    poll.register(connection, events)
-    return sum(found for _, found in poll.poll(seconds * 1000))
-
-
-def receive(
-    connection: socket.socket, most: int, timeout: float | None = None
-) -> bytes | bytearray | None:
-    """The next frame; None where the other side has ended. BadFrame, OSError (TimeoutError).
-
-    ``timeout``: seconds until it begins, None: for ever. Memory grows with what
-    arrives, not with what a frame says of its length.
+    An owner that ends while it has clients does so, as one that is killed does.
     """
-    connection.settimeout(timeout)
-    head = connection.recv(1)
-    if not head:
-        return None
-    connection.settimeout(SLOW)
-    while len(head) < LENGTH.size:
-        head += _some(connection, LENGTH.size - len(head))
-    (length,) = LENGTH.unpack(head)
-    if length > most:
-        raise BadFrame(f"a frame of {length:,} bytes is over the limit of {most:,}")
-    data: bytes | bytearray = b""
-    if length <= _PIECE:  # nearly all: one piece, and no copy of it
-        data = _some(connection, length) if length else b""
-    if len(data) < length:
-        data = bytearray(data)
-        while len(data) < length:
-            data += _some(connection, min(length - len(data), _PIECE))
-    return data
-
-
-def _some(connection: socket.socket, length: int) -> bytes:
-    piece = connection.recv(length)
-    if not piece:
-        raise BadFrame("broken off within a frame")
-    return piece
+    try:
+        return stat.S_ISSOCK(os.lstat(f"{directory}/{LIVE}").st_mode)
+    except OSError:
+        return False

@@ -1,13 +1,14 @@
-"""The wire of live access: frames, answers, errors. No I/O.
+"""The wire between the owner and its clients: frames, answers, errors. No I/O.
 
 A frame is its length, u32 little endian, and MessagePack. The owner speaks first::
 
-    owner   {"protocol": 2, "version": "0.2.0", "pid": 4711, "most": 16777216, "refused": ""}
-    tool    [verb, {argument: value}]
-    owner   [True, result]  or  [False, error class, [its arguments]]
+    owner   {"protocol": 3, "version": "0.2.0", "pid": 4711, "epoch": 7, "refused": ""}
+    client  [verb, argument, ...]
+    owner   true, result  or  false, [error class, [its arguments]]
 
-One request is answered before the next is read, and has at most ``most`` bytes. The verbs and
-their arguments are in requests.py, operations of a batch in operations.py.
+An answer is two values of MessagePack. Requests of one connection are answered in order. The verbs
+and their arguments are in requests.py, operations of a batch in operations.py. On the first
+connection of each client only the owner speaks once the client has joined: events of requests.py.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from kvengine.errors import KVEngineError
 from kvengine.storage.names import Name
 from kvengine.store import StoredObject
 
-PROTOCOL = 2
+PROTOCOL = 3
 LENGTH = struct.Struct("<I")
 _SIZE = struct.Struct(">I")
 _LARGE = 64 * 1024
+_DONE, _FAILED = b"\xc3", b"\xc2"
+"""True and False in MessagePack."""
 
 encode: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
 decode: Callable[[bytes | bytearray | memoryview], Any] = msgspec.msgpack.Decoder().decode
@@ -40,12 +43,15 @@ _PASSED_ON: dict[str, type[Exception]] = {
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """What the owner says first. ``refused``: why it serves nobody more; then it hangs up."""
+    """What the owner says first. ``epoch``: of its ownership; each owner has a greater one.
+
+    ``refused``: why it serves nobody more; then it hangs up.
+    """
 
     protocol: int
     version: str
     pid: int
-    most: int = 0
+    epoch: int = 0
     refused: str = ""
 
 
@@ -54,19 +60,19 @@ def frame(message: object) -> bytes:
     return LENGTH.pack(len(data)) + data
 
 
-def error_answer(error: BaseException) -> tuple[bool, str, list[Any]]:
-    """An answer that `raised` turns into the same error where both sides know its class."""
+def error_fields(error: BaseException) -> tuple[str, list[Any]]:
+    """Return what `raised` makes the same error of, where both sides know its class."""
     if isinstance(error, OSError):  # the class follows from the number
-        return False, "OSError", [error.errno, error.strerror, _text(error.filename)]
+        return "OSError", [error.errno, error.strerror, _text(error.filename)]
     name = type(error).__name__
     if name not in _PASSED_ON:
-        return False, "KVEngineError", [f"in the owner: {name}: {error}"]
+        return "KVEngineError", [f"in the owner: {name}: {error}"]
     plain = (str, int, float, bytes, bool, type(None))
-    return False, name, [one if isinstance(one, plain) else str(one) for one in error.args]
+    return name, [one if isinstance(one, plain) else str(one) for one in error.args]
 
 
 def raised(kind: str, arguments: list[Any]) -> Exception:
-    """The error that an answer tells of."""
+    """Return the error that an answer or an event tells of."""
     made = _PASSED_ON.get(kind, KVEngineError)
     try:
         return made(*arguments)
@@ -93,11 +99,26 @@ def answer(result: object) -> list[bytes | bytearray]:
     A large value is a part of its own, as it is: to copy 64 MB holds the interpreter for 100 ms.
     """
     if not _is_large(result):
-        return [frame((True, result))]
+        data = encode(result)
+        return [LENGTH.pack(len(data) + 1) + _DONE + data]
     parts = _Parts()
-    parts.add(b"\x92" + encode(True))
+    parts.add(_DONE)
     parts.put(result)
     return [LENGTH.pack(parts.size), *parts.parts]
+
+
+def refusal(error: BaseException) -> list[bytes | bytearray]:
+    """Return the frame of an answer that raises ``error`` in the client, in parts."""
+    data = encode(error_fields(error))
+    return [LENGTH.pack(len(data) + 1) + _FAILED + data]
+
+
+def result_of(answer: bytes | bytearray, decode_as: Callable[[memoryview], Any]) -> Any:
+    """Return the result that an answer holds. Raise the error that it tells of."""
+    rest = memoryview(answer)[1:]
+    if answer[0] == _DONE[0]:
+        return decode_as(rest)
+    raise raised(*decode(rest))
 
 
 class _Parts:
@@ -140,7 +161,11 @@ def _is_large(value: object) -> bool:
     if isinstance(value, bytes):
         return len(value) > _LARGE
     if isinstance(value, StoredObject):
-        return _is_large(value.entries)
+        value = value.entries
     if isinstance(value, dict):
-        return any(map(_is_large, value.values()))
+        values = value.values()
+        try:
+            return max(map(len, values), default=0) > _LARGE  # of bytes, nearly always
+        except TypeError:
+            return any(map(_is_large, values))
     return isinstance(value, (list, tuple)) and any(map(_is_large, value))

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from kvengine.engine import Engine
 from kvengine.inspection import escape
-from kvengine.share.client import LiveStore
+from kvengine.share.store import SharedStore
 from kvengine.store import SegmentStats
 from kvengine.ui.caching import with_tag
 from kvengine.ui.source import Opened, Source
@@ -33,7 +33,7 @@ async def pulse(request: Request) -> Response:
 
 def _pulse(store: Opened) -> tuple[int, int]:
     """Return a stamp that none so far is above, and a number that changes when something does."""
-    if isinstance(store, Engine | LiveStore):
+    if isinstance(store, Engine | SharedStore):
         stamp = store.stats().last_stamp
         return stamp, stamp
     return store.pulse()
@@ -63,7 +63,7 @@ def _figures(store: Opened) -> dict[str, Any]:
     figures["last_stamp"] = str(stats.last_stamp)
     figures["levels"] = [level._asdict() for level in stats.levels]
     figures["running"] = [job._asdict() for job in stats.running]
-    found = store.segments() if isinstance(store, Engine | LiveStore) else ()
+    found = store.segments() if isinstance(store, Engine | SharedStore) else ()
     drawn = [_segment(one) for one in found[:_MOST]]
     return {"stats": figures, "segments": drawn, "segments_left_out": len(found) - len(drawn)}
 

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from kvengine.engine import Engine
-from kvengine.errors import DatabaseClosed, KVEngineError
+from kvengine.errors import DatabaseClosed, KVEngineError, Unavailable
 from kvengine.inspection.access import Access, AnyAccess
 from kvengine.real_time import monotonic
-from kvengine.share.client import LiveStore
+from kvengine.share.store import SharedStore
 from kvengine.ui.refusal import Refused
 
 if TYPE_CHECKING:  # with the extra `postgres` alone
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # with the extra `postgres` alone
 
 _T = TypeVar("_T")
 
-Opened: TypeAlias = "Engine | LiveStore | PostgresStore"
+Opened: TypeAlias = "Engine | SharedStore | PostgresStore"
 
 _THREADS = 4
 _FOLLOW = 0.25
@@ -59,8 +59,8 @@ class Source:
     def pid(self) -> int | None:
         """The process that owns the database, where it is known."""
         store = self._access.store
-        if isinstance(store, LiveStore):
-            return store.pid
+        if isinstance(store, SharedStore):
+            return store.owner_pid
         return os.getpid() if self.mode == "own" else None
 
     @property
@@ -88,7 +88,7 @@ class Source:
         self._follow(_FOLLOW)
         try:
             return ask(self._access.store)
-        except DatabaseClosed:
+        except (DatabaseClosed, Unavailable):
             self._follow(0.0)
             return ask(self._access.store)
 

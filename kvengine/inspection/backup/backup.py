@@ -43,7 +43,7 @@ from kvengine.storage.wal import file as wal
 
 
 class Source(Protocol):
-    """What of a store a backup takes: an `Engine`, or a `LiveStore`.
+    """What of a store a backup takes: an `Engine`, or a `SharedStore`.
 
     Of an engine that is open to read only, the files are copied as they are.
     """

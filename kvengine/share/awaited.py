@@ -1,0 +1,282 @@
+"""The Store on a directory that several processes share, for asyncio.
+
+Each verb is that of the store for threads, in a thread. A session that waits for its object waits
+in none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from kvengine.aio.reads import Reads, Walk
+from kvengine.aio.store import Store
+from kvengine.aio.waiting import Threads, settled
+from kvengine.aio.watch import Bell, Watch
+from kvengine.arguments import check_completed
+from kvengine.closing import adopt_docstrings
+from kvengine.objects.sessions.host import Host
+from kvengine.objects.verbs import ObjectVerbs
+from kvengine.options import Durability
+from kvengine.real_time import monotonic
+from kvengine.share.reads import RemoteSnapshot
+from kvengine.share.sessions import LOOK_AGAIN, Beginning, Sessions, begun
+from kvengine.share.store import SharedStore
+from kvengine.storage.batch import Batch, batch_of
+from kvengine.storage.names import Name
+from kvengine.store import Estimate, Limits, SegmentStats, Stats, StoredObject, StoredWorkflow
+
+if TYPE_CHECKING:
+    from kvengine.aio.session import Session
+
+T = TypeVar("T")
+
+
+class Waits(Threads):
+    """Verbs of one shared store, waited for by one event loop."""
+
+    def __init__(self, store: SharedStore) -> None:
+        super().__init__()
+        self.store = store
+        self._sessions = Sessions(store._member, store)
+
+    async def read(
+        self,
+        source: Any,  # noqa: ARG002
+        name: Name,  # noqa: ARG002
+        work: Callable[..., T],
+        /,
+        *args: Any,
+        **kw: Any,
+    ) -> T:
+        return await self.run(work, *args, **kw)
+
+    def call(self, work: Callable[..., T], /, *args: Any, **kw: Any) -> asyncio.Future[T]:
+        return self.run(work, *args, **kw)
+
+    def write(
+        self,
+        batch: Batch,
+        *,
+        expect: Mapping[Name, int] | None = None,
+        durability: Durability | None = None,
+    ) -> asyncio.Future[int]:
+        return self.run(self.store.write, batch, expect=expect, durability=durability)
+
+    async def commit(self, verb: str, /, *args: Any, **kw: Any) -> int:
+        batch = batch_of(limit=self.store.limits.value)
+        getattr(batch, verb)(*args, **kw)
+        return await self.write(batch)
+
+    # --- sessions
+
+    async def load(
+        self, session: Session, always: Collection[str], seconds: float | None, /
+    ) -> None:
+        """Wait until the session has its object, and begin it."""
+        beginning, sessions = Beginning(session, always), self._sessions
+        member = sessions.member
+        if not beginning.claims:
+            found = await self.run(member.ask, beginning.request, begun)
+            session._moment = beginning.settle(found, member)
+            return
+        bell = Bell(self.bind())
+        end = math.inf if seconds is None else monotonic() + seconds
+        sessions.claim(beginning.name, bell.ring)
+        while (found := await settled(self.run(sessions.ask, beginning))) is None:
+            left = end - monotonic()
+            if left <= 0:
+                given = session._settings.timeout or 0
+                raise await self.run(sessions.timed_out, beginning.name, given)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, LOOK_AGAIN)):
+                    await bell.heard.wait()
+            bell.clear()
+        session._moment = beginning.settle(found, member)
+
+    def save(self, session: Session, batch: Batch, /) -> asyncio.Future[int]:
+        """Begin to commit what a session wrote, if it still has its object."""
+        return self.run(self._save, session, batch, not session._open)
+
+    def _save(self, session: Session, batch: Batch, leaves: bool) -> int:
+        stamp = self._sessions.commit(session, batch, leaves)
+        held: Any = session._moment
+        if held is not None:
+            held.version = stamp  # what is read late is of the object as it is now
+        return stamp
+
+    def leave(self, name: Name, /) -> asyncio.Future[None] | None:
+        """Begin to give an object back; None if it is given back already."""
+        if name not in self._sessions.member.claims or self.closed:
+            return None
+        return self.run(self._sessions.leave, name)
+
+
+class _WalkToCome:
+    """A walk that begins when its first items are asked for, which is in a thread."""
+
+    def __init__(self, begin: Callable[[], Any]) -> None:
+        self._begin = begin
+        self._walk: Any = None
+        self._is_closed = False
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if self._is_closed:
+            raise StopIteration
+        if self._walk is None:
+            self._walk = self._begin()
+        return next(self._walk)
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._walk is not None:
+            self._walk.close()
+
+
+class _Walks(Reads):
+    """Walks that begin when they are first awaited."""
+
+    def object_keys(self, *args: Any, **kw: Any) -> Walk[str]:
+        return self._walk_to_come(self._source.object_keys, *args, **kw)
+
+    def scan(self, *args: Any, **kw: Any) -> Walk[StoredObject]:
+        return self._walk_to_come(self._source.scan, *args, **kw)
+
+    def workflows(self, service: str, completed: bool | None = None) -> Walk[StoredWorkflow]:
+        check_completed(completed)
+        return self._walk_to_come(self._source.workflows, service, completed)
+
+    def _walk_to_come(self, begin: Callable[..., Any], *args: Any, **kw: Any) -> Walk[Any]:
+        self._waits.check_open()
+        return Walk(self._waits, _WalkToCome(partial(begin, *args, **kw)))
+
+
+class Snapshot(_Walks):
+    """Every read verb, awaited, as of one moment: that of entering ``async with``, or of first use.
+
+    Close it soon: until then the owner keeps the files that it names.
+    """
+
+    _source: RemoteSnapshot
+
+    @property
+    def stamp(self) -> int:
+        """Return the stamp of the last commit that the snapshot sees; 0 before it is taken."""
+        return self._source.stamp
+
+    async def close(self) -> None:
+        """Let the owner forget it. May be called again."""
+        self._source.close()
+
+    async def __aenter__(self) -> Self:
+        await self._waits.run(self._source.begin)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._source.close()
+
+
+class _Handles(ObjectVerbs):
+    """Gives the handles of objects beneath the awaited ones."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+
+class AsyncSharedStore(_Walks, Store):
+    """The Store on a directory that several processes share, awaited.
+
+    Made by `kvengine.aio.open(path, share=True)` and `kvengine.aio.connect(path)`; see
+    `kvengine.share.store.SharedStore`. It belongs to one event loop.
+    """
+
+    _waits: Waits
+
+    def __init__(self, store: SharedStore) -> None:
+        self.store = store
+        waits = Waits(store)
+        shared: Any = waits
+        host = Host(
+            store,
+            store._host.serdes,
+            max_value_size=store.limits.value,
+            retention_of=store._retention_of,
+            shared=shared,
+        )
+        self._host = host
+        store._member.add(self)
+        super().__init__(store, waits, _Handles(host))
+
+    @property
+    def path(self) -> str:
+        """Return the absolute path of the directory."""
+        return self.store.path
+
+    @property
+    def limits(self) -> Limits:
+        return self.store.limits
+
+    def snapshot(self) -> Snapshot:
+        """Return all read verbs as of one moment: that of entering ``async with``."""
+        self._waits.check_open()
+        return Snapshot(self.store._snapshot_to_come(), self._waits)
+
+    def watch(self, service: str, key: str | None = None, *, prefix: str = "") -> Watch:
+        """Return the changes to come; see `kvengine.share.store.SharedStore.watch`.
+
+        It blocks the event loop until the owner has answered. From then on no commit is missed.
+        """
+        self.store._check_open()
+        return Watch(self._waits, partial(self.store._member.watch, service, key, prefix))
+
+    async def retention(self, service: str) -> timedelta:
+        return await self._waits.run(self.store.retention, service)
+
+    async def retentions(self) -> dict[str, timedelta]:
+        """Return the retentions that are stored with the database, by service."""
+        return await self._waits.run(self.store.retentions)
+
+    async def estimate(self, service: str, *, prefix: str = "") -> Estimate:
+        return await self._waits.run(self.store.estimate, service, prefix=prefix)
+
+    async def segments(self) -> tuple[SegmentStats, ...]:
+        return await self._waits.run(self.store.segments)
+
+    async def stats(self) -> Stats:
+        return await self._waits.run(self.store.stats)
+
+    async def flush(self) -> None:
+        await self._waits.run(self.store.flush)
+
+    async def compact(self, service: str | None = None) -> None:
+        await self._waits.run(self.store.compact, service)
+
+    async def checkpoint(self, path: str | os.PathLike[str]) -> None:
+        await self._waits.run(self.store.checkpoint, path)
+
+    async def close(self) -> None:
+        """Leave the others that share the directory. May be called again."""
+        if not self._waits.closed:
+            await self._waits.run(self.store.close)
+        self._waits.close()
+
+    def __repr__(self) -> str:
+        return f"<kvengine.share.AsyncSharedStore {self.store.path!r}>"
+
+
+adopt_docstrings(AsyncSharedStore, SharedStore)

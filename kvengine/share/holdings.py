@@ -1,0 +1,316 @@
+"""What one client holds in the owner: objects in sessions, snapshots, walks, watches.
+
+All of it goes when the client does, also what a request gets that is under way then. Each kind is
+bounded, so that no client keeps much.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import count, islice
+from typing import Any
+from weakref import ref
+
+from kvengine.errors import KVEngineError
+from kvengine.objects.sessions.turns import Turn, Turns
+from kvengine.real_time import monotonic
+from kvengine.share import requests, wire
+from kvengine.storage.feed import Queue
+from kvengine.storage.names import Name
+from kvengine.store import Change, Snapshot, StoredObject
+
+_MOST_OPEN = 64
+"""Snapshots, walks, and watches that one client may keep open: so many of each."""
+
+_MOST_TURNS = 100_000
+"""Objects that one client may have in sessions or wait for."""
+
+RECLAIM_SECONDS = 1.0
+"""Seconds that clients have to claim again, under the next owner, what they had in sessions."""
+
+_PAGE_ITEMS = 1000
+_PAGE_BYTES = 1024 * 1024
+_MOST_CHANGES = 1000
+"""Changes that one event tells of."""
+
+Tell = Callable[[requests.Event], object]
+"""Tells a client of an event. May be called in any thread, under the commit lock too."""
+
+
+class Reclaiming:
+    """The time after a takeover in which objects go to nobody but those who had them.
+
+    The next owner does not know who had which object in a session. So it waits until all clients of
+    the owner before have joined, and claimed again what they had; for those that are gone, it waits
+    `RECLAIM_SECONDS`.
+    """
+
+    def __init__(self, known: Collection[int] | None) -> None:
+        """``known``: the clients of the owner before, None if nobody knows."""
+        self._missing = None if known is None else set(known)
+        self._end = monotonic() + RECLAIM_SECONDS
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._is_over = self._missing == set()
+
+    def joined(self, client: int) -> None:
+        """Note that a client has joined, and claimed what it had."""
+        if self._missing is not None:
+            self._missing.discard(client)
+
+    def is_over(self) -> bool:
+        """Return whether all objects that nobody has are free."""
+        if not self._is_over and (
+            not (self._missing or self._missing is None) or self._end <= monotonic()
+        ):
+            self._is_over = True
+        return self._is_over
+
+    def put_off(self, tell: Callable[[], object]) -> None:
+        """Let ``tell`` be called when it is over."""
+        self._waiting.append(tell)
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell all who were put off, if it is over."""
+        while self._waiting and self.is_over():
+            with suppress(IndexError):  # another thread was faster
+                self._waiting.popleft()()
+
+
+class ClientTurn(Turn):
+    """The turn of a client on an object: as that of a session, in the same queue."""
+
+    __slots__ = ("client",)
+
+    def __init__(self, client: str) -> None:
+        self.claim: ref[Turn] = ref(self)
+        self.client: str = client
+
+    def shown(self) -> str:
+        return f"client {self.client}"
+
+
+class Holdings:
+    """What one client holds. ``name`` says who that is, for people."""
+
+    def __init__(self, name: str, turns: Turns, tell: Tell, reclaiming: Reclaiming | None) -> None:
+        self.name = name
+        self.tell = tell
+        self.heard: float = monotonic()
+        """When it asked for something last."""
+        self._all_turns = turns
+        self._reclaiming = reclaiming
+        self._numbers = count(1)
+        self._snapshots: dict[int, Snapshot] = {}
+        self._walks: dict[int, Iterator[Any]] = {}
+        self._watches: dict[int, Queue] = {}
+        self._turns: dict[Name, ClientTurn] = {}
+        self._committing: set[Name] = set()
+        self._commit_lock = threading.Lock()
+        self._is_closed = False
+
+    # --- objects in sessions
+
+    def claim(self, name: Name) -> bool:
+        """Queue up for an object; return whether the client has it. It may have it already."""
+        turn = self._turns.get(name)
+        if turn is not None:
+            return self._all_turns.has_come(name, turn)
+        tell = partial(self.tell, requests.Granted(*name))
+        if self._reclaiming is not None:
+            if not self._reclaiming.is_over():
+                self._reclaiming.put_off(tell)
+                return False
+            self._reclaiming = None
+        return self._join(name, tell)
+
+    def _join(self, name: Name, tell: Callable[[], object] | None) -> bool:
+        self._check_room(self._turns, _MOST_TURNS)
+        turn = self._turns[name] = ClientTurn(self.name)
+        self._check_open()
+        if self._all_turns.join(name, turn, False, 0):
+            return True
+        turn.call = tell
+        # It may have come between the two: then nobody has called.
+        return self._all_turns.has_come(name, turn)
+
+    def has(self, name: Name) -> bool:
+        """Return whether the client has an object in a session."""
+        turn = self._turns.get(name)
+        return turn is not None and self._all_turns.holds(name, turn)
+
+    def reclaim(self, name: Name) -> bool:
+        """Take an object that the client had under the owner before; False if it is not free."""
+        if (self._reclaiming is None or not self._reclaiming.is_over()) and self._join(name, None):
+            return True
+        self.leave(name)
+        return False
+
+    def leave(self, name: Name) -> None:
+        """Give an object back, or the place in its queue. May be called again."""
+        turn = self._turns.pop(name, None)
+        if turn is not None:
+            self._all_turns.leave(name, turn)
+
+    def begin_commit(self, name: Name) -> bool:
+        """Keep an object until `end_commit`, even if the client goes; False if it is not there.
+
+        Whoever gets it next must see what the session wrote.
+        """
+        with self._commit_lock:
+            if not self.has(name):
+                return False
+            self._committing.add(name)
+            return True
+
+    def end_commit(self, name: Name, leaves: bool) -> None:
+        """Note that a commit has ended; ``leaves``: and give the object back."""
+        with self._commit_lock:
+            self._committing.discard(name)
+            leaves = leaves or self._is_closed
+        if leaves:
+            self.leave(name)
+
+    # --- snapshots and walks
+
+    def add_snapshot(self, snapshot: Callable[[], Any]) -> tuple[int, int]:
+        """Take a snapshot; return its number here, and its stamp."""
+        self._check_room(self._snapshots, _MOST_OPEN)
+        number = next(self._numbers)
+        self._snapshots[number] = taken = snapshot()
+        self._check_open()
+        return number, taken.stamp
+
+    def snapshot(self, number: int) -> Snapshot:
+        try:
+            return self._snapshots[number]
+        except KeyError:
+            raise KVEngineError("this snapshot is closed") from None
+
+    def release(self, number: int) -> None:
+        """Close a snapshot. May be called again."""
+        snapshot = self._snapshots.pop(number, None)
+        if snapshot is not None:
+            snapshot.close()
+
+    def begin_walk(self, walk: Iterator[Any]) -> tuple[int | None, list[Any]]:
+        """Return the first items of a walk, and the number to ask for more, None at its end."""
+        self._check_room(self._walks, _MOST_OPEN)
+        return self._page(next(self._numbers), walk)
+
+    def page(self, number: int) -> tuple[int | None, list[Any]]:
+        """Return the next items of a walk, and its number, None where they are the last."""
+        walk = self._walks.pop(number, None)  # one that raises has ended
+        if walk is None:
+            raise KVEngineError("this walk has ended")
+        return self._page(number, walk)
+
+    def _page(self, number: int, walk: Iterator[Any]) -> tuple[int | None, list[Any]]:
+        items: list[Any] = []
+        size = 0
+        for item in islice(walk, _PAGE_ITEMS):
+            items.append(item)
+            size += _size(item)
+            if size >= _PAGE_BYTES:
+                break
+        else:
+            if len(items) < _PAGE_ITEMS:
+                return None, items
+        self._walks[number] = walk
+        self._check_open()
+        return number, items
+
+    def end_walk(self, number: int) -> None:
+        """Forget a walk. May be called again."""
+        walk = self._walks.pop(number, None)
+        if walk is not None:
+            _end(walk)
+
+    # --- watches
+
+    def watch(self, number: int, begin: Callable[[Callable[[], object]], Queue]) -> None:
+        """Begin a watch, whose changes are told by events with this number."""
+        self._check_room(self._watches, _MOST_OPEN)
+        if number in self._watches:
+            raise KVEngineError("there is a watch with this number")
+        # The bell rings under the commit lock: whoever hears it takes the changes later.
+        self._watches[number] = begin(partial(self.tell, requests.Changes(number, [])))
+        self._check_open()
+
+    @property
+    def watches(self) -> tuple[int, ...]:
+        """The numbers of all watches."""
+        return tuple(self._watches)
+
+    def unwatch(self, number: int) -> None:
+        """End a watch. May be called again."""
+        feed = self._watches.pop(number, None)
+        if feed is not None:
+            feed.end()
+
+    def changes(self, number: int) -> requests.Event | None:
+        """Return the changes that a watch has now, as an event; None if there are none."""
+        feed = self._watches.get(number)
+        if feed is None:
+            return None
+        found: list[Change] = []
+        try:
+            while len(found) < _MOST_CHANGES and (change := feed.take()) is not None:
+                found.append(change)
+        except Exception as error:  # nothing more can come
+            if not found:
+                self.unwatch(number)
+                return requests.Over(number, *wire.error_fields(error))
+        return requests.Changes(number, found) if found else None
+
+    # --- the whole
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would be lost with the client."""
+        return not (self._turns or self._watches or self._snapshots or self._walks)
+
+    def let_go(self) -> None:
+        """Close snapshots and walks, which keep files and memory."""
+        for walk in (*self._walks,):
+            self.end_walk(walk)
+        for snapshot in (*self._snapshots,):
+            self.release(snapshot)
+
+    def close(self) -> None:
+        """Let go of everything, and of what is got from now on. May be called again."""
+        with self._commit_lock:
+            self._is_closed = True
+            left = [name for name in (*self._turns,) if name not in self._committing]
+        for name in left:
+            self.leave(name)
+        self.let_go()
+        for watch in (*self._watches,):
+            self.unwatch(watch)
+
+    def _check_open(self) -> None:
+        """Raise KVEngineError if the client has gone, and let go of what it just got."""
+        if self._is_closed:
+            self.close()
+            raise KVEngineError("this client has gone")
+
+    def _check_room(self, held: dict[Any, Any], most: int) -> None:
+        if len(held) >= most:
+            raise KVEngineError(f"a client may keep {most:,} of these open; close some")
+
+
+def _size(item: object) -> int:
+    if isinstance(item, StoredObject):
+        return sum(len(name) + len(value) for name, value in item.entries.items())
+    return len(item) if isinstance(item, str) else 0
+
+
+def _end(walk: Iterator[Any]) -> None:
+    close = getattr(walk, "close", None)
+    if close is not None:
+        with suppress(Exception):  # it is gone in any case
+            close()

@@ -1,0 +1,473 @@
+"""A process as one of those that share a directory: it asks the owner, or is the owner.
+
+There is at most one owner, who holds the locks of the directory (storage/lifecycle/lock.py), and
+each has a greater epoch than the one before. Whoever finds no owner tries to become it. What
+follows when an owner goes:
+
+- Reads of now are asked again.
+- A commit is sent again with its token, which lands at most once (storage/tokens.py).
+- An object in a session is claimed again as the process joins the next owner, who gives it to
+  nobody else meanwhile (`Reclaiming`). If that comes too late, the session is lost.
+- Snapshots, walks and watches are lost: the next owner does not have them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Collection
+from itertools import count
+from typing import Any, Protocol
+
+from kvengine.engine import Engine
+from kvengine.errors import (
+    DatabaseClosed,
+    DatabaseLocked,
+    ForkedError,
+    KVEngineError,
+    OutcomeUnknown,
+    OwnerLost,
+    Unavailable,
+)
+from kvengine.objects.sessions.host import Host
+from kvengine.objects.sessions.turns import Turns
+from kvengine.real_time import monotonic
+from kvengine.share import requests, wire
+from kvengine.share.holdings import Reclaiming
+from kvengine.share.link import Broken
+from kvengine.share.owner import LocalOwner, Owner, OwnerSilent, RemoteOwner
+from kvengine.share.requests import Event, Request
+from kvengine.share.transport import has_socket
+from kvengine.storage import feed
+from kvengine.storage.feed import Queue, watched
+from kvengine.storage.names import Name
+from kvengine.store import Change
+
+log: logging.Logger = logging.getLogger("kvengine")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+"""Seconds between two looks for an owner."""
+
+_MOST_TIMES = 10
+"""Times that a request is sent whose connection breaks: it may be what ends one owner after the
+other."""
+
+_members: weakref.WeakSet[Member] = weakref.WeakSet()
+
+
+class Opens(Protocol):
+    """Opens the directory as its owner, and serves it to the others."""
+
+    def __call__(self, reclaiming: Reclaiming | None, /) -> Engine:
+        """Return the engine. Raise DatabaseLocked if there is an owner."""
+
+
+class HasHost(Protocol):
+    """A store whose objects have a `Host`."""
+
+    _host: Host
+
+
+class Claim:
+    """An object that this process has in a session, or waits for.
+
+    ``owner``: who gave it, None while it is waited for. ``ring`` is called when it is worth asking
+    again, from any thread.
+    """
+
+    __slots__ = ("owner", "ring")
+
+    def __init__(self, ring: Callable[[], object]) -> None:
+        self.owner: Owner | None = None
+        self.ring: Callable[[], object] = ring
+
+
+class RemoteFeed(Queue):
+    """The changes that a watch of the owner's tells of. It ends with that owner."""
+
+    def __init__(self, service: str, key: str | None, ring: Callable[[], object]) -> None:
+        super().__init__(service, key, ring)
+        self._failure: Exception | None = None
+
+    def fail(self, error: Exception) -> None:
+        """Let nothing more come but an error. May be called in any thread."""
+        self._failure = error
+        self.ring()
+
+    def _check_alive(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def is_idle(self) -> bool:
+        return super().is_idle() and self._failure is None
+
+
+class Member:
+    """This process among those that share a directory. Thread-safe."""
+
+    def __init__(
+        self, path: str, opens: Opens | None, patience: float, search: float | None = None
+    ) -> None:
+        """``opens``: opens the directory as its owner; None for one that never does.
+
+        ``patience``: seconds to wait for an answer; ``search``: to look for an owner, by default as
+        long.
+        """
+        self.path = path
+        self.turns: Turns = Turns()
+        self.claims: dict[Name, Claim] = {}
+        self._stores: weakref.WeakSet[HasHost] = weakref.WeakSet()
+        self._opens = opens
+        self._patience = patience
+        self._search = patience if search is None else search
+        self._begin()
+        _members.add(self)
+
+    def _begin(self) -> None:
+        self.number: int = int.from_bytes(os.urandom(8), "big") >> 1
+        self._lock = threading.RLock()
+        self._owner: Owner | None = None
+        self._known: Collection[int] | None = None
+        self._stamp = 0
+        self._is_closed = False
+        self._tokens = count(1)
+        self._watch_numbers = count(1)
+        self._feeds: dict[int, weakref.ref[RemoteFeed]] = {}
+
+    # --- asking
+
+    def ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:
+        """Return the result of a request that may be asked again, of whoever owns."""
+        return self.ask_some(request, decode)[0]
+
+    def ask_some(self, request: Request, decode: Callable[[Any], Any]) -> tuple[Any, Owner]:
+        """Return the result of a request that may be asked again, and the owner who answered."""
+        left = _MOST_TIMES
+        while True:
+            owner = self.owner()
+            try:
+                return owner.ask(request, decode), owner
+            except Broken as error:
+                self._broken(owner, error)
+                left -= 1
+                if error.is_slow or not left:
+                    raise self._silence(owner, error) from None
+            except DatabaseClosed:
+                if not self._has_left(owner):
+                    raise
+
+    def write(self, request: Any, decode: Callable[[Any], Any], claim: Claim | None = None) -> Any:
+        """Return the result of a commit, which lands at most once however often it is sent.
+
+        ``claim``: of the session that commits. Raise OwnerLost if that is lost; OutcomeUnknown if
+        the answer was lost and it cannot be found out any more whether the commit landed.
+        """
+        token = b"%d.%d" % (self.number, next(self._tokens))
+        left = _MOST_TIMES
+        while True:
+            try:
+                owner = self.owner()
+            except KVEngineError as error:
+                if request.since is None:
+                    raise
+                raise self._in_doubt(error) from None
+            known = self._stamp
+            if claim is not None and claim.owner is not owner and request.since is None:
+                raise OwnerLost(
+                    self.path, "has another owner than when this session began: nothing was written"
+                )
+            request.token = b"" if isinstance(owner, LocalOwner) and not request.since else token
+            try:
+                found = owner.ask(request, decode)
+            except Broken as error:
+                self._broken(owner, error)
+                if error.sent and request.since is None:
+                    request.since = known
+                if error.is_slow:
+                    raise OutcomeUnknown(
+                        f"process {owner.pid}, the owner of {self.path}, has not answered a commit"
+                        f" for {self._patience:g} s: it may be stopped, and may commit it later;"
+                        " read the object again before you repeat it"
+                    ) from None
+                left -= 1
+                if not left:
+                    raise self._in_doubt(self._silence(owner, error)) from None
+                continue
+            except DatabaseClosed:
+                if not self._has_left(owner):
+                    raise
+                continue
+            if type(found) is int and found > self._stamp:
+                self._stamp = found
+            return found
+
+    def owner(self) -> Owner:
+        """Return who owns the directory: looked for, or this process, if there is nobody.
+
+        Raise Unavailable if there is none for as long as `patience`, DatabaseClosed.
+        """
+        owner = self._owner
+        if owner is None or owner.is_lost:
+            owner = self._find()
+        return owner
+
+    def engine(self) -> Engine | None:
+        """Return the engine if this process owns the directory."""
+        owner = self.owner()
+        return owner.engine if isinstance(owner, LocalOwner) else None
+
+    def _broken(self, owner: Owner, error: Broken) -> None:
+        """Note that a connection broke. If it was not slow, look whether the owner is there."""
+        if not (error.is_slow or owner.is_lost):
+            # Its process may live and have hung up on this one connection, or have ended: to ask
+            # again tells.
+            owner.close()
+
+    def _has_left(self, owner: Owner) -> bool:
+        """Return whether it was the owner who closed its database, and not this store."""
+        self._check_open()
+        if isinstance(owner, LocalOwner):
+            return False
+        owner.close()
+        return True
+
+    def _silence(self, owner: Owner, error: Broken) -> Unavailable:
+        if not error.is_slow:
+            return Unavailable(
+                f"the owner of {self.path}, at last process {owner.pid}, has broken off the"
+                f" connection at this request {_MOST_TIMES} times"
+            )
+        return Unavailable(
+            f"process {owner.pid}, the owner of {self.path}, has not answered for"
+            f" {self._patience:g} s: it may be stopped or very busy"
+        )
+
+    def _in_doubt(self, error: KVEngineError) -> OutcomeUnknown:
+        return OutcomeUnknown(f"the answer to a commit was lost, it may be made; and then: {error}")
+
+    # --- finding an owner, or becoming it
+
+    def _find(self) -> Owner:
+        with self._lock:
+            until = monotonic() + self._search
+            pause = _FIRST_PAUSE
+            while True:
+                self._check_open()
+                if self._owner is not None and not self._owner.is_lost:
+                    return self._owner
+                problem: OwnerSilent | None = None
+                try:
+                    self._owner = owner = self._joined() or self._become()
+                    if owner is not None:
+                        self._settle(owner)
+                        return owner
+                except OwnerSilent as error:
+                    problem = error
+                if monotonic() >= until:
+                    raise problem or self._nobody()
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _joined(self) -> Owner | None:
+        """Join the owner; None if nobody serves the directory."""
+        try:
+            names = [name for name, claim in list(self.claims.items()) if claim.owner is not None]
+            return RemoteOwner(self.path, self.number, names, self, self._patience)
+        except OSError:
+            return None
+
+    def _become(self) -> Owner | None:
+        """Become the owner; None if that is another one, or may not be this process."""
+        if self._opens is None:
+            return None
+        reclaiming = None
+        if self._known is not None:
+            reclaiming = Reclaiming([each for each in self._known if each != self.number])
+        elif has_socket(self.path):
+            reclaiming = Reclaiming(None)
+        try:
+            engine = self._opens(reclaiming)
+        except DatabaseLocked:
+            return None
+        try:
+            names = [name for name, claim in list(self.claims.items()) if claim.owner is not None]
+            return LocalOwner(engine, names, self, reclaiming)
+        except BaseException:
+            engine.close()
+            raise
+
+    def _nobody(self) -> Unavailable:
+        return Unavailable(
+            f"nobody serves {self.path}: open it with share=True, or run `kvengine serve`; an"
+            " owner that is just starting, or works without live access, serves nobody"
+        )
+
+    def _settle(self, owner: Owner) -> None:
+        """Note what was lost with the owner before."""
+        lost = set(owner.joined.lost)
+        self._stamp = max(self._stamp, owner.joined.stamp)
+        for name, claim in list(self.claims.items()):
+            if claim.owner is not None and name not in lost:
+                claim.owner = owner
+            claim.ring()
+        self._fail_watches()
+
+    def _fail_watches(self) -> None:
+        feeds, self._feeds = self._feeds, {}
+        for reference in feeds.values():
+            found = reference()
+            if found is not None:
+                found.fail(OwnerLost(self.path, "has another owner than when this watch began"))
+
+    # --- what owners tell
+
+    def hear(self, event: Event) -> None:
+        match event:
+            case requests.Granted(service, key):
+                claim = self.claims.get((service, key))
+                if claim is not None:
+                    claim.ring()
+            case requests.Changes(watch, changes):
+                found = self._feed(watch)
+                if found is not None and not found.is_over:
+                    for change in changes:
+                        found.put(Change(*change))
+                    found.ring()
+            case requests.Over(watch, kind, arguments):
+                found = self._feed(watch)
+                if found is not None:
+                    found.fail(wire.raised(kind, arguments))
+            case requests.Members(stamp, clients):
+                self._known = clients
+                self._stamp = max(self._stamp, stamp)
+
+    def lose(self, owner: Owner) -> None:
+        """Look for the next owner at once: who has objects in sessions is waited for."""
+        self._fail_watches()
+        if self._is_closed:
+            return
+        try:
+            self._find()
+        except DatabaseClosed:
+            pass
+        except (KVEngineError, OSError) as error:  # the next who asks is told
+            log.warning("%s: no owner after process %d: %s", self.path, owner.pid, error)
+
+    def clean(self) -> None:
+        """Give back objects of sessions that were dropped: an interrupt may leave one behind.
+
+        A session takes its turn in this process before it claims its object, and gives it back
+        after that.
+        """
+        for name, claim in list(self.claims.items()):
+            if not self.turns.is_taken(name) and self.claims.get(name) is claim:
+                del self.claims[name]
+                owner = claim.owner
+                if owner is not None and not owner.is_lost:
+                    owner.tell(requests.Leave(*name))
+
+    # --- watches
+
+    def watch(
+        self, service: str, key: str | None, prefix: str, ring: Callable[[], object]
+    ) -> Queue:
+        """Begin a watch of whoever owns."""
+        watched(service, key, prefix)
+        while True:
+            engine = self.engine()
+            if engine is not None:
+                return feed.begin(engine._db, service, key, prefix, ring)
+            number = next(self._watch_numbers)
+            made = RemoteFeed(service, key, ring)
+            self._feeds[number] = weakref.ref(made)
+            owner = self.owner()
+            try:
+                owner.ask(requests.Watch(number, service, key, prefix), _anything)
+            except Broken as error:
+                self._feeds.pop(number, None)
+                self._broken(owner, error)
+                continue
+            except BaseException:
+                self._feeds.pop(number, None)
+                raise
+            if owner.is_lost:
+                continue
+            weakref.finalize(made, self._unwatch, number, owner).atexit = False
+            return made
+
+    def _feed(self, number: int) -> RemoteFeed | None:
+        reference = self._feeds.get(number)
+        return reference() if reference is not None else None
+
+    def _unwatch(self, number: int, owner: Owner) -> None:
+        self._feeds.pop(number, None)
+        if not owner.is_lost:
+            owner.tell(requests.Unwatch(number))
+
+    # --- the whole
+
+    def add(self, store: HasHost) -> None:
+        """Let the sessions of a store take turns with all others of this process."""
+        store._host.turns = self.turns
+        self._stores.add(store)
+
+    @property
+    def has_owner(self) -> bool:
+        """Return whether the owner that was found last is still there, as far as is known."""
+        return self._owner is not None and not self._owner.is_lost
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise DatabaseClosed("this database is closed")
+
+    def close(self) -> None:
+        """Leave the others; an owner hands the directory over. May be called again."""
+        self._is_closed = True  # first: who looks for an owner has the lock, and gives up at this
+        with self._lock:
+            owner, self._owner = self._owner, None
+            for claim in list(self.claims.values()):
+                claim.ring()
+            for reference in list(self._feeds.values()):
+                found = reference()
+                if found is not None:
+                    found.end()
+            if owner is not None:
+                owner.close()
+
+    def _after_fork(self) -> None:
+        """In a forked child: be another member, which has nothing of what the parent holds."""
+        owner = self._owner
+        if owner is not None:
+            owner.forget()
+        was_closed = self._is_closed
+        for reference in list(self._feeds.values()):
+            found = reference()
+            if found is not None:
+                found.forget()
+                found.fail(ForkedError("this watch was begun before fork()"))
+        self.claims.clear()
+        self.turns = Turns()
+        for store in list(self._stores):
+            store._host.turns = self.turns
+        self._begin()
+        self._is_closed = was_closed
+
+
+def _anything(data: Any) -> Any:
+    return wire.decode(data)
+
+
+def _in_child() -> None:
+    for member in list(_members):
+        member._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

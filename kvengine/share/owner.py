@@ -1,0 +1,317 @@
+"""The owner of a directory as its clients see it: in another process, or in this one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Protocol
+
+import msgspec
+
+from kvengine.engine import Engine
+from kvengine.errors import KVEngineError, Unavailable, ValueTooLarge
+from kvengine.share import requests, wire
+from kvengine.share.holdings import Holdings, Reclaiming
+from kvengine.share.link import GREETING, Broken, Link
+from kvengine.share.requests import MOST_BYTES, Event, Joined, Request
+from kvengine.share.verbs import answer, options_of
+from kvengine.storage.names import Name
+
+MOST_LINKS = 32
+"""Connections of a client that have a request under way; more threads wait for them.
+
+A session that waits for its object has none.
+"""
+
+_MOST_IDLE = 8
+"""Connections that are kept for the next request."""
+
+_LOOK_AGAIN = 0.25
+_TICK = 2.0
+"""Seconds between two looks at what sessions have left behind."""
+
+PATIENCE = 120.0
+"""Seconds for the answer to a request that does not take long."""
+
+_PATIENT = (requests.Flush, requests.Compact, requests.Checkpoint, requests.Count, requests.Next)
+"""Requests that may take any time."""
+
+_joined = msgspec.msgpack.Decoder(Joined).decode
+_nothing = msgspec.msgpack.Decoder(None).decode
+
+
+class OwnerSilent(Unavailable):
+    """The owner has its socket and does not serve us: it is stopped, hangs, serves as many clients
+    as it can, or is of another user."""
+
+
+class Hears(Protocol):
+    """Whom an owner tells what happens."""
+
+    def hear(self, event: Event) -> None:
+        """Note an event. Called in any thread, with locks of the engine held: must not wait."""
+
+    def lose(self, owner: Owner) -> None:
+        """Note that an owner is gone. Called in a thread that may wait."""
+
+    def clean(self) -> None:
+        """Give back what sessions have left behind. Called now and then."""
+
+
+class Owner(Protocol):
+    """Who owns the directory now. ``is_lost``: it does no longer."""
+
+    pid: int
+    epoch: int
+    is_lost: bool
+    joined: Joined
+
+    def ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:
+        """Return the result of a request. Raise what its verb raises; Broken if there is none."""
+        ...
+
+    def tell(self, request: Request) -> None:
+        """Let the owner know of something that ended, now or soon. A finalizer may call this."""
+        ...
+
+    def close(self) -> None:
+        """Leave. May be called again."""
+        ...
+
+    def forget(self) -> None:
+        """In a forked child: leave alone what is the parent's, and say nothing."""
+        ...
+
+
+class RemoteOwner:
+    """The owner in another process. Thread-safe.
+
+    Requests go over connections of which each has one under way. On one more, which is the first,
+    the owner tells of events; a thread listens there.
+    """
+
+    def __init__(
+        self, directory: str, client: int, claims: Collection[Name], hearer: Hears, patience: float
+    ) -> None:
+        """Join. OSError if nobody serves the directory, OwnerSilent if not this process.
+
+        ``claims``: the objects that the client has in sessions. ``patience``: seconds to wait for
+        an answer.
+        """
+        self._directory = directory
+        self._client = client
+        self._hearer = hearer
+        self._patience = patience
+        self._idle: list[Link] = []
+        self._links = 0
+        self._room = threading.Condition()
+        self._untold: deque[Request] = deque()
+        self.is_lost: bool = False
+        self._listener = self._connect()
+        hello = self._listener.hello
+        self.pid: int = hello.pid
+        self.epoch: int = hello.epoch
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        self._name = name
+        self.joined: Joined = self._join(self._listener, True, claims)
+        self._thread = threading.Thread(target=self._listen, name="kvengine-listen", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._listener.close()
+            raise
+
+    def ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:
+        data = wire.frame(request)
+        if len(data) > MOST_BYTES:
+            raise ValueTooLarge(
+                f"the request has {len(data):,} bytes; process {self.pid}, the owner of"
+                f" {self._directory}, takes {MOST_BYTES:,} at once: write less at a time"
+            )
+        if self._untold:
+            self._tell()
+        patience = None if isinstance(request, _PATIENT) else self._patience
+        link = self._take()
+        try:
+            found = link.ask(data, patience)
+        finally:
+            self._give(link)
+        return wire.result_of(found, decode)
+
+    def _take(self) -> Link:
+        """Return a connection that nobody uses; wait for one if there are too many."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        with self._room:
+            while not self.is_lost:
+                with suppress(IndexError):  # there is none, or another thread was faster
+                    return self._idle.pop()
+                if self._links < MOST_LINKS:
+                    self._links += 1
+                    break
+                self._room.wait(_LOOK_AGAIN)
+            else:
+                raise Broken(False)
+        try:
+            link = self._connect()
+            self._join(link, False, ())
+            return link
+        except (OSError, OwnerSilent):
+            self._gone()
+            raise Broken(False) from None
+        except BaseException:
+            self._gone()
+            raise
+
+    def _give(self, link: Link) -> None:
+        """Let others use a connection, if it can be used and is not one of many."""
+        if self.is_lost or link.is_closed or len(self._idle) >= _MOST_IDLE:
+            link.close()
+            self._gone()
+        else:
+            self._idle.append(link)
+            if self._links >= MOST_LINKS:
+                with self._room:
+                    self._room.notify()
+
+    def _gone(self) -> None:
+        with self._room:
+            self._links -= 1
+            self._room.notify()
+
+    def _connect(self) -> Link:
+        try:
+            link = Link(self._directory, min(GREETING, self._patience))
+        except TimeoutError:
+            raise OwnerSilent(
+                f"the owner of {self._directory} does not answer on its socket"
+            ) from None
+        except PermissionError as error:
+            raise OwnerSilent(
+                f"{self._directory} belongs to another user: {error.strerror}"
+            ) from None
+        hello = link.hello
+        if hello.protocol != wire.PROTOCOL:
+            link.close()
+            raise KVEngineError(
+                f"process {hello.pid} owns {self._directory} with kvengine {hello.version}, which"
+                f" speaks protocol {hello.protocol} with its clients, not {wire.PROTOCOL}: use that"
+                " release here"
+            )
+        if hello.refused:
+            link.close()
+            raise OwnerSilent(
+                f"process {hello.pid} owns {self._directory} and turns clients away:"
+                f" {hello.refused}"
+            )
+        return link
+
+    def _join(self, link: Link, listens: bool, claims: Collection[Name]) -> Any:
+        join = requests.Join(self._client, self._name, listens, list(claims))
+        try:
+            found = link.ask(wire.frame(join), min(GREETING, self._patience))
+            return wire.result_of(found, _joined if listens else _nothing)
+        except Broken as error:
+            if error.is_slow:
+                raise OwnerSilent(
+                    f"process {link.hello.pid}, the owner of {self._directory}, does not answer"
+                ) from None
+            raise ConnectionResetError("the owner is gone") from None
+        except KVEngineError as error:
+            link.close()
+            raise OwnerSilent(str(error)) from None
+
+    def _listen(self) -> None:
+        listener = self._listener
+        try:
+            listener.listen()
+            while True:
+                while not listener.arrives(_TICK):
+                    self._hearer.clean()
+                self._hearer.hear(requests.decode_event(listener.receive()))
+        except (Broken, OSError, msgspec.MsgspecError):
+            pass
+        closed = self.is_lost
+        self.close()
+        if not closed:
+            self._hearer.lose(self)
+
+    def tell(self, request: Request) -> None:
+        self._untold.append(request)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the owner what it does not know yet, if a connection is free."""
+        while self._untold and self._idle:
+            try:
+                link = self._idle.pop()
+            except IndexError:
+                return
+            try:
+                with suppress(Broken, IndexError):
+                    link.ask(wire.frame(self._untold.popleft()), self._patience)
+            finally:
+                self._give(link)
+
+    def close(self) -> None:
+        self.is_lost = True
+        self._listener.hang_up()
+        while self._idle:
+            with suppress(IndexError):
+                self._idle.pop().close()
+
+    def forget(self) -> None:
+        """In a forked child: close the copies of the parent's connections, and say nothing."""
+        self.is_lost = True
+        self._listener.close()
+        while self._idle:
+            self._idle.pop().close()
+
+
+class LocalOwner:
+    """The owner in this process: the engine, which is asked directly."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        claims: Collection[Name],
+        hearer: Hears,
+        reclaiming: Reclaiming | None,
+    ) -> None:
+        self.engine = engine
+        self.pid: int = os.getpid()
+        self.epoch: int = engine._db.catalog.epoch
+        self.is_lost: bool = False
+        self._holdings = Holdings("of this process", engine._host.turns, hearer.hear, reclaiming)
+        if engine._access is not None:
+            engine._access.look = hearer.clean
+        lost = [name for name in claims if not self._holdings.reclaim(name)]
+        retentions: dict[str, timedelta] = engine.retentions()
+        self.joined: Joined = Joined(
+            engine._db.published, options_of(engine.options), retentions, lost
+        )
+
+    def ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:  # noqa: ARG002
+        return answer(self.engine, self._holdings, request)
+
+    def tell(self, request: Request) -> None:
+        with suppress(KVEngineError):
+            answer(self.engine, self._holdings, request)
+
+    def close(self) -> None:
+        self.is_lost = True
+        try:
+            self._holdings.close()
+        finally:
+            self.engine.close()
+
+    def forget(self) -> None:
+        """In a forked child: the engine looks after itself."""
+        self.is_lost = True

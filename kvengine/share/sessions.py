@@ -1,0 +1,232 @@
+"""Sessions of processes that share a directory: turns, late reads, commits, asked of the owner."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from kvengine.errors import KVEngineError, SessionTimeout
+from kvengine.objects.sessions.load import begin_with
+from kvengine.objects.sessions.session import SessionVerbs
+from kvengine.options import KIB, Durability
+from kvengine.real_time import monotonic
+from kvengine.share import requests
+from kvengine.share.link import Broken
+from kvengine.share.member import Claim, Member
+from kvengine.share.operations import operations
+from kvengine.share.reads import decoder
+from kvengine.share.requests import Begun
+from kvengine.storage.batch import Batch
+from kvengine.storage.names import Name
+from kvengine.store import StoredObject
+from kvengine.watch import ring_of
+
+FIRST_BYTES = 16 * KIB
+"""Bytes of names and values that a lazy session loads as it begins, for it costs no round trip."""
+
+LOOK_AGAIN = 5.0
+"""Seconds after which one who waits asks again: an interrupt may have cost it its call."""
+
+begun: Callable[[Any], Any] = decoder(Begun)
+"""Decodes the answer to a `Begin`."""
+_stamp = decoder(int)
+_text = decoder(str)
+_nothing = decoder(None)
+_late = {
+    "get": decoder(bytes | None),
+    "get_many": decoder(dict[str, bytes]),
+    "get_all": decoder(dict[str, bytes]),
+    "load": decoder(StoredObject | None),
+    "state_keys": decoder(list[str]),
+    "expires_at": decoder(float | None),
+}
+
+
+class Beginning:
+    """A session that begins: what it asks, and what comes of the answer."""
+
+    def __init__(self, session: SessionVerbs, always: Collection[str]) -> None:
+        """``always``: state keys to load in any case.
+
+        A read-only session loads all: it has no turn that would keep the object as it is.
+        """
+        self._session = session
+        self.name: Name = session._handle._name
+        settings = session._settings
+        self.claims: bool = not settings.read_only
+        limit = settings.preload_limit
+        whole = settings.read_only or (settings.preload is True and limit is None)
+        named = settings.preload if isinstance(settings.preload, tuple) else ()
+        self._named = [] if whole else list({*always, *named})
+        most = None if whole else max(limit or 0, FIRST_BYTES)
+        self.request: requests.Begin = requests.Begin(
+            *self.name, not self.claims, most, self._named
+        )
+
+    def settle(self, begun: Begun, member: Member) -> LateReads | None:
+        """Fill in the session, and return whom to ask for what was not loaded."""
+        found, session = begun.found, self._session
+        complete = found is None or not found.partial
+        begin_with(session, found, complete)
+        if found is None or complete:
+            return None
+        missing = [each for each in self._named if session._missing(each)]
+        if missing:
+            session._learn(
+                {name: begun.more[name] for name in missing if name in begun.more}, missing
+            )
+        return LateReads(member, self.name, found.version, begun.now)
+
+
+class LateReads:
+    """One object as its session began, for the session (objects/sessions/host.py).
+
+    The owner holds nothing: a read that comes late carries the time at which the session began,
+    and must find the version that the object had then. So it can be asked of the next owner too.
+    """
+
+    def __init__(self, member: Member, name: Name, version: int, now: int) -> None:
+        self._member = member
+        self._name = name
+        self._now = now
+        self.version: int = version
+        """What late reads must find: after a commit of the session, that one."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _in_memory(self, service: str, key: str) -> bool:  # noqa: ARG002
+        return False
+
+    def get(self, service: str, key: str, state_key: str) -> bytes | None:  # noqa: ARG002
+        found: bytes | None = self._ask("get", state_key)
+        return found
+
+    def get_many(
+        self,
+        service: str,  # noqa: ARG002
+        key: str,  # noqa: ARG002
+        state_keys: Iterable[str],
+    ) -> dict[str, bytes]:
+        found: dict[str, bytes] = self._ask("get_many", list(state_keys))
+        return found
+
+    def get_all(self, service: str, key: str) -> dict[str, bytes]:  # noqa: ARG002
+        found: dict[str, bytes] = self._ask("get_all")
+        return found
+
+    def load(self, service: str, key: str, *, max_bytes: int) -> StoredObject | None:  # noqa: ARG002
+        found: StoredObject | None = self._ask("load", max_bytes=max_bytes)
+        return found
+
+    def state_keys(
+        self,
+        service: str,  # noqa: ARG002
+        key: str,  # noqa: ARG002
+        *,
+        prefix: str = "",
+        start: str = "",
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> list[str]:
+        bounds: dict[str, Any] = {
+            "prefix": prefix,
+            "start": start,
+            "reverse": reverse,
+            "limit": limit,
+        }
+        found: list[str] = self._ask("state_keys", **bounds)
+        return found
+
+    def expires_at(self, service: str, key: str, state_key: str) -> float | None:  # noqa: ARG002
+        found: float | None = self._ask("expires_at", state_key)
+        return found
+
+    def _ask(self, verb: str, argument: str | list[str] | None = None, **options: Any) -> Any:
+        asked = requests.Late(*self._name, self.version, self._now, verb, argument, options)
+        return self._member.ask(asked, _late[verb])
+
+
+class HasDurability(Protocol):
+    """A store that knows how durable its commits are."""
+
+    durability: Durability | None
+
+
+class Sessions:
+    """The turns of one process among those of others (objects/sessions/host.py)."""
+
+    def __init__(self, member: Member, store: HasDurability) -> None:
+        self.member = member
+        self._store = store
+
+    def begin(
+        self, session: SessionVerbs, always: Collection[str], timeout: float | None
+    ) -> LateReads | None:
+        """Wait until the session has its object, begin it, and return whom it asks for the rest.
+
+        Raise SessionTimeout past ``timeout`` seconds.
+        """
+        beginning = Beginning(session, always)
+        if not beginning.claims:
+            return beginning.settle(self.member.ask(beginning.request, begun), self.member)
+        bell = threading.Lock()
+        bell.acquire()
+        end = math.inf if timeout is None else monotonic() + timeout
+        self.claim(beginning.name, ring_of(bell))
+        while (found := self.ask(beginning)) is None:
+            left = end - monotonic()
+            if left <= 0:
+                raise self.timed_out(beginning.name, session._settings.timeout or 0)
+            bell.acquire(timeout=min(left, LOOK_AGAIN))
+        return beginning.settle(found, self.member)
+
+    def claim(self, name: Name, ring: Callable[[], object]) -> None:
+        """Note that an object is wanted; ``ring`` is called when it is worth asking again."""
+        self.member.claims[name] = Claim(ring)
+
+    def ask(self, beginning: Beginning) -> Begun | None:
+        """Ask for the object of a session, and return what it holds, None if it is not ours yet."""
+        found, owner = self.member.ask_some(beginning.request, begun)
+        if type(found) is not Begun or not found.granted:
+            return None
+        claim = self.member.claims.get(beginning.name)
+        if claim is not None:
+            claim.owner = owner
+        return found
+
+    def timed_out(self, name: Name, seconds: float) -> SessionTimeout:
+        """Return the error of somebody who has waited for so long."""
+        how = f"was in another session for all of {seconds:g} s" if seconds else "is in a session"
+        holder = self.member.ask(requests.Holder(*name), _text)
+        return SessionTimeout(f"object {name!r} {how}: {holder} has it")
+
+    def commit(self, session: SessionVerbs, batch: Batch, leaves: bool) -> int:
+        """Commit if the object is as the session began; ``leaves``: and give it back."""
+        name = session._handle._name
+        durability = session._settings.durability or self._store.durability
+        claim = self.member.claims.get(name) if not session._settings.read_only else None
+        asked = requests.Commit(
+            durability, b"", None, *name, session._version, leaves, operations(batch)
+        )
+        stamp: int = self.member.write(asked, _stamp, claim or Claim(_silent))
+        if leaves:
+            self.member.claims.pop(name, None)
+        return stamp
+
+    def leave(self, name: Name) -> None:
+        """Give an object back, if it is not given back yet."""
+        claim = self.member.claims.pop(name, None)
+        if claim is None:
+            return
+        with suppress(Broken, KVEngineError):  # the owner is gone, and the claim with it
+            owner = claim.owner or self.member.owner()
+            if not owner.is_lost:
+                owner.ask(requests.Leave(*name), _nothing)
+
+
+def _silent() -> None:
+    """Ring nowhere."""
