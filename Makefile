@@ -12,11 +12,11 @@ PYTEST_ARGS ?=
 
 # What `make quick` runs: the engine, objects and sessions as callers meet them, without crashes, the
 # tools, the command line and the page.
-QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction contract docs files fs live model \
-	regressions rules sessions state testing tools)
+QUICK := tests/test_architecture.py $(addprefix tests/,aio api compaction contract docs files fs model \
+	regressions rules sessions share state testing tools)
 
 .PHONY: help dist build demo quick test test-plain check test-planted build-sanitized test-sanitized fuzz \
-	fuzz-sanitized wheel bench bench-full oracle failover clean
+	fuzz-sanitized wheel bench bench-full bench-processes oracle failover clean
 .DEFAULT_GOAL := help
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo "make wheel         a compiled wheel for Linux, in dist"
 	@echo "make bench         the benchmark against other embedded stores"
 	@echo "make bench-full    what takes longer: loads, YCSB, growth; fills docs/benchmarks.md"
+	@echo "make bench-processes  several processes on one directory, beside redis-server on a socket"
 	@echo "make oracle        a long campaign: 5,000 programs and 1,000 crash images against 0.1.0"
 	@echo "make failover      a PostgreSQL cluster whose leader is killed ten times under eight writers"
 	@echo "make clean         remove .venv, .venv-oracle, caches and builds"
@@ -53,8 +54,9 @@ test: build
 	KVENGINE_COMPILED=require $(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
 
 # What says nothing of how the engine runs, compiled or plain, runs once: types, documents, builds, the
-# command line, the page, and the PostgreSQL home, of which nothing is compiled but sessions.
-ONCE := $(addprefix tests/,cli docs postgres ui state/test_typing.py testing/test_typing.py \
+# command line, the page, and the homes of PostgreSQL and of shared directories, of which nothing is
+# compiled but sessions.
+ONCE := $(addprefix tests/,cli docs postgres share ui state/test_typing.py testing/test_typing.py \
 	tools/test_build.py tools/test_installing.py)
 test-plain: $(VENV)/.stamp-test
 	KVENGINE_COMPILED=off $(RUN) -m pytest tests $(addprefix --ignore=,tests/planted $(ONCE)) \
@@ -74,7 +76,7 @@ test-planted: $(VENV)/.stamp-test
 # its allocator is passed by, so that each object is a block that the sanitizer watches.
 SANITIZED := build/sanitized
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
-SANITIZED_TESTS ?= $(addprefix tests/,aio api compaction files fs live model regressions rules \
+SANITIZED_TESTS ?= $(addprefix tests/,aio api compaction files fs share model regressions rules \
 	sessions state twins)
 SANITIZED_RUN = cd $(SANITIZED) && PYTHONPATH=$(CURDIR)/$(SANITIZED) KVENGINE_COMPILED=require \
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
@@ -120,6 +122,9 @@ bench: $(VENV)/.stamp-bench build
 
 bench-full: $(VENV)/.stamp-bench build
 	$(RUN) -m benchmarks.full $(BENCH_ARGS)
+
+bench-processes: $(VENV)/.stamp-bench build
+	$(RUN) -m benchmarks.processes $(BENCH_ARGS)
 
 oracle: $(VENV)/.stamp-test
 	$(RUN) -m tools.oracle $(ORACLE_ARGS)

@@ -36,6 +36,7 @@ RULES = {"names", "name_bytes", "decoded", "packed", "resolved", "row", "fold"}
 RULES |= {"range_tombstones", "retention", "clock", "batch", "machine", "times"}
 AWAITED = {"context", "engine", "home", "objects", "reads", "session", "store", "syncs", "turns"}
 AWAITED |= {"waiting", "watch"}
+SHARING = {"link", "owner", "member", "reads", "sessions", "store", "opening"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("ground", GROUND),
     ("rules of the tree", {f"storage.{name}" for name in RULES}),
@@ -49,8 +50,10 @@ FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("objects", {"objects"}),
     ("access for other processes", {"share"}),
     ("engine", {"snapshot", "watch", "engine"}),
+    ("a directory that is shared", {f"share.{name}" for name in SHARING}),
     ("verbs for asyncio", {f"aio.{name}" for name in AWAITED}),
     ("PostgreSQL", {"postgres"}),
+    ("a directory that is shared, awaited", {"share.awaited"}),
     ("opening", {"opening"}),
     ("asyncio", {"aio"}),
     ("public names", {""}),

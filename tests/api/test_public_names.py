@@ -263,7 +263,7 @@ def test_open_spells_its_options_out() -> None:
     for opening in (kvengine.open, kvengine.aio.open):
         given = dict(inspect.signature(opening).parameters)
         assert next(iter(given)) == "path" and given.pop("path")
-        assert given.pop("fs").default is None
+        assert given.pop("fs").default is None and given.pop("share").default is False
         assert list(given) == list(settings), "in the order of Options"
         for name, one in given.items():
             assert one.kind is inspect.Parameter.KEYWORD_ONLY

@@ -243,17 +243,17 @@ def test_a_conflict_is_shown_with_what_happened_and_nothing_is_written(
     place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else commits between the read and the commit of an edit."""
-    from kvengine.share.client import LiveStore
+    from kvengine.share.store import SharedStore
 
     with kvengine.open(place, background="thread") as db:
-        write = LiveStore.write
+        write = SharedStore.write
 
-        def late(self: LiveStore, *arguments: object, **named: object) -> int:
+        def late(self: SharedStore, *arguments: object, **named: object) -> int:
             db.set("Greeter", "alice", "count", b"100")
             db.clear("Greeter", "alice", "name")
             return write(self, *arguments, **named)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(LiveStore, "write", late)
+        monkeypatch.setattr(SharedStore, "write", late)
         told = run("kv", "set", "Greeter", "alice", "count", "4")
         assert told.code == CONFLICT and "nothing was written" in told.err
         tail = told.out[told.out.index("conflict") :]

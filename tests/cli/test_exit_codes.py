@@ -31,11 +31,13 @@ def test_a_database_that_cannot_be_opened(
     assert told.err == f"kvengine: {place} cannot be opened: {os.strerror(number)}\n"
 
 
-def test_an_owner_with_tools_enough(place: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_MOST_TOOLS", 0)
+def test_an_owner_with_clients_enough(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_CLIENTS", 0)
     with kvengine.open(place, live_access=True):
         told = run("kv", "set", "Greeter", "alice", "count", "4")
-        assert (told.code, "turns tools away" in told.err) == (UNAVAILABLE, True)
+        assert (told.code, "serves 0 clients already" in told.err) == (UNAVAILABLE, True)
         assert run("kv", "get", "Greeter", "alice", "count").code == DONE
 
 
@@ -51,7 +53,7 @@ def test_an_import_beyond_what_an_owner_takes(place: Path, run: Run, tmp_path: P
         db.set("Wide", "k", "n", b"x" * 20_000_000)
         assert run("export", str(tmp_path / "lines")).code == DONE
         told = run("import", str(tmp_path / "lines"))
-        assert (told.code, "takes 16,777,216 in a request" in told.err) == (FAILED, True)
+        assert (told.code, "20,000,000 bytes, over" in told.err) == (FAILED, True)
 
 
 def test_a_bad_line_behind_lines_that_were_imported(place: Path, run: Run, tmp_path: Path) -> None:

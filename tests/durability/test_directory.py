@@ -28,10 +28,10 @@ import kvengine
 from kvengine import DatabaseLocked, KVEngineError, OwnerLost, WriteFailed
 from kvengine.fs import MemoryFileSystem
 from kvengine.inspection.audit.verify import audit
-from kvengine.share.client import connect
 from kvengine.storage.compaction import install
 from kvengine.storage.database import Database
 from tests.regressions.disks import HookedDisk, eventually
+from tests.share.raw import reached
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS: dict[str, Any] = {"background": "none"}
@@ -454,7 +454,7 @@ def test_lock_is_removed_where_directories_cannot_be_locked(tmp_path: Path) -> N
         new.flush()
         fill(new, "d")
         ended(old)
-        with connected(path) as tool:
+        with reached(str(path)) as tool:
             assert tool.get("S", "d000", "v") is not None
     expect(path, a=40, b=40, c=40, d=40)
 
@@ -513,15 +513,6 @@ def test_a_bind_mount(tmp_path: Path) -> None:
 # --- the socket
 
 
-@contextlib.contextmanager
-def connected(path: Path) -> Any:
-    """A tool's connection to the owner."""
-    tool = connect(str(path))
-    assert tool is not None, "no owner answers"
-    with tool:
-        yield tool
-
-
 def test_the_socket_of_a_successor_stays(tmp_path: Path) -> None:
     """The old owner unlinked LIVE by path when it closed: the successor could not be reached."""
     path, aside = tmp_path / "s", tmp_path / "aside"
@@ -530,11 +521,11 @@ def test_the_socket_of_a_successor_stays(tmp_path: Path) -> None:
     os.rename(path, aside)
     with opened(path, live_access=True) as new:
         fill(new, "b")
-        with connected(aside) as tool:
+        with reached(str(aside)) as tool:
             assert tool.get("S", "a000", "v") is not None
         ended(old)
         assert not (aside / "LIVE").exists()
-        with connected(path) as tool:
+        with reached(str(path)) as tool:
             assert tool.get("S", "b000", "v") is not None
     assert not (path / "LIVE").exists()
 
@@ -557,7 +548,7 @@ def test_the_socket_is_made_in_the_owners_directory(
     monkeypatch.setattr("kvengine.share.live_access.serve", late)
     old = opened(path, live_access=True)
     assert (aside / "LIVE").exists() and old.stats().live_access == "on"
-    with connected(path) as tool:
+    with reached(str(path)) as tool:
         tool.set("S", "k", "v", b"1")
     ended(old)
     (new,) = successors

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import kvengine
-from kvengine.share.client import connect
+from tests.share.raw import reached
 
 
 @pytest.mark.parametrize("through", ["engine", "owner"])
@@ -17,9 +17,7 @@ def test_a_path_that_is_not_utf_8(tmp_path: Path, through: str) -> None:
     target = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
     with kvengine.open(tmp_path / "db", background="thread", live_access=True) as db:
         db.set("S", "k", "n", b"1")
-        tool = connect(db.path)
-        assert tool is not None
-        with tool:
+        with reached(db.path) as tool:
             (db if through == "engine" else tool).checkpoint(os.fsdecode(target))
     with kvengine.open(os.fsdecode(target)) as copy:
         assert copy.get("S", "k", "n") == b"1"

@@ -15,10 +15,10 @@ from kvengine.fs.memory import MemoryFileSystem
 from kvengine.inspection.transfer.copy import copy
 from kvengine.inspection.transfer.export import export
 from kvengine.inspection.transfer.import_ import import_lines
-from kvengine.share.client import connect
 from kvengine.storage.batch import Batch, Complete
 from kvengine.storage.clock import ManualClock
 from tests.api.refusals import refuses
+from tests.share.raw import reached
 
 Settle = Callable[[kvengine.Engine], kvengine.Engine]
 
@@ -216,8 +216,7 @@ def test_over_the_socket_of_the_owner(tmp_path: Path) -> None:
     """A tool completes a workflow, and sees one that is completed, as the owner does."""
     with kvengine.open(tmp_path / "db", live_access=True) as db:
         flow = db.workflow("W", "id")
-        client = connect(str(tmp_path / "db"))
-        assert client is not None
+        client = reached(str(tmp_path / "db"))
         batch = Batch()
         batch.operations.append(Complete(("W", "id"), 10_000_000))
         client.write(batch)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-import threading
 from datetime import timedelta
 
 import pytest
 
 import kvengine
 from kvengine import Batch, VersionConflict
-from kvengine.share.client import LiveStore
+from kvengine.share.owner import RemoteOwner
+from kvengine.share.store import SharedStore
 
 NAMES = ["", "\0", "a", "a\0b", "a/b", "\u202e\x1b[31m", "é", "\U0001f600", "k" * 3000]
 
@@ -25,7 +25,7 @@ def fill(db: kvengine.Engine, seed: int = 1) -> None:
     db.expire("s", "a", ttl=3600)
 
 
-def test_reads_agree_with_the_owner(owner: kvengine.Engine, tool: LiveStore) -> None:
+def test_reads_agree_with_the_owner(owner: kvengine.Engine, tool: SharedStore) -> None:
     """Each read verb, of now and of a snapshot, for every object and for absent ones."""
     fill(owner)
     with tool.snapshot() as past, owner.snapshot() as same:
@@ -53,7 +53,7 @@ def test_reads_agree_with_the_owner(owner: kvengine.Engine, tool: LiveStore) -> 
         assert tool.services() == ["", "t\0"]
 
 
-def _agree_on(ours: LiveStore, theirs: kvengine.Engine, service: str, key: str) -> None:
+def _agree_on(ours: SharedStore, theirs: kvengine.Engine, service: str, key: str) -> None:
     assert ours.load(service, key) == theirs.load(service, key)
     assert ours.load(service, key, max_bytes=40) == theirs.load(service, key, max_bytes=40)
     assert ours.get_all(service, key) == theirs.get_all(service, key)
@@ -70,7 +70,7 @@ def _agree_on(ours: LiveStore, theirs: kvengine.Engine, service: str, key: str) 
         assert ours.expires_at(service, key, name) == theirs.expires_at(service, key, name)
 
 
-def test_writes_arrive_exactly(owner: kvengine.Engine, tool: LiveStore) -> None:
+def test_writes_arrive_exactly(owner: kvengine.Engine, tool: SharedStore) -> None:
     """Each write verb, and a batch of all of them, does in the owner what it says."""
     stamp = tool.set("s", "k", "n", b"\xff", ttl=timedelta(hours=1))
     found = owner.load("s", "k")
@@ -103,7 +103,7 @@ def test_writes_arrive_exactly(owner: kvengine.Engine, tool: LiveStore) -> None:
     assert owner.stats().flushes
 
 
-def test_figures_agree(owner: kvengine.Engine, tool: LiveStore) -> None:
+def test_figures_agree(owner: kvengine.Engine, tool: SharedStore) -> None:
     """Statistics, segments and estimates are the owner's."""
     fill(owner)
     owner.flush()
@@ -128,7 +128,7 @@ def test_figures_agree(owner: kvengine.Engine, tool: LiveStore) -> None:
 
 
 def test_a_conflict_tells_what_it_tells_in_the_owner(
-    owner: kvengine.Engine, tool: LiveStore
+    owner: kvengine.Engine, tool: SharedStore
 ) -> None:
     stamp = owner.set("s", "k", "n", b"1")
     batch = Batch()
@@ -159,7 +159,7 @@ def test_a_conflict_tells_what_it_tells_in_the_owner(
     ],
 )
 def test_bad_calls_raise_as_in_the_owner(
-    owner: kvengine.Engine, tool: LiveStore, error: type[Exception], call: object
+    owner: kvengine.Engine, tool: SharedStore, error: type[Exception], call: object
 ) -> None:
     """The same class of error, and the connection is still good after it."""
     for store in (owner, tool):
@@ -169,7 +169,7 @@ def test_bad_calls_raise_as_in_the_owner(
     assert owner.get("s", "k", "n") == b"1"
 
 
-def test_a_walk_that_is_dropped_within_a_request(owner: kvengine.Engine, tool: LiveStore) -> None:
+def test_a_walk_that_is_dropped_within_a_request(owner: kvengine.Engine, tool: SharedStore) -> None:
     """The collector found it while its thread asked for something else, and told the owner of its
     end at once: it waited for the connection, which its own thread had, for ever.
     """
@@ -179,23 +179,22 @@ def test_a_walk_that_is_dropped_within_a_request(owner: kvengine.Engine, tool: L
     walks = [tool.object_keys("s") for _ in range(2)]
     for walk in walks:
         next(walk)
-    left: list[object] = []
-
-    def leave() -> None:
-        with tool._link._lock:
-            walks.clear()
-            left.append(owner.stats().open_snapshots)
-
     del walk
-    thread = threading.Thread(target=leave, daemon=True)
-    thread.start()
-    thread.join(20)
-    assert left == [2], "nothing can be said within a request"
+    remote = tool._member.owner()
+    assert isinstance(remote, RemoteOwner)
+    busy = [remote._take() for _ in range(len(remote._idle))]
+    assert busy
+    walks.clear()
+    assert owner.stats().open_snapshots == 2, "nothing can be said within a request"
+    for link in busy:
+        remote._give(link)
     assert tool.get("s", "00001", "n") == b"1"
     assert owner.stats().open_snapshots == 0, "the next one says it"
 
 
-def test_long_walks_come_in_pages_and_may_be_left(owner: kvengine.Engine, tool: LiveStore) -> None:
+def test_long_walks_come_in_pages_and_may_be_left(
+    owner: kvengine.Engine, tool: SharedStore
+) -> None:
     """Thousands of keys and large values, whole and in order; one that is left holds nothing."""
     with owner.batch() as batch:
         for i in range(2500):
@@ -212,7 +211,7 @@ def test_long_walks_come_in_pages_and_may_be_left(owner: kvengine.Engine, tool: 
 
 
 def test_walks_that_were_never_begun_end_in_the_owner(
-    owner: kvengine.Engine, tool: LiveStore
+    owner: kvengine.Engine, tool: SharedStore
 ) -> None:
     """The first page is there at once, and nothing told the owner that no other would be asked."""
     with owner.batch() as batch:

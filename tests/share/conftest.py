@@ -1,4 +1,4 @@
-"""An owner with live access, and a tool connected to it."""
+"""An owner whom others may ask, and a tool connected to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import kvengine
-from kvengine.share.client import LiveStore, connect
+from kvengine.share.store import SharedStore
+from tests.share.raw import reached
 
 
 @pytest.fixture
@@ -18,8 +19,6 @@ def owner(tmp_path: Path) -> Iterator[kvengine.Engine]:
 
 
 @pytest.fixture
-def tool(owner: kvengine.Engine) -> Iterator[LiveStore]:
-    found = connect(owner.path)
-    assert found is not None
-    with found:
+def tool(owner: kvengine.Engine) -> Iterator[SharedStore]:
+    with reached(owner.path) as found:
         yield found
