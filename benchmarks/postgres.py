@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psycopg
 
 import kvengine
+from benchmarks.rounds import Call, compared, timed
 from kvengine.postgres import reads, writes
 
 ROUNDS = 15
@@ -66,9 +66,7 @@ def fill(db: kvengine.Store) -> None:
                 batch.set("S", f"k{number}", f"f{entry}", VALUE)
 
 
-def lines(
-    peer: psycopg.Connection[Any], db: kvengine.Store
-) -> list[tuple[str, Callable[[int], object], Callable[[int], object]]]:
+def lines(peer: psycopg.Connection[Any], db: kvengine.Store) -> list[tuple[str, Call, Call]]:
     def key(number: int) -> bytes:
         return b"k%d" % (number % OBJECTS)
 
@@ -83,7 +81,7 @@ def lines(
         batch.set("S", f"k{number % OBJECTS}", "f3", VALUE)
         return db.write(batch, durability="os")
 
-    def read(statement: str, *more: bytes) -> Callable[[int], object]:
+    def read(statement: str, *more: bytes) -> Call:
         return lambda number: peer.execute(
             statement, (None, None, b"S", key(number), *more), binary=True
         ).fetchall()
@@ -95,19 +93,12 @@ def lines(
     ]
 
 
-def compare(name: str, by_hand: Callable[[int], object], ours: Callable[[int], object]) -> None:
-    pairs = [(timed(by_hand), timed(ours)) for _ in range(ROUNDS)]
-    theirs, own = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(mine / other for other, mine in pairs)
-    print(f"{name:22} psycopg {theirs:5.0f} us, kvengine {own:5.0f} us, ratio {ratio:.2f}")
-
-
-def timed(call: Callable[[int], object]) -> float:
-    """Return microseconds of a call."""
-    began = time.perf_counter()
-    for number in range(CALLS):
-        call(number)
-    return (time.perf_counter() - began) / CALLS * 1e6
+def compare(name: str, by_hand: Call, ours: Call) -> None:
+    found = compared(partial(timed, by_hand, CALLS), partial(timed, ours, CALLS), ROUNDS)
+    print(
+        f"{name:22} psycopg {found.theirs:5.0f} us, kvengine {found.ours:5.0f} us,"
+        f" ratio {1 / found.ratio:.2f}"
+    )
 
 
 def sessions(db: kvengine.Store, count: int) -> float:
