@@ -26,8 +26,9 @@ from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability
 from kvengine.real_time import monotonic
+from kvengine.share import results
 from kvengine.share.reads import RemoteSnapshot
-from kvengine.share.sessions import LOOK_AGAIN, Beginning, Sessions, begun
+from kvengine.share.sessions import LOOK_AGAIN, Beginning, Sessions
 from kvengine.share.store import SharedStore
 from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.names import Name
@@ -84,7 +85,7 @@ class Waits(Threads):
         beginning, sessions = Beginning(session, always), self._sessions
         member = sessions.member
         if not beginning.claims:
-            found = await self.run(member.ask, beginning.request, begun)
+            found = await self.run(member.ask, beginning.request, results.begun)
             session._moment = beginning.settle(found, member)
             return
         bell = Bell(self.bind())

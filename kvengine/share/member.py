@@ -35,7 +35,7 @@ from kvengine.errors import (
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.sessions.turns import Turns
 from kvengine.real_time import monotonic
-from kvengine.share import requests, wire
+from kvengine.share import requests, results, wire
 from kvengine.share.holdings import Reclaiming
 from kvengine.share.link import Broken
 from kvengine.share.owner import LocalOwner, Owner, OwnerSilent, RemoteOwner
@@ -274,8 +274,7 @@ class Member:
     def _joined(self) -> Owner | None:
         """Join the owner; None if nobody serves the directory."""
         try:
-            names = [name for name, claim in list(self.claims.items()) if claim.owner is not None]
-            return RemoteOwner(self.path, self.number, names, self, self._patience)
+            return RemoteOwner(self.path, self.number, self._held(), self, self._patience)
         except OSError:
             return None
 
@@ -293,11 +292,14 @@ class Member:
         except DatabaseLocked:
             return None
         try:
-            names = [name for name, claim in list(self.claims.items()) if claim.owner is not None]
-            return LocalOwner(engine, names, self, reclaiming)
+            return LocalOwner(engine, self._held(), self, reclaiming)
         except BaseException:
             engine.close()
             raise
+
+    def _held(self) -> list[Name]:
+        """Return the objects that this process has in sessions."""
+        return [name for name, claim in list(self.claims.items()) if claim.owner is not None]
 
     def _nobody(self) -> Unavailable:
         return Unavailable(
@@ -385,7 +387,7 @@ class Member:
             self._feeds[number] = weakref.ref(made)
             owner = self.owner()
             try:
-                owner.ask(requests.Watch(number, service, key, prefix), _anything)
+                owner.ask(requests.Watch(number, service, key, prefix), results.nothing)
             except Broken as error:
                 self._feeds.pop(number, None)
                 self._broken(owner, error)
@@ -458,10 +460,6 @@ class Member:
             store._host.turns = self.turns
         self._begin()
         self._is_closed = was_closed
-
-
-def _anything(data: Any) -> Any:
-    return wire.decode(data)
 
 
 def _in_child() -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from kvengine.engine import Engine
 from kvengine.errors import KVEngineError, Unavailable, ValueTooLarge
-from kvengine.share import requests, wire
+from kvengine.share import requests, results, wire
 from kvengine.share.holdings import Holdings, Reclaiming
 from kvengine.share.link import GREETING, Broken, Link
 from kvengine.share.requests import MOST_BYTES, Event, Joined, Request
@@ -40,9 +40,6 @@ PATIENCE = 120.0
 
 _PATIENT = (requests.Flush, requests.Compact, requests.Checkpoint, requests.Count, requests.Next)
 """Requests that may take any time."""
-
-_joined = msgspec.msgpack.Decoder(Joined).decode
-_nothing = msgspec.msgpack.Decoder(None).decode
 
 
 class OwnerSilent(Unavailable):
@@ -217,7 +214,7 @@ class RemoteOwner:
         join = requests.Join(self._client, self._name, listens, list(claims))
         try:
             found = link.ask(wire.frame(join), min(GREETING, self._patience))
-            return wire.result_of(found, _joined if listens else _nothing)
+            return wire.result_of(found, results.joined if listens else results.nothing)
         except Broken as error:
             if error.is_slow:
                 raise OwnerSilent(

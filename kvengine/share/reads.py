@@ -7,13 +7,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, NoReturn, Self, TypeVar
 
-import msgspec
-
 import kvengine.store
 from kvengine.arguments import check_limit
 from kvengine.closing import Closing, adopt_docstrings
 from kvengine.errors import DatabaseClosed, OwnerLost
-from kvengine.share import requests
+from kvengine.share import requests, results
 from kvengine.share.link import Broken
 from kvengine.share.owner import Owner
 from kvengine.share.requests import Request
@@ -22,24 +20,6 @@ from kvengine.storage.names import are_ascii_names, check_name
 from kvengine.store import StoredObject, StoredWorkflow
 
 T = TypeVar("T")
-
-
-def decoder(kind: Any) -> Callable[[Any], Any]:
-    """Return what decodes the result of a request."""
-    return msgspec.msgpack.Decoder(kind).decode
-
-
-_value = decoder(bytes | None)
-_entries = decoder(dict[str, bytes])
-_object = decoder(StoredObject | None)
-_objects = decoder(dict[str, StoredObject])
-_names = decoder(list[str])
-_time = decoder(float | None)
-_truth = decoder(bool)
-_number = decoder(int)
-_page_of_keys = decoder(tuple[int | None, list[str]])
-_page_of_objects = decoder(tuple[int | None, list[StoredObject]])
-_page_of_workflows = decoder(tuple[int | None, list[StoredWorkflow]])
 
 
 def check_names(service: str, key: str, state_key: str = "") -> None:
@@ -65,7 +45,7 @@ class RemoteReads:
     def get(self, service: str, key: str, state_key: str) -> bytes | None:
         check_names(service, key, state_key)
         asked = requests.Get(self._at, service, key, state_key)
-        found: bytes | None = self._ask(asked, _value)
+        found: bytes | None = self._ask(asked, results.value)
         return found
 
     def get_many(self, service: str, key: str, state_keys: Iterable[str]) -> dict[str, bytes]:
@@ -74,19 +54,21 @@ class RemoteReads:
         check_names(service, key)
         wanted = [check_name("state_key", state_key) for state_key in state_keys]
         asked = requests.GetMany(self._at, service, key, wanted)
-        found: dict[str, bytes] = self._ask(asked, _entries)
+        found: dict[str, bytes] = self._ask(asked, results.entries)
         return found
 
     def get_all(self, service: str, key: str) -> dict[str, bytes]:
         check_names(service, key)
-        found: dict[str, bytes] = self._ask(requests.GetAll(self._at, service, key), _entries)
+        found: dict[str, bytes] = self._ask(
+            requests.GetAll(self._at, service, key), results.entries
+        )
         return found
 
     def load(self, service: str, key: str, *, max_bytes: int | None = None) -> StoredObject | None:
         check_names(service, key)
         check_limit(max_bytes, "max_bytes")
         asked = requests.Load(self._at, service, key, max_bytes)
-        found: StoredObject | None = self._ask(asked, _object)
+        found: StoredObject | None = self._ask(asked, results.object)
         return found
 
     def load_many(self, service: str, keys: Iterable[str]) -> dict[str, StoredObject]:
@@ -94,12 +76,12 @@ class RemoteReads:
             raise TypeError("keys must be an iterable of str, not one str")
         check_name("service", service)
         asked = requests.LoadMany(self._at, service, [check_name("key", key) for key in keys])
-        found: dict[str, StoredObject] = self._ask(asked, _objects)
+        found: dict[str, StoredObject] = self._ask(asked, results.objects)
         return found
 
     def exists(self, service: str, key: str) -> bool:
         check_names(service, key)
-        return bool(self._ask(requests.Exists(self._at, service, key), _truth))
+        return bool(self._ask(requests.Exists(self._at, service, key), results.truth))
 
     def state_keys(
         self,
@@ -114,22 +96,22 @@ class RemoteReads:
         check_names(service, key)
         check_limit(limit)
         asked = requests.StateKeys(self._at, service, key, prefix, start, reverse, limit)
-        found: list[str] = self._ask(asked, _names)
+        found: list[str] = self._ask(asked, results.names)
         return found
 
     def expires_at(self, service: str, key: str, state_key: str | None = None) -> float | None:
         check_names(service, key, "" if state_key is None else state_key)
         asked = requests.ExpiresAt(self._at, service, key, state_key)
-        found: float | None = self._ask(asked, _time)
+        found: float | None = self._ask(asked, results.time)
         return found
 
     def version(self, service: str, key: str) -> int:
         check_names(service, key)
-        return int(self._ask(requests.Version(self._at, service, key), _number))
+        return int(self._ask(requests.Version(self._at, service, key), results.number))
 
     def services(self, start: str = "", limit: int | None = None) -> list[str]:
         check_limit(limit)
-        found: list[str] = self._ask(requests.Services(self._at, start, limit), _names)
+        found: list[str] = self._ask(requests.Services(self._at, start, limit), results.names)
         return found
 
     def object_keys(
@@ -144,7 +126,7 @@ class RemoteReads:
     ) -> Iterator[str]:
         check_limit(limit)
         asked = requests.ObjectKeys(self._at, service, prefix, start, stop, reverse, limit)
-        found: Iterator[str] = self._walk(asked, _page_of_keys)
+        found: Iterator[str] = self._walk(asked, results.page_of_keys)
         return found
 
     def scan(
@@ -159,17 +141,17 @@ class RemoteReads:
     ) -> Iterator[StoredObject]:
         check_limit(limit)
         asked = requests.Scan(self._at, service, prefix, start, stop, reverse, limit)
-        found: Iterator[StoredObject] = self._walk(asked, _page_of_objects)
+        found: Iterator[StoredObject] = self._walk(asked, results.page_of_objects)
         return found
 
     def workflows(self, service: str, completed: bool | None = None) -> Iterator[StoredWorkflow]:
         asked = requests.Workflows(self._at, service, completed)
-        found: Iterator[StoredWorkflow] = self._walk(asked, _page_of_workflows)
+        found: Iterator[StoredWorkflow] = self._walk(asked, results.page_of_workflows)
         return found
 
     def count(self, service: str, *, prefix: str = "") -> int:
         check_name("service", service)
-        return int(self._ask(requests.Count(self._at, service, prefix), _number))
+        return int(self._ask(requests.Count(self._at, service, prefix), results.number))
 
 
 class RemoteWalk(Generic[T]):

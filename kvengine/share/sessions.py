@@ -13,11 +13,10 @@ from kvengine.objects.sessions.load import begin_with
 from kvengine.objects.sessions.session import SessionVerbs
 from kvengine.options import KIB, Durability
 from kvengine.real_time import monotonic
-from kvengine.share import requests
+from kvengine.share import requests, results
 from kvengine.share.link import Broken
 from kvengine.share.member import Claim, Member
 from kvengine.share.operations import operations
-from kvengine.share.reads import decoder
 from kvengine.share.requests import Begun
 from kvengine.storage.batch import Batch
 from kvengine.storage.names import Name
@@ -29,20 +28,6 @@ FIRST_BYTES = 16 * KIB
 
 LOOK_AGAIN = 5.0
 """Seconds after which one who waits asks again: an interrupt may have cost it its call."""
-
-begun: Callable[[Any], Any] = decoder(Begun)
-"""Decodes the answer to a `Begin`."""
-_stamp = decoder(int)
-_text = decoder(str)
-_nothing = decoder(None)
-_late = {
-    "get": decoder(bytes | None),
-    "get_many": decoder(dict[str, bytes]),
-    "get_all": decoder(dict[str, bytes]),
-    "load": decoder(StoredObject | None),
-    "state_keys": decoder(list[str]),
-    "expires_at": decoder(float | None),
-}
 
 
 class Beginning:
@@ -147,7 +132,7 @@ class LateReads:
 
     def _ask(self, verb: str, argument: str | list[str] | None = None, **options: Any) -> Any:
         asked = requests.Late(*self._name, self.version, self._now, verb, argument, options)
-        return self._member.ask(asked, _late[verb])
+        return self._member.ask(asked, results.LATE[verb])
 
 
 class HasDurability(Protocol):
@@ -172,7 +157,7 @@ class Sessions:
         """
         beginning = Beginning(session, always)
         if not beginning.claims:
-            return beginning.settle(self.member.ask(beginning.request, begun), self.member)
+            return beginning.settle(self.member.ask(beginning.request, results.begun), self.member)
         bell = threading.Lock()
         bell.acquire()
         end = math.inf if timeout is None else monotonic() + timeout
@@ -190,7 +175,7 @@ class Sessions:
 
     def ask(self, beginning: Beginning) -> Begun | None:
         """Ask for the object of a session, and return what it holds, None if it is not ours yet."""
-        found, owner = self.member.ask_some(beginning.request, begun)
+        found, owner = self.member.ask_some(beginning.request, results.begun)
         if type(found) is not Begun or not found.granted:
             return None
         claim = self.member.claims.get(beginning.name)
@@ -201,7 +186,7 @@ class Sessions:
     def timed_out(self, name: Name, seconds: float) -> SessionTimeout:
         """Return the error of somebody who has waited for so long."""
         how = f"was in another session for all of {seconds:g} s" if seconds else "is in a session"
-        holder = self.member.ask(requests.Holder(*name), _text)
+        holder = self.member.ask(requests.Holder(*name), results.text)
         return SessionTimeout(f"object {name!r} {how}: {holder} has it")
 
     def commit(self, session: SessionVerbs, batch: Batch, leaves: bool) -> int:
@@ -212,7 +197,7 @@ class Sessions:
         asked = requests.Commit(
             durability, b"", None, *name, session._version, leaves, operations(batch)
         )
-        stamp: int = self.member.write(asked, _stamp, claim or Claim(_silent))
+        stamp: int = self.member.write(asked, results.number, claim or Claim(_silent))
         if leaves:
             self.member.claims.pop(name, None)
         return stamp
@@ -225,7 +210,7 @@ class Sessions:
         with suppress(Broken, KVEngineError):  # the owner is gone, and the claim with it
             owner = claim.owner or self.member.owner()
             if not owner.is_lost:
-                owner.ask(requests.Leave(*name), _nothing)
+                owner.ask(requests.Leave(*name), results.nothing)
 
 
 def _silent() -> None:

@@ -15,10 +15,10 @@ from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability
 from kvengine.serdes.registry import Serdes
-from kvengine.share import requests, wire
+from kvengine.share import requests, results, wire
 from kvengine.share.member import Member
 from kvengine.share.operations import MOST_ITEMS, operations, sent
-from kvengine.share.reads import Held, RemoteReads, RemoteSnapshot, RemoteWalk, decoder
+from kvengine.share.reads import Held, RemoteReads, RemoteSnapshot, RemoteWalk
 from kvengine.share.requests import MOST_BYTES, Request
 from kvengine.share.sessions import Sessions
 from kvengine.storage.batch import (
@@ -41,16 +41,6 @@ from kvengine.watch import Watch
 
 _FORM = 1024
 """Bytes of a request beside its names and values, if it has one operation."""
-
-_stamp = decoder(int)
-_value = decoder(bytes | None)
-_truth = decoder(bool)
-_nothing = decoder(None)
-_snapshot = decoder(tuple[int, int])
-_retentions = decoder(dict[str, timedelta])
-_estimate = decoder(Estimate)
-_segments = decoder(tuple[SegmentStats, ...])
-_stats = decoder(Stats)
 
 
 class SharedStore(RemoteReads, ObjectVerbs, Closing):
@@ -128,7 +118,7 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
 
     def _open_snapshot(self) -> tuple[Held, int, int]:
         self._check_open()
-        (at, stamp), owner = self._member.ask_some(requests.OpenSnapshot(), _snapshot)
+        (at, stamp), owner = self._member.ask_some(requests.OpenSnapshot(), results.snapshot)
         return Held(owner, self.path, self._check_open), at, stamp
 
     # --- writing
@@ -153,7 +143,7 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         self._check_open()
         name = object_name(service, key)
         asked = requests.Pop(self.durability, b"", None, *name, check_name("state_key", state_key))
-        found: bytes | None = self._member.write(asked, _value)
+        found: bytes | None = self._member.write(asked, results.value)
         return found
 
     def clear_all(self, service: str, key: str) -> int:
@@ -177,7 +167,7 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         self._check_open()
         times = operation.at, operation.ttl
         asked = requests.Expire(self.durability, b"", None, service, key, *times)
-        return bool(self._member.write(asked, _truth))
+        return bool(self._member.write(asked, results.truth))
 
     def batch(self) -> Batch:
         self._check_open()
@@ -208,7 +198,7 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         asked = requests.Write(chosen, b"", None, operations(batch), wire.expectations(expect))
         batch.close()  # what is being committed must not change
         try:
-            stamp = self._member.write(asked, _stamp)
+            stamp = self._member.write(asked, results.number)
         except OutcomeUnknown:
             raise  # it may be written: it must not be written again
         except BaseException:
@@ -220,7 +210,7 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
     def _commit(self, operation: Operation) -> int:
         self._check_open()
         asked = requests.Write(self.durability, b"", None, [sent(operation)], None)
-        return int(self._member.write(asked, _stamp))
+        return int(self._member.write(asked, results.number))
 
     # --- the whole
 
@@ -244,14 +234,14 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         return self.retentions().get(service, timedelta(microseconds=DAY))
 
     def retentions(self) -> dict[str, timedelta]:
-        found: dict[str, timedelta] = self._ask(requests.Retentions(), _retentions)
+        found: dict[str, timedelta] = self._ask(requests.Retentions(), results.retentions)
         self._retentions = {service: retention_time(kept) for service, kept in found.items()}
         return found
 
     def set_retention(self, service: str, retention: float | timedelta) -> None:
         kept = retention_time(retention)
         asked = requests.SetRetention(check_name("service", service), timedelta(microseconds=kept))
-        self._ask(asked, _nothing)
+        self._ask(asked, results.nothing)
         self._retentions[service] = kept
 
     def _retention_of(self, service: str) -> int | None:
@@ -271,16 +261,16 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
 
     def estimate(self, service: str, *, prefix: str = "") -> Estimate:
         """Estimate how many objects of a service have a prefix; see `kvengine.Engine.estimate`."""
-        found: Estimate = self._ask(requests.Estimate(service, prefix), _estimate)
+        found: Estimate = self._ask(requests.Estimate(service, prefix), results.estimate)
         return found
 
     def segments(self) -> tuple[SegmentStats, ...]:
         """Return the segments, newest layer first."""
-        found: tuple[SegmentStats, ...] = self._ask(requests.Segments(), _segments)
+        found: tuple[SegmentStats, ...] = self._ask(requests.Segments(), results.segments)
         return found
 
     def stats(self) -> Stats:
-        found: Stats = self._ask(requests.Stats(), _stats)
+        found: Stats = self._ask(requests.Stats(), results.stats)
         return found
 
     def refresh(self) -> bool:
@@ -289,16 +279,16 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
 
     def flush(self) -> None:
         """Let the owner write its memtable to a segment; return when it is on disk."""
-        self._ask(requests.Flush(), _nothing)
+        self._ask(requests.Flush(), results.nothing)
 
     def compact(self, service: str | None = None) -> None:
         """Let the owner rewrite all segments, or those of a service, without what is dead."""
-        self._ask(requests.Compact(service), _nothing)
+        self._ask(requests.Compact(service), results.nothing)
 
     def checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Let the owner copy the database as of now; see `kvengine.Engine.checkpoint`."""
         # As bytes: a path need not be text that MessagePack takes.
-        self._ask(requests.Checkpoint(os.fsencode(os.path.abspath(path))), _nothing)
+        self._ask(requests.Checkpoint(os.fsencode(os.path.abspath(path))), results.nothing)
 
     def _check_open(self) -> None:
         if self._is_closed:
