@@ -32,6 +32,7 @@ def command(tool: Tool, path: str | None) -> None:
     if is_postgres(address):
         raise Exit(USAGE, f"serve takes a directory, not {without_passwords(address)}")
     import kvengine
+    from kvengine.inspection.escape import safe
 
     with ended_by_signal() as ended, opening(address), kvengine.open(address, share=True) as store:
         told = 0
@@ -39,7 +40,7 @@ def command(tool: Tool, path: str | None) -> None:
             owner = store.owner_pid
             if owner != told:
                 does = " and serves it" if owner == os.getpid() else "; standing by"
-                click.echo(f"process {owner} owns {store.path}{does}")
+                click.echo(f"process {owner} owns {safe(store.path)}{does}")
                 told = owner
             ended.wait(_LOOK)
 
