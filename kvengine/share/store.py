@@ -17,14 +17,13 @@ from kvengine.options import Durability
 from kvengine.serdes.registry import Serdes
 from kvengine.share import requests, results, wire
 from kvengine.share.member import Member
-from kvengine.share.operations import MOST_ITEMS, operations, sent
+from kvengine.share.operations import MOST_ITEMS, WireOperation, WireSet, operations, sent
 from kvengine.share.reads import Held, RemoteReads, RemoteSnapshot, RemoteWalk
 from kvengine.share.requests import MOST_BYTES, Request
 from kvengine.share.sessions import Sessions
 from kvengine.storage.batch import (
     Batch,
     ClearAll,
-    Operation,
     batch_of,
     check_expect,
     clear_operation,
@@ -34,7 +33,7 @@ from kvengine.storage.batch import (
     object_name,
     set_operation,
 )
-from kvengine.storage.names import MAX_NAME, Name, check_name
+from kvengine.storage.names import MAX_NAME, Name, are_ascii_names, check_name
 from kvengine.storage.times import DAY, check_agrees, retention_time
 from kvengine.store import Estimate, Limits, SegmentStats, Stats
 from kvengine.watch import Watch
@@ -134,10 +133,20 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         expires_at: float | datetime | None = None,
     ) -> int:
         limit = self._limits.value
-        return self._commit(set_operation(service, key, state_key, value, ttl, expires_at, limit))
+        if (
+            ttl is None
+            and expires_at is None
+            and type(value) is bytes
+            and len(value) <= limit
+            and are_ascii_names(service, key, state_key)
+        ):
+            return self._commit(WireSet(service, key, state_key, value, None, None))
+        return self._commit(
+            sent(set_operation(service, key, state_key, value, ttl, expires_at, limit))
+        )
 
     def clear(self, service: str, key: str, state_key: str) -> int:
-        return self._commit(clear_operation(service, key, state_key))
+        return self._commit(sent(clear_operation(service, key, state_key)))
 
     def pop(self, service: str, key: str, state_key: str) -> bytes | None:
         self._check_open()
@@ -147,13 +156,13 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         return found
 
     def clear_all(self, service: str, key: str) -> int:
-        return self._commit(ClearAll(object_name(service, key)))
+        return self._commit(sent(ClearAll(object_name(service, key))))
 
     def clear_service(self, service: str) -> int:
-        return self._commit(clear_service_operation(service))
+        return self._commit(sent(clear_service_operation(service)))
 
     def clear_range(self, service: str, start: str, stop: str | None) -> int:
-        return self._commit(clear_range_operation(service, start, stop))
+        return self._commit(sent(clear_range_operation(service, start, stop)))
 
     def expire(
         self,
@@ -207,9 +216,9 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         batch.close(stamp)
         return int(stamp)
 
-    def _commit(self, operation: Operation) -> int:
+    def _commit(self, operation: WireOperation) -> int:
         self._check_open()
-        asked = requests.Write(self.durability, b"", None, [sent(operation)], None)
+        asked = requests.Write(self.durability, b"", None, [operation], None)
         return int(self._member.write(asked, results.number))
 
     # --- the whole
