@@ -10,7 +10,7 @@ import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 
@@ -306,16 +306,21 @@ def _close(db: Database, scheduler: Scheduler, access: Server | None) -> None:
 
 
 def _close_forgotten(db: Database, scheduler: Scheduler, access: Server | None) -> None:
-    """Close the database of an engine that was collected, so that its directory is free again.
+    """Close the database of an engine that was collected."""
+    close_forgotten(f"an Engine of {db.directory}", partial(_close, db, scheduler, access))
+
+
+def close_forgotten(what: str, close: Callable[[], object]) -> None:
+    """Close what nobody closed before it was collected, so that its directory is free again.
 
     In a thread of its own: the collector may run in any thread, one of this very database's among
-    them, and with any lock taken.
+    them, and with any lock taken. Warn of ``what`` it was.
     """
     failed: list[Exception] = []
 
     def work() -> None:
         try:
-            _close(db, scheduler, access)
+            close()
         except Exception as error:
             failed.append(error)
 
@@ -325,10 +330,10 @@ def _close_forgotten(db: Database, scheduler: Scheduler, access: Server | None) 
         if not threading.current_thread().name.startswith("kvengine"):
             thread.join(_PATIENCE)
         if failed:
-            log.warning("%s: a forgotten Engine was not closed well: %s", db.directory, failed[0])
+            log.warning("%s was forgotten, and not closed well: %s", what, failed[0])
     finally:
         warnings.warn(
-            f"an Engine of {db.directory} was forgotten: close it, or use it in a `with` block",
+            f"{what} was forgotten: close it, or use it in a `with` block",
             ResourceWarning,
             stacklevel=2,
         )

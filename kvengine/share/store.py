@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 import kvengine.store
 from kvengine.closing import Closing, adopt_docstrings, public_names
+from kvengine.engine import close_forgotten
 from kvengine.errors import DatabaseClosed, OutcomeUnknown, ValueTooLarge
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
@@ -80,6 +82,8 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         )
         member.add(self)
         self._agree(retention)
+        self._forgotten = weakref.finalize(self, close_forgotten, f"a store of {self.path}", closed)
+        self._forgotten.atexit = False  # at the end of the interpreter nothing is lost
 
     @property
     def path(self) -> str:
@@ -311,6 +315,7 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         """
         if not self._is_closed:
             self._is_closed = True
+            self._forgotten.detach()
             self._closed()
 
     def __dir__(self) -> list[str]:

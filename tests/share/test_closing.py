@@ -6,9 +6,14 @@ the next owner, and close() waited until that gave up.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,3 +46,22 @@ def test_a_client_without_an_owner_closes_at_once(tmp_path: Path) -> None:
     with pytest.raises(kvengine.DatabaseClosed):
         db.get("s", "k", "n")
     db.close()
+
+
+@pytest.mark.parametrize("opening", [partial(kvengine.open, share=True), kvengine.connect])
+def test_a_store_that_is_forgotten_is_closed(tmp_path: Path, opening: Callable[..., Any]) -> None:
+    """With a warning. Else its process owned the directory, or had its objects, until it ended."""
+    path = tmp_path / "db"
+    with ExitStack() as owned:
+        if opening is kvengine.connect:
+            owned.enter_context(kvengine.open(path))
+        db = opening(path)
+        handle = db.object("s", "k")
+        handle.set("n", 1)
+        del db
+        gc.collect()
+        assert handle.get("n") == 1, "what was made of it keeps it"
+        del handle  # the store, its host and its sessions refer to each other
+        with pytest.warns(ResourceWarning, match="a store of .* was forgotten"):
+            gc.collect()
+    kvengine.open(path).close()
