@@ -9,6 +9,7 @@ from typing import Literal, TypedDict, Unpack, overload
 
 from kvengine.arguments import timeout_of
 from kvengine.engine import Engine
+from kvengine.errors import BadAddress
 from kvengine.fs.base import FileSystem
 from kvengine.fs.disk import DiskFileSystem
 from kvengine.fs.paths import check_path
@@ -223,8 +224,11 @@ def connect(
             pool_size=pool_size != 10,
             lease=lease != 10.0,
         )
+        path = check_path("path", url)
+        if not path:
+            raise BadAddress("it is empty: name a directory or a PostgreSQL URL")
         return sharing.join(
-            check_path("path", url),
+            path,
             durability=durability,
             serde=serde,
             serdes=serdes,

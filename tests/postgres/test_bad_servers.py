@@ -71,8 +71,7 @@ def refuses(kind: type[kvengine.KVEngineError], *words: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("state", "not a PostgreSQL URL"),
-        ("", "not a PostgreSQL URL"),
+        ("", "it is empty: name a directory or a PostgreSQL URL"),
         ("mysql://host/db", "not a PostgreSQL URL"),
         ("postgresql://u:secret@host/db?kv_shema=x", "no such parameter: kv_shema"),
         ("postgresql://u:secret@host/db?kv_schema=", "kv_schema must be"),
