@@ -54,9 +54,10 @@ test: build
 	KVENGINE_COMPILED=require $(RUN) -m pytest tests --ignore=tests/planted $(PYTEST_ARGS)
 
 # What says nothing of how the engine runs, compiled or plain, runs once: types, documents, builds, the
-# command line, the page, and the homes of PostgreSQL and of shared directories, of which nothing is
-# compiled but sessions.
-ONCE := $(addprefix tests/,cli docs postgres share ui state/test_typing.py testing/test_typing.py \
+# command line, the page, what the tools do, the demo, and the homes of PostgreSQL and of shared
+# directories, of which nothing is compiled but sessions.
+ONCE := $(addprefix tests/,cli docs examples inspection postgres share ui state/test_typing.py \
+	testing/test_typing.py \
 	tools/test_build.py tools/test_installing.py)
 test-plain: $(VENV)/.stamp-test
 	KVENGINE_COMPILED=off $(RUN) -m pytest tests $(addprefix --ignore=,tests/planted $(ONCE)) \

@@ -95,10 +95,6 @@ BUGS: dict[str, tuple[str, Change]] = {
         HOSTILE,
         Change("share/server.py", "if self._unfinished > _MOST_UNSENT:", "if False:"),
     ),
-    "what is told to a client looks as if it had read": (
-        HOSTILE,
-        Change("share/server.py", "if not connection.unsent:  # else it", "if True:  # it"),
-    ),
     "a byte now and then keeps a place": (
         HOSTILE,
         Change("share/server.py", "if connection.client is not None:  # else", "if True:  #"),
@@ -166,14 +162,6 @@ BUGS: dict[str, tuple[str, Change]] = {
             "at: int | None\n    ttl: int | None",
         ),
     ),
-    "compactions take all threads": (
-        HOSTILE,
-        Change(
-            "share/server.py",
-            "self._upkeep if isinstance(request, UPKEEP) else self._workers",
-            "self._workers",
-        ),
-    ),
     "a connection need not join": (
         HOSTILE,
         Change("share/server.py", "if type(request) is not Join or connection", "if connection"),
@@ -181,10 +169,6 @@ BUGS: dict[str, tuple[str, Change]] = {
     "an owner out of descriptors takes no client any more": (
         HOSTILE,
         Change("share/server.py", "if not (self._is_listening or self._stopping):", "if False:"),
-    ),
-    "a request that ends its connection is sent for ever": (
-        LOAD,
-        Change("share/member.py", "if error.is_slow or not left:", "if error.is_slow:"),
     ),
     "a walk that failed keeps its place": (
         LOAD,
