@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
-from kvengine.errors import SessionTimeout
+from kvengine.objects.sessions.turns import timed_out_by
 from kvengine.postgres.scripts import Script, Statement
 from kvengine.real_time import monotonic
 from kvengine.storage.names import Name, encode_object
@@ -136,11 +136,7 @@ class Waiting:
         """
         left = self._end - monotonic()
         if left <= 0:
-            seconds = self._timeout
-            how = (
-                f"was in another session for all of {seconds:g} s" if seconds else "is in a session"
-            )
-            raise SessionTimeout(f"object {self._name!r} {how}: client {self._holder} has it")
+            raise timed_out_by(f"client {self._holder}", self._name, self._timeout or 0)
         pause = random.uniform(0.5, 1) * self._next
         self._next = min(1.5 * self._next, LONGEST_PAUSE)
         return min(pause, left)

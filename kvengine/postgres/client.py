@@ -21,7 +21,7 @@ from kvengine.postgres.reads import encoded
 from kvengine.postgres.scripts import Script
 from kvengine.postgres.walk import WalkingReads
 from kvengine.postgres.writes import Commit, Expiry, Pop, SetRetention, Turn, steps_of
-from kvengine.storage.batch import Batch, Operation, check_expect, expire_operation, object_name
+from kvengine.storage.batch import Batch, Operation, check_write, expire_operation, object_name
 from kvengine.storage.names import Name, check_name
 from kvengine.storage.times import DAY, check_agrees, retention_time
 from kvengine.store import Limits
@@ -110,12 +110,7 @@ class Client(WalkingReads):
         turn: Turn | None = None,
     ) -> Commit[int]:
         """Return the commit of a batch. Raise as `kvengine.Store.write`, with nothing sent."""
-        if not isinstance(batch, Batch):
-            raise TypeError(f"batch must be a kvengine.Batch, not {type(batch).__name__}")
-        if expect is not None:
-            check_expect(expect)
-        if durability is not None and durability not in ("sync", "os"):
-            raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
+        check_write(batch, expect, durability)
         self.check_open()
         self.check_writable()
         batch.check_open()

@@ -207,7 +207,7 @@ class Member:
     def owner(self) -> Owner:
         """Return who owns the directory: looked for, or this process, if there is nobody.
 
-        Raise Unavailable if there is none for as long as `patience`, DatabaseClosed.
+        Raise Unavailable if there is none for as long as ``search`` says, DatabaseClosed.
         """
         owner = self._owner
         if owner is None or owner.is_lost:

@@ -26,6 +26,7 @@ PATIENCE = 30.0
 """Seconds to look for an owner, and to wait for an answer."""
 
 PATIENCE_OF_TOOLS = 120.0
+"""Seconds that a tool waits for an answer."""
 
 _lock = threading.Lock()
 _shared: dict[str, _Shared] = {}

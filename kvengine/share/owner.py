@@ -35,9 +35,6 @@ _LOOK_AGAIN = 0.25
 _TICK = 2.0
 """Seconds between two looks at what sessions have left behind."""
 
-PATIENCE = 120.0
-"""Seconds for the answer to a request that does not take long."""
-
 _PATIENT = (requests.Flush, requests.Compact, requests.Checkpoint, requests.Count, requests.Next)
 """Requests that may take any time."""
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from kvengine.errors import KVEngineError, SessionTimeout
 from kvengine.objects.sessions.load import begin_with
 from kvengine.objects.sessions.session import SessionVerbs
+from kvengine.objects.sessions.turns import timed_out_by
 from kvengine.options import KIB, Durability
 from kvengine.real_time import monotonic
 from kvengine.share import requests, results
@@ -185,15 +186,14 @@ class Sessions:
 
     def timed_out(self, name: Name, seconds: float) -> SessionTimeout:
         """Return the error of somebody who has waited for so long."""
-        how = f"was in another session for all of {seconds:g} s" if seconds else "is in a session"
         holder = self.member.ask(requests.Holder(*name), results.text)
-        return SessionTimeout(f"object {name!r} {how}: {holder} has it")
+        return timed_out_by(holder, name, seconds)
 
     def commit(self, session: SessionVerbs, batch: Batch, leaves: bool) -> int:
         """Commit if the object is as the session began; ``leaves``: and give it back."""
         name = session._handle._name
         durability = session._settings.durability or self._store.durability
-        claim = self.member.claims.get(name) if not session._settings.read_only else None
+        claim = self.member.claims.get(name)
         asked = requests.Commit(
             durability, b"", None, *name, session._version, leaves, operations(batch)
         )

@@ -27,7 +27,7 @@ from kvengine.storage.batch import (
     Batch,
     ClearAll,
     batch_of,
-    check_expect,
+    check_write,
     clear_operation,
     clear_range_operation,
     clear_service_operation,
@@ -193,12 +193,7 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
     ) -> int:
-        if not isinstance(batch, Batch):
-            raise TypeError(f"batch must be a kvengine.Batch, not {type(batch).__name__}")
-        if expect is not None:
-            check_expect(expect)
-        if durability is not None and durability not in ("sync", "os"):
-            raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
+        check_write(batch, expect, durability)
         self._check_open()
         batch.check_open()
         batch.check_values(self._limits.value)

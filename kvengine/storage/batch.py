@@ -145,6 +145,16 @@ def expire_operation(
     return Expire(name, None if at is None else instant("at", at), None)
 
 
+def check_write(batch: Batch, expect: Mapping[Name, int] | None, durability: str | None) -> None:
+    """Raise TypeError or ValueError for arguments of `Store.write` that make no sense."""
+    if not isinstance(batch, Batch):
+        raise TypeError(f"batch must be a kvengine.Batch, not {type(batch).__name__}")
+    if expect is not None:
+        check_expect(expect)
+    if durability is not None and durability not in ("sync", "os"):
+        raise ValueError(f"durability must be 'sync' or 'os', not {durability!r}")
+
+
 def check_expect(expect: Mapping[Name, int]) -> None:
     """Raise TypeError unless ``expect`` is a mapping of objects to versions."""
     if expect.__class__ is dict or isinstance(expect, Mapping):

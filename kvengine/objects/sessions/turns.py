@@ -335,5 +335,10 @@ def wait(turns: Turns, name: Name, turn: Turn, timeout: float | None) -> None:
 
 def timed_out(turns: Turns, name: Name, seconds: float) -> SessionTimeout:
     """The error of somebody who has waited for so long."""
+    return timed_out_by(turns.holder(name), name, seconds)
+
+
+def timed_out_by(holder: str, name: Name, seconds: float) -> SessionTimeout:
+    """Return the error of somebody who has waited for so long while ``holder`` had an object."""
     how = f"was in another session for all of {seconds:g} s" if seconds else "is in a session"
-    return SessionTimeout(f"object {name!r} {how}: {turns.holder(name)} has it")
+    return SessionTimeout(f"object {name!r} {how}: {holder} has it")
