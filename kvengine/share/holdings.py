@@ -6,6 +6,7 @@ bounded, so that no client keeps much.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -45,21 +46,26 @@ class Reclaiming:
     """The time after a takeover in which objects go to nobody but those who had them.
 
     The next owner does not know who had which object in a session. So it waits until all clients of
-    the owner before have joined, and claimed again what they had; for those that are gone, it waits
-    `RECLAIM_SECONDS`.
+    the owner before have joined, itself among them, and claimed again what they had; for those that
+    are gone, it waits `RECLAIM_SECONDS` from `begin` on.
     """
 
     def __init__(self, known: Collection[int] | None) -> None:
         """``known``: the clients of the owner before, None if nobody knows."""
         self._missing = None if known is None else set(known)
-        self._end = monotonic() + RECLAIM_SECONDS
+        self._end = math.inf
         self._waiting: deque[Callable[[], object]] = deque()
-        self._is_over = self._missing == set()
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Begin to count: from now on clients can join."""
+        self._end = monotonic() + RECLAIM_SECONDS
 
     def joined(self, client: int) -> None:
         """Note that a client has joined, and claimed what it had."""
         if self._missing is not None:
             self._missing.discard(client)
+        self.tell()
 
     def is_over(self) -> bool:
         """Return whether all objects that nobody has are free."""
@@ -144,8 +150,11 @@ class Holdings:
         return turn is not None and self._all_turns.holds(name, turn)
 
     def reclaim(self, name: Name) -> bool:
-        """Take an object that the client had under the owner before; False if it is not free."""
-        if (self._reclaiming is None or not self._reclaiming.is_over()) and self._join(name, None):
+        """Take an object that the client had under the owner before; False if it is not free.
+
+        However late: what was committed meanwhile is a conflict for the session.
+        """
+        if self._join(name, None):
             return True
         self.leave(name)
         return False

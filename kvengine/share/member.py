@@ -284,7 +284,7 @@ class Member:
             return None
         reclaiming = None
         if self._known is not None:
-            reclaiming = Reclaiming([each for each in self._known if each != self.number])
+            reclaiming = Reclaiming(self._known)
         elif has_socket(self.path):
             reclaiming = Reclaiming(None)
         try:
@@ -292,7 +292,7 @@ class Member:
         except DatabaseLocked:
             return None
         try:
-            return LocalOwner(engine, self._held(), self, reclaiming)
+            return LocalOwner(engine, self.number, self._held(), self, reclaiming)
         except BaseException:
             engine.close()
             raise

@@ -275,6 +275,7 @@ class LocalOwner:
     def __init__(
         self,
         engine: Engine,
+        client: int,
         claims: Collection[Name],
         hearer: Hears,
         reclaiming: Reclaiming | None,
@@ -287,6 +288,8 @@ class LocalOwner:
         if engine._access is not None:
             engine._access.look = hearer.clean
         lost = [name for name in claims if not self._holdings.reclaim(name)]
+        if reclaiming is not None:
+            reclaiming.joined(client)
         retentions: dict[str, timedelta] = engine.retentions()
         self.joined: Joined = Joined(
             engine._db.published, options_of(engine.options), retentions, lost

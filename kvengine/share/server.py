@@ -176,6 +176,8 @@ class Server:
             self._socket = _identity(place)
             self._selector.register(self._listener, _READ, self._accept)
             self._selector.register(self._woken, _READ, self._drain)
+            if reclaiming is not None:
+                reclaiming.begin()
             self._thread = threading.Thread(target=self._run, name="kvengine-share", daemon=True)
             self._thread.start()
         except BaseException:
@@ -636,7 +638,6 @@ class Server:
         lost = [name for name in request.claims if not holdings.reclaim(name)]
         if reclaiming is not None:
             reclaiming.joined(request.client)
-            reclaiming.tell()
         self._soon(self._tell_members)
         return Joined(store._db.published, options_of(store.options), store.retentions(), lost)
 

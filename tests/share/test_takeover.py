@@ -10,13 +10,16 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import kvengine
+from kvengine.share.opening import _open
 from kvengine.share.store import SharedStore
 from tests.share.campaign import OWNER, campaign, end, kill, start
 from tests.share.races import faults, races
+from tests.share.raw import RawClient, eventually
 
 
 @pytest.mark.slow
@@ -75,6 +78,47 @@ def test_a_session_goes_on_under_the_next_owner(tmp_path: Path) -> None:
         with other.object("s", "k").session(timeout=5) as state:
             state.increment("n")
         assert obj.get("n") == 3
+
+
+def test_a_session_of_the_only_client_goes_on(tmp_path: Path) -> None:
+    """The process that takes over claims its own objects again, as every other client does.
+
+    It waited for all other clients of the old owner to join. Where there was none, that was over
+    before it began, and what came then counted as too late: its own claims among them.
+    """
+    owner = start(OWNER, str(tmp_path / "db"), "os")
+    with open_shared(tmp_path) as db:
+        obj = db.object("s", "k")
+        obj.set("n", 1)
+        with obj.session() as state:
+            state.increment("n")
+            kill(owner)
+        assert obj.get("n") == 2
+
+
+def test_the_time_to_claim_again_begins_when_the_next_owner_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients that had sessions have a second to join the next owner, whatever opening takes.
+
+    It was counted from before the log was replayed: where that took longer, the time was over when
+    the first of them could join, and objects went to whoever was faster.
+    """
+    served: list[float] = []
+
+    def slowly(*args: Any) -> kvengine.Engine:
+        time.sleep(1.2)
+        engine = _open(*args)
+        served.append(time.monotonic())
+        return engine
+
+    monkeypatch.setattr("kvengine.share.opening._open", slowly)
+    owner = start(OWNER, str(tmp_path / "db"), "os")
+    with open_shared(tmp_path) as db, RawClient(str(tmp_path / "db")):
+        assert eventually(lambda: len(db._member._known or ()) == 2)
+        kill(owner)
+        with db.object("s", "k").session():
+            assert time.monotonic() - served[0] > 0.5
 
 
 def test_a_session_of_a_client_goes_on(tmp_path: Path) -> None:
