@@ -33,7 +33,7 @@ from kvengine.errors import (
     Unavailable,
 )
 from kvengine.objects.sessions.host import Host
-from kvengine.objects.sessions.turns import Turns
+from kvengine.objects.sessions.turns import Turn, Turns
 from kvengine.real_time import monotonic
 from kvengine.share import requests, results, wire
 from kvengine.share.holdings import Reclaiming
@@ -86,10 +86,14 @@ class Claim:
 
 
 class RemoteFeed(Queue):
-    """The changes that a watch of the owner's tells of. It ends with that owner."""
+    """The changes that a watch of the owner's tells of. It ends with that owner.
+
+    ``owner``: who tells of them, None until it has answered.
+    """
 
     def __init__(self, service: str, key: str | None, ring: Callable[[], object]) -> None:
         super().__init__(service, key, ring)
+        self.owner: Owner | None = None
         self._failure: Exception | None = None
 
     def fail(self, error: Exception) -> None:
@@ -135,6 +139,8 @@ class Member:
         self._is_closed = False
         self._tokens = count(1)
         self._watch_numbers = count(1)
+        self._reclaimed: set[Name] = set()
+        """Objects that the owner has given to this process as it joined."""
         self._feeds: dict[int, weakref.ref[RemoteFeed]] = {}
 
     # --- asking
@@ -251,18 +257,19 @@ class Member:
     # --- finding an owner, or becoming it
 
     def _find(self) -> Owner:
+        until = monotonic() + self._search  # which passes while another thread has the lock, too
+        pause = _FIRST_PAUSE
         with self._lock:
-            until = monotonic() + self._search
-            pause = _FIRST_PAUSE
             while True:
                 self._check_open()
                 if self._owner is not None and not self._owner.is_lost:
                     return self._owner
                 problem: OwnerSilent | None = None
                 try:
-                    self._owner = owner = self._joined() or self._become()
+                    claims = self._held()
+                    owner = self._joined(claims) or self._become(claims)
                     if owner is not None:
-                        self._settle(owner)
+                        self._settle(owner, claims)
                         return owner
                 except OwnerSilent as error:
                     problem = error
@@ -271,14 +278,14 @@ class Member:
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _joined(self) -> Owner | None:
+    def _joined(self, claims: Collection[Name]) -> Owner | None:
         """Join the owner; None if nobody serves the directory."""
         try:
-            return RemoteOwner(self.path, self.number, self._held(), self, self._patience)
+            return RemoteOwner(self.path, self.number, claims, self, self._patience)
         except OSError:
             return None
 
-    def _become(self) -> Owner | None:
+    def _become(self, claims: Collection[Name]) -> Owner | None:
         """Become the owner; None if that is another one, or may not be this process."""
         if self._opens is None:
             return None
@@ -292,7 +299,7 @@ class Member:
         except DatabaseLocked:
             return None
         try:
-            return LocalOwner(engine, self.number, self._held(), self, reclaiming)
+            return LocalOwner(engine, self.number, claims, self, reclaiming)
         except BaseException:
             engine.close()
             raise
@@ -307,21 +314,27 @@ class Member:
             " owner that is just starting, or works without live access, serves nobody"
         )
 
-    def _settle(self, owner: Owner) -> None:
-        """Note what was lost with the owner before."""
-        lost = set(owner.joined.lost)
-        self._stamp = max(self._stamp, owner.joined.stamp)
-        for name, claim in list(self.claims.items()):
-            if claim.owner is not None and name not in lost:
-                claim.owner = owner
-            claim.ring()
-        self._fail_watches()
+    def _settle(self, owner: Owner, claims: Collection[Name]) -> None:
+        """Note what was lost with the owner before, and let all ask the one that was found."""
+        try:
+            self._reclaimed = {*claims}.difference(owner.joined.lost)
+            self._stamp = max(self._stamp, owner.joined.stamp)
+            for name, claim in list(self.claims.items()):
+                if claim.owner is not None and name in self._reclaimed:
+                    claim.owner = owner
+                claim.ring()
+            self._fail_watches()
+            self._owner = owner  # last: who asks it must find the claims settled
+        except BaseException:
+            owner.close()
+            raise
 
     def _fail_watches(self) -> None:
-        feeds, self._feeds = self._feeds, {}
-        for reference in feeds.values():
+        """End the watches of owners that are gone."""
+        for number, reference in list(self._feeds.items()):
             found = reference()
-            if found is not None:
+            if found is not None and found.owner is not None and found.owner.is_lost:
+                self._feeds.pop(number, None)
                 found.fail(OwnerLost(self.path, "has another owner than when this watch began"))
 
     # --- what owners tell
@@ -353,30 +366,53 @@ class Member:
             return
         try:
             self._find()
+            self.clean()
         except DatabaseClosed:
             pass
         except (KVEngineError, OSError) as error:  # the next who asks is told
             log.warning("%s: no owner after process %d: %s", self.path, owner.pid, error)
 
     def clean(self) -> None:
-        """Give back objects of sessions that were dropped: an interrupt may leave one behind.
+        """Give back objects that no session of this process has any more.
 
-        A session takes its turn in this process before it claims its object, and gives it back
-        after that.
+        One may be left behind by an interrupt, or by a session that ended while the next owner was
+        being joined. A session holds its turn in this process as long as it has a claim. So this
+        takes the turn first: a session that began meanwhile would lose its object.
         """
-        for name, claim in list(self.claims.items()):
-            if not self.turns.is_taken(name) and self.claims.get(name) is claim:
-                del self.claims[name]
-                owner = claim.owner
-                if owner is not None and not owner.is_lost:
-                    owner.tell(requests.Leave(*name))
+        for name in {*self.claims, *self._reclaimed}:
+            if self.turns.is_taken(name):
+                continue
+            turn = Turn()
+            turn.claim = weakref.ref(turn)
+            try:
+                if self.turns.join(name, turn, False, 0):
+                    self.give_back(name)
+            finally:
+                self.turns.leave(name, turn)
+
+    def give_back(self, name: Name) -> None:
+        """Give an object, or the place in its queue, back. The caller holds its turn here.
+
+        If that is interrupted, or the owner does not answer, `clean` repeats it later.
+        """
+        owner = self._owner
+        if owner is not None and not owner.is_lost:
+            try:
+                owner.ask(requests.Leave(*name), results.nothing)
+            except Broken as error:
+                if error.is_slow:
+                    return
+            except KVEngineError:  # the owner is closing, and its claims end with it
+                pass
+        self.claims.pop(name, None)
+        self._reclaimed.discard(name)
 
     # --- watches
 
     def watch(
         self, service: str, key: str | None, prefix: str, ring: Callable[[], object]
     ) -> Queue:
-        """Begin a watch of whoever owns."""
+        """Begin a watch of whoever owns. Raise what a read raises."""
         watched(service, key, prefix)
         while True:
             engine = self.engine()
@@ -385,28 +421,21 @@ class Member:
             number = next(self._watch_numbers)
             made = RemoteFeed(service, key, ring)
             self._feeds[number] = weakref.ref(made)
-            owner = self.owner()
-            try:
-                owner.ask(requests.Watch(number, service, key, prefix), results.nothing)
-            except Broken as error:
-                self._feeds.pop(number, None)
-                self._broken(owner, error)
-                continue
-            except BaseException:
-                self._feeds.pop(number, None)
-                raise
-            if owner.is_lost:
-                continue
-            weakref.finalize(made, self._unwatch, number, owner).atexit = False
-            return made
+            weakref.finalize(made, self._unwatch, number).atexit = False
+            asked = requests.Watch(number, service, key, prefix)
+            _, owner = self.ask_some(asked, results.nothing)
+            made.owner = owner
+            if not (owner.is_lost or isinstance(owner, LocalOwner)):
+                return made
 
     def _feed(self, number: int) -> RemoteFeed | None:
         reference = self._feeds.get(number)
         return reference() if reference is not None else None
 
-    def _unwatch(self, number: int, owner: Owner) -> None:
+    def _unwatch(self, number: int) -> None:
         self._feeds.pop(number, None)
-        if not owner.is_lost:
+        owner = self._owner  # if it is another one by now, it knows nothing of the watch
+        if owner is not None and not owner.is_lost:
             owner.tell(requests.Unwatch(number))
 
     # --- the whole

@@ -15,6 +15,7 @@ import msgspec
 
 from kvengine.engine import Engine
 from kvengine.errors import KVEngineError, Unavailable, ValueTooLarge
+from kvengine.real_time import monotonic
 from kvengine.share import requests, results, wire
 from kvengine.share.holdings import Holdings, Reclaiming
 from kvengine.share.link import GREETING, Broken, Link
@@ -51,7 +52,7 @@ class Hears(Protocol):
         """Note an event. Called in any thread, with locks of the engine held: must not wait."""
 
     def lose(self, owner: Owner) -> None:
-        """Note that an owner is gone. Called in a thread that may wait."""
+        """Note that an owner is gone, or was left. Called in a thread that may wait."""
 
     def clean(self) -> None:
         """Give back what sessions have left behind. Called now and then."""
@@ -70,7 +71,7 @@ class Owner(Protocol):
         ...
 
     def tell(self, request: Request) -> None:
-        """Let the owner know of something that ended, now or soon. A finalizer may call this."""
+        """Let the owner know soon that something ended. Return at once: finalizers call this."""
         ...
 
     def close(self) -> None:
@@ -116,8 +117,8 @@ class RemoteOwner:
         self._thread = threading.Thread(target=self._listen, name="kvengine-listen", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:
-            self._listener.close()
+        except BaseException:  # an interrupt too, after which the thread may run
+            self.close()
             raise
 
     def ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:
@@ -224,35 +225,38 @@ class RemoteOwner:
 
     def _listen(self) -> None:
         listener = self._listener
+        due = monotonic() + _TICK
         try:
             listener.listen()
             while True:
-                while not listener.arrives(_TICK):
+                if listener.arrives(max(due - monotonic(), 0.0)):
+                    self._hearer.hear(requests.decode_event(listener.receive()))
+                if monotonic() >= due:
+                    self._tell()
                     self._hearer.clean()
-                self._hearer.hear(requests.decode_event(listener.receive()))
+                    due = monotonic() + _TICK
         except (Broken, OSError, msgspec.MsgspecError):
             pass
-        closed = self.is_lost
-        self.close()
-        if not closed:
+        finally:
+            self.close()
             self._hearer.lose(self)
 
     def tell(self, request: Request) -> None:
         self._untold.append(request)
-        self._tell()
 
     def _tell(self) -> None:
         """Tell the owner what it does not know yet, if a connection is free."""
-        while self._untold and self._idle:
-            try:
+        try:
+            while self._untold:
                 link = self._idle.pop()
-            except IndexError:
-                return
-            try:
-                with suppress(Broken, IndexError):
+                try:
                     link.ask(wire.frame(self._untold.popleft()), self._patience)
-            finally:
-                self._give(link)
+                finally:
+                    self._give(link)
+        except Broken:  # the owner is gone, or does not answer
+            pass
+        except IndexError:  # all connections are in use, or another thread has told it
+            pass
 
     def close(self) -> None:
         self.is_lost = True

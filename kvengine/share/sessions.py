@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from typing import Any, Protocol
 
-from kvengine.errors import KVEngineError, SessionTimeout
+from kvengine.errors import SessionTimeout
 from kvengine.objects.sessions.load import begin_with
 from kvengine.objects.sessions.session import SessionVerbs
 from kvengine.objects.sessions.turns import timed_out_by
 from kvengine.options import KIB, Durability
 from kvengine.real_time import monotonic
 from kvengine.share import requests, results
-from kvengine.share.link import Broken
 from kvengine.share.member import Claim, Member
 from kvengine.share.operations import operations
 from kvengine.share.requests import Begun
@@ -204,13 +202,8 @@ class Sessions:
 
     def leave(self, name: Name) -> None:
         """Give an object back, if it is not given back yet."""
-        claim = self.member.claims.pop(name, None)
-        if claim is None:
-            return
-        with suppress(Broken, KVEngineError):  # the owner is gone, and the claim with it
-            owner = claim.owner or self.member.owner()
-            if not owner.is_lost:
-                owner.ask(requests.Leave(*name), results.nothing)
+        if name in self.member.claims:
+            self.member.give_back(name)
 
 
 def _silent() -> None:

@@ -11,6 +11,7 @@ import kvengine
 from kvengine import Batch, VersionConflict
 from kvengine.share.owner import RemoteOwner
 from kvengine.share.store import SharedStore
+from tests.share.raw import eventually
 
 NAMES = ["", "\0", "a", "a\0b", "a/b", "\u202e\x1b[31m", "é", "\U0001f600", "k" * 3000]
 
@@ -207,7 +208,7 @@ def test_long_walks_come_in_pages_and_may_be_left(
         walk = tool.scan("s")
         next(walk)
         walk.close()  # type: ignore[attr-defined]
-    assert owner.stats().open_snapshots == 0
+    assert eventually(lambda: owner.stats().open_snapshots == 0)
 
 
 def test_walks_that_were_never_begun_end_in_the_owner(
@@ -220,4 +221,4 @@ def test_walks_that_were_never_begun_end_in_the_owner(
     walks = [tool.object_keys("s"), tool.scan("s")]
     assert owner.stats().open_snapshots == 2
     walks.clear()
-    assert owner.stats().open_snapshots == 0
+    assert eventually(lambda: owner.stats().open_snapshots == 0)
