@@ -312,10 +312,14 @@ class Holdings:
             raise KVEngineError(f"a client may keep {most:,} of these open; close some")
 
 
-def _size(item: object) -> int:
+def _size(item: Any) -> int:
+    """Return about how many bytes an item of a walk takes in an answer."""
+    if isinstance(item, str):
+        return len(item)
     if isinstance(item, StoredObject):
-        return sum(len(name) + len(value) for name, value in item.entries.items())
-    return len(item) if isinstance(item, str) else 0
+        values = sum(len(name) + len(value) for name, value in item.entries.items())
+        return len(item.key) + values
+    return len(item.key)
 
 
 def _end(walk: Iterator[Any]) -> None:

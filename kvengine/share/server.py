@@ -40,7 +40,15 @@ from kvengine.share.holdings import RECLAIM_SECONDS, Holdings, Reclaiming
 from kvengine.share.operations import replay
 from kvengine.share.requests import MOST_BYTES, Event, Join, Joined, Request
 from kvengine.share.transport import at_descriptor
-from kvengine.share.verbs import SLOW, UPKEEP, Served, answer, begin_commit, options_of
+from kvengine.share.verbs import (
+    SLOW,
+    UPKEEP,
+    Served,
+    answer,
+    begin_commit,
+    options_of,
+    release_of,
+)
 from kvengine.share.workers import Workers
 from kvengine.storage import filenames
 from kvengine.storage.names import Name
@@ -88,7 +96,8 @@ _SILENT = 60.0
 class _Connection:
     """A connection of a client, once it has joined. ``is_busy``: a request of it is under way.
 
-    ``since``: when its unsent bytes, or its unfinished request, last made progress.
+    ``since``: when its unsent bytes, or its unfinished request, last made progress. ``take_back``:
+    what is to be done if the answer that is being sent does not arrive.
     """
 
     __slots__ = (
@@ -100,6 +109,7 @@ class _Connection:
         "mask",
         "since",
         "socket",
+        "take_back",
         "unsent",
         "unsent_bytes",
     )
@@ -112,6 +122,7 @@ class _Connection:
         self.arrived = bytearray()
         self.unsent: deque[memoryview] = deque()
         self.unsent_bytes = 0
+        self.take_back: Callable[[], object] | None = None
         self.since = monotonic()
         self.mask = _READ
 
@@ -317,12 +328,17 @@ class Server:
             connection.send(wire.frame(structs.replace(self._hello, refused=reason)))
 
     def _make_room(self) -> bool:
-        """Drop who has not joined, or the client that was silent for longest and holds nothing."""
+        """Drop a connection that has not joined, else a silent client. Return whether one went."""
         now = monotonic()
         for connection in self._connections:
             if connection.client is None and now - connection.since >= _MOMENT:
                 self._drop(connection)
                 return True
+        return self._drop_silent()
+
+    def _drop_silent(self) -> bool:
+        """Drop the longest silent client of those that hold nothing. Return whether one went."""
+        now = monotonic()
         silent = [
             client
             for client in self._clients.values()
@@ -349,6 +365,8 @@ class Server:
         with suppress(KeyError, ValueError):
             self._selector.unregister(connection.socket)
         connection.socket.close()
+        if connection.take_back is not None:
+            connection.take_back()
         client = connection.client
         if client is None:
             return
@@ -358,7 +376,7 @@ class Server:
             for other in list(client.connections):
                 self._drop(other)
             client.holdings.close()
-            self._tell_members()
+            self._soon(self._tell_members)
 
     def _look(self) -> None:
         """Drop clients that are stuck, and let go of what idle ones hold."""
@@ -498,11 +516,14 @@ class Server:
         """Answer a request in another thread."""
 
         def work() -> None:
+            take_back = None
             try:
-                parts = wire.answer(answer(self._living(), client, request))
+                result = answer(self._living(), client, request)
+                take_back = release_of(client, request, result)
+                parts = wire.answer(result)
             except Exception as error:
                 parts = wire.refusal(error)
-            self._soon(partial(self._finish, connection, parts))
+            self._soon(partial(self._finish, connection, parts, take_back))
 
         workers = self._upkeep if isinstance(request, UPKEEP) else self._workers
         try:
@@ -517,13 +538,24 @@ class Server:
         self._busy += 1
         self._want(connection)
 
-    def _finish(self, connection: _Connection, parts: list[bytes | bytearray]) -> None:
-        """Send the answer of a request that was begun, and go on with the next."""
+    def _finish(
+        self,
+        connection: _Connection,
+        parts: list[bytes | bytearray],
+        take_back: Callable[[], object] | None = None,
+    ) -> None:
+        """Send the answer of a request that was begun, and go on with the next.
+
+        ``take_back`` is called if the connection ends before the whole answer is sent.
+        """
         self._busy -= 1
         connection.is_busy = False
         if connection.is_open:
+            connection.take_back = take_back
             self._send(connection, parts)
-            self._take(connection)
+            self._sent(connection)
+        elif take_back is not None:
+            take_back()
 
     def _begin_write(self, store: Served, connection: _Connection, asked: Any) -> bool:
         """Answer a commit, or log it and let it wait for its sync; False if that may take long."""
@@ -625,7 +657,7 @@ class Server:
             return None
         if client is not None:
             raise KVEngineError("this client has joined already")
-        if len(self._clients) >= MOST_CLIENTS and not self._make_room():
+        if len(self._clients) >= MOST_CLIENTS and not self._drop_silent():
             raise KVEngineError(f"the owner serves {len(self._clients)} clients already")
         store = self._living()
         tell = partial(self._tell, connection)
@@ -697,7 +729,12 @@ class Server:
     def _go_on(self, connection: _Connection) -> None:
         """Send what the client takes now; if that is all, handle what it has asked meanwhile."""
         self._flush(connection)
+        self._sent(connection)
+
+    def _sent(self, connection: _Connection) -> None:
+        """Handle the next request, if the answer to the last one is sent."""
         if not connection.unsent:
+            connection.take_back = None
             self._take(connection)
 
     def _flush(self, connection: _Connection) -> None:

@@ -68,6 +68,21 @@ def answer(store: Served, client: Holdings, request: requests.Request) -> Any:
     return _VERBS[type(request)](store, client, request)
 
 
+def release_of(
+    client: Holdings, request: requests.Request, result: Any
+) -> Callable[[], object] | None:
+    """Return a function that gives back the snapshot or walk that a result names, or None.
+
+    For an answer that never arrives: the client would not know what to close.
+    """
+    kind = type(request)
+    if kind is requests.OpenSnapshot:
+        return partial(client.release, result[0])
+    if kind is requests.Next or _VERBS[kind] is _walk:
+        return partial(client.end_walk, result[0])
+    return None
+
+
 def _reads(store: Served, client: Holdings, at: int | None) -> Reads:
     """Return the store, or the snapshot that ``at`` names."""
     return store if at is None else client.snapshot(at)

@@ -490,6 +490,51 @@ def test_what_a_client_gets_when_it_is_gone_is_given_back(
         assert begin(other)
 
 
+@pytest.mark.parametrize("kind", ["a snapshot", "a walk", "a page of a walk"])
+def test_what_an_answer_gives_that_nobody_takes_is_given_back(
+    owner: kvengine.Engine, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The client lives, and has left the request: by an interrupt, or since its time was over.
+
+    It does not know the number of what it got. After 64 of them it got no snapshot and no walk any
+    more, and the owner kept the files.
+    """
+    with owner.batch() as batch:
+        for number in range(3000):
+            batch.set("s", f"{number:04}", "n", b"1")
+    with RawClient(owner.path) as client:
+        if kind == "a page of a walk":
+            number, _ = client.ask("object_keys", None, "s", "", None, None, False, None)
+            of, name, request = holdings.Holdings, "page", ("next", number)
+        else:
+            of, name, request = LATE[kind]
+        with held_up(monkeypatch, of, name) as (begun, _), client.another() as left:
+            left.send(*request)
+            assert begun.wait(10)
+            left.close()
+        assert eventually(lambda: not serving(owner)._busy)
+        assert eventually(lambda: not owner.stats().open_snapshots)
+        assert client.ask(*GET) is None
+
+
+def test_a_client_that_joins_late_makes_no_room_for_itself(
+    owner: kvengine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there were too many clients, a connection that had not joined was dropped.
+
+    That may be the one which is joining just now. Its client stayed on the list, though its
+    connection had ended, and kept the objects that it claimed for ever.
+    """
+    monkeypatch.setattr(server, "MOST_CLIENTS", 1)
+    monkeypatch.setattr(server, "_MOMENT", 0.0)
+    with RawClient(owner.path) as first, Raw(owner.path) as late:
+        with pytest.raises(KVEngineError, match="serves 1 clients"):
+            late.ask("join", 7, "late", True, [("s", "k")])
+        assert list(serving(owner)._clients) == [first.number]
+    with owner.object("s", "k").session(timeout=5):
+        pass
+
+
 def test_a_commit_of_a_client_that_is_gone_comes_before_the_next_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
