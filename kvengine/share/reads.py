@@ -13,6 +13,7 @@ from kvengine.closing import Closing, adopt_docstrings
 from kvengine.errors import DatabaseClosed, OwnerLost
 from kvengine.share import requests, results
 from kvengine.share.link import Broken
+from kvengine.share.member import Member
 from kvengine.share.owner import Owner
 from kvengine.share.requests import Request
 from kvengine.storage.batch import object_name
@@ -196,29 +197,34 @@ class RemoteWalk(Generic[T]):
 
 
 class Held:
-    """The owner at which something is held: another one does not have it.
+    """The owner that holds a snapshot or a walk: another one does not have it.
 
     ``check_open`` raises DatabaseClosed once the store or snapshot is closed that it belongs to.
     """
 
-    def __init__(self, owner: Owner, path: str, check_open: Callable[[], object]) -> None:
+    def __init__(self, member: Member, owner: Owner, check_open: Callable[[], object]) -> None:
         self.owner = owner
-        self.path = path
         self.check_open = check_open
+        self._member = member
 
     def ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:
-        """Return the answer to a request. Raise OwnerLost if the owner is no longer there."""
+        """Return the answer to a request.
+
+        Raise OwnerLost if the owner is no longer there, Unavailable if it does not answer in time.
+        """
         self.check_open()
         if self.owner.is_lost:
             self._lost()
         try:
             return self.owner.ask(request, decode)
-        except Broken:
+        except Broken as error:
+            if error.is_slow:
+                raise self._member._silence(self.owner, error) from None
             self._lost()
 
     def _lost(self) -> NoReturn:
         reason = f"is no longer owned by process {self.owner.pid}, which held this snapshot or walk"
-        raise OwnerLost(self.path, reason) from None
+        raise OwnerLost(self._member.path, reason) from None
 
 
 class RemoteSnapshot(RemoteReads, Closing):
@@ -228,9 +234,10 @@ class RemoteSnapshot(RemoteReads, Closing):
     collected.
     """
 
-    def __init__(self, open_: Callable[[], tuple[Held, int, int]]) -> None:
-        """``open_``: lets the owner take it: where it is held, its number there, its stamp."""
-        self._open = open_
+    def __init__(self, member: Member, check_store: Callable[[], object]) -> None:
+        """``check_store`` raises DatabaseClosed once the store is closed."""
+        self._member = member
+        self._check_store = check_store
         self._lock = threading.Lock()
         self._held: Held | None = None
         self._is_closed = False
@@ -243,12 +250,12 @@ class RemoteSnapshot(RemoteReads, Closing):
 
     def _begun(self) -> Held:
         with self._lock:
-            if self._is_closed:
-                raise DatabaseClosed("this snapshot is closed")
+            self._check_open()
             if self._held is None:
-                held, self._at, self._stamp = self._open()
-                self._check_store = held.check_open
-                self._held = Held(held.owner, held.path, self._check_open)
+                (self._at, self._stamp), owner = self._member.ask_some(
+                    requests.OpenSnapshot(), results.snapshot
+                )
+                self._held = Held(self._member, owner, self._check_open)
             return self._held
 
     @property

@@ -109,7 +109,7 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
     def _walk(self, request: Request, decode: Callable[[Any], Any]) -> Any:
         self._check_open()
         page, owner = self._member.ask_some(request, decode)
-        return RemoteWalk(Held(owner, self.path, self._check_open), page, decode)
+        return RemoteWalk(Held(self._member, owner, self._check_open), page, decode)
 
     def snapshot(self) -> RemoteSnapshot:
         return self._snapshot_to_come().begin()
@@ -117,12 +117,7 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
     def _snapshot_to_come(self) -> RemoteSnapshot:
         """Return a snapshot that is taken when it is first used."""
         self._check_open()
-        return RemoteSnapshot(self._open_snapshot)
-
-    def _open_snapshot(self) -> tuple[Held, int, int]:
-        self._check_open()
-        (at, stamp), owner = self._member.ask_some(requests.OpenSnapshot(), results.snapshot)
-        return Held(owner, self.path, self._check_open), at, stamp
+        return RemoteSnapshot(self._member, self._check_open)
 
     # --- writing
 
@@ -308,9 +303,8 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         The last store of a process that owns the directory makes everything durable and lets go of
         it: another process takes over.
         """
-        if not self._is_closed:
-            self._is_closed = True
-            self._forgotten.detach()
+        self._is_closed = True
+        if self._forgotten.detach() is not None:  # in the first of all calls, whatever threads call
             self._closed()
 
     def __dir__(self) -> list[str]:

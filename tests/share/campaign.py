@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -119,6 +120,14 @@ def kill(process: subprocess.Popen[str]) -> None:
     """Kill a program, and return when it has ended."""
     process.kill()
     end(process)
+
+
+def freeze(process: subprocess.Popen[Any]) -> None:
+    """Stop a program as SIGSTOP does, and return when all its threads stand still."""
+    process.send_signal(signal.SIGSTOP)
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        while (task / "stat").read_text().rsplit(") ", 1)[1][0] != "T":
+            time.sleep(0.01)
 
 
 def campaign(

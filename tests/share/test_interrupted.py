@@ -15,7 +15,7 @@ import pytest
 import kvengine
 from kvengine.share.link import Link
 from kvengine.share.store import SharedStore
-from tests.share.campaign import OWNER, end, kill, start
+from tests.share.campaign import OWNER, end, freeze, kill, start
 
 
 @pytest.fixture
@@ -41,13 +41,6 @@ def at_leave(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> Non
         return real(self, data, patience)
 
     monkeypatch.setattr(Link, "ask", ask)
-
-
-def stop(process: Any) -> None:
-    process.send_signal(signal.SIGSTOP)
-    while Path(f"/proc/{process.pid}/stat").read_text().split()[2] != "T":
-        time.sleep(0.01)
-    time.sleep(0.1)  # each of its threads stops by itself
 
 
 def interrupt() -> None:
@@ -247,7 +240,7 @@ def test_a_watch_of_a_stopped_owner_is_given_up(tmp_path: Path) -> None:
         links = [member.owner()._take() for _ in range(6)]
         for link in links:
             member.owner()._give(link)
-        stop(owner)
+        freeze(owner)
         try:
             begun = time.monotonic()
             with pytest.raises(kvengine.Unavailable):
@@ -255,6 +248,21 @@ def test_a_watch_of_a_stopped_owner_is_given_up(tmp_path: Path) -> None:
             assert time.monotonic() - begun < 1.5
         finally:
             owner.send_signal(signal.SIGCONT)
+    end(owner)
+
+
+def test_a_snapshot_of_a_stopped_owner_is_not_lost(tmp_path: Path) -> None:
+    """Its reads end by timeout, and said that it was gone. It goes on when the owner does."""
+    owner = start(OWNER, str(tmp_path / "db"), "os")
+    with kvengine.connect(tmp_path / "db", timeout=0.5) as db, db.snapshot() as snapshot:
+        db.set("s", "k", "n", b"1")
+        freeze(owner)
+        try:
+            with pytest.raises(kvengine.Unavailable, match="has not answered"):
+                snapshot.get("s", "k", "n")
+        finally:
+            owner.send_signal(signal.SIGCONT)
+        assert snapshot.get("s", "k", "n") is None
     end(owner)
 
 
@@ -286,7 +294,7 @@ def test_what_is_dropped_waits_for_no_answer(tmp_path: Path) -> None:
             for number in range(3000):
                 batch.set("s", f"{number:05}", "n", b"1")
         walk, watch, snapshot = db.object_keys("s"), db.watch("s"), db.snapshot()
-        stop(owner)
+        freeze(owner)
         try:
             begun = time.monotonic()
             del walk, watch

@@ -23,6 +23,7 @@ from kvengine.share import link, server, wire
 from kvengine.share.opening import reach
 from kvengine.share.owner import OwnerSilent
 from kvengine.share.store import SharedStore
+from tests.share.campaign import freeze
 from tests.share.raw import Raw, RawClient, eventually, reached
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,7 +155,7 @@ def test_an_owner_that_is_stopped_is_told_from_one_that_is_not_there(
     monkeypatch.setattr(link, "GREETING", 0.3)
     owner = start_owner(tmp_path / "db")
     try:
-        owner.send_signal(signal.SIGSTOP)
+        freeze(owner)
         with pytest.raises(OwnerSilent, match="does not answer"):
             reach(str(tmp_path / "db"))
         with pytest.raises(OwnerSilent):

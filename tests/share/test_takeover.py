@@ -17,7 +17,7 @@ import pytest
 import kvengine
 from kvengine.share.opening import _open
 from kvengine.share.store import SharedStore
-from tests.share.campaign import OWNER, campaign, end, kill, start
+from tests.share.campaign import OWNER, campaign, end, freeze, kill, start
 from tests.share.races import faults, races
 from tests.share.raw import RawClient, eventually
 
@@ -164,10 +164,7 @@ def test_a_stopped_owner_is_not_displaced(tmp_path: Path) -> None:
     with kvengine.connect(path, timeout=0.5) as reader, kvengine.connect(path, timeout=0.5) as db:
         db.set("s", "k", "n", b"1")
         assert reader.get("s", "k", "n") == b"1"
-        owner.send_signal(signal.SIGSTOP)
-        while Path(f"/proc/{owner.pid}/stat").read_text().split()[2] != "T":
-            time.sleep(0.01)
-        time.sleep(0.1)  # each of its threads stops by itself
+        freeze(owner)
         try:
             silent = pytest.raises(kvengine.Unavailable, match=f"process {owner.pid}.*not answer")
             with silent:
