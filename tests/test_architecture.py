@@ -34,7 +34,7 @@ GROUND = {
 }
 RULES = {"names", "name_bytes", "decoded", "packed", "resolved", "row", "fold"}
 RULES |= {"range_tombstones", "retention", "clock", "batch", "machine", "times"}
-AWAITED = {"context", "engine", "home", "objects", "reads", "session", "store", "syncs", "turns"}
+AWAITED = {"context", "engine", "home", "objects", "reads", "session", "store", "turns"}
 AWAITED |= {"waiting", "watch"}
 SHARING = {"link", "owner", "member", "reads", "sessions", "store", "opening"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (

@@ -10,9 +10,8 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kvengine.aio.syncs import Syncs
 from kvengine.engine import Engine
-from kvengine.errors import DatabaseClosed, KVEngineError
+from kvengine.errors import DatabaseClosed, KVEngineError, WriteFailed
 from kvengine.objects.sessions.host import Late
 from kvengine.objects.sessions.load import load
 from kvengine.options import Durability
@@ -20,6 +19,7 @@ from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.feed import Queue
 from kvengine.storage.names import Name
 from kvengine.storage.state import Commit
+from kvengine.storage.syncs import Ended, Syncs
 
 if TYPE_CHECKING:
     from kvengine.aio.session import Session
@@ -139,17 +139,24 @@ class Waits(Threads):
             if commit is None:
                 stamp.set_result(batch.stamp or 0)
             else:
-                self._syncs.add(commit, stamp, self._finish)
+                self._syncs.add(commit, self._sync, partial(_settle, stamp, commit.stamp))
             return stamp
         finally:
             del stamp  # what is raised refers to this frame: the two would be a cycle
 
-    def _finish(self, commit: Commit) -> asyncio.Future[int]:
-        """Start to make a commit durable; without a thread, do it here: it is in the log."""
+    def _sync(self, commit: Commit, ended: Ended) -> None:
+        """Start to make a commit durable; where no thread can, do it here: it is in the log."""
         try:
-            return self.run(self.engine._finish_write, commit)
-        except RuntimeError:
-            return self._done(self.engine._finish_write, commit)
+            work = self.run(self.engine._finish_write, commit)
+        except (RuntimeError, DatabaseClosed):
+            try:
+                self.engine._finish_write(commit)
+            except Exception as error:
+                ended(error)
+            else:
+                ended(None)
+            return
+        work.add_done_callback(lambda _: ended(None if work.cancelled() else work.exception()))
 
     async def commit(self, verb: str, *args: Any, **kwargs: Any) -> int:
         """A write verb of a batch as one commit; its stamp."""
@@ -199,6 +206,18 @@ def _do(promised: list[futures.Future[T]], work: Callable[[], T]) -> None:
         except BaseException as error:
             outcome.set_exception(error)
     del outcome
+
+
+def _settle(outcome: asyncio.Future[int], stamp: int, error: BaseException | None) -> None:
+    """Give whoever awaits a commit its stamp or an exception of its own."""
+    if outcome.done():  # it was cancelled
+        return
+    if error is None:
+        outcome.set_result(stamp)
+    else:
+        own = WriteFailed(str(error))
+        own.__cause__ = error
+        outcome.set_exception(own)
 
 
 async def settled(work: asyncio.Future[T]) -> T:

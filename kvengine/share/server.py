@@ -31,7 +31,7 @@ from typing import Any
 
 from msgspec import structs
 
-from kvengine.errors import DatabaseClosed, KVEngineError, WriteFailed
+from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.fs.directory import Descriptor
 from kvengine.real_time import monotonic
 from kvengine.release import VERSION
@@ -53,6 +53,7 @@ from kvengine.share.workers import Workers
 from kvengine.storage import filenames
 from kvengine.storage.names import Name
 from kvengine.storage.state import Commit
+from kvengine.storage.syncs import Ended, Syncs
 from kvengine.storage.tokens import AlreadyCommitted
 
 log: logging.Logger = logging.getLogger("kvengine")
@@ -163,8 +164,7 @@ class Server:
         self._done: deque[Callable[[], object]] = deque()
         """What other threads leave to be done by the one that serves."""
         self._is_awake = False
-        self._syncs: list[tuple[_Connection, Commit, Any]] = []
-        self._is_syncing = False
+        self._syncs = Syncs()
         self._unsent = self._unfinished = 0
         self._postponed: list[_Connection] = []
         self._is_listening = True
@@ -585,23 +585,20 @@ class Server:
             self._send(connection, wire.answer(batch.stamp or 0))
             return True
         self._begin(connection)
-        self._syncs.append((connection, commit, asked))
-        if not self._is_syncing:
-            self._sync(store)
+        synced = partial(self._synced, connection, asked, commit.stamp)
+        self._syncs.add(commit, partial(self._sync, store), synced)
         return True
 
-    def _sync(self, store: Served) -> None:
-        """Make all commits durable that wait for it, in a thread. Later ones wait for the next."""
-        self._is_syncing = True
-        group, self._syncs = self._syncs, []
+    def _sync(self, store: Served, commit: Commit, ended: Ended) -> None:
+        """Make a commit durable, and all before it, in a thread."""
 
         def work() -> None:
             failed = None
             try:
-                store._finish_write(group[-1][1])
+                store._finish_write(commit)
             except Exception as error:
                 failed = error
-            self._soon(partial(self._synced, store, group, failed))
+            self._soon(partial(ended, failed))
 
         try:
             self._syncer.submit(work)
@@ -609,21 +606,10 @@ class Server:
             work()
 
     def _synced(
-        self,
-        store: Served,
-        group: list[tuple[_Connection, Commit, Any]],
-        failed: Exception | None,
+        self, connection: _Connection, asked: Any, stamp: int, failed: BaseException | None
     ) -> None:
-        self._is_syncing = False
-        if self._syncs:
-            self._sync(store)
-        for connection, commit, asked in group:
-            self._ended(connection, asked, commit.published)
-            if commit.published:
-                self._finish(connection, wire.answer(commit.stamp))
-            else:
-                error = failed or WriteFailed("the sync was broken off")
-                self._finish(connection, wire.refusal(error))
+        self._ended(connection, asked, failed is None)
+        self._finish(connection, wire.answer(stamp) if failed is None else wire.refusal(failed))
 
     def _ended(self, connection: _Connection, asked: Any, is_done: bool) -> None:
         """Note that a commit has ended; if that of a session says so, its object is given back."""

@@ -112,6 +112,37 @@ def hold_syncs(disk: HookedDisk, began: threading.Event, go_on: threading.Event)
     disk.hook = hook
 
 
+def test_a_commit_that_waits_for_its_sync_when_the_database_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is durable when the close has ended, and its task goes on.
+
+    Its sync was to start after the close, and was refused: the task waited for ever.
+    """
+    real, begun, go = kvengine.Engine._finish_write, threading.Event(), threading.Event()
+
+    def late(self: kvengine.Engine, commit: Any) -> int:
+        if not begun.is_set():
+            begun.set()
+            assert go.wait(20)
+        return real(self, commit)
+
+    monkeypatch.setattr(kvengine.Engine, "_finish_write", late)
+
+    async def main() -> None:
+        db = await kvengine.aio.open(tmp_path / "db")
+        first = asyncio.create_task(db.set("S", "k", "a", b"1"))
+        assert await asyncio.to_thread(begun.wait, 10)
+        second = asyncio.create_task(db.set("S", "k", "b", b"1"))
+        await asyncio.sleep(0)
+        await db.close()
+        go.set()
+        async with asyncio.timeout(10):
+            assert await first < await second
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_commit_is_in_and_the_turn_is_given_back(
     slow: tuple[HookedDisk, threading.Event, threading.Event],
 ) -> None:

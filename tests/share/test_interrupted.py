@@ -34,11 +34,11 @@ def at_leave(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> Non
     """Let ``work`` come before the next request to give an object back is sent."""
     real = Link.ask
 
-    def ask(self: Link, data: bytes, patience: float | None) -> bytes | bytearray:
+    def ask(self: Link, data: bytes, *how: Any) -> bytes | bytearray:
         if b"leave" in data:
             monkeypatch.setattr(Link, "ask", real)
             work()
-        return real(self, data, patience)
+        return real(self, data, *how)
 
     monkeypatch.setattr(Link, "ask", ask)
 
