@@ -20,8 +20,6 @@ import logging
 import os
 import selectors
 import socket
-import stat
-import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -39,7 +37,7 @@ from kvengine.share import requests, wire
 from kvengine.share.holdings import RECLAIM_SECONDS, Holdings, Reclaiming
 from kvengine.share.operations import replay
 from kvengine.share.requests import MOST_BYTES, Event, Join, Joined, Request
-from kvengine.share.transport import at_descriptor
+from kvengine.share.transport import identity, is_allowed, listening_socket
 from kvengine.share.verbs import (
     SLOW,
     UPKEEP,
@@ -183,8 +181,8 @@ class Server:
             for end in (self._waker, self._woken):
                 end.setblocking(False)
             self._place = Descriptor(os.dup(place))
-            self._listener = _listen(directory, place)
-            self._socket = _identity(place)
+            self._listener = listening_socket(directory, place)
+            self._socket = identity(place)
             self._selector.register(self._listener, _READ, self._accept)
             self._selector.register(self._woken, _READ, self._drain)
             if reclaiming is not None:
@@ -271,7 +269,7 @@ class Server:
         with suppress(OSError):
             # No other socket can have this number: ours keeps it until the listener is closed.
             place = self._place.fileno()
-            if not self._clients and _identity(place) == self._socket:
+            if not self._clients and identity(place) == self._socket:
                 os.unlink(filenames.LIVE, dir_fd=place)
 
     def _close(self) -> None:
@@ -309,7 +307,7 @@ class Server:
             self._selector.unregister(self._listener)
             self._is_listening = False
             return
-        if self._stopping or not _is_ours(connection):
+        if self._stopping or not is_allowed(connection):
             connection.close()
             return
         if len(self._connections) >= MOST_CONNECTIONS and not self._make_room():
@@ -753,43 +751,3 @@ def _is_whole(data: bytes) -> bool:
     """Return whether these bytes are one frame."""
     size = wire.LENGTH.size
     return len(data) >= size and len(data) == wire.LENGTH.unpack_from(data)[0] + size
-
-
-def _listen(directory: str, place: int) -> socket.socket:
-    """A listening socket in the directory, for its owner alone. What had its name goes."""
-    path = f"{directory}/{filenames.LIVE}"
-    with suppress(FileNotFoundError):
-        if stat.S_ISDIR(_status(place).st_mode):
-            raise IsADirectoryError(f"{path} is a directory, not the socket of its owner")
-        os.unlink(filenames.LIVE, dir_fd=place)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.setblocking(False)
-        listener.bind(at_descriptor(directory, place))
-        # Before `listen`: until then nobody can connect. FileNotFoundError where the path has
-        # led elsewhere, on a system that binds by path.
-        os.chmod(filenames.LIVE, 0o600, dir_fd=place)
-        listener.listen(128)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _status(place: int) -> os.stat_result:
-    return os.stat(filenames.LIVE, dir_fd=place, follow_symlinks=False)
-
-
-def _identity(place: int) -> tuple[int, int]:
-    """Which file has the socket's name in the directory."""
-    found = _status(place)
-    return found.st_dev, found.st_ino
-
-
-def _is_ours(connection: socket.socket) -> bool:
-    """Whether the peer is of this user, or root."""
-    kind = getattr(socket, "SO_PEERCRED", None)
-    if kind is None:
-        return True  # the mode of the socket says it
-    given = connection.getsockopt(socket.SOL_SOCKET, kind, struct.calcsize("3i"))
-    return struct.unpack("3i", given)[1] in (0, os.geteuid())

@@ -1,11 +1,16 @@
-"""The address of the owner's socket, whose path may be longer than an address holds."""
+"""The owner's socket in the directory: how it is made, reached and told from another one's.
+
+Its path may be longer than an address holds.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
 import stat
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from kvengine.storage.filenames import LIVE
 
@@ -15,7 +20,7 @@ _LONGEST = 100
 
 @contextmanager
 def at_path(directory: str) -> Iterator[str]:
-    """An address for the socket in ``directory``; OSError where the system has none for it."""
+    """Give an address of the socket in ``directory``. Raise OSError if the system has none."""
     path = f"{directory}/{LIVE}"
     if len(os.fsencode(path)) <= _LONGEST:
         yield path
@@ -28,20 +33,63 @@ def at_path(directory: str) -> Iterator[str]:
 
 
 def at_descriptor(directory: str, place: int) -> str:
-    """An address for the socket in the directory that a descriptor names, wherever it has moved.
+    """Return an address of the socket in the directory that ``place``, a descriptor, names.
 
-    By its path on a system that cannot look a name up from a descriptor.
+    It leads there wherever the directory has moved, except on a system that cannot look up a name
+    from a descriptor: there it is the path ``directory``.
     """
     here = f"/proc/self/fd/{place}"
     return f"{here if os.path.isdir(here) else directory}/{LIVE}"
 
 
 def has_socket(directory: str) -> bool:
-    """Return whether there is a socket: if nobody owns the directory, its owner left it behind.
+    """Return whether there is a socket.
 
-    An owner that ends while it has clients does so, as one that is killed does.
+    If nobody owns the directory, its last owner left it behind: it was killed, or had clients.
     """
     try:
         return stat.S_ISSOCK(os.lstat(f"{directory}/{LIVE}").st_mode)
     except OSError:
         return False
+
+
+def listening_socket(directory: str, place: int) -> socket.socket:
+    """Make the socket in the directory that ``place`` names, for its owner's user alone; listen.
+
+    What had its name is removed. Raise OSError if it cannot be made: IsADirectoryError if a
+    directory has its name, FileNotFoundError if the path has led elsewhere, on a system that binds
+    by path.
+    """
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(_status(place).st_mode):
+            raise IsADirectoryError(f"{directory}/{LIVE} is a directory, not the owner's socket")
+        os.unlink(LIVE, dir_fd=place)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        listener.bind(at_descriptor(directory, place))
+        os.chmod(LIVE, 0o600, dir_fd=place)  # before `listen`: until then nobody can connect
+        listener.listen(128)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def identity(place: int) -> tuple[int, int]:
+    """Return which file has the socket's name in the directory that ``place`` names."""
+    found = _status(place)
+    return found.st_dev, found.st_ino
+
+
+def _status(place: int) -> os.stat_result:
+    return os.stat(LIVE, dir_fd=place, follow_symlinks=False)
+
+
+def is_allowed(connection: socket.socket) -> bool:
+    """Return whether the peer is of this user, or root."""
+    kind = getattr(socket, "SO_PEERCRED", None)
+    if kind is None:
+        return True  # the mode of the socket says it
+    given = connection.getsockopt(socket.SOL_SOCKET, kind, struct.calcsize("3i"))
+    return struct.unpack("3i", given)[1] in (0, os.geteuid())

@@ -41,13 +41,13 @@ BUGS: dict[str, tuple[str, Change]] = {
     ),
     "the socket is for everybody": (
         SOCKET,
-        Change("share/server.py", "LIVE, 0o600", "LIVE, 0o666"),
+        Change("share/transport.py", "LIVE, 0o600", "LIVE, 0o666"),
     ),
     "the socket of a killed owner is in the way": (
         SOCKET,
         Change(
-            "share/server.py",
-            "        os.unlink(filenames.LIVE, dir_fd=place)\n    listener",
+            "share/transport.py",
+            "        os.unlink(LIVE, dir_fd=place)\n    listener",
             "        pass\n    listener",
         ),
     ),
