@@ -184,7 +184,7 @@ class RemoteOwner:
     def _connect(self) -> Link:
         try:
             link = Link(self._directory, min(GREETING, self._patience))
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # or as many wait already as the system lets wait
             raise OwnerSilent(
                 f"the owner of {self._directory} does not answer on its socket"
             ) from None

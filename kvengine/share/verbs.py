@@ -187,8 +187,6 @@ def _late(store: Served, _: Holdings, asked: requests.Late) -> Any:
 
 
 def _pop(store: Served, _: Holdings, asked: requests.Pop) -> bytes | None:
-    if not asked.token:
-        return store.pop(asked.service, asked.key, asked.state_key)
     if may_be_made(store, asked):
         raise OutcomeUnknown(
             f"the answer to a pop of {asked.state_key!r} was lost: the entry may be cleared, and"
@@ -212,11 +210,10 @@ def _pop(store: Served, _: Holdings, asked: requests.Pop) -> bytes | None:
 def _expire(store: Served, _: Holdings, asked: requests.Expire) -> bool:
     name = object_name(asked.service, asked.key)
     operation = ExpireOperation(name, asked.at, asked.ttl)
-    if not asked.token:
-        return store._committer.expire(operation)
     batch = Batch()
     batch.operations.append(operation)
-    written = store._committer.write_once(batch, None, asked.durability, asked.token, asked.since)
+    token = asked.token or os.urandom(16)  # only a commit with a token tells if it wrote anything
+    written = store._committer.write_once(batch, None, asked.durability, token, asked.since)
     return written is not None
 
 

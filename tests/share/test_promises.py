@@ -62,6 +62,27 @@ def test_a_synced_commit_returns_after_its_sync(tmp_path: Path) -> None:
         assert owner.stats().syncs == before
 
 
+def test_each_store_of_a_process_syncs_as_it_says(tmp_path: Path) -> None:
+    """Whatever the one says that was opened first, and so has opened the directory as its owner.
+
+    `pop` and `expire` were as durable as that one's, and returned before any sync.
+    """
+    path = tmp_path / "db"
+    with kvengine.open(path, share=True, durability="os") as first:
+        first.object("s", "k").set("n", 1)
+        with kvengine.open(path, share=True) as db:
+            verbs: list[Callable[[], object]] = [
+                lambda: db.set("s", "k", "m", b"1"),
+                lambda: db.pop("s", "k", "n"),
+                lambda: db.expire("s", "k", ttl=100),
+                lambda: db.clear_all("s", "k"),
+            ]
+            for verb in verbs:
+                before = db.stats().syncs
+                verb()
+                assert db.stats().syncs == before + 1
+
+
 def test_an_os_commit_outlives_the_owner_and_its_client(tmp_path: Path) -> None:
     """P2: both are killed; whoever comes next finds what was returned."""
     owner = start(OWNER, str(tmp_path / "db"), "os")

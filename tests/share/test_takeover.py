@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import statistics
 import threading
 import time
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -180,6 +182,20 @@ def test_a_stopped_owner_is_not_displaced(tmp_path: Path) -> None:
             owner.send_signal(signal.SIGCONT)
         assert db.get("s", "k", "n") in (b"1", b"2")
     end(owner)
+
+
+def test_a_stopped_owner_at_which_many_wait_is_no_absent_one(tmp_path: Path) -> None:
+    """The system lets so many wait to be taken in. The next was told that nobody serves."""
+    owner = start(OWNER, str(tmp_path / "db"), "os")
+    freeze(owner)
+    with ExitStack() as stack, pytest.raises(kvengine.Unavailable, match="does not answer"):
+        with suppress(BlockingIOError):
+            while True:
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(f"{tmp_path}/db/LIVE")
+        kvengine.connect(tmp_path / "db", timeout=0.1)
+    kill(owner)
 
 
 def test_nobody_serves_the_directory(tmp_path: Path) -> None:
