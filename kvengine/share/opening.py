@@ -41,10 +41,10 @@ class _Shared:
 
 
 def share(path: str, options: Options) -> SharedStore:
-    """Share a directory with other processes: own it if nobody does, else ask its owner.
+    """Return a store on a directory that other processes may use too, as owner or as client.
 
-    Raise ValueError if the owner has other options, or the directory lies on a network file system;
-    and what opening raises.
+    Raise ValueError if the owner has other options or the directory lies on a network file system,
+    and whatever opening it raises.
     """
     directory = os.path.abspath(path)
     check_local(directory)
@@ -78,49 +78,44 @@ def join(
     retention: Mapping[str, float | timedelta] | None,
     timeout: float,
 ) -> SharedStore:
-    """Connect to whoever owns a directory, and never own it.
+    """Connect to the owner of a directory as a client that never owns it.
 
-    ``timeout``: seconds to look for an owner, and to wait for an answer. Raise Unavailable if there
-    is none.
+    ``timeout``: seconds to look for an owner, and to wait for each answer. Raise Unavailable if no
+    owner is found, ValueError on a network file system.
     """
     directory = os.path.abspath(path)
     check_local(directory)
-    member = Member(directory, None, timeout)
-    try:
-        return SharedStore(
-            member,
-            durability=durability,
-            serdes=Serdes(serde, {} if serdes is None else serdes),
-            retention={} if retention is None else retention,
-            closed=member.close,
-        )
-    except BaseException:
-        member.close()
-        raise
+    made = Serdes(serde, serdes or {})
+    return _connect(Member(directory, None, timeout), durability, made, retention or {})
 
 
 def reach(path: str) -> SharedStore | None:
-    """Connect to whoever owns a directory now; return None if nobody serves it.
+    """Connect to the owner that a directory has now; return None if nobody serves it.
 
     For tools, which then look at the files. Raise OwnerSilent if the owner does not serve this
     process.
     """
     if not has_socket(path):
         return None
-    member = Member(path, None, PATIENCE_OF_TOOLS, 0.0)
+    try:
+        return _connect(Member(path, None, PATIENCE_OF_TOOLS, 0.0), None, Serdes("json", {}), {})
+    except OwnerSilent:
+        raise
+    except Unavailable:
+        return None
+
+
+def _connect(
+    member: Member,
+    durability: Durability | None,
+    serdes: Serdes,
+    retention: Mapping[str, float | timedelta],
+) -> SharedStore:
+    """Return the only store of a client, which closes the client with it."""
     try:
         return SharedStore(
-            member,
-            durability=None,
-            serdes=Serdes("json", {}),
-            retention={},
-            closed=member.close,
+            member, durability=durability, serdes=serdes, retention=retention, closed=member.close
         )
-    except Unavailable as error:
-        member.close()
-        if isinstance(error, OwnerSilent):
-            raise
-        return None
     except BaseException:
         member.close()
         raise
@@ -138,7 +133,7 @@ def check_local(directory: str) -> None:
 
 
 def _open(directory: str, options: Options, reclaiming: Reclaiming | None) -> Engine:
-    """Open a directory as its owner, and serve the others. Raise DatabaseLocked if it has one."""
+    """Open a directory as its owner, and serve it. Raise DatabaseLocked if it has an owner."""
     # Retentions are agreed on by whoever opens a store, once: they may change later.
     served = replace(options, live_access=True, retention={})
     engine = Engine(directory, served, DiskFileSystem(), reclaiming)
@@ -150,14 +145,14 @@ def _open(directory: str, options: Options, reclaiming: Reclaiming | None) -> En
 
 
 def _check_agreed(member: Member, options: Options) -> None:
-    """Raise ValueError if the owner has other options: it may be this process that is next."""
+    """Raise ValueError if the owner has other options: this process may be the next owner."""
     theirs = member.owner().joined.options
     others = [name for name in AGREED if name in theirs and theirs[name] != getattr(options, name)]
     if others:
         told = ", ".join(f"{name}={theirs[name]!r}" for name in others)
         raise ValueError(
             f"process {member.owner().pid}, which owns {member.path}, has {told}:"
-            " who shares a directory opens it with the same options"
+            " all processes that share a directory open it with the same options"
         )
 
 

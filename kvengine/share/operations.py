@@ -40,11 +40,11 @@ Time = Annotated[int, Meta(ge=0, le=MAX_TIME)]
 """Microseconds: since the epoch, or of a duration."""
 
 
-class _Wire(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """An operation, as an array that begins with its name."""
+class Wire(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """An operation, a request or an event: on the wire an array that begins with its tag."""
 
 
-class WireSet(_Wire, tag="set"):
+class WireSet(Wire, tag="set"):
     service: str
     key: str
     state_key: str
@@ -53,38 +53,38 @@ class WireSet(_Wire, tag="set"):
     ttl: Time | None
 
 
-class WireClear(_Wire, tag="clear"):
+class WireClear(Wire, tag="clear"):
     service: str
     key: str
     state_key: str
 
 
-class WireClearAll(_Wire, tag="clear_all"):
+class WireClearAll(Wire, tag="clear_all"):
     service: str
     key: str
 
 
-class WireClearRange(_Wire, tag="clear_range"):
+class WireClearRange(Wire, tag="clear_range"):
     service: str
     start: str
     stop: str | None
 
 
-class WireExpire(_Wire, tag="expire"):
+class WireExpire(Wire, tag="expire"):
     service: str
     key: str
     at: Time | None
     ttl: Time | None
 
 
-class WireComplete(_Wire, tag="complete"):
+class WireComplete(Wire, tag="complete"):
     service: str
     key: str
     retention: Time
     completed_at: Time | None
 
 
-class WireAssign(_Wire, tag="assign"):
+class WireAssign(Wire, tag="assign"):
     """Plain values of entries of one object, None for one that is cleared."""
 
     service: str

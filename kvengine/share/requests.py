@@ -1,8 +1,8 @@
-"""What a client may ask of the owner, and what the owner tells it unasked: a struct for each.
+"""What a client may ask of the owner, and the events that the owner tells it: a struct for each.
 
-A request is a MessagePack array: the verb, then its arguments in the order of the fields here. One
-that is missing, of a wrong type or too many is named in the error, and a list that is too long is
-refused before anything of it is made. No more than what stands in `Request` can be reached.
+A request is a MessagePack array: the verb, then its arguments in the order of the fields here. If
+an argument is missing, is one too many or has a wrong type, the error names it. A list that is too
+long is refused before it is decoded. A client can reach nothing but what `Request` lists.
 """
 
 from __future__ import annotations
@@ -15,41 +15,37 @@ from msgspec import Meta, Struct
 
 from kvengine.errors import KVEngineError
 from kvengine.options import Durability
-from kvengine.share.operations import MOST_ITEMS, Time, WireOperation
+from kvengine.share.operations import MOST_ITEMS, Time, Wire, WireOperation
 from kvengine.store import Change, StoredObject
 
 MOST_BYTES = 16 * 1024 * 1024
-"""Bytes of a request. The interpreter stands still while a commit of them is made: about 50 ms."""
+"""Bytes of a request. To commit so many takes about 50 ms, in which no other thread runs."""
 
 MOST_OF_A_NAME = 300
-"""Characters by which a client says who it is."""
+"""Characters of the name that a client gives itself."""
 
 _Items = Meta(max_length=MOST_ITEMS)
 _Names = Annotated[list[str], _Items]
 _Token = Annotated[bytes, Meta(max_length=32)]
 
 
-class _Wire(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """An array that begins with its tag."""
+class Join(Wire, tag="join"):
+    """Say whose connection this is: the first request of each.
 
-
-class Join(_Wire, tag="join"):
-    """The first request of each connection: whose it is.
-
-    ``client``: a random number. ``name``: who that is, for people. ``listens``: whether this is the
-    connection on which the owner tells its `Event`s; it is the client's first one, and the client
-    is gone when it ends. ``claims``: the objects that the client had in sessions under the owner
-    before.
+    ``client``: a random number that is the same on all connections of a client. ``name``: who that
+    is, for people. ``listens``: whether this is the connection on which the owner tells its
+    `Event`s. It is the first connection of the client, which is gone when it ends. ``claims``: the
+    objects that the client had in sessions under the owner before.
     """
 
     client: int
     name: Annotated[str, Meta(max_length=MOST_OF_A_NAME)]
-    listens: bool = False
-    claims: Annotated[list[tuple[str, str]], _Items] = []
+    listens: bool
+    claims: Annotated[list[tuple[str, str]], _Items]
 
 
-class Read(_Wire):
-    """A read verb: of now, or of the snapshot ``at`` that the client holds."""
+class Read(Wire):
+    """Read, as of now or as of a snapshot of this client, whose number is ``at``."""
 
     at: int | None
 
@@ -140,33 +136,34 @@ class Workflows(Read, tag="workflows"):
     completed: bool | None
 
 
-class Next(_Wire, tag="next"):
-    """The next page of a walk."""
+class Next(Wire, tag="next"):
+    """Return the next page of a walk."""
 
     walk: int
 
 
-class End(_Wire, tag="end"):
+class End(Wire, tag="end"):
     """Forget a walk."""
 
     walk: int
 
 
-class OpenSnapshot(_Wire, tag="snapshot"):
+class OpenSnapshot(Wire, tag="snapshot"):
     pass
 
 
-class Release(_Wire, tag="release"):
+class Release(Wire, tag="release"):
     """Close a snapshot."""
 
     at: int
 
 
-class Writing(_Wire):
-    """A commit.
+class Writing(Wire):
+    """Commit something.
 
-    ``token``: it lands at most once for each. ``since``: if it may have been sent before, a stamp
-    that was known then.
+    ``token``: a name for this commit, by which the owner makes it at most once; empty for none.
+    ``since``: None at the first attempt; at a later one, a stamp that the client knew before the
+    first.
     """
 
     durability: Durability | None
@@ -182,7 +179,10 @@ class Write(Writing, tag="write"):
 
 
 class Commit(Writing, tag="commit"):
-    """Commit what a session wrote, if its object has ``version``; ``leaves``: and give it back."""
+    """Commit what a session wrote, if its object has ``version``.
+
+    ``leaves``: whether to give the object back after that.
+    """
 
     service: str
     key: str
@@ -204,19 +204,20 @@ class Expire(Writing, tag="expire"):
     ttl: Time | None
 
 
-class SetRetention(_Wire, tag="set_retention"):
+class SetRetention(Wire, tag="set_retention"):
     service: str
     retention: timedelta
 
 
-class Retentions(_Wire, tag="retentions"):
+class Retentions(Wire, tag="retentions"):
     pass
 
 
-class Begin(_Wire, tag="begin"):
-    """Claim an object for a session, unless ``reads`` alone, and load it if it is there to be had.
+class Begin(Wire, tag="begin"):
+    """Claim an object for a session, and load it if the client has it.
 
-    ``max_bytes`` and ``state_keys``: of what to load; None for all of it.
+    ``reads``: the session only reads, and claims nothing. ``max_bytes``: load entries up to so many
+    bytes, and those of ``state_keys`` besides; None to load the whole object.
     """
 
     service: str
@@ -226,24 +227,25 @@ class Begin(_Wire, tag="begin"):
     state_keys: _Names
 
 
-class Leave(_Wire, tag="leave"):
+class Leave(Wire, tag="leave"):
     """Give an object back, or the place in its queue."""
 
     service: str
     key: str
 
 
-class Holder(_Wire, tag="holder"):
-    """Tell who has an object in a session, for people."""
+class Holder(Wire, tag="holder"):
+    """Return who has an object in a session, as text for people."""
 
     service: str
     key: str
 
 
-class Late(_Wire, tag="late"):
-    """Read what a session did not load: of an object at ``version``, as of the time ``now``.
+class Late(Wire, tag="late"):
+    """Read what a session did not load, as of the time ``now``.
 
-    ``verb``, its ``argument`` beside the name, and its options.
+    Raise VersionConflict unless the object has ``version``. ``verb`` is one of `results.LATE`,
+    ``argument`` the one that it has beside the name of the object, if it has one.
     """
 
     service: str
@@ -255,8 +257,8 @@ class Late(_Wire, tag="late"):
     options: Annotated[dict[str, str | int | bool | None], Meta(max_length=8)]
 
 
-class Watch(_Wire, tag="watch"):
-    """Tell of the changes to come, by events with the number ``watch``, which the client chose."""
+class Watch(Wire, tag="watch"):
+    """Tell of changes from now on, by events with the number ``watch`` that the client chose."""
 
     watch: int
     service: str
@@ -264,33 +266,33 @@ class Watch(_Wire, tag="watch"):
     prefix: str
 
 
-class Unwatch(_Wire, tag="unwatch"):
+class Unwatch(Wire, tag="unwatch"):
     watch: int
 
 
-class Estimate(_Wire, tag="estimate"):
+class Estimate(Wire, tag="estimate"):
     service: str
     prefix: str
 
 
-class Segments(_Wire, tag="segments"):
+class Segments(Wire, tag="segments"):
     pass
 
 
-class Stats(_Wire, tag="stats"):
+class Stats(Wire, tag="stats"):
     pass
 
 
-class Flush(_Wire, tag="flush"):
+class Flush(Wire, tag="flush"):
     pass
 
 
-class Compact(_Wire, tag="compact"):
+class Compact(Wire, tag="compact"):
     service: str | None
 
 
-class Checkpoint(_Wire, tag="checkpoint"):
-    """``path`` as bytes: it need not be text."""
+class Checkpoint(Wire, tag="checkpoint"):
+    """Copy the database to ``path``: bytes, since a path need not be text."""
 
     path: bytes
 
@@ -337,7 +339,7 @@ Request = (
 
 
 class _Verb(Struct, array_like=True):
-    """A request of which no more is known than its verb; the rest is passed over."""
+    """A request of which only the verb is decoded."""
 
     verb: str
 
@@ -349,11 +351,11 @@ VERBS: frozenset[str] = frozenset(kind.__struct_config__.tag for kind in Request
 
 
 def decode(data: bytes | bytearray | memoryview) -> Request:
-    """Return a request.
+    """Return the request that a frame holds.
 
-    Raise KVEngineError for an unknown verb, TypeError if the arguments do not fit the verb. It
-    takes about as much memory as there are bytes, whatever they are: nothing is made of what no
-    request has.
+    Raise KVEngineError for an unknown verb, TypeError if the arguments do not fit the verb.
+    Whatever the bytes are, decoding takes about as much memory as they do: only what a request can
+    have is made of them.
     """
     try:
         found: Request = _decode(data)
@@ -370,7 +372,11 @@ def decode(data: bytes | bytearray | memoryview) -> Request:
 
 
 class Joined(NamedTuple):
-    """The answer to a `Join`. ``lost``: claims of the client that it does not have any more."""
+    """The answer to a `Join` that listens.
+
+    ``stamp``: of the last visible commit. ``options``: those that all processes must agree on.
+    ``lost``: the claims of the client that others have by now.
+    """
 
     stamp: int
     options: dict[str, Any]
@@ -379,10 +385,11 @@ class Joined(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """The answer to a `Begin`. ``granted``: whether the client has the object.
+    """The answer to a `Begin`.
 
-    ``found``: the object, with at most the bytes asked for; ``more``: the entries asked for by
-    name. ``now``: the time that both are of.
+    ``granted``: whether the client has the object. If not, it is told by `Granted`, and asks again.
+    ``found``: the object, with at most the bytes asked for, None if it is absent. ``more``: if that
+    is only a part, the entries asked for by name. ``now``: the time as of which both are.
     """
 
     granted: bool
@@ -391,28 +398,30 @@ class Begun(NamedTuple):
     more: dict[str, bytes]
 
 
-class Granted(_Wire, tag="granted"):
-    """The client has an object that it waited for."""
+class Granted(Wire, tag="granted"):
+    """The client may have an object now that it waited for: it asks again."""
 
     service: str
     key: str
 
 
-class Changes(_Wire, tag="changes"):
+class Changes(Wire, tag="changes"):
+    """Changes that a watch covers, in the order of their commits."""
+
     watch: int
     changes: list[Change]
 
 
-class Over(_Wire, tag="over"):
-    """A watch has ended, by an error: its class and its arguments."""
+class Over(Wire, tag="over"):
+    """A watch has ended by an error, of class ``kind``."""
 
     watch: int
     kind: str
     arguments: list[Any]
 
 
-class Members(_Wire, tag="members"):
-    """The clients that the owner has. ``stamp``: of a commit that was made before it said so."""
+class Members(Wire, tag="members"):
+    """The clients that the owner has now. ``stamp``: of the last visible commit."""
 
     stamp: int
     clients: list[int]

@@ -51,4 +51,4 @@ LATE: dict[str, Decode] = {
     "state_keys": names,
     "expires_at": time,
 }
-"""By the verb of a `Late` request."""
+"""By the verb of a `Late` request: what a session reads that it did not load."""

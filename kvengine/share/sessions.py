@@ -174,8 +174,9 @@ class Sessions:
 
     def ask(self, beginning: Beginning) -> Begun | None:
         """Ask for the object of a session, and return what it holds, None if it is not ours yet."""
+        found: Begun
         found, owner = self.member.ask_some(beginning.request, results.begun)
-        if type(found) is not Begun or not found.granted:
+        if not found.granted:
             return None
         claim = self.member.claims.get(beginning.name)
         if claim is not None:

@@ -16,7 +16,7 @@ from kvengine.attempts import Attempts
 from kvengine.errors import KVEngineError, OutcomeUnknown, SessionLost, VersionConflict
 from kvengine.objects.sessions.host import Host
 from kvengine.options import Durability, Options
-from kvengine.share import requests, wire
+from kvengine.share import requests, results, wire
 from kvengine.share.holdings import Holdings
 from kvengine.share.operations import replay
 from kvengine.share.requests import Begun
@@ -29,9 +29,6 @@ from kvengine.storage.held import hold
 from kvengine.storage.names import Name, check_name
 from kvengine.storage.state import Commit
 from kvengine.store import Estimate, Reads, SegmentStats, Store, StoredObject
-
-LATE = frozenset(("get", "get_many", "get_all", "load", "state_keys", "expires_at"))
-"""The verbs by which a session reads what it did not load."""
 
 
 class Served(Store, Protocol):
@@ -177,7 +174,7 @@ def _begin(store: Served, client: Holdings, asked: requests.Begin) -> Begun:
 
 def _late(store: Served, _: Holdings, asked: requests.Late) -> Any:
     name = asked.service, asked.key
-    if asked.verb not in LATE:
+    if asked.verb not in results.LATE:
         raise KVEngineError(f"no session reads by {asked.verb!r}")
     held = hold(store._db, name, asked.now)
     if held.version != asked.version:

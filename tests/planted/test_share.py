@@ -74,7 +74,7 @@ BUGS: dict[str, tuple[str, Change]] = {
     "one argument more of a request is passed over": (
         LOAD,
         Change(
-            "share/requests.py", "array_like=True, forbid_unknown_fields=True", "array_like=True"
+            "share/operations.py", "array_like=True, forbid_unknown_fields=True", "array_like=True"
         ),
     ),
     "a client whose request is arriving is silent": (
