@@ -1,4 +1,4 @@
-"""Whether and how the owner of a directory is reached by other processes."""
+"""Whether the owner of a directory serves other processes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ log: logging.Logger = logging.getLogger("kvengine")
 
 
 def serve(store: Served, db: Database, reclaiming: Reclaiming | None = None) -> Server | None:
-    """Serve ``store`` as its options say, until the server is stopped.
+    """Serve ``store`` to other processes, if its options say so; return the server, or None.
 
     ``reclaiming``: who had objects in sessions under the owner before.
 
-    None where live access is off. Where the socket cannot be made the database works as without it:
-    ``db.live_access`` says why, and so do the log and `stats`. The socket is made in the directory
-    that the owner holds, wherever its path leads by now.
+    If the socket cannot be made, the database works without it, and ``db.live_access``, the log and
+    `stats` say why. The socket is made in the directory that the owner holds, wherever its path
+    leads by now.
     """
     options = db.options
     wanted = options.live_access

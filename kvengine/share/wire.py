@@ -1,4 +1,4 @@
-"""The wire between the owner and its clients: frames, answers, errors. No I/O.
+"""What passes between the owner and its clients: frames, answers, errors. No I/O.
 
 A frame is its length, u32 little endian, and MessagePack. The owner speaks first::
 
@@ -7,8 +7,9 @@ A frame is its length, u32 little endian, and MessagePack. The owner speaks firs
     owner   true, result  or  false, [error class, [its arguments]]
 
 An answer is two values of MessagePack. Requests of one connection are answered in order. The verbs
-and their arguments are in requests.py, operations of a batch in operations.py. On the first
-connection of each client only the owner speaks once the client has joined: events of requests.py.
+and their arguments are in requests.py, the operations of a batch in operations.py. The first
+connection of a client carries events (requests.py): once the client has joined, only the owner
+speaks on it.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ _PASSED_ON: dict[str, type[Exception]] = {
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """What the owner says first. ``epoch``: of its ownership; each owner has a greater one.
+    """What the owner says first.
 
-    ``refused``: why it serves nobody more; then it hangs up.
+    ``epoch`` counts owners: each has a greater one than the one before. ``refused``: why the owner
+    does not serve this connection, which it then closes; empty if it does.
     """
 
     protocol: int
@@ -56,12 +58,16 @@ class Hello(msgspec.Struct, frozen=True):
 
 
 def frame(message: object) -> bytes:
+    """Return a message as it is sent: its length, and MessagePack."""
     data = encode(message)
     return LENGTH.pack(len(data)) + data
 
 
 def error_fields(error: BaseException) -> tuple[str, list[Any]]:
-    """Return what `raised` makes the same error of, where both sides know its class."""
+    """Return the class and the arguments of an error, from which `raised` makes it again.
+
+    An error whose class the other side may not know becomes a KVEngineError that names it.
+    """
     if isinstance(error, OSError):  # the class follows from the number
         return "OSError", [error.errno, error.strerror, _text(error.filename)]
     name = type(error).__name__
@@ -72,7 +78,7 @@ def error_fields(error: BaseException) -> tuple[str, list[Any]]:
 
 
 def raised(kind: str, arguments: list[Any]) -> Exception:
-    """Return the error that an answer or an event tells of."""
+    """Return the error that an answer or an event tells of: inverse of `error_fields`."""
     made = _PASSED_ON.get(kind, KVEngineError)
     try:
         return made(*arguments)
@@ -85,18 +91,20 @@ def _text(name: object) -> str | None:
 
 
 def expectations(expect: Mapping[Name, int] | None) -> list[tuple[str, str, int]] | None:
+    """Return the versions that a commit expects as they are sent: service, key, version."""
     return None if expect is None else [(*name, version) for name, version in expect.items()]
 
 
 def expected(given: list[tuple[str, str, int]] | None) -> dict[Name, int] | None:
-    """Inverse of `expectations`."""
+    """Return the versions that a commit expects, by object: inverse of `expectations`."""
     return None if given is None else {(s, k): version for s, k, version in given}
 
 
 def answer(result: object) -> list[bytes | bytearray]:
     """Return the frame of an answer in parts, to be sent one after the other.
 
-    A large value is a part of its own, as it is: to copy 64 MB holds the interpreter for 100 ms.
+    A large value is a part of its own and is not copied: copying 64 MB takes 100 ms, in which no
+    other thread runs.
     """
     if not _is_large(result):
         data = encode(result)
@@ -122,7 +130,7 @@ def result_of(answer: bytes | bytearray, decode_as: Callable[[memoryview], Any])
 
 
 class _Parts:
-    """MessagePack that is made piece by piece, where it holds large values."""
+    """MessagePack in parts: large values are parts of their own, small ones share one."""
 
     def __init__(self) -> None:
         self.parts: list[bytes | bytearray] = []
@@ -157,7 +165,7 @@ class _Parts:
 
 
 def _is_large(value: object) -> bool:
-    """Return whether there is a large value in what a verb returns."""
+    """Return whether what a verb returns has a large value in it."""
     if isinstance(value, bytes):
         return len(value) > _LARGE
     if isinstance(value, StoredObject):

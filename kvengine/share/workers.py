@@ -1,4 +1,4 @@
-"""Threads that do for the owner's server what may take long. They start when they are needed."""
+"""Threads for what may take long in the owner's server. They start when they are needed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _IDLE = 10.0
 
 
 class Workers:
-    """Runs work in order of arrival, as much at once as there are threads.
+    """Runs work in order of arrival, in up to a given number of threads.
 
-    Not a `ThreadPoolExecutor`: the interpreter waits for the threads of one at its end, however
-    long a compaction takes.
+    Not a `ThreadPoolExecutor`: at its end the interpreter would wait for the threads, however long
+    a compaction takes.
     """
 
     def __init__(self, name: str, most: int) -> None:
-        """``most``: threads at once."""
+        """``most``: how many threads may run at once."""
         self._name = name
         self._most = most
         self._work: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
@@ -64,7 +64,7 @@ class Workers:
                 self._waiting += 1
 
     def stop(self, seconds: float) -> None:
-        """End all threads, when they have done what they do; wait for each at most so long."""
+        """Let each thread end when its work is done; wait at most ``seconds`` for each."""
         threads = list(self._threads)
         for _ in threads:
             self._work.put(None)
