@@ -115,14 +115,24 @@ class Holdings:
         self._walks: dict[int, Iterator[Any]] = {}
         self._watches: dict[int, Queue] = {}
         self._turns: dict[Name, ClientTurn] = {}
-        self._committing: set[Name] = set()
-        self._commit_lock = threading.Lock()
+        self._committing: dict[Name, bool] = {}
+        """Objects whose sessions commit just now, with whether they are given back after that."""
+        self._wanted: set[Name] = set()
+        """Those of them that the client asks for again."""
+        self._commit_lock = threading.RLock()  # a signal handler may commit too
         self._is_closed = False
 
     # --- objects in sessions
 
     def claim(self, name: Name) -> bool:
-        """Queue up for an object; return whether the client has it. It may have it already."""
+        """Queue up for an object; return whether the client has it. It may have it already.
+
+        If not, the client is told when to ask again.
+        """
+        with self._commit_lock:
+            if name in self._committing:
+                self._wanted.add(name)
+                return False
         turn = self._turns.get(name)
         if turn is not None:
             return self._all_turns.has_come(name, turn)
@@ -160,29 +170,38 @@ class Holdings:
         return False
 
     def leave(self, name: Name) -> None:
-        """Give an object back, or the place in its queue. May be called again."""
+        """Give an object back, or the place in its queue. May be called again.
+
+        While a commit keeps the object, this only notes that it is to be given back.
+        """
+        with self._commit_lock:
+            if name in self._committing:
+                self._committing[name] = True
+                return
         turn = self._turns.pop(name, None)
         if turn is not None:
             self._all_turns.leave(name, turn)
 
     def begin_commit(self, name: Name) -> bool:
-        """Keep an object until `end_commit`, even if the client goes; False if it is not there.
+        """Keep an object until `end_commit`, whatever the client does; False if it is not there.
 
         Whoever gets it next must see what the session wrote.
         """
         with self._commit_lock:
             if not self.has(name):
                 return False
-            self._committing.add(name)
+            self._committing.setdefault(name, False)
             return True
 
     def end_commit(self, name: Name, leaves: bool) -> None:
         """Note that a commit has ended; ``leaves``: and give the object back."""
         with self._commit_lock:
-            self._committing.discard(name)
-            leaves = leaves or self._is_closed
+            leaves = self._committing.pop(name, False) or leaves
         if leaves:
             self.leave(name)
+        if name in self._wanted:
+            self._wanted.discard(name)
+            self.tell(requests.Granted(*name))
 
     # --- snapshots and walks
 
@@ -294,8 +313,7 @@ class Holdings:
         """Let go of everything, and of what is got from now on. May be called again."""
         with self._commit_lock:
             self._is_closed = True
-            left = [name for name in (*self._turns,) if name not in self._committing]
-        for name in left:
+        for name in (*self._turns,):
             self.leave(name)
         self.let_go()
         for watch in (*self._watches,):

@@ -250,7 +250,12 @@ class RemoteOwner:
             while self._untold:
                 link = self._idle.pop()
                 try:
-                    link.ask(wire.frame(self._untold.popleft()), self._patience)
+                    request = self._untold.popleft()
+                    try:
+                        link.ask(wire.frame(request), self._patience)
+                    except BaseException:
+                        self._untold.append(request)  # it may be told again
+                        raise
                 finally:
                     self._give(link)
         except Broken:  # the owner is gone, or does not answer

@@ -132,18 +132,26 @@ BUGS: dict[str, tuple[str, Change]] = {
     ),
     "an object goes on before its commit is visible": (
         HOSTILE,
-        Change("share/holdings.py", "if name not in self._committing]", "]"),
+        Change(
+            "share/holdings.py",
+            "if name in self._committing:\n                self._committing[name] = True",
+            "if False:\n                self._committing[name] = True",
+        ),
     ),
     "a client that is gone keeps its objects": (
         HOSTILE,
-        Change("share/holdings.py", "        for name in left:\n", "        for name in ():\n"),
+        Change(
+            "share/holdings.py",
+            "        for name in (*self._turns,):\n",
+            "        for name in ():\n",
+        ),
     ),
     "a client that is gone keeps its snapshots": (
         HOSTILE,
         Change(
             "share/holdings.py",
-            "        for name in left:\n            self.leave(name)\n        self.let_go()\n",
-            "        for name in left:\n            self.leave(name)\n",
+            "            self.leave(name)\n        self.let_go()\n",
+            "            self.leave(name)\n",
         ),
     ),
     "what is no name is claimed": (

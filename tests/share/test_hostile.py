@@ -557,6 +557,32 @@ def test_a_commit_of_a_client_that_is_gone_comes_before_the_next_session(
         other.close()
 
 
+def test_an_object_that_is_given_back_within_its_commit_goes_on_after_it(tmp_path: Path) -> None:
+    """A client that was interrupted in a commit gives its object back, and may want it again.
+
+    The next session had it before the commit was visible, and failed at its end. One of the same
+    client lost it when the commit ended, since that gave it back again.
+    """
+    with kvengine.open(tmp_path / "db", background="thread") as owner, ExitStack() as stack:
+        first, other = (stack.enter_context(RawClient(owner.path)) for _ in range(2))
+        assert begin(first) and not begin(other)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        with held_up(patch, kvengine.Engine, "_finish_write") as (begun, go):
+            operations = [["set", "s", "k", "n", b"1", None, None]]
+            first.send("commit", None, b"", None, "s", "k", 0, True, operations)
+            assert begun.wait(10)
+            again = stack.enter_context(first.another())
+            again.ask("leave", "s", "k")
+            assert not begin(other) and not begin(again)
+            go.set()
+        assert granted(first) == granted(other) == ["s", "k"]
+        answer = other.ask("begin", "s", "k", False, None, [])
+        assert answer[0] is True and answer[2]["entries"] == {"n": b"1"}
+        assert not begin(again)
+        other.ask("leave", "s", "k")
+        assert granted(first) == ["s", "k"] and begin(again)
+
+
 # --- the service goes on
 
 
