@@ -1,7 +1,7 @@
 """What one client holds in the owner: objects in sessions, snapshots, walks, watches.
 
-All of it goes when the client does, also what a request gets that is under way then. Each kind is
-bounded, so that no client keeps much.
+All of it is given back when the client is gone, what a request that is still under way gets then
+included. The number of each kind is bounded.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from kvengine.storage.names import Name
 from kvengine.store import Change, Snapshot, StoredObject
 
 _MOST_OPEN = 64
-"""Snapshots, walks, and watches that one client may keep open: so many of each."""
+"""How many snapshots, how many walks and how many watches one client may keep open."""
 
 _MOST_TURNS = 100_000
-"""Objects that one client may have in sessions or wait for."""
+"""How many objects one client may have in sessions or wait for."""
 
 RECLAIM_SECONDS = 1.0
-"""Seconds that clients have to claim again, under the next owner, what they had in sessions."""
+"""How long clients may take to claim again, under the next owner, what they had in sessions."""
 
 _PAGE_ITEMS = 1000
 _PAGE_BYTES = 1024 * 1024
@@ -39,36 +39,36 @@ _MOST_CHANGES = 1000
 """Changes that one event tells of."""
 
 Tell = Callable[[requests.Event], object]
-"""Tells a client of an event. May be called in any thread, under the commit lock too."""
+"""Sends an event to a client, soon. May be called in any thread, under the commit lock too."""
 
 
 class Reclaiming:
-    """The time after a takeover in which objects go to nobody but those who had them.
+    """The time after a takeover in which only those who had an object in a session can have it.
 
-    The next owner does not know who had which object in a session. So it waits until all clients of
-    the owner before have joined, itself among them, and claimed again what they had; for those that
-    are gone, it waits `RECLAIM_SECONDS` from `begin` on.
+    The next owner does not know who had which object. So it waits until all clients of the owner
+    before, itself among them, have joined and claimed again what they had. For clients that are
+    gone it waits `RECLAIM_SECONDS`, counted from `begin`.
     """
 
     def __init__(self, known: Collection[int] | None) -> None:
-        """``known``: the clients of the owner before, None if nobody knows."""
+        """``known``: the clients of the owner before, None if they are not known."""
         self._missing = None if known is None else set(known)
         self._end = math.inf
         self._waiting: deque[Callable[[], object]] = deque()
         self._is_over = False
 
     def begin(self) -> None:
-        """Begin to count: from now on clients can join."""
+        """Start the clock, now that clients can join."""
         self._end = monotonic() + RECLAIM_SECONDS
 
     def joined(self, client: int) -> None:
-        """Note that a client has joined, and claimed what it had."""
+        """Note that a client has joined and has claimed what it had."""
         if self._missing is not None:
             self._missing.discard(client)
         self.tell()
 
     def is_over(self) -> bool:
-        """Return whether all objects that nobody has are free."""
+        """Return whether any client may have any free object by now."""
         if not self._is_over and (
             not (self._missing or self._missing is None) or self._end <= monotonic()
         ):
@@ -76,19 +76,19 @@ class Reclaiming:
         return self._is_over
 
     def put_off(self, tell: Callable[[], object]) -> None:
-        """Let ``tell`` be called when it is over."""
+        """Call ``tell`` when the time is over."""
         self._waiting.append(tell)
         self.tell()
 
     def tell(self) -> None:
-        """Tell all who were put off, if it is over."""
+        """If the time is over, call what was put off."""
         while self._waiting and self.is_over():
             with suppress(IndexError):  # another thread was faster
                 self._waiting.popleft()()
 
 
 class ClientTurn(Turn):
-    """The turn of a client on an object: as that of a session, in the same queue."""
+    """The turn of a client on an object, in the same queue as those of the owner's sessions."""
 
     __slots__ = ("client",)
 
@@ -107,7 +107,7 @@ class Holdings:
         self.name = name
         self.tell = tell
         self.heard: float = monotonic()
-        """When it asked for something last."""
+        """When the client last asked for something, as `monotonic` has it."""
         self._all_turns = turns
         self._reclaiming = reclaiming
         self._numbers = count(1)
@@ -155,14 +155,15 @@ class Holdings:
         return self._all_turns.has_come(name, turn)
 
     def has(self, name: Name) -> bool:
-        """Return whether the client has an object in a session."""
+        """Return whether it is the turn of this client on an object."""
         turn = self._turns.get(name)
         return turn is not None and self._all_turns.holds(name, turn)
 
     def reclaim(self, name: Name) -> bool:
-        """Take an object that the client had under the owner before; False if it is not free.
+        """Take an object that the client had under the owner before.
 
-        However late: what was committed meanwhile is a conflict for the session.
+        Return False if another has it. A late claim counts too: if the object was changed
+        meanwhile, the commit of the session is a conflict.
         """
         if self._join(name, None):
             return True
@@ -170,9 +171,9 @@ class Holdings:
         return False
 
     def leave(self, name: Name) -> None:
-        """Give an object back, or the place in its queue. May be called again.
+        """Give an object, or the place in its queue, back. May be called again.
 
-        While a commit keeps the object, this only notes that it is to be given back.
+        While a session commits, its object is given back when the commit has ended.
         """
         with self._commit_lock:
             if name in self._committing:
@@ -183,9 +184,8 @@ class Holdings:
             self._all_turns.leave(name, turn)
 
     def begin_commit(self, name: Name) -> bool:
-        """Keep an object until `end_commit`, whatever the client does; False if it is not there.
-
-        Whoever gets it next must see what the session wrote.
+        """Keep an object until `end_commit`, whatever the client does: the next session must see
+        what this one wrote. Return False if the client does not have the object.
         """
         with self._commit_lock:
             if not self.has(name):
@@ -194,7 +194,7 @@ class Holdings:
             return True
 
     def end_commit(self, name: Name, leaves: bool) -> None:
-        """Note that a commit has ended; ``leaves``: and give the object back."""
+        """Note that a commit has ended. ``leaves``: whether to give the object back."""
         with self._commit_lock:
             leaves = self._committing.pop(name, False) or leaves
         if leaves:
@@ -206,7 +206,7 @@ class Holdings:
     # --- snapshots and walks
 
     def add_snapshot(self, snapshot: Callable[[], Any]) -> tuple[int, int]:
-        """Take a snapshot; return its number here, and its stamp."""
+        """Take a snapshot; return its number, by which the client names it, and its stamp."""
         self._check_room(self._snapshots, _MOST_OPEN)
         number = next(self._numbers)
         self._snapshots[number] = taken = snapshot()
@@ -226,12 +226,15 @@ class Holdings:
             snapshot.close()
 
     def begin_walk(self, walk: Iterator[Any]) -> tuple[int | None, list[Any]]:
-        """Return the first items of a walk, and the number to ask for more, None at its end."""
+        """Return the number of a walk, by which to ask for more, and its first items.
+
+        The number is None if these items are all.
+        """
         self._check_room(self._walks, _MOST_OPEN)
         return self._page(next(self._numbers), walk)
 
     def page(self, number: int) -> tuple[int | None, list[Any]]:
-        """Return the next items of a walk, and its number, None where they are the last."""
+        """Return the number of a walk and its next items; None if these are the last."""
         walk = self._walks.pop(number, None)  # one that raises has ended
         if walk is None:
             raise KVEngineError("this walk has ended")
@@ -261,7 +264,7 @@ class Holdings:
     # --- watches
 
     def watch(self, number: int, begin: Callable[[Callable[[], object]], Queue]) -> None:
-        """Begin a watch, whose changes are told by events with this number."""
+        """Begin a watch, whose changes the client is told by events with this number."""
         self._check_room(self._watches, _MOST_OPEN)
         if number in self._watches:
             raise KVEngineError("there is a watch with this number")
@@ -281,7 +284,7 @@ class Holdings:
             feed.end()
 
     def changes(self, number: int) -> requests.Event | None:
-        """Return the changes that a watch has now, as an event; None if there are none."""
+        """Take what a watch has now, as an event; return None if there is nothing."""
         feed = self._watches.get(number)
         if feed is None:
             return None
@@ -299,18 +302,18 @@ class Holdings:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing would be lost with the client."""
+        """Whether the client holds nothing."""
         return not (self._turns or self._watches or self._snapshots or self._walks)
 
     def let_go(self) -> None:
-        """Close snapshots and walks, which keep files and memory."""
+        """Close snapshots and end walks, which keep files and memory."""
         for walk in (*self._walks,):
             self.end_walk(walk)
         for snapshot in (*self._snapshots,):
             self.release(snapshot)
 
     def close(self) -> None:
-        """Let go of everything, and of what is got from now on. May be called again."""
+        """Give everything back, and whatever is got from now on. May be called again."""
         with self._commit_lock:
             self._is_closed = True
         for name in (*self._turns,):
@@ -320,7 +323,7 @@ class Holdings:
             self.unwatch(watch)
 
     def _check_open(self) -> None:
-        """Raise KVEngineError if the client has gone, and let go of what it just got."""
+        """If the client has gone, give back what it just got and raise KVEngineError."""
         if self._is_closed:
             self.close()
             raise KVEngineError("this client has gone")

@@ -1,8 +1,8 @@
 """A process as one of those that share a directory: it asks the owner, or is the owner.
 
-There is at most one owner, who holds the locks of the directory (storage/lifecycle/lock.py), and
-each has a greater epoch than the one before. Whoever finds no owner tries to become it. What
-follows when an owner goes:
+There is at most one owner, which holds the locks of the directory (storage/lifecycle/lock.py). Each
+has a greater epoch than the one before. A member that finds no owner tries to become it. When an
+owner is gone:
 
 - Reads of now are asked again.
 - A commit is sent again with its token, which lands at most once (storage/tokens.py).
@@ -52,17 +52,16 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 """Seconds between two looks for an owner."""
 
 _MOST_TIMES = 10
-"""Times that a request is sent whose connection breaks: it may be what ends one owner after the
-other."""
+"""How often a request is sent whose connection breaks: it may be the request that ends owners."""
 
 _members: weakref.WeakSet[Member] = weakref.WeakSet()
 
 
 class Opens(Protocol):
-    """Opens the directory as its owner, and serves it to the others."""
+    """Opens the directory as its owner, and serves it to other processes."""
 
     def __call__(self, reclaiming: Reclaiming | None, /) -> Engine:
-        """Return the engine. Raise DatabaseLocked if there is an owner."""
+        """Return the engine. Raise DatabaseLocked if the directory has an owner."""
 
 
 class HasHost(Protocol):
@@ -74,8 +73,8 @@ class HasHost(Protocol):
 class Claim:
     """An object that this process has in a session, or waits for.
 
-    ``owner``: who gave it, None while it is waited for. ``ring`` is called when it is worth asking
-    again, from any thread.
+    ``owner``: the one that gave it, None while it is waited for. ``ring``: called in any thread
+    when it is worth asking again.
     """
 
     __slots__ = ("owner", "ring")
@@ -86,9 +85,9 @@ class Claim:
 
 
 class RemoteFeed(Queue):
-    """The changes that a watch of the owner's tells of. It ends with that owner.
+    """The changes that an owner in another process reports to a watch. It ends with that owner.
 
-    ``owner``: who tells of them, None until it has answered.
+    ``owner``: None until it has answered.
     """
 
     def __init__(self, service: str, key: str | None, ring: Callable[[], object]) -> None:
@@ -110,15 +109,15 @@ class RemoteFeed(Queue):
 
 
 class Member:
-    """This process among those that share a directory. Thread-safe."""
+    """This process as one of those that share a directory. Thread-safe."""
 
     def __init__(
         self, path: str, opens: Opens | None, patience: float, search: float | None = None
     ) -> None:
-        """``opens``: opens the directory as its owner; None for one that never does.
+        """``opens``: opens the directory as its owner; None for a client that never owns it.
 
-        ``patience``: seconds to wait for an answer; ``search``: to look for an owner, by default as
-        long.
+        ``patience``: seconds to wait for an answer. ``search``: seconds to look for an owner, by
+        default the same.
         """
         self.path = path
         self.turns: Turns = Turns()
@@ -211,9 +210,10 @@ class Member:
             return found
 
     def owner(self) -> Owner:
-        """Return who owns the directory: looked for, or this process, if there is nobody.
+        """Return the owner. If there is none, become it, or wait until another process has.
 
-        Raise Unavailable if there is none for as long as ``search`` says, DatabaseClosed.
+        Raise Unavailable if there is none for ``search`` seconds, DatabaseClosed after `close`, and
+        what opening the directory raises.
         """
         owner = self._owner
         if owner is None or owner.is_lost:
@@ -226,14 +226,14 @@ class Member:
         return owner.engine if isinstance(owner, LocalOwner) else None
 
     def _broken(self, owner: Owner, error: Broken) -> None:
-        """Note that a connection broke. If it was not slow, look whether the owner is there."""
+        """Leave an owner whose connection broke, unless it only did not answer in time."""
         if not (error.is_slow or owner.is_lost):
             # Its process may live and have hung up on this one connection, or have ended: to ask
             # again tells.
             owner.close()
 
     def _has_left(self, owner: Owner) -> bool:
-        """Return whether it was the owner who closed its database, and not this store."""
+        """Return whether the owner has closed its database. Raise DatabaseClosed if this one is."""
         self._check_open()
         if isinstance(owner, LocalOwner):
             return False
@@ -279,14 +279,14 @@ class Member:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _joined(self, claims: Collection[Name]) -> Owner | None:
-        """Join the owner; None if nobody serves the directory."""
+        """Join the owner; return None if nobody serves the directory."""
         try:
             return RemoteOwner(self.path, self.number, claims, self, self._patience)
         except OSError:
             return None
 
     def _become(self, claims: Collection[Name]) -> Owner | None:
-        """Become the owner; None if that is another one, or may not be this process."""
+        """Become the owner; return None if another process is, or this one never owns."""
         if self._opens is None:
             return None
         reclaiming = None
@@ -360,7 +360,7 @@ class Member:
                 self._stamp = max(self._stamp, stamp)
 
     def lose(self, owner: Owner) -> None:
-        """Look for the next owner at once: who has objects in sessions is waited for."""
+        """Look for the next owner at once, for it waits until all have claimed their objects."""
         self._fail_watches()
         if self._is_closed:
             return
@@ -441,7 +441,7 @@ class Member:
     # --- the whole
 
     def add(self, store: HasHost) -> None:
-        """Let the sessions of a store take turns with all others of this process."""
+        """Let the sessions of a store take turns with all others in this process."""
         store._host.turns = self.turns
         self._stores.add(store)
 
@@ -459,7 +459,7 @@ class Member:
             raise DatabaseClosed("this database is closed")
 
     def close(self) -> None:
-        """Leave the others; an owner hands the directory over. May be called again."""
+        """Leave the owner, or close the directory that this process owns. May be called again."""
         self._is_closed = True  # first: who looks for an owner has the lock, and gives up at this
         with self._lock:
             owner, self._owner = self._owner, None
@@ -473,7 +473,7 @@ class Member:
                 owner.close()
 
     def _after_fork(self) -> None:
-        """In a forked child: be another member, which has nothing of what the parent holds."""
+        """In a forked child: become another member, which holds nothing of its parent's."""
         owner = self._owner
         if owner is not None:
             owner.forget()

@@ -1,4 +1,4 @@
-"""The owner of a directory as its clients see it: in another process, or in this one."""
+"""The owner of a directory as a member sees it: in another process, or in this one."""
 
 from __future__ import annotations
 
@@ -24,42 +24,48 @@ from kvengine.share.verbs import answer, options_of
 from kvengine.storage.names import Name
 
 MOST_LINKS = 32
-"""Connections of a client that have a request under way; more threads wait for them.
+"""Connections on which a client has requests under way; threads beyond that wait for one.
 
-A session that waits for its object has none.
+A session that waits for its object needs none meanwhile.
 """
 
 _MOST_IDLE = 8
-"""Connections that are kept for the next request."""
+"""Connections that are kept open for later requests."""
 
 _LOOK_AGAIN = 0.25
 _TICK = 2.0
-"""Seconds between two looks at what sessions have left behind."""
+"""Seconds between two looks at what is to be told or given back."""
 
 _PATIENT = (requests.Flush, requests.Compact, requests.Checkpoint, requests.Count, requests.Next)
-"""Requests that may take any time."""
+"""Requests that may take any time: their answers are waited for without a limit."""
 
 
 class OwnerSilent(Unavailable):
-    """The owner has its socket and does not serve us: it is stopped, hangs, serves as many clients
-    as it can, or is of another user."""
+    """There is an owner, but it does not serve this process.
+
+    It is stopped, hangs, serves as many clients as it can, or belongs to another user.
+    """
 
 
 class Hears(Protocol):
-    """Whom an owner tells what happens."""
+    """Is told what happens at an owner."""
 
     def hear(self, event: Event) -> None:
-        """Note an event. Called in any thread, with locks of the engine held: must not wait."""
+        """Note an event. Must not wait: called in any thread, with locks of the engine held."""
 
     def lose(self, owner: Owner) -> None:
-        """Note that an owner is gone, or was left. Called in a thread that may wait."""
+        """Note that an owner is gone, or was left. May wait."""
 
     def clean(self) -> None:
-        """Give back what sessions have left behind. Called now and then."""
+        """Give back what sessions have left behind. Called every second or two."""
 
 
 class Owner(Protocol):
-    """Who owns the directory now. ``is_lost``: it does no longer."""
+    """An owner of the directory.
+
+    ``joined``: what it said when this process joined. ``is_lost``: whether it owns no longer, or
+    this process has left it.
+    """
 
     pid: int
     epoch: int
@@ -67,7 +73,7 @@ class Owner(Protocol):
     joined: Joined
 
     def ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:
-        """Return the result of a request. Raise what its verb raises; Broken if there is none."""
+        """Return the result of a request. Raise what the verb raises, Broken without an answer."""
         ...
 
     def tell(self, request: Request) -> None:
@@ -79,24 +85,24 @@ class Owner(Protocol):
         ...
 
     def forget(self) -> None:
-        """In a forked child: leave alone what is the parent's, and say nothing."""
+        """In a forked child: leave what is the parent's alone, and send nothing."""
         ...
 
 
 class RemoteOwner:
     """The owner in another process. Thread-safe.
 
-    Requests go over connections of which each has one under way. On one more, which is the first,
-    the owner tells of events; a thread listens there.
+    Each connection carries one request at a time. On one more, the first, the owner sends events,
+    and a thread listens.
     """
 
     def __init__(
         self, directory: str, client: int, claims: Collection[Name], hearer: Hears, patience: float
     ) -> None:
-        """Join. OSError if nobody serves the directory, OwnerSilent if not this process.
+        """Join the owner. Raise OSError if there is none, OwnerSilent if it does not serve us.
 
-        ``claims``: the objects that the client has in sessions. ``patience``: seconds to wait for
-        an answer.
+        ``client``: the number of this process among the clients. ``claims``: the objects that it
+        has in sessions. ``patience``: seconds to wait for an answer.
         """
         self._directory = directory
         self._client = client
@@ -139,7 +145,7 @@ class RemoteOwner:
         return wire.result_of(found, decode)
 
     def _take(self) -> Link:
-        """Return a connection that nobody uses; wait for one if there are too many."""
+        """Return a connection that no thread uses; wait for one if there are too many."""
         try:
             return self._idle.pop()
         except IndexError:
@@ -166,7 +172,7 @@ class RemoteOwner:
             raise
 
     def _give(self, link: Link) -> None:
-        """Let others use a connection, if it can be used and is not one of many."""
+        """Keep a connection for the next request, or close it if enough are kept."""
         if self.is_lost or link.is_closed or len(self._idle) >= _MOST_IDLE:
             link.close()
             self._gone()
@@ -245,7 +251,7 @@ class RemoteOwner:
         self._untold.append(request)
 
     def _tell(self) -> None:
-        """Tell the owner what it does not know yet, if a connection is free."""
+        """Send what `tell` has left to be sent, as far as connections are free."""
         try:
             while self._untold:
                 link = self._idle.pop()
@@ -271,7 +277,7 @@ class RemoteOwner:
                 self._idle.pop().close()
 
     def forget(self) -> None:
-        """In a forked child: close the copies of the parent's connections, and say nothing."""
+        """In a forked child: close the copies of the parent's connections, and send nothing."""
         self.is_lost = True
         self._listener.close()
         while self._idle:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def check_names(service: str, key: str, state_key: str = "") -> None:
-    """Raise TypeError or ValueError for what is no name, before it is sent."""
+    """Raise TypeError or ValueError if one of these is no name."""
     if not are_ascii_names(service, key, state_key):
         object_name(service, key)
         check_name("state_key", state_key)
@@ -156,15 +156,16 @@ class RemoteReads:
 
 
 class RemoteWalk(Generic[T]):
-    """What a walk finds that the owner holds, page by page. Dropped or closed, it ends there too.
+    """An iterator over a walk that the owner holds, page by page.
 
-    No generator: one that was never begun would end nothing.
+    Closed or dropped, it ends in the owner too. It is no generator: one that was never begun would
+    end nothing.
     """
 
     def __init__(
         self, held: Held, page: tuple[int | None, list[T]], decode: Callable[[Any], Any]
     ) -> None:
-        """``page``: the number of the walk, None if these items are its last, and items."""
+        """``page``: the number of the walk, None if this page is its last, and the first items."""
         self._held = held
         self._decode = decode
         self._number, items = page

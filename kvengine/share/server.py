@@ -66,7 +66,7 @@ _PIECE = 65536
 """Bytes that are read at once: of one connection, then it is the turn of the others."""
 
 _LARGE = 256 * 1024
-"""Bytes of a request from which on it is answered by a thread of its own."""
+"""Bytes of a request that is so large that another thread answers it."""
 
 _GRACE = 2.0
 """Seconds that `stop` gives to requests that have begun."""
@@ -76,8 +76,8 @@ _TICK = 1.0
 """Seconds between two looks at connections that may have to go."""
 
 _MOST_UNSENT = 256 * 1024 * 1024
-"""Bytes of answers that may wait for clients that do not read them; and of requests that have not
-arrived in whole."""
+"""Bytes of answers that may wait for clients which do not read them; also, bytes of requests that
+have arrived in part."""
 
 _SLOW = 1.0
 """Seconds after which a client that does not read its answer may be dropped for others."""
@@ -137,7 +137,7 @@ class _Client:
 
 
 class Server:
-    """Serves a store to other processes until `stop`. Keeps no reference to the store."""
+    """Serves a store to other processes until `stop`. It keeps no reference to the store."""
 
     def __init__(
         self,
@@ -147,11 +147,11 @@ class Server:
         epoch: int,
         reclaiming: Reclaiming | None = None,
     ) -> None:
-        """Bind the socket and listen. OSError where it cannot.
+        """Make the socket, and start the thread that serves. Raise OSError if there can be none.
 
-        ``directory`` is the path that people know, ``place`` a descriptor of the directory, of
-        which a copy is kept. ``store`` gives the store, or None once it is gone. ``epoch``: of the
-        owner. ``reclaiming``: who had objects in sessions under the owner before.
+        ``directory``: the path, for messages. ``place``: a descriptor of the directory, which is
+        duplicated. ``store``: returns the store, or None once it is gone. ``epoch``: of the owner.
+        ``reclaiming``: who had objects in sessions under the owner before, after a takeover.
         """
         self._directory = directory
         self._store = store
@@ -194,7 +194,7 @@ class Server:
             raise
 
     def stop(self) -> None:
-        """Serve nobody any more: requests that have begun are answered first. Idempotent."""
+        """Answer the requests that have begun, and serve nobody any more. May be called again."""
         with self._lock:
             if self._stopped:
                 return
@@ -206,7 +206,10 @@ class Server:
             workers.stop(_MOMENT)  # one that compacts ends with the database, which follows
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's sockets, so that nobody waits for the child."""
+        """In a forked child: close the copies of the parent's sockets, and serve nobody.
+
+        Clients would take the parent for alive as long as the child is.
+        """
         self._stopping = self._stopped = True
         self._close()
 
@@ -247,7 +250,7 @@ class Server:
         return RECLAIM_SECONDS / 20
 
     def _do(self, work: Callable[..., object], *connection: _Connection) -> None:
-        """Do something that must not end the service, whatever it raises."""
+        """Do some work. If it raises, log that, drop the connection that it was for, and go on."""
         try:
             work(*connection)
         except Exception:
@@ -256,10 +259,10 @@ class Server:
                 self._drop(each)
 
     def _begin_to_stop(self) -> None:
-        """Stop to accept, and take the socket away, unless there are clients.
+        """Accept nobody any more, and remove the socket, unless there are clients.
 
-        They may have objects in sessions: by the socket, the next owner knows that it has to wait
-        for them. Who has hung up by now is not among them.
+        They may have objects in sessions, and a socket that is left tells the next owner to wait
+        for them. Clients that have hung up by now do not count.
         """
         self._serve(0)
         self._stopping = True
@@ -320,7 +323,7 @@ class Server:
         self._send(added, [wire.frame(self._hello)])
 
     def _turn_away(self, connection: socket.socket, reason: str) -> None:
-        """Greet a client with the reason why it is not served."""
+        """Tell a client why it is not served, and close its connection."""
         with connection, suppress(OSError):
             connection.setblocking(False)
             connection.send(wire.frame(structs.replace(self._hello, refused=reason)))
@@ -350,7 +353,7 @@ class Server:
         return True
 
     def _drop(self, connection: _Connection) -> None:
-        """Hang up; if this is how the client is told of events, it is gone. May be called again."""
+        """Close a connection. The client is gone if it is the one that listens. May be repeated."""
         if not connection.is_open:
             return
         connection.is_open = False
@@ -377,7 +380,7 @@ class Server:
             self._soon(self._tell_members)
 
     def _look(self) -> None:
-        """Drop clients that are stuck, and let go of what idle ones hold."""
+        """Drop connections that are stuck, and close snapshots and walks of idle clients."""
         if self.look is not None:
             self.look()
         now = self._next_look = monotonic()
@@ -399,7 +402,7 @@ class Server:
         self._resume()
 
     def _resume(self) -> None:
-        """Go on with requests that were put off while too much was unsent."""
+        """Handle the requests that were postponed while too much was unsent."""
         if not self._postponed:
             return
         if self._unsent > _MOST_UNSENT:
@@ -442,7 +445,7 @@ class Server:
             self._drop(first)
 
     def _take(self, connection: _Connection) -> None:
-        """Handle the requests that have arrived, as long as the client gets each answer at once."""
+        """Handle the requests that have arrived, until one cannot be answered at once."""
         arrived = connection.arrived
         taken = 0
         while (
@@ -468,10 +471,10 @@ class Server:
         self._want(connection)
 
     def _want(self, connection: _Connection) -> None:
-        """Wait for what can be done on a connection now.
+        """Register a connection for what can be done on it now: to read, to send, or nothing.
 
-        It is not read while a request is under way or an answer waits: what comes meanwhile stays
-        with the system, which stops the client.
+        It is not read while a request is under way or an answer is unsent. The system keeps what
+        arrives then, and makes the client wait once it keeps enough.
         """
         if not connection.is_open:
             return
@@ -489,7 +492,7 @@ class Server:
         connection.mask = mask
 
     def _handle(self, connection: _Connection, data: bytes | memoryview) -> None:
-        """Answer a request, or begin to."""
+        """Answer a request, or begin to do so in another thread."""
         try:
             request = requests.decode(data)
             client = connection.client
@@ -532,6 +535,7 @@ class Server:
         self._begin(connection)
 
     def _begin(self, connection: _Connection) -> None:
+        """Note that a request is under way, which `_finish` ends."""
         connection.is_busy = True
         self._busy += 1
         self._want(connection)
@@ -556,7 +560,10 @@ class Server:
             take_back()
 
     def _begin_write(self, store: Served, connection: _Connection, asked: Any) -> bool:
-        """Answer a commit, or log it and let it wait for its sync; False if that may take long."""
+        """Answer a commit, or log it and let it wait for its sync.
+
+        Return False, with nothing done, if this could keep other clients waiting.
+        """
         durable = (asked.durability or store.options.durability) == "sync"
         if not store._may_wait(asked.durability):
             parts = wire.answer(answer(store, self._of(connection), asked))
@@ -610,7 +617,10 @@ class Server:
         self._finish(connection, wire.answer(stamp) if failed is None else wire.refusal(failed))
 
     def _ended(self, connection: _Connection, asked: Any, is_done: bool) -> None:
-        """Note that a commit has ended; if that of a session says so, its object is given back."""
+        """Note that a commit has ended. One of a session may have asked to give its object back.
+
+        ``is_done``: whether it is made, so that there is nothing to repeat.
+        """
         if type(asked) is requests.Commit:
             name = asked.service, asked.key
             self._of(connection).end_commit(name, is_done and asked.leaves)
@@ -658,7 +668,7 @@ class Server:
         return Joined(store._db.published, options_of(store.options), store.retentions(), lost)
 
     def _tell(self, connection: _Connection, event: Event) -> None:
-        """Tell a client of an event. May be called in any thread."""
+        """Send an event to a client, soon. May be called in any thread."""
         self._soon(partial(self._send_event, connection, event))
 
     def _send_event(self, connection: _Connection, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Sessions of processes that share a directory: turns, late reads, commits, asked of the owner."""
+"""Sessions on a shared directory: the owner is asked for turns, late reads and commits."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from kvengine.store import StoredObject
 from kvengine.watch import ring_of
 
 FIRST_BYTES = 16 * KIB
-"""Bytes of names and values that a lazy session loads as it begins, for it costs no round trip."""
+"""Bytes of names and values that a lazy session loads as it begins: they cost no round trip."""
 
 LOOK_AGAIN = 5.0
-"""Seconds after which one who waits asks again: an interrupt may have cost it its call."""
+"""Seconds after which a session that waits asks again: an interrupt may have lost its call."""
 
 
 class Beginning:
-    """A session that begins: what it asks, and what comes of the answer."""
+    """A session that begins: the request to send, and what to do with the answer."""
 
     def __init__(self, session: SessionVerbs, always: Collection[str]) -> None:
         """``always``: state keys to load in any case.
@@ -51,7 +51,7 @@ class Beginning:
         )
 
     def settle(self, begun: Begun, member: Member) -> LateReads | None:
-        """Fill in the session, and return whom to ask for what was not loaded."""
+        """Fill in the session; return what it reads the rest from, None if it has everything."""
         found, session = begun.found, self._session
         complete = found is None or not found.partial
         begin_with(session, found, complete)
@@ -80,7 +80,7 @@ class LateReads:
         """What late reads must find: after a commit of the session, that one."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
     def _in_memory(self, service: str, key: str) -> bool:  # noqa: ARG002
         return False
@@ -135,13 +135,16 @@ class LateReads:
 
 
 class HasDurability(Protocol):
-    """A store that knows how durable its commits are."""
+    """A store that says how durable its commits are; None: as the owner's."""
 
     durability: Durability | None
 
 
 class Sessions:
-    """The turns of one process among those of others (objects/sessions/host.py)."""
+    """How the sessions of a store take turns with those of other processes.
+
+    It is the `Shared` of objects/sessions/host.py.
+    """
 
     def __init__(self, member: Member, store: HasDurability) -> None:
         self.member = member
@@ -150,9 +153,10 @@ class Sessions:
     def begin(
         self, session: SessionVerbs, always: Collection[str], timeout: float | None
     ) -> LateReads | None:
-        """Wait until the session has its object, begin it, and return whom it asks for the rest.
+        """Wait until the session has its object, and begin it.
 
-        Raise SessionTimeout past ``timeout`` seconds.
+        Return what it reads the rest from, None if it has everything. Raise SessionTimeout after
+        ``timeout`` seconds; None waits for ever.
         """
         beginning = Beginning(session, always)
         if not beginning.claims:
@@ -169,11 +173,11 @@ class Sessions:
         return beginning.settle(found, self.member)
 
     def claim(self, name: Name, ring: Callable[[], object]) -> None:
-        """Note that an object is wanted; ``ring`` is called when it is worth asking again."""
+        """Note that a session wants an object. ``ring`` is called when it is worth asking again."""
         self.member.claims[name] = Claim(ring)
 
     def ask(self, beginning: Beginning) -> Begun | None:
-        """Ask for the object of a session, and return what it holds, None if it is not ours yet."""
+        """Ask for the object of a session; return it, or None if others have it still."""
         found: Begun
         found, owner = self.member.ask_some(beginning.request, results.begun)
         if not found.granted:
@@ -184,12 +188,16 @@ class Sessions:
         return found
 
     def timed_out(self, name: Name, seconds: float) -> SessionTimeout:
-        """Return the error of somebody who has waited for so long."""
+        """Return the error of a session that has waited for its object for so long."""
         holder = self.member.ask(requests.Holder(*name), results.text)
         return timed_out_by(holder, name, seconds)
 
     def commit(self, session: SessionVerbs, batch: Batch, leaves: bool) -> int:
-        """Commit if the object is as the session began; ``leaves``: and give it back."""
+        """Commit what a session wrote, and return the stamp.
+
+        ``leaves``: whether to give the object back. Raise VersionConflict if the object is not as
+        the session began, OwnerLost or SessionLost if others may have had it.
+        """
         name = session._handle._name
         durability = session._settings.durability or self._store.durability
         claim = self.member.claims.get(name)
@@ -208,4 +216,4 @@ class Sessions:
 
 
 def _silent() -> None:
-    """Ring nowhere."""
+    """Do nothing."""
