@@ -132,7 +132,7 @@ class RemoteOwner:
         patience = None if isinstance(request, _PATIENT) else self._patience
         link = self._take()
         try:
-            found = link.ask(data, patience)
+            found = link.ask(data, patience, self._links - len(self._idle) == 1)
         finally:
             self._give(link)
         return wire.result_of(found, decode)

@@ -35,9 +35,10 @@ from kvengine.errors import DatabaseClosed, KVEngineError, WriteFailed
 from kvengine.fs.directory import Descriptor
 from kvengine.real_time import monotonic
 from kvengine.release import VERSION
-from kvengine.share import requests, wire
+from kvengine.share import calls, requests, wire
 from kvengine.share.holdings import RECLAIM_SECONDS, Holdings, Reclaiming
 from kvengine.share.operations import replay
+from kvengine.share.polling import BusyPolling
 from kvengine.share.requests import MOST_BYTES, Event, Join, Joined, Request
 from kvengine.share.transport import at_descriptor
 from kvengine.share.verbs import SLOW, UPKEEP, Served, answer, begin_commit, options_of
@@ -55,9 +56,6 @@ MOST_OF_A_CLIENT = 64
 """Connections for requests of one client, so that it leaves room for others."""
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-_PIECE = 65536
-"""Bytes that are read at once: of one connection, then it is the turn of the others."""
-
 _LARGE = 256 * 1024
 """Bytes of a request from which on it is answered by a thread of its own."""
 
@@ -156,6 +154,7 @@ class Server:
         self._is_syncing = False
         self._unsent = self._unfinished = 0
         self._postponed: list[_Connection] = []
+        self._polling = BusyPolling()
         self._is_listening = True
         self.look: Callable[[], object] | None = None
         """Called about once a second, in the thread that serves."""
@@ -216,6 +215,7 @@ class Server:
 
     def _serve(self, seconds: float) -> None:
         """Do what the sockets call for; return after so many seconds if that is nothing."""
+        self._polling.look(self._selector.fileno(), False)
         for key, mask in self._selector.select(seconds):
             connection = key.data
             if type(connection) is not _Connection:
@@ -402,11 +402,11 @@ class Server:
 
     def _receive(self, connection: _Connection) -> None:
         try:
-            data = connection.socket.recv(_PIECE)
-        except BlockingIOError:
-            return
+            data = calls.receive(connection.socket)  # then it is the turn of the others
         except OSError:
             data = b""
+        if data is None:
+            return
         if not data:
             self._drop(connection)
             return
@@ -676,9 +676,7 @@ class Server:
             return
         if not connection.unsent and len(parts) == 1:
             try:
-                sent = connection.socket.send(parts[0])
-            except BlockingIOError:
-                sent = 0
+                sent = calls.send(connection.socket, parts[0])
             except OSError:
                 self._drop(connection)
                 return
@@ -704,12 +702,12 @@ class Server:
         while connection.unsent:
             part = connection.unsent[0]
             try:
-                sent = connection.socket.send(part[: 1 << 20])
-            except BlockingIOError:
-                break
+                sent = calls.send(connection.socket, part[: 1 << 20])
             except OSError:
                 self._drop(connection)
                 return
+            if not sent:
+                break
             connection.since = monotonic()
             connection.unsent_bytes -= sent
             self._unsent -= sent
