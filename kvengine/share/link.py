@@ -39,15 +39,15 @@ class Link:
 
         Raise OSError if nobody does, or not this process; TimeoutError if somebody does not greet.
         """
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket: socket.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._patience: float | None = patience
         self._polling = BusyPolling()
         self._rest: bytes | bytearray = b""
         try:
-            self._socket.settimeout(patience)
+            self.socket.settimeout(patience)
             with at_path(directory) as place:
-                self._socket.connect(place)
-            self._socket.setblocking(False)
+                self.socket.connect(place)
+            self.socket.setblocking(False)
             try:
                 self.hello: wire.Hello = _greeting(self.receive())
             except (Broken, msgspec.MsgspecError):
@@ -68,12 +68,12 @@ class Link:
         sent = False
         self._patience = patience
         try:
-            done = calls.send(self._socket, data)
+            done = calls.send(self.socket, data)
             while done < len(data):
                 self._wait(select.POLLOUT)
-                done += calls.send(self._socket, memoryview(data)[done:])
+                done += calls.send(self.socket, memoryview(data)[done:])
             sent = True
-            self._polling.look(self._socket.fileno(), is_alone)
+            self._polling.look(self.socket.fileno(), is_alone)
             return self.receive()
         except Broken:
             self.close()
@@ -108,7 +108,7 @@ class Link:
         self._patience = None
 
     def _more(self) -> bytes:
-        while (piece := calls.receive(self._socket)) is None:
+        while (piece := calls.receive(self.socket)) is None:
             self._wait(select.POLLIN)
         if not piece:
             raise Broken(True)
@@ -121,20 +121,22 @@ class Link:
     def _is_ready(self, event: int, seconds: float | None) -> bool:
         poll = select.poll()
         try:
-            poll.register(self._socket, event)
+            poll.register(self.socket, event)
         except ValueError:  # another thread has closed it
             return True
         return bool(poll.poll(None if seconds is None else seconds * 1000))
 
-    def hang_up(self) -> None:
-        """End the connection; one who waits for it is woken."""
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def shut(self) -> None:
+        """End the connection; who waits for it is woken, and closes it."""
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self.close()
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
     @property
     def is_closed(self) -> bool:
-        return self._socket.fileno() < 0
+        return self.socket.fileno() < 0

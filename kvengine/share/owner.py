@@ -100,9 +100,11 @@ class RemoteOwner:
         self._directory = directory
         self._client = client
         self._hearer = hearer
-        self._patience = patience
+        self.patience: float = patience
+        """Seconds to wait for an answer."""
         self._idle: list[Link] = []
         self._links = 0
+        self._lent: set[Link] = set()
         self._room = threading.Condition()
         self._untold: deque[Request] = deque()
         self.is_lost: bool = False
@@ -129,13 +131,46 @@ class RemoteOwner:
             )
         if self._untold:
             self._tell()
-        patience = None if isinstance(request, _PATIENT) else self._patience
+        patience = None if isinstance(request, _PATIENT) else self.patience
         link = self._take()
         try:
             found = link.ask(data, patience, self._links - len(self._idle) == 1)
         finally:
             self._give(link)
         return wire.result_of(found, decode)
+
+    def lend(self) -> Link | None:
+        """Return a new connection for an event loop, which closes it; None if there is none."""
+        try:
+            link = self._joined()
+        except (OSError, OwnerSilent):
+            return None
+        self._lent.add(link)
+        if self.is_lost:
+            link.shut()
+        return link
+
+    def take_back(self, link: Link) -> None:
+        """Close a connection that was lent."""
+        self._lent.discard(link)
+        link.close()
+
+    @property
+    def has_untold(self) -> bool:
+        """Return whether there is something that `tell_all` would tell."""
+        return bool(self._untold)
+
+    def tell_all(self) -> None:
+        """Tell the owner what it does not know yet, by a connection of its own if need be."""
+        if not (self._idle or self.is_lost):
+            with suppress(Broken):
+                self._give(self._take())
+        self._tell()
+
+    def _joined(self) -> Link:
+        link = self._connect()
+        self._join(link, False, ())
+        return link
 
     def _take(self) -> Link:
         """Return a connection that nobody uses; wait for one if there are too many."""
@@ -154,9 +189,7 @@ class RemoteOwner:
             else:
                 raise Broken(False)
         try:
-            link = self._connect()
-            self._join(link, False, ())
-            return link
+            return self._joined()
         except (OSError, OwnerSilent):
             self._gone()
             raise Broken(False) from None
@@ -182,7 +215,7 @@ class RemoteOwner:
 
     def _connect(self) -> Link:
         try:
-            link = Link(self._directory, min(GREETING, self._patience))
+            link = Link(self._directory, min(GREETING, self.patience))
         except TimeoutError:
             raise OwnerSilent(
                 f"the owner of {self._directory} does not answer on its socket"
@@ -210,7 +243,7 @@ class RemoteOwner:
     def _join(self, link: Link, listens: bool, claims: Collection[Name]) -> Any:
         join = requests.Join(self._client, self._name, listens, list(claims))
         try:
-            found = link.ask(wire.frame(join), min(GREETING, self._patience))
+            found = link.ask(wire.frame(join), min(GREETING, self.patience))
             return wire.result_of(found, results.joined if listens else results.nothing)
         except Broken as error:
             if error.is_slow:
@@ -250,13 +283,16 @@ class RemoteOwner:
                 return
             try:
                 with suppress(Broken, IndexError):
-                    link.ask(wire.frame(self._untold.popleft()), self._patience)
+                    link.ask(wire.frame(self._untold.popleft()), self.patience)
             finally:
                 self._give(link)
 
     def close(self) -> None:
         self.is_lost = True
-        self._listener.hang_up()
+        self._listener.shut()
+        self._listener.close()
+        for link in list(self._lent):
+            link.shut()  # no more: its event loop waits for what it closes
         while self._idle:
             with suppress(IndexError):
                 self._idle.pop().close()
@@ -264,7 +300,8 @@ class RemoteOwner:
     def forget(self) -> None:
         """In a forked child: close the copies of the parent's connections, and say nothing."""
         self.is_lost = True
-        self._listener.close()
+        for link in (self._listener, *self._lent):
+            link.close()
         while self._idle:
             self._idle.pop().close()
 

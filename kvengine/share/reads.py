@@ -81,7 +81,8 @@ class RemoteReads:
 
     def exists(self, service: str, key: str) -> bool:
         check_names(service, key)
-        return bool(self._ask(requests.Exists(self._at, service, key), results.truth))
+        found: bool = self._ask(requests.Exists(self._at, service, key), results.truth)
+        return found
 
     def state_keys(
         self,
@@ -107,7 +108,8 @@ class RemoteReads:
 
     def version(self, service: str, key: str) -> int:
         check_names(service, key)
-        return int(self._ask(requests.Version(self._at, service, key), results.number))
+        found: int = self._ask(requests.Version(self._at, service, key), results.number)
+        return found
 
     def services(self, start: str = "", limit: int | None = None) -> list[str]:
         check_limit(limit)
@@ -151,7 +153,8 @@ class RemoteReads:
 
     def count(self, service: str, *, prefix: str = "") -> int:
         check_name("service", service)
-        return int(self._ask(requests.Count(self._at, service, prefix), results.number))
+        found: int = self._ask(requests.Count(self._at, service, prefix), results.number)
+        return found
 
 
 class RemoteWalk(Generic[T]):
