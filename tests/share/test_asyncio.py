@@ -43,10 +43,11 @@ def connected(path: str | Path, work: Work, **options: Any) -> None:
 async def warm(db: AsyncSharedStore) -> None:
     """Return when the event loop has connections of its own, both for reads and for commits."""
     pipelines = None
-    while pipelines is None or not (pipelines._reading and pipelines._writing):
-        await db.get("warm", "k", "n")
-        await db.clear("warm", "k", "n")
-        pipelines = db._waits._pipelines
+    async with asyncio.timeout(10):
+        while pipelines is None or not (pipelines._reading and pipelines._writing):
+            await db.get("warm", "k", "n")
+            await db.clear("warm", "k", "n")
+            pipelines = db._waits._pipelines
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -162,9 +163,12 @@ def test_a_read_does_not_wait_for_the_sync_of_a_commit(
             asyncio.create_task(db.write(batch(n), durability="sync")) for n in range(MOST_WRITING)
         ]
         await asyncio.sleep(0.05)
-        assert await db.get("s", "k", "n") is None
-        assert not any(each.done() for each in many)
-        is_held = False
+        try:
+            async with asyncio.timeout(10):
+                assert await db.get("s", "k", "n") is None
+            assert not any(each.done() for each in many)
+        finally:
+            is_held = False
         await asyncio.gather(*many)
         syncs.set()
 
