@@ -28,6 +28,9 @@ MOST_LINKS = 32
 A session that waits for its object has none.
 """
 
+MOST_LENT = 31
+"""Connections of a client that its event loops have, in all."""
+
 _MOST_IDLE = 8
 """Connections that are kept for the next request."""
 
@@ -140,7 +143,9 @@ class RemoteOwner:
         return wire.result_of(found, decode)
 
     def lend(self) -> Link | None:
-        """Return a new connection for an event loop, which closes it; None if there is none."""
+        """Return a new connection for an event loop, which gives it back; None if there is none."""
+        if len(self._lent) >= MOST_LENT:
+            return None
         try:
             link = self._joined()
         except (OSError, OwnerSilent):

@@ -17,6 +17,10 @@ MOST_BYTES = 64 * 1024
 """Bytes of a request that goes this way: a longer one would hold up those behind it."""
 
 
+_PAUSE = 1.0
+"""Seconds until one more connection is tried after there was none to be had."""
+
+
 class Pipeline:
     """A connection on which requests follow each other without a wait. Of one event loop's thread.
 
@@ -153,6 +157,7 @@ class Pipelines:
         self._reading: list[Pipeline] = []
         self._writing: list[Pipeline] = []
         self._opening: asyncio.Future[Link | None] | None = None
+        self._opens_again = 0.0
         self._is_closed = False
 
     def reading(self) -> Pipeline | None:
@@ -175,6 +180,7 @@ class Pipelines:
         if (
             self._opening is None
             and sum(not each.is_broken for each in pipelines) < most
+            and self._loop.time() >= self._opens_again
             and not self._is_closed
         ):
             self._opening = self._run(self.owner.lend)
@@ -183,10 +189,10 @@ class Pipelines:
 
     def _opened(self, opened: asyncio.Future[Link | None], pipelines: list[Pipeline]) -> None:
         self._opening = None
-        if opened.cancelled() or opened.exception() is not None:
-            return  # who asks meanwhile does so in a thread, and finds out
-        link = opened.result()
-        if link is None:
+        failed = opened.cancelled() or opened.exception() is not None
+        link = None if failed else opened.result()
+        if link is None:  # who asks meanwhile does so in a thread
+            self._opens_again = self._loop.time() + _PAUSE
             return
         if self._is_closed or self._loop.is_closed():
             self.owner.take_back(link)

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -20,8 +21,9 @@ from kvengine.aio.waiting import Threads
 from kvengine.share import wire
 from kvengine.share.awaited import AsyncSharedStore
 from kvengine.share.link import Broken
+from kvengine.share.owner import MOST_LENT, MOST_LINKS
 from kvengine.share.pipeline import MOST_BYTES, MOST_WRITING, Pipeline
-from kvengine.share.server import Server
+from kvengine.share.server import MOST_OF_A_CLIENT, Server
 from tests.share.campaign import OWNER, end, kill, start
 from tests.share.raw import eventually
 
@@ -179,6 +181,35 @@ def test_a_read_does_not_wait_for_the_sync_of_a_commit(
 
     connected(owner.path, work)
     assert syncs.is_set()
+
+
+def test_many_loops_leave_connections_to_threads(owner: kvengine.Engine) -> None:
+    """An owner takes 64 of a client. Loops that get none ask by threads."""
+
+    def run(number: int) -> None:
+        async def work(db: AsyncSharedStore) -> None:
+            for _ in range(3):
+                await asyncio.gather(*(db.set("s", f"{number} {n}", "n", b"1") for n in range(40)))
+
+        async def run() -> None:
+            db: Any = await kvengine.aio.open(owner.path, share=True)
+            async with db:
+                await work(db)
+
+        asyncio.run(run())
+
+    with kvengine.open(owner.path, share=True) as db:
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        member: Any = db._member  # type: ignore[attr-defined]
+        lent = 0
+        while any(thread.is_alive() for thread in threads):
+            lent = max(lent, len(member.at_hand._lent))
+            db.get("s", "k", "n")
+        assert MOST_WRITING < lent <= MOST_LENT
+    assert 1 + MOST_LINKS + MOST_LENT <= MOST_OF_A_CLIENT
+    assert owner.count("s") == 240
 
 
 def test_what_was_dropped_is_told_to_the_owner(owner: kvengine.Engine) -> None:
