@@ -2,9 +2,9 @@
 
 One client of `kvengine serve` and one of redis-server (redis-py with hiredis, on a Unix socket)
 take turns; a figure is the median over `--rounds` of the mean of `--calls` calls. A ratio is Redis
-by kvengine: above 1 kvengine is faster. Then eight processes of each side ask at once, and at last
-single gets are timed beside an owner that does nothing, one that is busy with Python of its own,
-and one that only serves.
+by kvengine: above 1 kvengine is faster. Then tasks of an event loop ask, by `kvengine.aio` and
+`redis.asyncio`, and eight processes of each side at once. At last single gets are timed beside an
+owner that does nothing, one that is busy with Python of its own, and one that only serves.
 
 Neither side syncs. Commits are ``durability="os"``: what a killed owner returned is there. Redis
 keeps no file, so a killed redis-server has lost all. With `--log` it appends what it writes to a
@@ -18,6 +18,7 @@ excludes others as a session does, until its lease runs out.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import multiprocessing
 import os
 import platform
@@ -30,7 +31,7 @@ import tempfile
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from importlib import metadata
 from multiprocessing.connection import Connection
@@ -38,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import kvengine
+import kvengine.aio
 from benchmarks.latency import percentiles, sample
 from benchmarks.report import number
 from benchmarks.rounds import Compared, compared, timed
@@ -46,6 +48,7 @@ from kvengine import compiled
 
 OBJECTS = 1_000
 PROCESSES = 8
+TASKS = 100
 READY_SECONDS = 30.0
 PAUSE_SECONDS = 0.1
 """From the order to begin until all processes do."""
@@ -163,6 +166,55 @@ class Theirs:
 
     def close(self) -> None:
         self._redis.close()
+
+
+class Loop:
+    """An event loop with a client of one side, whose tasks ask."""
+
+    def __init__(self, side: str, place: str) -> None:
+        self._runner = asyncio.Runner()
+        self._is_ours = side == "kvengine"
+        self._client: Any = self._runner.run(self._connect(place))
+        self._value = random.randbytes(VALUE_SIZE)
+
+    async def _connect(self, place: str) -> object:
+        if self._is_ours:
+            return await kvengine.aio.connect(place, durability="os", timeout=READY_SECONDS)
+        import redis.asyncio
+
+        return redis.asyncio.Redis(unix_socket_path=place)
+
+    def microseconds(self, verb: str, tasks: int, calls: int) -> float:
+        """Return the time by the calls of all tasks, each of which makes one at least."""
+        call = getattr(self, f"_{verb}")
+        each = max(1, calls // tasks)
+
+        async def work(first: int) -> None:
+            for number_of_call in range(first, first + each):
+                await call(number_of_call)
+
+        async def run() -> float:
+            began = time.perf_counter()
+            await asyncio.gather(*(work(task * each) for task in range(tasks)))
+            return (time.perf_counter() - began) / (each * tasks) * 1e6
+
+        found: float = self._runner.run(run())
+        return found
+
+    async def _get(self, call: int) -> object:
+        if self._is_ours:
+            return await self._client.get(SERVICE, object_key(call % OBJECTS), READ)
+        return await self._client.hget(_hash(call), READ)
+
+    async def _set(self, call: int) -> object:
+        if self._is_ours:
+            key = object_key(call % OBJECTS)
+            return await self._client.set(SERVICE, key, WRITTEN, self._value)
+        return await self._client.hset(_hash(call), WRITTEN, self._value)
+
+    def close(self) -> None:
+        self._runner.run(self._client.close() if self._is_ours else self._client.aclose())
+        self._runner.close()
 
 
 SIDES: dict[str, Callable[[str], Ours | Theirs]] = {"kvengine": Ours, "Redis": Theirs}
@@ -286,13 +338,31 @@ def measure(ours: Ours, theirs: Theirs, calls: int, rounds: int) -> Iterator[tup
         yield name, compared(partial(timed, peer, calls), partial(timed, own, calls), rounds)
 
 
+def measure_tasks(path: str, place: str, calls: int, rounds: int) -> Iterator[tuple[str, Compared]]:
+    """Compare an event loop of each."""
+    with ExitStack() as opened:
+        peers, owns = (
+            opened.enter_context(closing(Loop(side, at)))
+            for side, at in (("Redis", place), ("kvengine", path))
+        )
+        for tasks in (1, TASKS):
+            for verb in ("get", "set"):
+                peer = partial(peers.microseconds, verb, tasks, calls)
+                own = partial(owns.microseconds, verb, tasks, calls)
+                peer(), own()  # to warm up
+                yield (
+                    f"{verb}, asyncio, {tasks} task{'s' * (tasks > 1)}",
+                    compared(peer, own, rounds),
+                )
+
+
 def measure_crowds(
     path: str, place: str, seconds: float, rounds: int
 ) -> Iterator[tuple[str, Compared]]:
     """Compare eight clients of each."""
     with ExitStack() as opened:
         peers, owns = (
-            opened.enter_context(_closing(Crowd(side, at)))
+            opened.enter_context(closing(Crowd(side, at)))
             for side, at in (("Redis", place), ("kvengine", path))
         )
         for name, verb in (("get", "get"), ("commit of 3", "commit")):
@@ -302,14 +372,6 @@ def measure_crowds(
                 rounds,
             )
             yield f"{name}, {PROCESSES} processes at once", found
-
-
-@contextmanager
-def _closing(crowd: Crowd) -> Iterator[Crowd]:
-    try:
-        yield crowd
-    finally:
-        crowd.close()
 
 
 def measure_tails(
@@ -403,6 +465,8 @@ def main() -> None:
             check(ours, theirs)
             print("\n| microseconds | Redis | kvengine | Redis / kvengine |\n|---|---|---|---|")
             for name, found in measure(ours, theirs, arguments.calls, arguments.rounds):
+                _print(name, *found)
+            for name, found in measure_tasks(path, place, arguments.calls, few):
                 _print(name, *found)
             for name, found in measure_crowds(path, place, arguments.seconds, few):
                 _print(name, *found)

@@ -36,7 +36,7 @@ RULES = {"names", "name_bytes", "decoded", "packed", "resolved", "row", "fold"}
 RULES |= {"range_tombstones", "retention", "clock", "batch", "machine", "times"}
 AWAITED = {"context", "engine", "home", "objects", "reads", "session", "store", "turns"}
 AWAITED |= {"waiting", "watch"}
-SHARING = {"link", "owner", "member", "reads", "sessions", "store", "opening"}
+SHARING = {"link", "owner", "member", "pipeline", "reads", "sessions", "store", "opening"}
 FLOORS: tuple[tuple[str, set[str]], ...] = (
     ("ground", GROUND),
     ("rules of the tree", {f"storage.{name}" for name in RULES}),

@@ -1,7 +1,7 @@
 """The Store on a directory that several processes share, for asyncio.
 
-Each verb is that of the store for threads, in a thread. A session that waits for its object waits
-in none.
+Reads of one object, commits and turns are asked by the event loop itself. The other verbs are those
+of the store for threads, in a thread. A session that waits for its object waits in none.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from kvengine.aio.reads import Reads, Walk
 from kvengine.aio.store import Store
@@ -22,13 +22,19 @@ from kvengine.aio.waiting import Threads, settled
 from kvengine.aio.watch import Bell, Watch
 from kvengine.arguments import check_completed
 from kvengine.closing import adopt_docstrings
+from kvengine.errors import DatabaseClosed, KVEngineError, OutcomeUnknown
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability
 from kvengine.real_time import monotonic
-from kvengine.share import results
-from kvengine.share.reads import RemoteSnapshot
-from kvengine.share.sessions import LOOK_AGAIN, Beginning, Sessions
+from kvengine.share import requests, results, wire
+from kvengine.share.link import Broken
+from kvengine.share.member import Writing
+from kvengine.share.owner import LocalOwner, Owner, RemoteOwner
+from kvengine.share.pipeline import MOST_BYTES, Pipeline, Pipelines
+from kvengine.share.reads import RemoteReads, RemoteSnapshot
+from kvengine.share.requests import Begun, Request
+from kvengine.share.sessions import LOOK_AGAIN, Beginning, LateReads, Sessions
 from kvengine.share.store import SharedStore
 from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.names import Name
@@ -40,23 +46,45 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Asked(NamedTuple):
+    """What a verb asks of the owner, and what decodes the answer."""
+
+    request: Request
+    decode: Callable[[Any], Any]
+
+
+class Asks(RemoteReads):
+    """The read verbs of one object, each of which returns what it would ask."""
+
+    def _ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:
+        return Asked(request, decode)
+
+
 class Waits(Threads):
-    """Verbs of one shared store, waited for by one event loop."""
+    """Verbs of one shared store, waited for by one event loop.
+
+    What the owner answers at once is asked by the event loop itself, over connections of its own.
+    A thread asks the rest: walks, what is long, and all there is while no owner is known or a
+    connection broke, for then one may have to wait for the next owner, or to become it.
+    """
 
     def __init__(self, store: SharedStore) -> None:
         super().__init__()
         self.store = store
+        self._member = store._member
         self._sessions = Sessions(store._member, store)
+        self._asks = Asks()
+        self._pipelines: Pipelines | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def read(
-        self,
-        source: Any,  # noqa: ARG002
-        name: Name,  # noqa: ARG002
-        work: Callable[..., T],
-        /,
-        *args: Any,
-        **kw: Any,
-    ) -> T:
+        self, source: Any, name: Name, work: Callable[..., Any], /, *args: Any, **kw: Any
+    ) -> Any:
+        if source is self.store:
+            request, decode = getattr(self._asks, work.__name__)(*args, **kw)
+            return await self._ask(name, request, decode)
+        if type(source) is LateReads:
+            return await self._ask(name, *work(*args, **kw))
         return await self.run(work, *args, **kw)
 
     def call(self, work: Callable[..., T], /, *args: Any, **kw: Any) -> asyncio.Future[T]:
@@ -69,12 +97,107 @@ class Waits(Threads):
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
     ) -> asyncio.Future[int]:
-        return self.run(self.store.write, batch, expect=expect, durability=durability)
+        return self._begin(self._write(batch, expect, durability))
+
+    async def _write(
+        self, batch: Batch, expect: Mapping[Name, int] | None, durability: Durability | None
+    ) -> int:
+        asked = self.store._writes(batch, expect, durability)
+        try:
+            stamp: int = await self._commit(Writing(self._member, asked, None))
+        except OutcomeUnknown:
+            raise  # it may be written: it must not be written again
+        except Exception:
+            batch._reopen()
+            raise
+        batch.close(stamp)
+        return stamp
 
     async def commit(self, verb: str, /, *args: Any, **kw: Any) -> int:
         batch = batch_of(limit=self.store.limits.value)
         getattr(batch, verb)(*args, **kw)
         return await self.write(batch)
+
+    # --- asking
+
+    async def _ask(self, name: Name, request: Request, decode: Callable[[Any], Any]) -> Any:
+        """Return what the owner answers about an object."""
+        return (await self._ask_some(name, request, decode))[0]
+
+    async def _ask_some(
+        self, name: Name, request: Request, decode: Callable[[Any], Any]
+    ) -> tuple[Any, Owner]:
+        """Return what the owner answers about an object, and who that is."""
+        owner = self._owner()
+        if isinstance(owner, LocalOwner):
+            if owner.engine._in_memory(*name):
+                return owner.ask(request, decode), owner
+        elif isinstance(owner, RemoteOwner):
+            pipeline = self._pipelines_to(owner).reading()
+            if pipeline is not None:
+                try:
+                    return await _answer(pipeline, wire.frame(request), decode), owner
+                except Broken as error:
+                    self._member.broken(owner, error)
+                    if error.is_slow:
+                        raise self._member.silence(owner, error) from None
+                except DatabaseClosed:
+                    if not self._member.has_left(owner):
+                        raise
+        return await self.run(self._member.ask_some, request, decode)
+
+    async def _commit(self, writing: Writing) -> Any:
+        """Send a commit, and return its stamp."""
+        owner = self._owner()
+        if isinstance(owner, RemoteOwner):
+            pipeline = self._pipelines_to(owner).writing()
+            if pipeline is not None:
+                data = wire.frame(writing.to(owner))
+                if len(data) <= MOST_BYTES:
+                    try:
+                        return writing.made(await _answer(pipeline, data, results.number))
+                    except Broken as error:
+                        writing.broken(owner, error)
+                    except DatabaseClosed:
+                        if not self._member.has_left(owner):
+                            raise
+        return await self.run(self._member.finish, writing, results.number)
+
+    def _owner(self) -> Owner | None:
+        """Return the owner, if it is known."""
+        self.bind()
+        self.store._check_open()
+        owner = self._member.at_hand
+        if isinstance(owner, RemoteOwner) and owner.has_untold:
+            self.run(owner.tell_all)
+        return owner
+
+    def _pipelines_to(self, owner: RemoteOwner) -> Pipelines:
+        """Return the connections of this loop to an owner. Those to another one are closed."""
+        pipelines = self._pipelines
+        if pipelines is None or pipelines.owner is not owner:
+            if pipelines is not None:
+                pipelines.close()
+            pipelines = self._pipelines = Pipelines(owner, self.bind(), self.run)
+        return pipelines
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin work that goes on whoever is cancelled."""
+        try:
+            task = self.bind().create_task(work)
+        except BaseException:
+            work.close()
+            raise
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def finish(self) -> None:
+        """Wait for the work that has begun, and hang up."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        if self._pipelines is not None:
+            await self._pipelines.finish()
 
     # --- sessions
 
@@ -83,15 +206,14 @@ class Waits(Threads):
     ) -> None:
         """Wait until the session has its object, and begin it."""
         beginning, sessions = Beginning(session, always), self._sessions
-        member = sessions.member
         if not beginning.claims:
-            found = await self.run(member.ask, beginning.request, results.begun)
-            session._moment = beginning.settle(found, member)
+            found = await self._ask(beginning.name, beginning.request, results.begun)
+            session._moment = beginning.settle(found, Asked)
             return
         bell = Bell(self.bind())
         end = math.inf if seconds is None else monotonic() + seconds
         sessions.claim(beginning.name, bell.ring)
-        while (found := await settled(self.run(sessions.ask, beginning))) is None:
+        while (begun := await settled(self._begin(self._claim(beginning)))) is None:
             left = end - monotonic()
             if left <= 0:
                 given = session._settings.timeout or 0
@@ -100,14 +222,22 @@ class Waits(Threads):
                 async with asyncio.timeout(min(left, LOOK_AGAIN)):
                     await bell.heard.wait()
             bell.clear()
-        session._moment = beginning.settle(found, member)
+        session._moment = beginning.settle(begun, Asked)
+
+    async def _claim(self, beginning: Beginning) -> Begun | None:
+        """Ask for the object of a session, and return what it holds, None if it is not ours yet."""
+        name = beginning.name
+        found, owner = await self._ask_some(name, beginning.request, results.begun)
+        return found if self._sessions.is_granted(name, found, owner) else None
 
     def save(self, session: Session, batch: Batch, /) -> asyncio.Future[int]:
         """Begin to commit what a session wrote, if it still has its object."""
-        return self.run(self._save, session, batch, not session._open)
+        return self._begin(self._save(session, batch, not session._open))
 
-    def _save(self, session: Session, batch: Batch, leaves: bool) -> int:
-        stamp = self._sessions.commit(session, batch, leaves)
+    async def _save(self, session: Session, batch: Batch, leaves: bool) -> int:
+        stamp: int = await self._commit(self._sessions.writes(session, batch, leaves))
+        if leaves:
+            self._member.claims.pop(session._handle._name, None)
         held: Any = session._moment
         if held is not None:
             held.version = stamp  # what is read late is of the object as it is now
@@ -115,9 +245,25 @@ class Waits(Threads):
 
     def leave(self, name: Name, /) -> asyncio.Future[None] | None:
         """Begin to give an object back; None if it is given back already."""
-        if name not in self._sessions.member.claims or self.closed:
+        if name not in self._member.claims or self.closed:
             return None
-        return self.run(self._sessions.leave, name)
+        return self._begin(self._leave(name))
+
+    async def _leave(self, name: Name) -> None:
+        claim, owner = self._member.claims.get(name), self._owner()
+        if claim is not None and isinstance(owner, RemoteOwner) and claim.owner in (None, owner):
+            pipeline = self._pipelines_to(owner).reading()
+            if pipeline is not None:
+                del self._member.claims[name]
+                with suppress(Broken, KVEngineError):  # the owner is gone, and the claim with it
+                    await _answer(pipeline, wire.frame(requests.Leave(*name)), results.nothing)
+                return
+        await self.run(self._sessions.leave, name)
+
+
+async def _answer(pipeline: Pipeline, data: bytes, decode: Callable[[Any], Any]) -> Any:
+    """Return the result of a request in its frame. Raise what its verb raises, Broken."""
+    return wire.result_of(await pipeline.ask(data), decode)
 
 
 class _WalkToCome:
@@ -273,6 +419,7 @@ class AsyncSharedStore(_Walks, Store):
     async def close(self) -> None:
         """Leave the others that share the directory. May be called again."""
         if not self._waits.closed:
+            await self._waits.finish()
             await self._waits.run(self.store.close)
         self._waits.close()
 

@@ -8,14 +8,13 @@ from contextlib import suppress
 
 import msgspec
 
-from kvengine.share import wire
+from kvengine.share import calls, wire
+from kvengine.share.polling import BusyPolling
 from kvengine.share.transport import at_path
 
 GREETING = 3.0
 """Seconds for the owner to greet."""
 
-_PIECE = 65536
-_LARGE_PIECE = 1024 * 1024
 _greeting = msgspec.msgpack.Decoder(wire.Hello).decode
 
 
@@ -40,12 +39,15 @@ class Link:
 
         Raise OSError if nobody does, or not this process; TimeoutError if somebody does not greet.
         """
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket: socket.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._patience: float | None = patience
+        self._polling = BusyPolling()
         self._rest: bytes | bytearray = b""
         try:
-            self._socket.settimeout(patience)
+            self.socket.settimeout(patience)
             with at_path(directory) as place:
-                self._socket.connect(place)
+                self.socket.connect(place)
+            self.socket.setblocking(False)
             try:
                 self.hello: wire.Hello = _greeting(self.receive())
             except (Broken, msgspec.MsgspecError):
@@ -54,17 +56,24 @@ class Link:
             self.close()
             raise
 
-    def ask(self, data: bytes, patience: float | None) -> bytes | bytearray:
+    def ask(self, data: bytes, patience: float | None, is_alone: bool = True) -> bytes | bytearray:
         """Send a request in its frame, and return the answer without its own.
 
-        Raise Broken if there is none within ``patience`` seconds; the connection is closed then, as
-        after any other exception: what came next would be the answer to this.
+        ``is_alone``: no other thread of this client waits for an answer. Then the others may be
+        kept from running for some microseconds, which is better than to be kept by them for 5 ms.
+
+        Raise Broken if there is no answer within ``patience`` seconds; the connection is closed
+        then, as after any other exception: what came next would be the answer to this.
         """
         sent = False
+        self._patience = patience
         try:
-            self._socket.settimeout(patience)
-            self._socket.sendall(data)
+            done = calls.send(self.socket, data)
+            while done < len(data):
+                self._wait(select.POLLOUT)
+                done += calls.send(self.socket, memoryview(data)[done:])
             sent = True
+            self._polling.look(self.socket.fileno(), is_alone)
             return self.receive()
         except Broken:
             self.close()
@@ -78,48 +87,56 @@ class Link:
 
     def receive(self) -> bytes | bytearray:
         """Return the next frame, without its length. Raise Broken at the end, OSError."""
-        data: bytes | bytearray = self._rest or self._more(_PIECE)
+        data: bytes | bytearray = self._rest or self._more()
         while len(data) < wire.LENGTH.size:
-            data += self._more(_PIECE)
+            data += self._more()
         (length,) = wire.LENGTH.unpack_from(data)
         end: int = length + wire.LENGTH.size
         if len(data) < end:
             data = bytearray(data)
             while len(data) < end:
-                data += self._more(min(max(end - len(data), _PIECE), _LARGE_PIECE))
+                data += self._more()
         self._rest = data[end:]  # of events, which come one after the other
         return data[wire.LENGTH.size : end]
 
     def arrives(self, seconds: float) -> bool:
         """Return whether something arrives, or the other side ends, within so long."""
-        if self._rest:
-            return True
-        poll = select.poll()
-        try:
-            poll.register(self._socket, select.POLLIN)
-        except ValueError:  # another thread has closed it
-            return True
-        return bool(poll.poll(seconds * 1000))
+        return bool(self._rest) or self._is_ready(select.POLLIN, seconds)
 
     def listen(self) -> None:
         """Let `receive` wait for ever."""
-        self._socket.settimeout(None)
+        self._patience = None
 
-    def _more(self, most: int) -> bytes:
-        piece = self._socket.recv(most)
+    def _more(self) -> bytes:
+        while (piece := calls.receive(self.socket)) is None:
+            self._wait(select.POLLIN)
         if not piece:
             raise Broken(True)
         return piece
 
-    def hang_up(self) -> None:
-        """End the connection; one who waits for it is woken."""
+    def _wait(self, event: int) -> None:
+        if not self._is_ready(event, self._patience):
+            raise TimeoutError("the owner does not answer")
+
+    def _is_ready(self, event: int, seconds: float | None) -> bool:
+        poll = select.poll()
+        try:
+            poll.register(self.socket, event)
+        except ValueError:  # another thread has closed it
+            return True
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def shut(self) -> None:
+        """End the connection; who waits for it is woken, and closes it."""
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self.close()
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
     @property
     def is_closed(self) -> bool:
-        return self._socket.fileno() < 0
+        return self.socket.fileno() < 0

@@ -108,6 +108,55 @@ class RemoteFeed(Queue):
         return super().is_idle() and self._failure is None
 
 
+class Writing:
+    """A commit on its way: sent to one owner after the other, until one answers."""
+
+    def __init__(self, member: Member, request: Any, claim: Claim | None) -> None:
+        """``claim``: of the session that commits, None for any other commit."""
+        self._member = member
+        self._request = request
+        self._claim = claim
+        self._token = member.token()
+        self._known = 0
+        self._left = _MOST_TIMES
+
+    @property
+    def may_be_made(self) -> bool:
+        """Whether an owner may have made it whose answer was lost."""
+        return self._request.since is not None
+
+    def to(self, owner: Owner) -> Any:
+        """Return the request for an owner. Raise OwnerLost if it does not have the claim."""
+        request = self._request
+        self._known = self._member.stamp
+        if self._claim is not None and self._claim.owner is not owner and not self.may_be_made:
+            reason = "has another owner than when this session began: nothing was written"
+            raise OwnerLost(self._member.path, reason)
+        request.token = b"" if isinstance(owner, LocalOwner) and not request.since else self._token
+        return request
+
+    def made(self, found: Any) -> Any:
+        """Note what the owner answered, and return it."""
+        if type(found) is int:
+            self._member.saw(found)
+        return found
+
+    def broken(self, owner: Owner, error: Broken) -> None:
+        """Note that there was no answer. Raise OutcomeUnknown if it must not be sent again."""
+        self._member.broken(owner, error)
+        if error.sent and self._request.since is None:
+            self._request.since = self._known
+        if error.is_slow:
+            raise OutcomeUnknown(
+                f"process {owner.pid}, the owner of {self._member.path}, has not answered a commit"
+                f" for {self._member.patience:g} s: it may be stopped, and may commit it later;"
+                " read the object again before you repeat it"
+            ) from None
+        self._left -= 1
+        if not self._left:
+            raise self._member.in_doubt(self._member.silence(owner, error)) from None
+
+
 class Member:
     """This process as one of those that share a directory. Thread-safe."""
 
@@ -124,7 +173,7 @@ class Member:
         self.claims: dict[Name, Claim] = {}
         self._stores: weakref.WeakSet[HasHost] = weakref.WeakSet()
         self._opens = opens
-        self._patience = patience
+        self.patience: float = patience
         self._search = patience if search is None else search
         self._begin()
         _members.add(self)
@@ -134,7 +183,8 @@ class Member:
         self._lock = threading.RLock()
         self._owner: Owner | None = None
         self._known: Collection[int] | None = None
-        self._stamp = 0
+        self.stamp: int = 0
+        """Of the latest commit that an owner has told of."""
         self._is_closed = False
         self._tokens = count(1)
         self._watch_numbers = count(1)
@@ -156,12 +206,12 @@ class Member:
             try:
                 return owner.ask(request, decode), owner
             except Broken as error:
-                self._broken(owner, error)
+                self.broken(owner, error)
                 left -= 1
                 if error.is_slow or not left:
-                    raise self._silence(owner, error) from None
+                    raise self.silence(owner, error) from None
             except DatabaseClosed:
-                if not self._has_left(owner):
+                if not self.has_left(owner):
                     raise
 
     def write(self, request: Any, decode: Callable[[Any], Any], claim: Claim | None = None) -> Any:
@@ -170,44 +220,25 @@ class Member:
         ``claim``: of the session that commits. Raise OwnerLost if that is lost; OutcomeUnknown if
         the answer was lost and it cannot be found out any more whether the commit landed.
         """
-        token = b"%d.%d" % (self.number, next(self._tokens))
-        left = _MOST_TIMES
+        return self.finish(Writing(self, request, claim), decode)
+
+    def finish(self, writing: Writing, decode: Callable[[Any], Any]) -> Any:
+        """Send a commit, again if need be, and return its result. Raises what `write` raises."""
         while True:
             try:
                 owner = self.owner()
             except KVEngineError as error:
-                if request.since is None:
-                    raise
-                raise self._in_doubt(error) from None
-            known = self._stamp
-            if claim is not None and claim.owner is not owner and request.since is None:
-                raise OwnerLost(
-                    self.path, "has another owner than when this session began: nothing was written"
-                )
-            request.token = b"" if isinstance(owner, LocalOwner) and not request.since else token
+                if writing.may_be_made:
+                    raise self.in_doubt(error) from None
+                raise
+            request = writing.to(owner)
             try:
-                found = owner.ask(request, decode)
+                return writing.made(owner.ask(request, decode))
             except Broken as error:
-                self._broken(owner, error)
-                if error.sent and request.since is None:
-                    request.since = known
-                if error.is_slow:
-                    raise OutcomeUnknown(
-                        f"process {owner.pid}, the owner of {self.path}, has not answered a commit"
-                        f" for {self._patience:g} s: it may be stopped, and may commit it later;"
-                        " read the object again before you repeat it"
-                    ) from None
-                left -= 1
-                if not left:
-                    raise self._in_doubt(self._silence(owner, error)) from None
-                continue
+                writing.broken(owner, error)
             except DatabaseClosed:
-                if not self._has_left(owner):
+                if not self.has_left(owner):
                     raise
-                continue
-            if type(found) is int and found > self._stamp:
-                self._stamp = found
-            return found
 
     def owner(self) -> Owner:
         """Return the owner. If there is none, become it, or wait until another process has.
@@ -220,19 +251,33 @@ class Member:
             owner = self._find()
         return owner
 
+    @property
+    def at_hand(self) -> Owner | None:
+        """Return the owner if it is known, without a look for one."""
+        owner = self._owner
+        return None if owner is None or owner.is_lost else owner
+
+    def token(self) -> bytes:
+        """Return what tells a commit from all others."""
+        return b"%d.%d" % (self.number, next(self._tokens))
+
+    def saw(self, stamp: int) -> None:
+        """Note the stamp of a commit that an owner has told of."""
+        self.stamp = max(self.stamp, stamp)
+
     def engine(self) -> Engine | None:
         """Return the engine if this process owns the directory."""
         owner = self.owner()
         return owner.engine if isinstance(owner, LocalOwner) else None
 
-    def _broken(self, owner: Owner, error: Broken) -> None:
+    def broken(self, owner: Owner, error: Broken) -> None:
         """Leave an owner whose connection broke, unless it only did not answer in time."""
         if not (error.is_slow or owner.is_lost):
             # Its process may live and have hung up on this one connection, or have ended: to ask
             # again tells.
             owner.close()
 
-    def _has_left(self, owner: Owner) -> bool:
+    def has_left(self, owner: Owner) -> bool:
         """Return whether the owner has closed its database. Raise DatabaseClosed if this one is."""
         self._check_open()
         if isinstance(owner, LocalOwner):
@@ -240,7 +285,7 @@ class Member:
         owner.close()
         return True
 
-    def _silence(self, owner: Owner, error: Broken) -> Unavailable:
+    def silence(self, owner: Owner, error: Broken) -> Unavailable:
         if not error.is_slow:
             return Unavailable(
                 f"the owner of {self.path}, at last process {owner.pid}, has broken off the"
@@ -248,10 +293,10 @@ class Member:
             )
         return Unavailable(
             f"process {owner.pid}, the owner of {self.path}, has not answered for"
-            f" {self._patience:g} s: it may be stopped or very busy"
+            f" {self.patience:g} s: it may be stopped or very busy"
         )
 
-    def _in_doubt(self, error: KVEngineError) -> OutcomeUnknown:
+    def in_doubt(self, error: KVEngineError) -> OutcomeUnknown:
         return OutcomeUnknown(f"the answer to a commit was lost, it may be made; and then: {error}")
 
     # --- finding an owner, or becoming it
@@ -281,7 +326,7 @@ class Member:
     def _joined(self, claims: Collection[Name]) -> Owner | None:
         """Join the owner; return None if nobody serves the directory."""
         try:
-            return RemoteOwner(self.path, self.number, claims, self, self._patience)
+            return RemoteOwner(self.path, self.number, claims, self, self.patience)
         except OSError:
             return None
 
@@ -318,7 +363,7 @@ class Member:
         """Note what was lost with the owner before, and let all ask the one that was found."""
         try:
             self._reclaimed = {*claims}.difference(owner.joined.lost)
-            self._stamp = max(self._stamp, owner.joined.stamp)
+            self.saw(owner.joined.stamp)
             for name, claim in list(self.claims.items()):
                 if claim.owner is not None and name in self._reclaimed:
                     claim.owner = owner
@@ -357,7 +402,7 @@ class Member:
                     found.fail(wire.raised(kind, arguments))
             case requests.Members(stamp, clients):
                 self._known = clients
-                self._stamp = max(self._stamp, stamp)
+                self.saw(stamp)
 
     def lose(self, owner: Owner) -> None:
         """Look for the next owner at once, for it waits until all have claimed their objects."""

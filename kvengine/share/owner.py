@@ -29,6 +29,9 @@ MOST_LINKS = 32
 A session that waits for its object needs none meanwhile.
 """
 
+MOST_LENT = 31
+"""Connections of a client that its event loops have, in all."""
+
 _MOST_IDLE = 8
 """Connections that are kept open for later requests."""
 
@@ -107,9 +110,11 @@ class RemoteOwner:
         self._directory = directory
         self._client = client
         self._hearer = hearer
-        self._patience = patience
+        self.patience: float = patience
+        """Seconds to wait for an answer."""
         self._idle: list[Link] = []
         self._links = 0
+        self._lent: set[Link] = set()
         self._room = threading.Condition()
         self._untold: deque[Request] = deque()
         self.is_lost: bool = False
@@ -136,13 +141,48 @@ class RemoteOwner:
             )
         if self._untold:
             self._tell()
-        patience = None if isinstance(request, _PATIENT) else self._patience
+        patience = None if isinstance(request, _PATIENT) else self.patience
         link = self._take()
         try:
-            found = link.ask(data, patience)
+            found = link.ask(data, patience, self._links - len(self._idle) == 1)
         finally:
             self._give(link)
         return wire.result_of(found, decode)
+
+    def lend(self) -> Link | None:
+        """Return a new connection for an event loop, which gives it back; None if there is none."""
+        if len(self._lent) >= MOST_LENT:
+            return None
+        try:
+            link = self._joined()
+        except (OSError, OwnerSilent):
+            return None
+        self._lent.add(link)
+        if self.is_lost:
+            link.shut()
+        return link
+
+    def take_back(self, link: Link) -> None:
+        """Close a connection that was lent."""
+        self._lent.discard(link)
+        link.close()
+
+    @property
+    def has_untold(self) -> bool:
+        """Return whether there is something that `tell_all` would tell."""
+        return bool(self._untold)
+
+    def tell_all(self) -> None:
+        """Tell the owner what it does not know yet, by a connection of its own if need be."""
+        if not (self._idle or self.is_lost):
+            with suppress(Broken):
+                self._give(self._take())
+        self._tell()
+
+    def _joined(self) -> Link:
+        link = self._connect()
+        self._join(link, False, ())
+        return link
 
     def _take(self) -> Link:
         """Return a connection that no thread uses; wait for one if there are too many."""
@@ -161,9 +201,7 @@ class RemoteOwner:
             else:
                 raise Broken(False)
         try:
-            link = self._connect()
-            self._join(link, False, ())
-            return link
+            return self._joined()
         except (OSError, OwnerSilent):
             self._gone()
             raise Broken(False) from None
@@ -189,7 +227,7 @@ class RemoteOwner:
 
     def _connect(self) -> Link:
         try:
-            link = Link(self._directory, min(GREETING, self._patience))
+            link = Link(self._directory, min(GREETING, self.patience))
         except (TimeoutError, BlockingIOError):  # or as many wait already as the system lets wait
             raise OwnerSilent(
                 f"the owner of {self._directory} does not answer on its socket"
@@ -217,7 +255,7 @@ class RemoteOwner:
     def _join(self, link: Link, listens: bool, claims: Collection[Name]) -> Any:
         join = requests.Join(self._client, self._name, listens, list(claims))
         try:
-            found = link.ask(wire.frame(join), min(GREETING, self._patience))
+            found = link.ask(wire.frame(join), min(GREETING, self.patience))
             return wire.result_of(found, results.joined if listens else results.nothing)
         except Broken as error:
             if error.is_slow:
@@ -258,7 +296,7 @@ class RemoteOwner:
                 try:
                     request = self._untold.popleft()
                     try:
-                        link.ask(wire.frame(request), self._patience)
+                        link.ask(wire.frame(request), self.patience)
                     except BaseException:
                         self._untold.append(request)  # it may be told again
                         raise
@@ -271,7 +309,10 @@ class RemoteOwner:
 
     def close(self) -> None:
         self.is_lost = True
-        self._listener.hang_up()
+        self._listener.shut()
+        self._listener.close()
+        for link in list(self._lent):
+            link.shut()  # no more: its event loop waits for what it closes
         while self._idle:
             with suppress(IndexError):
                 self._idle.pop().close()
@@ -279,7 +320,8 @@ class RemoteOwner:
     def forget(self) -> None:
         """In a forked child: close the copies of the parent's connections, and send nothing."""
         self.is_lost = True
-        self._listener.close()
+        for link in (self._listener, *self._lent):
+            link.close()
         while self._idle:
             self._idle.pop().close()
 

@@ -82,7 +82,8 @@ class RemoteReads:
 
     def exists(self, service: str, key: str) -> bool:
         check_names(service, key)
-        return bool(self._ask(requests.Exists(self._at, service, key), results.truth))
+        found: bool = self._ask(requests.Exists(self._at, service, key), results.truth)
+        return found
 
     def state_keys(
         self,
@@ -108,7 +109,8 @@ class RemoteReads:
 
     def version(self, service: str, key: str) -> int:
         check_names(service, key)
-        return int(self._ask(requests.Version(self._at, service, key), results.number))
+        found: int = self._ask(requests.Version(self._at, service, key), results.number)
+        return found
 
     def services(self, start: str = "", limit: int | None = None) -> list[str]:
         check_limit(limit)
@@ -152,7 +154,8 @@ class RemoteReads:
 
     def count(self, service: str, *, prefix: str = "") -> int:
         check_name("service", service)
-        return int(self._ask(requests.Count(self._at, service, prefix), results.number))
+        found: int = self._ask(requests.Count(self._at, service, prefix), results.number)
+        return found
 
 
 class RemoteWalk(Generic[T]):
@@ -220,7 +223,7 @@ class Held:
             return self.owner.ask(request, decode)
         except Broken as error:
             if error.is_slow:
-                raise self._member._silence(self.owner, error) from None
+                raise self._member.silence(self.owner, error) from None
             self._lost()
 
     def _lost(self) -> NoReturn:

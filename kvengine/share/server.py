@@ -33,9 +33,10 @@ from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.fs.directory import Descriptor
 from kvengine.real_time import monotonic
 from kvengine.release import VERSION
-from kvengine.share import requests, wire
+from kvengine.share import calls, requests, wire
 from kvengine.share.holdings import RECLAIM_SECONDS, Holdings, Reclaiming
 from kvengine.share.operations import replay
+from kvengine.share.polling import BusyPolling
 from kvengine.share.requests import MOST_BYTES, Event, Join, Joined, Request
 from kvengine.share.transport import identity, is_allowed, listening_socket
 from kvengine.share.verbs import (
@@ -62,9 +63,6 @@ MOST_OF_A_CLIENT = 64
 """Connections for requests of one client, so that it leaves room for others."""
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-_PIECE = 65536
-"""Bytes that are read at once: of one connection, then it is the turn of the others."""
-
 _LARGE = 256 * 1024
 """Bytes of a request that is so large that another thread answers it."""
 
@@ -165,6 +163,7 @@ class Server:
         self._syncs = Syncs()
         self._unsent = self._unfinished = 0
         self._postponed: list[_Connection] = []
+        self._polling = BusyPolling()
         self._is_listening = True
         self.look: Callable[[], object] | None = None
         """Called about once a second, in the thread that serves."""
@@ -230,6 +229,7 @@ class Server:
 
     def _serve(self, seconds: float) -> None:
         """Do what the sockets call for; return after so many seconds if that is nothing."""
+        self._polling.look(self._selector.fileno(), False)
         for key, mask in self._selector.select(seconds):
             connection = key.data
             if type(connection) is not _Connection:
@@ -423,11 +423,11 @@ class Server:
 
     def _receive(self, connection: _Connection) -> None:
         try:
-            data = connection.socket.recv(_PIECE)
-        except BlockingIOError:
-            return
+            data = calls.receive(connection.socket)  # then it is the turn of the others
         except OSError:
             data = b""
+        if data is None:
+            return
         if not data:
             self._drop(connection)
             return
@@ -703,9 +703,7 @@ class Server:
             return
         if not connection.unsent and len(parts) == 1:
             try:
-                sent = connection.socket.send(parts[0])
-            except BlockingIOError:
-                sent = 0
+                sent = calls.send(connection.socket, parts[0])
             except OSError:
                 self._drop(connection)
                 return
@@ -736,12 +734,12 @@ class Server:
         while connection.unsent:
             part = connection.unsent[0]
             try:
-                sent = connection.socket.send(part[: 1 << 20])
-            except BlockingIOError:
-                break
+                sent = calls.send(connection.socket, part[: 1 << 20])
             except OSError:
                 self._drop(connection)
                 return
+            if not sent:
+                break
             connection.since = monotonic()
             connection.unsent_bytes -= sent
             self._unsent -= sent

@@ -14,13 +14,17 @@ from kvengine.objects.sessions.turns import timed_out_by
 from kvengine.options import KIB, Durability
 from kvengine.real_time import monotonic
 from kvengine.share import requests, results
-from kvengine.share.member import Claim, Member
+from kvengine.share.member import Claim, Member, Writing
 from kvengine.share.operations import operations
-from kvengine.share.requests import Begun
+from kvengine.share.owner import Owner
+from kvengine.share.requests import Begun, Request
 from kvengine.storage.batch import Batch
 from kvengine.storage.names import Name
 from kvengine.store import StoredObject
 from kvengine.watch import ring_of
+
+Ask = Callable[[Request, Callable[[Any], Any]], Any]
+"""Asks the owner something: gets what, and what decodes the answer."""
 
 FIRST_BYTES = 16 * KIB
 """Bytes of names and values that a lazy session loads as it begins: they cost no round trip."""
@@ -50,8 +54,11 @@ class Beginning:
             *self.name, not self.claims, most, self._named
         )
 
-    def settle(self, begun: Begun, member: Member) -> LateReads | None:
-        """Fill in the session; return what it reads the rest from, None if it has everything."""
+    def settle(self, begun: Begun, ask: Ask) -> LateReads | None:
+        """Fill in the session; return what it reads the rest from, None if it has everything.
+
+        ``ask``: how that asks the owner.
+        """
         found, session = begun.found, self._session
         complete = found is None or not found.partial
         begin_with(session, found, complete)
@@ -62,7 +69,7 @@ class Beginning:
             session._learn(
                 {name: begun.more[name] for name in missing if name in begun.more}, missing
             )
-        return LateReads(member, self.name, found.version, begun.now)
+        return LateReads(ask, self.name, found.version, begun.now)
 
 
 class LateReads:
@@ -72,8 +79,8 @@ class LateReads:
     and must find the version that the object had then. So it can be asked of the next owner too.
     """
 
-    def __init__(self, member: Member, name: Name, version: int, now: int) -> None:
-        self._member = member
+    def __init__(self, ask: Ask, name: Name, version: int, now: int) -> None:
+        self._ask_owner = ask
         self._name = name
         self._now = now
         self.version: int = version
@@ -131,7 +138,7 @@ class LateReads:
 
     def _ask(self, verb: str, argument: str | list[str] | None = None, **options: Any) -> Any:
         asked = requests.Late(*self._name, self.version, self._now, verb, argument, options)
-        return self._member.ask(asked, results.LATE[verb])
+        return self._ask_owner(asked, results.LATE[verb])
 
 
 class HasDurability(Protocol):
@@ -160,32 +167,31 @@ class Sessions:
         """
         beginning = Beginning(session, always)
         if not beginning.claims:
-            return beginning.settle(self.member.ask(beginning.request, results.begun), self.member)
+            found = self.member.ask(beginning.request, results.begun)
+            return beginning.settle(found, self.member.ask)
         bell = threading.Lock()
         bell.acquire()
         end = math.inf if timeout is None else monotonic() + timeout
         self.claim(beginning.name, ring_of(bell))
-        while (found := self.ask(beginning)) is None:
+        while True:
+            found, owner = self.member.ask_some(beginning.request, results.begun)
+            if self.is_granted(beginning.name, found, owner):
+                return beginning.settle(found, self.member.ask)
             left = end - monotonic()
             if left <= 0:
                 raise self.timed_out(beginning.name, session._settings.timeout or 0)
             bell.acquire(timeout=min(left, LOOK_AGAIN))
-        return beginning.settle(found, self.member)
 
     def claim(self, name: Name, ring: Callable[[], object]) -> None:
         """Note that a session wants an object. ``ring`` is called when it is worth asking again."""
         self.member.claims[name] = Claim(ring)
 
-    def ask(self, beginning: Beginning) -> Begun | None:
-        """Ask for the object of a session; return it, or None if others have it still."""
-        found: Begun
-        found, owner = self.member.ask_some(beginning.request, results.begun)
-        if not found.granted:
-            return None
-        claim = self.member.claims.get(beginning.name)
-        if claim is not None:
+    def is_granted(self, name: Name, found: Begun, owner: Owner) -> bool:
+        """Return whether ``owner`` has given us the object, and note that it has."""
+        claim = self.member.claims.get(name)
+        if found.granted and claim is not None:
             claim.owner = owner
-        return found
+        return found.granted
 
     def timed_out(self, name: Name, seconds: float) -> SessionTimeout:
         """Return the error of a session that has waited for its object for so long."""
@@ -198,16 +204,19 @@ class Sessions:
         ``leaves``: whether to give the object back. Raise VersionConflict if the object is not as
         the session began, OwnerLost or SessionLost if others may have had it.
         """
+        stamp: int = self.member.finish(self.writes(session, batch, leaves), results.number)
+        if leaves:
+            self.member.claims.pop(session._handle._name, None)
+        return stamp
+
+    def writes(self, session: SessionVerbs, batch: Batch, leaves: bool) -> Writing:
+        """Return the commit of a session, to be sent."""
         name = session._handle._name
         durability = session._settings.durability or self._store.durability
-        claim = self.member.claims.get(name)
         asked = requests.Commit(
             durability, b"", None, *name, session._version, leaves, operations(batch)
         )
-        stamp: int = self.member.write(asked, results.number, claim or Claim(_silent))
-        if leaves:
-            self.member.claims.pop(name, None)
-        return stamp
+        return Writing(self.member, asked, self.member.claims.get(name) or Claim(_silent))
 
     def leave(self, name: Name) -> None:
         """Give an object back, if it is not given back yet."""

@@ -188,6 +188,21 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
     ) -> int:
+        asked = self._writes(batch, expect, durability)
+        try:
+            stamp = self._member.write(asked, results.number)
+        except OutcomeUnknown:
+            raise  # it may be written: it must not be written again
+        except BaseException:
+            batch._reopen()
+            raise
+        batch.close(stamp)
+        return int(stamp)
+
+    def _writes(
+        self, batch: Batch, expect: Mapping[Name, int] | None, durability: Durability | None
+    ) -> requests.Write:
+        """Return the request that commits a batch, which is closed now."""
         check_write(batch, expect, durability)
         self._check_open()
         batch.check_open()
@@ -200,15 +215,7 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         chosen = durability or self.durability
         asked = requests.Write(chosen, b"", None, operations(batch), wire.expectations(expect))
         batch.close()  # what is being committed must not change
-        try:
-            stamp = self._member.write(asked, results.number)
-        except OutcomeUnknown:
-            raise  # it may be written: it must not be written again
-        except BaseException:
-            batch._reopen()
-            raise
-        batch.close(stamp)
-        return int(stamp)
+        return asked
 
     def _commit(self, operation: WireOperation) -> int:
         self._check_open()

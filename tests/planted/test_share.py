@@ -17,6 +17,7 @@ HOSTILE = "tests/share/test_hostile.py"
 RACES = "tests/share/test_lost_updates.py"
 REFRESH = "tests/durability/test_refresh.py"
 COMMANDS = "tests/cli/test_commands.py"
+ASYNCIO = "tests/share/test_asyncio.py"
 
 BUGS: dict[str, tuple[str, Change]] = {
     "an edit through the socket expects nothing": (
@@ -227,7 +228,33 @@ BUGS: dict[str, tuple[str, Change]] = {
     ),
     "a commit in doubt does not say so": (
         LOAD,
-        Change("share/member.py", "raise self._in_doubt(error)", "raise error"),
+        Change("share/member.py", "raise self.in_doubt(error)", "raise error"),
+    ),
+    "who was cancelled is passed over": (
+        ASYNCIO,
+        Change(
+            "share/pipeline.py",
+            "            if not answer.done():  # else",
+            "            while answer.done() and self._waiting:\n"
+            "                answer = self._waiting.popleft()\n"
+            "            if not answer.done():  # else",
+        ),
+    ),
+    "an owner that answers is taken for silent": (
+        ASYNCIO,
+        Change(
+            "share/pipeline.py",
+            "        self._since = self._loop.time()\n        begin",
+            "        begin",
+        ),
+    ),
+    "reads and commits wait for each other": (
+        ASYNCIO,
+        Change("share/pipeline.py", "self._of(self._writing,", "self._of(self._reading,"),
+    ),
+    "a commit is sent again as another one": (
+        ASYNCIO,
+        Change("share/member.py", "else self._token\n", "else self._member.token()\n"),
     ),
     "a reader keeps what it knew of the old segments": (
         REFRESH,

@@ -2,7 +2,8 @@
 
 ``python -m tests.share.campaign [kills]`` runs it at length and prints what it saw. A writer is a
 process that only asks (`kvengine.connect`). Owners are processes of their own, of which one more
-stands by: when the owner is killed it takes over, and a new one is started.
+stands by: when the owner is killed it takes over, and a new one is started. Two writers ask by one
+thread each, two by tasks of asyncio.
 
 Each writer increments a counter of its own and one that all share, each in a session, and writes
 batches over two objects. It notes what was acknowledged, which must be what is there in the end:
@@ -35,46 +36,95 @@ with kvengine.open(sys.argv[1], share=True, durability=sys.argv[2]) as db:
 """
 
 WRITER = """
-import json, sys, threading, time, kvengine
-path, name, durability = sys.argv[1:]
-db = kvengine.connect(path, durability=durability)
-own, shared = db.object("Own", name), db.object("Shared", "all")
-done = {"own": 0, "shared": 0, "pairs": 0, "sets": 0}
-unknown = {"own": 0, "shared": 0, "pairs": 0, "sets": 0}
+import asyncio, itertools, json, sys, threading, time, kvengine, kvengine.aio
+path, name, durability, form = sys.argv[1:]
+kinds = "own", "shared", "pairs", "sets"
+done, unknown = dict.fromkeys(kinds, 0), dict.fromkeys(kinds, 0)
 errors = {}
 stalls = []
 stop = threading.Event()
+numbers = itertools.count()
 
-def bump(obj):
-    with obj.session() as state:
-        state.increment("n")
+def pair(batch):
+    number = str(next(numbers)).encode()
+    for key in ("a", "b"):
+        batch.set("Pair", f"{name} {key}", "n", number)
 
-def pair():
-    with db.batch() as batch:
-        for key in ("a", "b"):
-            batch.set("Pair", f"{name} {key}", "n", str(done["pairs"] + unknown["pairs"]).encode())
+def note(kind, error):
+    if error is None:
+        done[kind] += 1
+    elif isinstance(error, kvengine.OutcomeUnknown):
+        unknown[kind] += 1
+    else:
+        told = f"{type(error).__name__}: {error}"
+        errors[told] = errors.get(told, 0) + 1
 
-def put():
-    db.set("Set", name, str(done["sets"] + unknown["sets"]), b"1")
+def look(began):
+    took = time.monotonic() - began
+    if took > 0.05:
+        stalls.append(took)
 
-verbs = {"own": lambda: bump(own), "shared": lambda: bump(shared), "pairs": pair, "sets": put}
+def in_a_thread():
+    db = kvengine.connect(path, durability=durability)
+    own, shared = db.object("Own", name), db.object("Shared", "all")
 
-def run():
+    def bump(obj):
+        with obj.session() as state:
+            state.increment("n")
+
+    def write():
+        with db.batch() as batch:
+            pair(batch)
+
+    def put():
+        db.set("Set", name, str(next(numbers)), b"1")
+
+    verbs = lambda: bump(own), lambda: bump(shared), write, put
     print("ready", flush=True)
     while not stop.is_set():
-        for kind, verb in verbs.items():
-            began = time.monotonic()
+        for kind, verb in zip(kinds, verbs):
+            began, failed = time.monotonic(), None
             try:
                 verb()
-                done[kind] += 1
-            except kvengine.OutcomeUnknown:
-                unknown[kind] += 1
             except Exception as error:
-                told = f"{type(error).__name__}: {error}"
-                errors[told] = errors.get(told, 0) + 1
-            took = time.monotonic() - began
-            if took > 0.05:
-                stalls.append(took)
+                failed = error
+            note(kind, failed)
+            look(began)
+
+async def in_tasks():
+    db = await kvengine.aio.connect(path, durability=durability)
+    own, shared = db.object("Own", name), db.object("Shared", "all")
+
+    async def bump(obj):
+        async with obj.session() as state:
+            await state.increment("n")
+
+    async def write():
+        async with db.batch() as batch:
+            pair(batch)
+
+    async def put():
+        await db.set("Set", name, str(next(numbers)), b"1")
+
+    verbs = lambda: bump(own), lambda: bump(shared), write, put
+
+    async def work():
+        while not stop.is_set():
+            for kind, verb in zip(kinds, verbs):
+                began, failed = time.monotonic(), None
+                try:
+                    await verb()
+                except Exception as error:
+                    failed = error
+                note(kind, failed)
+                look(began)
+
+    print("ready", flush=True)
+    await asyncio.gather(*(work() for _ in range(4)))
+    await db.close()
+
+def run():
+    asyncio.run(in_tasks()) if form == "tasks" else in_a_thread()
 
 thread = threading.Thread(target=run)
 thread.start()
@@ -84,6 +134,8 @@ thread.join()
 told = {"done": done, "unknown": unknown, "errors": errors, "stalls": stalls}
 print(json.dumps(told), flush=True)
 """
+FORMS = ("thread", "thread", "tasks", "tasks")
+"""How each writer asks: by one thread, or by four tasks of an event loop."""
 
 
 class Seen(NamedTuple):
@@ -130,13 +182,13 @@ def freeze(process: subprocess.Popen[Any]) -> None:
             time.sleep(0.01)
 
 
-def campaign(
-    path: str, kills: int, *, writers: int = 4, durability: str = "sync", seed: int = 0
-) -> Seen:
+def campaign(path: str, kills: int, *, durability: str = "sync", seed: int = 0) -> Seen:
     """Kill owners under writers; return what was seen."""
     dice = random.Random(seed)
     owners = [start(OWNER, path, durability) for _ in range(2)]
-    working = [start(WRITER, path, f"w{number}", durability) for number in range(writers)]
+    working = [
+        start(WRITER, path, f"w{number}", durability, form) for number, form in enumerate(FORMS)
+    ]
     try:
         with kvengine.connect(path) as looker:
             for _ in range(kills):

@@ -20,7 +20,11 @@ def test_each_line_has_its_figures() -> None:
     said = run("benchmarks.processes", "--calls", "3", "--rounds", "1", "--seconds", "0.1")
     for name, _, _ in processes.LINES:
         assert f"| {name} |" in said
-    for name in ("get, 8 processes at once", "commit of 3, 8 processes at once", *processes.OWNERS):
+    crowds = ("get, 8 processes at once", "commit of 3, 8 processes at once")
+    tasks = (
+        f"{verb}, asyncio, {many}" for verb in ("get", "set") for many in ("1 task", "100 tasks")
+    )
+    for name in (*tasks, *crowds, *processes.OWNERS):
         assert f"| {name} |" in said
     assert "--appendonly no" in said and "durability os" in said
 
