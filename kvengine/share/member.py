@@ -132,7 +132,8 @@ class Writing:
         if self._claim is not None and self._claim.owner is not owner and not self.may_be_made:
             reason = "has another owner than when this session began: nothing was written"
             raise OwnerLost(self._member.path, reason)
-        request.token = b"" if isinstance(owner, LocalOwner) and not request.since else self._token
+        needs_none = isinstance(owner, LocalOwner) and not self.may_be_made
+        request.token = b"" if needs_none else self._token
         return request
 
     def made(self, found: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import kvengine
+from kvengine.share.link import Broken, Link
 from kvengine.share.opening import _open
 from kvengine.share.store import SharedStore
 from tests.share.campaign import OWNER, campaign, end, freeze, kill, start
@@ -96,6 +97,33 @@ def test_a_session_of_the_only_client_goes_on(tmp_path: Path) -> None:
             state.increment("n")
             kill(owner)
         assert obj.get("n") == 2
+
+
+def test_the_first_commit_of_all_lands_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer was lost with the owner, and the process that sent it took over.
+
+    Before it there was no stamp, and 0 passed for a commit that had not been sent: it was made
+    again without its token.
+    """
+    owner = start(OWNER, str(tmp_path / "db"), "os")
+    with open_shared(tmp_path) as db:
+        real = Link.ask
+
+        def lost(self: Link, data: bytes, *how: Any) -> bytes | bytearray:
+            found = real(self, data, *how)
+            if b"write" in data:
+                monkeypatch.setattr(Link, "ask", real)
+                kill(owner)
+                self.close()
+                raise Broken(True)
+            return found
+
+        monkeypatch.setattr(Link, "ask", lost)
+        stamp = db.set("s", "k", "n", b"1")
+        assert db.version("s", "k") == stamp
+        assert db.stats().commits == 0, "by this owner"
 
 
 def test_the_time_to_claim_again_begins_when_the_next_owner_serves(
