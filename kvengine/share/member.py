@@ -143,10 +143,15 @@ class Writing:
         return found
 
     def broken(self, owner: Owner, error: Broken) -> None:
-        """Note that there was no answer. Raise OutcomeUnknown if it must not be sent again."""
+        """Note that there was no answer. Raise if the commit is not to be sent again.
+
+        OutcomeUnknown if it may be made, else Unavailable.
+        """
         self._member.broken(owner, error)
         if error.sent and self._request.since is None:
             self._request.since = self._known
+        if error.is_slow and not self.may_be_made:
+            raise self._member.silence(owner, error) from None
         if error.is_slow:
             raise OutcomeUnknown(
                 f"process {owner.pid}, the owner of {self._member.path}, has not answered a commit"

@@ -50,6 +50,10 @@ class OwnerSilent(Unavailable):
     """
 
 
+class OwnerSlow(OwnerSilent):
+    """The owner does not answer in time. It may be stopped or busy, and go on."""
+
+
 class Hears(Protocol):
     """Is told what happens at an owner."""
 
@@ -118,13 +122,14 @@ class RemoteOwner:
         self._room = threading.Condition()
         self._untold: deque[Request] = deque()
         self.is_lost: bool = False
-        self._listener = self._connect()
+        greeting = min(GREETING, patience)
+        self._listener = self._connect(greeting)
         hello = self._listener.hello
         self.pid: int = hello.pid
         self.epoch: int = hello.epoch
         name = f"{socket.gethostname()}:{os.getpid()}"
         self._name = name
-        self.joined: Joined = self._join(self._listener, True, claims)
+        self.joined: Joined = self._join(self._listener, True, claims, greeting)
         self._thread = threading.Thread(target=self._listen, name="kvengine-listen", daemon=True)
         try:
             self._thread.start()
@@ -154,7 +159,7 @@ class RemoteOwner:
         if len(self._lent) >= MOST_LENT:
             return None
         try:
-            link = self._joined()
+            link = self._joined(min(GREETING, self.patience))
         except (OSError, OwnerSilent):
             return None
         self._lent.add(link)
@@ -179,9 +184,10 @@ class RemoteOwner:
                 self._give(self._take())
         self._tell()
 
-    def _joined(self) -> Link:
-        link = self._connect()
-        self._join(link, False, ())
+    def _joined(self, patience: float) -> Link:
+        """Return a new connection for requests, within so many seconds."""
+        link = self._connect(patience)
+        self._join(link, False, (), patience)
         return link
 
     def _take(self) -> Link:
@@ -201,10 +207,10 @@ class RemoteOwner:
             else:
                 raise Broken(False)
         try:
-            return self._joined()
-        except (OSError, OwnerSilent):
+            return self._joined(self.patience)
+        except (OSError, OwnerSilent) as error:
             self._gone()
-            raise Broken(False) from None
+            raise Broken(False, isinstance(error, OwnerSlow)) from None
         except BaseException:
             self._gone()
             raise
@@ -225,11 +231,11 @@ class RemoteOwner:
             self._links -= 1
             self._room.notify()
 
-    def _connect(self) -> Link:
+    def _connect(self, patience: float) -> Link:
         try:
-            link = Link(self._directory, min(GREETING, self.patience))
+            link = Link(self._directory, patience)
         except (TimeoutError, BlockingIOError):  # or as many wait already as the system lets wait
-            raise OwnerSilent(
+            raise OwnerSlow(
                 f"the owner of {self._directory} does not answer on its socket"
             ) from None
         except PermissionError as error:
@@ -252,14 +258,14 @@ class RemoteOwner:
             )
         return link
 
-    def _join(self, link: Link, listens: bool, claims: Collection[Name]) -> Any:
+    def _join(self, link: Link, listens: bool, claims: Collection[Name], patience: float) -> Any:
         join = requests.Join(self._client, self._name, listens, list(claims))
         try:
-            found = link.ask(wire.frame(join), min(GREETING, self.patience))
+            found = link.ask(wire.frame(join), patience)
             return wire.result_of(found, results.joined if listens else results.nothing)
         except Broken as error:
             if error.is_slow:
-                raise OwnerSilent(
+                raise OwnerSlow(
                     f"process {link.hello.pid}, the owner of {self._directory}, does not answer"
                 ) from None
             raise ConnectionResetError("the owner is gone") from None

@@ -266,6 +266,42 @@ def test_a_snapshot_of_a_stopped_owner_is_not_lost(tmp_path: Path) -> None:
     end(owner)
 
 
+def test_a_session_outlives_an_owner_that_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that opened one more connection was not greeted within three seconds.
+
+    So the process left the owner, with all that it held there; who waited for its object got it.
+    """
+    monkeypatch.setattr("kvengine.share.owner.GREETING", 0.3)
+    owner = start(OWNER, str(tmp_path / "db"), "os")
+    with kvengine.connect(tmp_path / "db") as db, kvengine.connect(tmp_path / "db") as other:
+        obj = db.object("s", "k")
+
+        def begin() -> None:
+            with other.object("s", "k").session() as state:
+                state.increment("n", 10)
+
+        waiting = threading.Thread(target=begin)
+        asking = [threading.Thread(target=db.exists, args=("s", "x")) for _ in range(3)]
+        with db.snapshot() as snapshot, obj.session() as state:
+            waiting.start()
+            time.sleep(0.2)
+            freeze(owner)
+            for thread in asking:
+                thread.start()
+            time.sleep(1)
+            owner.send_signal(signal.SIGCONT)
+            for thread in asking:
+                thread.join()
+            time.sleep(0.2)
+            state.increment("n")
+            assert snapshot.get("s", "k", "n") is None
+        waiting.join(20)
+        assert obj.get("n") == 11
+    end(owner)
+
+
 def test_nobody_waits_longer_because_others_wait_too(tmp_path: Path) -> None:
     """Each thread looked for an owner for the whole timeout, one after the other."""
     owner = start(OWNER, str(tmp_path / "db"), "os")
