@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -96,6 +97,10 @@ class Owner(Protocol):
         ...
 
 
+class _Place:
+    """Counts as a connection until there is one."""
+
+
 class RemoteOwner:
     """The owner in another process. Thread-safe.
 
@@ -117,7 +122,8 @@ class RemoteOwner:
         self.patience: float = patience
         """Seconds to wait for an answer."""
         self._idle: list[Link] = []
-        self._links = 0
+        self._open: weakref.WeakSet[Link | _Place] = weakref.WeakSet()
+        """Connections of threads. One that an interrupt has dropped leaves it by itself."""
         self._lent: set[Link] = set()
         self._room = threading.Condition()
         self._untold: deque[Request] = deque()
@@ -196,39 +202,45 @@ class RemoteOwner:
             return self._idle.pop()
         except IndexError:
             pass
+        place = _Place()
         with self._room:
             while not self.is_lost:
                 with suppress(IndexError):  # there is none, or another thread was faster
                     return self._idle.pop()
                 if self._links < MOST_LINKS:
-                    self._links += 1
+                    self._open.add(place)
                     break
                 self._room.wait(_LOOK_AGAIN)
             else:
                 raise Broken(False)
         try:
-            return self._joined(self.patience)
+            link = self._joined(self.patience)
+            self._open.add(link)
+            return link
         except (OSError, OwnerSilent) as error:
-            self._gone()
             raise Broken(False, isinstance(error, OwnerSlow)) from None
-        except BaseException:
-            self._gone()
-            raise
+        finally:
+            self._gone(place)
+
+    @property
+    def _links(self) -> int:
+        return len(self._open)
 
     def _give(self, link: Link) -> None:
         """Keep a connection for the next request, or close it if enough are kept."""
         if self.is_lost or link.is_closed or len(self._idle) >= _MOST_IDLE:
             link.close()
-            self._gone()
+            self._gone(link)
         else:
             self._idle.append(link)
             if self._links >= MOST_LINKS:
                 with self._room:
                     self._room.notify()
 
-    def _gone(self) -> None:
+    def _gone(self, link: Link | _Place) -> None:
+        """Make room for another connection."""
         with self._room:
-            self._links -= 1
+            self._open.discard(link)
             self._room.notify()
 
     def _connect(self, patience: float) -> Link:

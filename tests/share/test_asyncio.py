@@ -223,7 +223,6 @@ def test_what_was_dropped_is_told_to_the_owner(owner: kvengine.Engine) -> None:
             remote: Any = db.store._member.at_hand
             while remote._idle:
                 remote._idle.pop().close()
-                remote._gone()
         while owner.stats().open_snapshots:
             await db.get("s", "k", "n")
             await asyncio.sleep(0.01)

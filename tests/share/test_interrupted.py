@@ -14,6 +14,7 @@ import pytest
 
 import kvengine
 from kvengine.share.link import Link
+from kvengine.share.owner import RemoteOwner
 from kvengine.share.store import SharedStore
 from tests.share.campaign import OWNER, end, freeze, kill, start
 
@@ -204,6 +205,21 @@ def test_a_process_that_was_interrupted_as_it_joined_joins_again(
     with pytest.raises(KeyboardInterrupt):
         client.exists("s", "k")
     assert not client.exists("s", "k")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets unclosed
+def test_connections_that_interrupts_have_dropped_are_not_missed(
+    owner: kvengine.Engine, client: SharedStore
+) -> None:
+    """They were counted as long as the process lived; after 32 of them every request waited."""
+    remote = client._member.owner()
+    assert isinstance(remote, RemoteOwner)
+    for _ in range(40):
+        remote._take()  # as one that is interrupted right after this
+    asking = threading.Thread(target=client.exists, args=("s", "k"), daemon=True)
+    asking.start()
+    asking.join(10)
+    assert not asking.is_alive()
 
 
 def test_a_watch_ends_whoever_notices_that_the_owner_is_gone(tmp_path: Path) -> None:
