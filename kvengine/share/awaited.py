@@ -76,6 +76,7 @@ class Waits(Threads):
         self._asks = Asks()
         self._pipelines: Pipelines | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_closing = False
 
     async def read(
         self, source: Any, name: Name, work: Callable[..., Any], /, *args: Any, **kw: Any
@@ -122,6 +123,7 @@ class Waits(Threads):
 
     async def _ask(self, name: Name, request: Request, decode: Callable[[Any], Any]) -> Any:
         """Return what the owner answers about an object."""
+        self._check_not_closing()
         return (await self._ask_some(name, request, decode))[0]
 
     async def _ask_some(
@@ -184,6 +186,7 @@ class Waits(Threads):
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begin work that goes on whoever is cancelled."""
         try:
+            self._check_not_closing()
             task = self.bind().create_task(work)
         except BaseException:
             work.close()
@@ -192,8 +195,13 @@ class Waits(Threads):
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def _check_not_closing(self) -> None:
+        if self._is_closing:
+            raise DatabaseClosed("this database is closed")
+
     async def finish(self) -> None:
-        """Wait for the work that has begun, and hang up."""
+        """Begin nothing more, wait for what has begun, and hang up."""
+        self._is_closing = True
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
         if self._pipelines is not None:

@@ -32,7 +32,8 @@ class Pipeline:
         self._link = link
         self._loop = loop
         self._owner = owner
-        self._waiting: deque[asyncio.Future[bytes | bytearray]] = deque()
+        self.waiting: deque[asyncio.Future[bytes | bytearray]] = deque()
+        """Answers to come, in order."""
         self._arrived: bytes | bytearray = b""
         self._unsent = bytearray()
         self._since = 0.0
@@ -40,10 +41,6 @@ class Pipeline:
         self._timer: asyncio.TimerHandle | None = None
         self.is_broken: bool = False
         loop.add_reader(link.fileno(), self._receive)
-
-    def __len__(self) -> int:
-        """Return how many answers are to come."""
-        return len(self._waiting)
 
     def ask(self, data: bytes) -> asyncio.Future[bytes | bytearray]:
         """Send a request in its frame, and return the answer to come, without its own frame.
@@ -55,11 +52,11 @@ class Pipeline:
         if self.is_broken:
             answer.set_exception(Broken(False))
             return answer
-        if not self._waiting:
+        if not self.waiting:
             self._since = self._loop.time()
             if self._timer is None:
                 self._timer = self._loop.call_later(self._owner.patience, self._look)
-        self._waiting.append(answer)
+        self.waiting.append(answer)
         if self._unsent:
             self._unsent += data
             return answer
@@ -103,10 +100,10 @@ class Pipeline:
             end = begin + size + wire.LENGTH.unpack_from(data, begin)[0]
             if end > len(data):
                 break
-            if not self._waiting:  # an answer that nobody asked for
+            if not self.waiting:  # an answer that nobody asked for
                 self.end()
                 return
-            answer = self._waiting.popleft()
+            answer = self.waiting.popleft()
             if not answer.done():  # else who asked was cancelled
                 answer.set_result(data[begin + size : end])
             begin = end
@@ -115,13 +112,13 @@ class Pipeline:
     def _look(self) -> None:
         """End the connection if the owner has been silent for too long."""
         self._timer = None
-        if not self._waiting or self.is_broken:
+        if not self.waiting or self.is_broken:
             return
         self._receive()  # a loop that was busy has not read yet what has arrived
         left = self._since + self._owner.patience - self._loop.time()
         if left <= 0:
             self.end(is_slow=True)
-        elif self._waiting and not self.is_broken:
+        elif self.waiting and not self.is_broken:
             self._timer = self._loop.call_later(left, self._look)
 
     def end(self, is_slow: bool = False) -> None:
@@ -135,8 +132,8 @@ class Pipeline:
         if self._timer is not None:
             self._timer.cancel()
         self._owner.take_back(self._link)
-        while self._waiting:
-            answer = self._waiting.popleft()
+        while self.waiting:
+            answer = self.waiting.popleft()
             if not (answer.done() or self._loop.is_closed()):
                 answer.set_exception(Broken(True, is_slow))
 
@@ -173,9 +170,9 @@ class Pipelines:
         for each in pipelines:
             if each.is_broken:
                 continue
-            if not each:
+            if not each.waiting:
                 return each
-            if least is None or len(each) < len(least):
+            if least is None or len(each.waiting) < len(least.waiting):
                 least = each
         if (
             self._opening is None
@@ -201,7 +198,13 @@ class Pipelines:
         pipelines.append(Pipeline(link, self._loop, self.owner))
 
     async def finish(self) -> None:
-        """Hang up, and wait for what is just being opened. May be called again."""
+        """Wait for all answers to come and for what is just being opened, and hang up.
+
+        Nothing must be asked any more. May be called again.
+        """
+        waiting = [answer for each in (*self._reading, *self._writing) for answer in each.waiting]
+        if waiting:
+            await asyncio.wait(waiting)
         self.close()
         if self._opening is not None:
             await asyncio.wait((self._opening,))

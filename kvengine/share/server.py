@@ -66,6 +66,9 @@ _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _LARGE = 256 * 1024
 """Bytes of a request that is so large that another thread answers it."""
 
+_MOST_AT_ONCE = 64
+"""Requests of one connection that are answered in a round."""
+
 _GRACE = 2.0
 """Seconds that `stop` gives to requests that have begun."""
 
@@ -218,7 +221,7 @@ class Server:
         try:
             while not self._stopping or self._busy or self._unsent:
                 self._serve(self._pause())
-                while self._done:
+                for _ in range(len(self._done)):  # what they add has its turn after the sockets
                     self._do(self._done.popleft())
                 if monotonic() >= self._next_look:
                     self._do(self._look)
@@ -445,9 +448,13 @@ class Server:
             self._drop(first)
 
     def _take(self, connection: _Connection) -> None:
-        """Handle the requests that have arrived, until one cannot be answered at once."""
+        """Handle the requests that have arrived, until one cannot be answered at once.
+
+        Of many that came together some are left for the next round, so that others have their turn.
+        """
         arrived = connection.arrived
         taken = 0
+        left = _MOST_AT_ONCE
         while (
             connection.is_open
             and not (connection.is_busy or connection.unsent)
@@ -462,6 +469,10 @@ class Server:
             if self._unsent > _MOST_UNSENT:
                 self._postponed.append(connection)
                 break
+            if not left:
+                self._soon(partial(self._take, connection))
+                break
+            left -= 1
             request = bytes(memoryview(arrived)[taken + 4 : taken + 4 + length])
             taken += 4 + length
             self._handle(connection, request)

@@ -235,8 +235,8 @@ BUGS: dict[str, tuple[str, Change]] = {
         Change(
             "share/pipeline.py",
             "            if not answer.done():  # else",
-            "            while answer.done() and self._waiting:\n"
-            "                answer = self._waiting.popleft()\n"
+            "            while answer.done() and self.waiting:\n"
+            "                answer = self.waiting.popleft()\n"
             "            if not answer.done():  # else",
         ),
     ),

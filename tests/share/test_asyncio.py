@@ -336,6 +336,26 @@ def test_a_close_waits_for_what_has_begun(owner: kvengine.Engine) -> None:
     assert owner.count("s") == 20
 
 
+def test_a_close_disturbs_no_other_store_of_the_process(owner: kvengine.Engine) -> None:
+    """Reads under way are answered, and the owner that both stores know stays known."""
+    owner.set("s", "k", "n", b"1")
+
+    async def run() -> None:
+        db: Any = await kvengine.aio.open(owner.path, share=True)
+        async with (
+            await kvengine.aio.open(owner.path, share=True) as other,
+            other.snapshot() as seen,
+        ):
+            await warm(db)
+            tasks = [asyncio.create_task(db.get("s", "k", "n")) for _ in range(20)]
+            await asyncio.sleep(0)
+            await db.close()
+            assert await asyncio.gather(*tasks) == [b"1"] * 20
+            assert await seen.get("s", "k", "n") == b"1"
+
+    asyncio.run(run())
+
+
 def test_a_store_that_is_forgotten_hangs_up(owner: kvengine.Engine) -> None:
     """Nothing of the event loop keeps it, or its connections."""
 
@@ -398,7 +418,7 @@ def test_answers_come_in_pieces(step: int) -> None:
             lent.far.sendall(data[at : at + step])
             await asyncio.sleep(0)
         assert await asyncio.gather(*asked) == answers
-        assert len(pipeline) == 0
+        assert not pipeline.waiting
 
     piped(work)
 

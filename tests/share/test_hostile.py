@@ -70,6 +70,38 @@ def begin(client: Raw, *state_keys: str, key: str = "k") -> bool:
 # --- frames
 
 
+def test_a_flood_of_requests_lets_others_have_their_turn(
+    owner: kvengine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one client sends at once is answered some at a time, in between what others ask."""
+    rounds = [0]
+    begun, go = threading.Event(), threading.Event()
+    handle, serve = Server._handle, Server._serve
+
+    def noted(self: Server, connection: Any, data: Any) -> None:
+        begun.set()
+        assert go.wait(60)
+        rounds[-1] += 1
+        handle(self, connection, data)
+
+    def new_round(self: Server, seconds: float) -> None:
+        rounds.append(0)
+        serve(self, seconds)
+
+    with RawClient(owner.path) as flood:
+        assert flood.ask(*GET) is None
+        monkeypatch.setattr(Server, "_handle", noted)
+        monkeypatch.setattr(Server, "_serve", new_round)
+        flood.send(*GET)
+        assert begun.wait(60)
+        flood.socket.sendall(wire.frame(GET) * 2000)
+        go.set()
+        for _ in range(2001):
+            flood.receive()
+    assert sum(rounds) == 2001
+    assert max(rounds) <= 2 * server._MOST_AT_ONCE <= 200
+
+
 def test_half_frames_for_ever_keep_a_bounded_memory(
     owner: kvengine.Engine, tool: SharedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
