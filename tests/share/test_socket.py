@@ -70,13 +70,17 @@ def test_a_client_that_has_just_left_is_none_that_an_owner_closes_beside(tmp_pat
     db = kvengine.open(tmp_path / "db", background="thread")
     serving = db._access
     assert serving is not None
-    go = threading.Event()
-    with reached(db.path):
-        serving._soon(lambda: go.wait(30))
+    begun, go = [threading.Event() for _ in range(2)], [threading.Event() for _ in range(2)]
     closing = threading.Thread(target=db.close)
-    closing.start()
-    assert eventually(lambda: serving._stopped and serving._done)
-    go.set()
+    with reached(db.path):
+        for number in range(2):
+            serving._soon(lambda number=number: (begun[number].set(), go[number].wait(30)))
+            assert number or begun[0].wait(30)
+        closing.start()
+        assert eventually(lambda: len(serving._done) == 2)
+        go[0].set()  # what has been left by now is done without a look at the sockets in between
+        assert begun[1].wait(30)
+    go[1].set()
     closing.join(30)
     assert not (tmp_path / "db" / "LIVE").exists()
 
