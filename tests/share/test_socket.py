@@ -19,7 +19,7 @@ import pytest
 import kvengine
 from kvengine import DatabaseClosed, DatabaseLocked, KVEngineError, OutcomeUnknown, Unavailable
 from kvengine.inspection.access import Access
-from kvengine.share import link, server, wire
+from kvengine.share import server, wire
 from kvengine.share.opening import reach
 from kvengine.share.owner import OwnerSilent
 from kvengine.share.store import SharedStore
@@ -69,9 +69,15 @@ def test_a_client_that_has_just_left_is_none_that_an_owner_closes_beside(tmp_pat
     db = kvengine.open(tmp_path / "db", background="thread")
     serving = db._access
     assert serving is not None
-    go = threading.Event()
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        go.wait(30)
+
     with reached(db.path):
-        serving._soon(lambda: go.wait(30))
+        serving._soon(hold)
+        assert held.wait(30)
     closing = threading.Thread(target=db.close)
     closing.start()
     assert eventually(lambda: serving._stopped and serving._done)
@@ -151,7 +157,7 @@ def test_an_owner_that_is_stopped_is_told_from_one_that_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Edits are refused with a clear error; reads go by the files."""
-    monkeypatch.setattr(link, "GREETING", 0.3)
+    monkeypatch.setattr("kvengine.share.owner.GREETING", 0.3)
     owner = start_owner(tmp_path / "db")
     try:
         owner.send_signal(signal.SIGSTOP)
