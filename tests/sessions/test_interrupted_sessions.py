@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-SESSIONS = int(os.environ.get("KVENGINE_INTERRUPTED_SESSIONS", "4000"))
+SESSIONS = int(os.environ.get("KVENGINE_INTERRUPTED_SESSIONS", "10000"))
 
 
 class Counter(kvengine.State):
@@ -152,7 +152,7 @@ def test_interrupted_in_the_queue() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_real_signals(tmp_path: Path) -> None:
-    """4,000 sessions interrupted at random moments, by real signals: none half done, none held."""
+    """10,000 sessions interrupted at random moments, by real signals: none half done, none held."""
     command = [sys.executable, "-m", "tests.sessions.signalled", str(tmp_path / "db")]
     done = subprocess.run(
         [*command, str(SESSIONS)],
@@ -170,7 +170,7 @@ def test_real_signals(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("durability", ["os", "sync"])
 def test_cancelled_at_random_points(tmp_path: Path, durability: str) -> None:
-    """4,000 sessions of tasks, cancelled at random: waiting, loading, working, committing."""
+    """10,000 sessions of tasks, cancelled at random: waiting, loading, working, committing."""
 
     async def main() -> tuple[int, int]:
         rng, loop = random.Random(7), asyncio.get_running_loop()
