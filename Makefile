@@ -58,7 +58,7 @@ test: build
 # directories, of which nothing is compiled but sessions.
 ONCE := $(addprefix tests/,cli docs examples inspection postgres share ui state/test_typing.py \
 	testing/test_typing.py \
-	tools/test_build.py tools/test_installing.py)
+	tools/test_benchmark_of_processes.py tools/test_benchmarks.py tools/test_build.py tools/test_installing.py)
 test-plain: $(VENV)/.stamp-test
 	KVENGINE_COMPILED=off $(RUN) -m pytest tests $(addprefix --ignore=,tests/planted $(ONCE)) \
 		$(PYTEST_ARGS)

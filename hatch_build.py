@@ -117,11 +117,18 @@ def build() -> list[Path]:
     if due:
         check_compiler()
     RECORD.unlink(missing_ok=True)  # a build that breaks off leaves nothing that seems whole
-    for name in due:
-        print(f"compiling {name}", file=sys.stderr, flush=True)
-        translate(name, modules[name])
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda name: _compile(c_file(name), BUILT / files[name]), due))
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        # Cython writes the next file while compilers work on those before it.
+        compiling = []
+        for name in due:
+            print(f"compiling {name}", file=sys.stderr, flush=True)
+            translate(name, modules[name])
+            compiling.append(pool.submit(_compile, c_file(name), BUILT / files[name]))
+        for each in compiling:
+            each.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
     for path in BUILT.glob(f"*{suffix}"):
         if path.name not in files.values():
             path.unlink()

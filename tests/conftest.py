@@ -20,7 +20,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what looks into the hot modules where these are compiled; `make test-plain` runs it."""
+    """Skip what looks into the hot modules where these are compiled; `make test-plain` runs it.
+
+    Files with slow tests come first: one that came last would leave the other workers idle.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
     if compiled.form == "compiled":
         for item in items:
             if item.get_closest_marker("plain") is not None:

@@ -265,8 +265,8 @@ def test_close_beside_commits(tmp_path: Path) -> None:
 LEAVES = """
 import sys, kvengine
 db = kvengine.open(sys.argv[1], durability=sys.argv[2], background=sys.argv[3],
-                   memtable_size=40_000)
-for n in range(1000):
+                   memtable_size=12_000)
+for n in range(300):
     db.set("s", f"k{n % 10}", "n", b"%d" % n * 100)
     print(n, flush=True)
 if sys.argv[4] == "raise":
@@ -283,8 +283,8 @@ def test_leaving_without_close(tmp_path: Path, durability: str, background: str,
     assert done.returncode == (3 if how == "raise" else 0)
     assert not done.stderr
     last = int(done.stdout.split()[-1])
-    assert last == 999
+    assert last == 299
     with kvengine.open(tmp_path / "db") as db:
         assert {key: db.get("s", key, "n") for key in db.object_keys("s")} == {
-            f"k{n % 10}": b"%d" % n * 100 for n in range(990, 1000)
+            f"k{n % 10}": b"%d" % n * 100 for n in range(290, 300)
         }

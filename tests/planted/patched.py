@@ -24,7 +24,7 @@ assert pathlib.Path(__file__).parent in pathlib.Path(kvengine.__file__).parents,
 SETTINGS = """
 [pytest]
 pythonpath = .
-addopts = --import-mode=importlib -p no:cacheprovider -p no:xdist
+addopts = --import-mode=importlib -p no:cacheprovider -p pytest_timeout
 timeout = 120
 markers =
     slow: as in the project
@@ -53,8 +53,12 @@ JUDGES = ("model", "crash")
 
 
 def copy(target: Path, changes: Sequence[Change], judges: Sequence[str] = JUDGES) -> None:
-    """The package and the tests that judge it, in ``target``, with the changes made."""
-    ignored = shutil.ignore_patterns("__pycache__", "_built")
+    """The package and the tests that judge it, in ``target``, with the changes made.
+
+    Python takes bytecode for that of a file of the same size and time. It comes along, so that
+    only what was changed is compiled.
+    """
+    ignored = shutil.ignore_patterns("_built")
     shutil.copytree(PACKAGE, target / "kvengine", ignore=ignored)
     for folder in judges:
         shutil.copytree(ROOT / "tests" / folder, target / "tests" / folder, ignore=ignored)
@@ -67,6 +71,8 @@ def copy(target: Path, changes: Sequence[Change], judges: Sequence[str] = JUDGES
         changed = text.replace(old, new)
         ast.parse(changed)
         path.write_text(changed)
+        for bytecode in path.parent.glob(f"__pycache__/{path.stem}.*"):
+            bytecode.unlink()
 
 
 def run(target: Path, *arguments: str) -> Run:
@@ -74,6 +80,8 @@ def run(target: Path, *arguments: str) -> Run:
     environment = {
         **os.environ,
         "KVENGINE_SHRINK_SECONDS": "0",
+        # What else is installed as a plugin takes longer to import than most of the tests to fail.
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONPATH": str(target),
     }
     done = subprocess.run(

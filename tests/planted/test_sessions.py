@@ -13,13 +13,13 @@ pytestmark = [pytest.mark.planted, pytest.mark.timeout(300)]
 JUDGES = ("sessions", "state", "aio", "api", "durability", "regressions")
 
 PROGRAMS = ("tests/sessions/test_programs.py",)
-EXCLUSIVE = ("tests/sessions/test_exclusive.py", "--timeout=20")
-ACROSS = ("tests/sessions/test_across_threads.py", "--timeout=20")
+EXCLUSIVE = ("tests/sessions/test_exclusive.py", "--timeout=10")
+ACROSS = ("tests/sessions/test_across_threads.py", "--timeout=10")
 BY_VALUE = ("tests/state/test_changes_by_value.py",)
 MOMENT = ("tests/sessions/test_moment.py",)
-INTERRUPTED = ("tests/sessions/test_interrupted_sessions.py", "-m", "not slow", "--timeout=20")
-LOOP = ("tests/aio/test_loop.py", "--timeout=20")
-STORIES = ("tests/regressions/test_sessions.py", "--timeout=20")
+INTERRUPTED = ("tests/sessions/test_interrupted_sessions.py", "-m", "not slow", "--timeout=10")
+LOOP = ("tests/aio/test_loop.py", "--timeout=10")
+STORIES = ("tests/regressions/test_sessions.py", "--timeout=10")
 TABLE = ("tests/sessions/test_semantics_table.py",)
 
 WORKING = "objects/sessions/working.py"

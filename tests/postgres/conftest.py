@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("psycopg", reason="the back end needs psycopg: pip install kvengine[postgres]")
 pytest.importorskip("psutil", reason="its tests need psutil: pip install kvengine[test]")
 
+import psycopg
+
 import kvengine
 from tests.postgres.clients import CLIENTS, Connect
 from tests.postgres.cluster import Cluster
@@ -95,10 +97,17 @@ def contract_schema(postgres: Postgres) -> Iterator[str]:
     postgres.psql("DROP SCHEMA kv_contract CASCADE")
 
 
-@pytest.fixture
-def empty_database(postgres: Postgres, contract_schema: str) -> str:
-    """The URL of a schema that is empty: ten times as fast as one that is made for the test."""
+@pytest.fixture(scope="module")
+def emptying(postgres: Postgres, contract_schema: str) -> Iterator[psycopg.Connection]:
+    """A connection of its own: one for each test would take longer than what it does."""
     postgres.start()  # a test before may have left it stopped
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def empty_database(contract_schema: str, emptying: psycopg.Connection) -> str:
+    """The URL of a schema that is empty: ten times as fast as one that is made for the test."""
     tables = ("objects", "entries", "retentions", "clients", "claims", "watchers", "changes")
-    postgres.psql("; ".join(f"DELETE FROM kv_contract.{table}" for table in tables))
+    emptying.execute("; ".join(f"DELETE FROM kv_contract.{table}" for table in tables).encode())
     return contract_schema

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
 
 import kvengine
+from kvengine import compiled
 from kvengine.fs.memory import MemoryFileSystem
 from kvengine.storage.clock import ManualClock
 from kvengine.testing.contract import session_programs as contract
@@ -25,7 +26,10 @@ from kvengine.testing.contract.session_programs import (
 )
 from tests.sessions.ways import WAYS, Way
 
-PROGRAMS = int(os.environ.get("KVENGINE_PROGRAMS", "5000"))
+PROGRAMS = int(
+    os.environ.get("KVENGINE_PROGRAMS", "5000" if compiled.form == "compiled" else "1500")
+)
+SHRINKS = os.environ.get("KVENGINE_SHRINK_SECONDS") != "0"
 
 PROGRAM = programs(
     [None, None, None, 5.0, 50.0],
@@ -154,6 +158,7 @@ seen: Counter[str] = Counter()
 @settings(
     max_examples=PROGRAMS,
     deadline=None,
+    phases=[phase for phase in Phase if SHRINKS or phase is not Phase.shrink],
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -19,7 +19,7 @@ import pytest
 import kvengine
 from kvengine import DatabaseClosed, DatabaseLocked, KVEngineError, OutcomeUnknown, Unavailable
 from kvengine.inspection.access import Access
-from kvengine.share import link, server, wire
+from kvengine.share import server, wire
 from kvengine.share.opening import reach
 from kvengine.share.owner import OwnerSilent
 from kvengine.share.store import SharedStore
@@ -156,7 +156,7 @@ def test_an_owner_that_is_stopped_is_told_from_one_that_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Edits are refused with a clear error; reads go by the files."""
-    monkeypatch.setattr(link, "GREETING", 0.3)
+    monkeypatch.setattr("kvengine.share.owner.GREETING", 0.3)
     owner = start_owner(tmp_path / "db")
     try:
         freeze(owner)
