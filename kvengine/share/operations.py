@@ -117,7 +117,9 @@ def replay(wired: Iterable[WireOperation]) -> Batch:
     for operation in wired:
         match operation:
             case WireAssign(service, key, entries):
-                _assign(batch, service, key, entries)
+                if len(batch) + len(entries) > MOST_ITEMS:
+                    raise ValueTooLarge(f"a request has more than {MOST_ITEMS:,} operations")
+                batch._assign(service, key, entries)
             case WireSet(service, key, state_key, value, None, None):
                 batch.set(service, key, state_key, value)
             case WireSet(service, key, state_key, value, at, ttl):
@@ -138,16 +140,6 @@ def replay(wired: Iterable[WireOperation]) -> Batch:
                 name = object_name(service, key)
                 batch.operations.append(Complete(name, retention, completed_at))
     return batch
-
-
-def _assign(batch: Batch, service: str, key: str, entries: dict[str, bytes | None]) -> None:
-    if len(batch) + len(entries) > MOST_ITEMS:
-        raise ValueTooLarge(f"a request has more than {MOST_ITEMS:,} operations")
-    for state_key, value in entries.items():
-        if value is None:
-            batch.clear(service, key, state_key)
-        else:
-            batch.set(service, key, state_key, value)
 
 
 def sent(operation: Operation) -> WireOperation:

@@ -19,6 +19,8 @@ cdef class Batch:
 
     cdef _add(self, operation)
     cdef bint _change(self, operation) except -1
+    cpdef _assign(self, service, key, dict entries)
+    cdef bint _are_plain(self, service, key, dict entries) except -1
     @cython.locals(entries=dict)
     cdef dict _entries_of(self, tuple name)
     cpdef check_open(self)

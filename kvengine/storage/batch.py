@@ -294,6 +294,35 @@ class Batch:
         entries[operation.state_key] = value
         return True
 
+    def _assign(self, service: str, key: str, entries: Entries) -> None:
+        """Set entries of one object, and clear those that are None. ``entries`` is kept."""
+        if (
+            entries
+            and self._changes is not None
+            and self._state == "open"
+            and (service, key) not in self._changes
+            and self._are_plain(service, key, entries)
+        ):
+            self._changes[service, key] = entries
+            self._merged += len(entries)
+            return
+        for state_key, value in entries.items():
+            if value is None:
+                self.clear(service, key, state_key)
+            else:
+                self.set(service, key, state_key, value)
+
+    def _are_plain(self, service: str, key: str, entries: Entries) -> bool:
+        """Return whether `set` and `clear` would take all entries as they are."""
+        for state_key, value in entries.items():
+            if not are_ascii_names(service, key, state_key):
+                return False
+            if value is not None and (
+                type(value) is not bytes or not (len(value) <= self._limit or self._limit < 0)
+            ):
+                return False
+        return True
+
     def _entries_of(self, name: Name) -> Entries | None:
         """Return the changes to entries of an object, None if it is cleared as a whole."""
         assert self._changes is not None

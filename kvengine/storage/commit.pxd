@@ -11,6 +11,7 @@ from kvengine.storage.packed cimport pack, pack_entries
 from kvengine.storage.resolved cimport Resolved
 from kvengine.storage.serial cimport Serial
 from kvengine.storage.snapshots cimport Snapshots
+from kvengine.storage.tokens cimport Once, Tokens
 from kvengine.storage.state cimport Change, Commit, TombstoneState, change_of, new_commit
 from kvengine.storage.version cimport View
 from kvengine.storage.wal.encode cimport encode_record
@@ -38,7 +39,7 @@ cdef class Committer(Serial):
     cpdef write(self, batch, expect=*, durability=*)
     cpdef write_once(self, batch, expect, durability, token, since)
     @cython.locals(content=Batch, commit=Commit, changes=list, synced=bint)
-    cdef bint _write(self, batch, expect, durability, once) except -1
+    cdef bint _write(self, batch, expect, durability, Once once) except -1
     @cython.locals(db=Database, wal=WalWriter, synced=bint)
     cpdef confirm(self, stamp, durability=*)
     cpdef expire(self, operation)
@@ -50,7 +51,7 @@ cdef class Committer(Serial):
 
     @cython.locals(db=Database, commit=Commit, memtable=Memtable)
     cdef Commit _do_all_steps(
-        self, list changes, operations, expect, bint synced, once=*, bint wait=*
+        self, list changes, operations, expect, bint synced, Once once=*, bint wait=*
     )
 
     @cython.locals(memtable=Memtable)
@@ -61,10 +62,10 @@ cdef class Committer(Serial):
         view=View, change=Change, one=Change, record=bytes,
         marks=TombstoneState, commit=Commit, epoch="long long", token=bytes,
     )
-    cdef Commit _log(self, list changes, operations, expect, bint synced, once)
+    cdef Commit _log(self, list changes, operations, expect, bint synced, Once once)
 
-    @cython.locals(db=Database)
-    cdef _check_once(self, once)
+    @cython.locals(tokens=Tokens)
+    cdef _check_once(self, Once once)
 
     @cython.locals(db=Database, memo=Memo, held=HeldObject, known=Resolved, version="long long", actual="long long")
     cdef _check_expected(self, expect, long long now)

@@ -65,7 +65,7 @@ from kvengine.storage.row import (
 )
 from kvengine.storage.serial import Serial
 from kvengine.storage.state import NO_ROW, Change, Commit, change_of, new_commit
-from kvengine.storage.tokens import AlreadyCommitted, Once, check_token
+from kvengine.storage.tokens import AlreadyCommitted, Once
 from kvengine.storage.version import View
 from kvengine.storage.wal.encode import encode_record
 from kvengine.storage.wal.file import WalWriter
@@ -181,7 +181,7 @@ class Committer(Serial):
         that the client knew before the first. Raise OutcomeUnknown, and write nothing, if the
         first may have been made and this owner cannot know.
         """
-        written = self._write(batch, expect, durability, Once(check_token(token), since))
+        written = self._write(batch, expect, durability, Once(token, since))
         return batch.stamp if written else None
 
     def _write(
@@ -248,7 +248,7 @@ class Committer(Serial):
         some thread waits by `confirm` until the commit is durable.
         """
         content = self._check(batch, expect)
-        once = Once(check_token(token), since) if token else None
+        once = Once(token, since) if token else None
         content.close()
         try:
             changes = _changes_of(content)

@@ -6,7 +6,7 @@ from kvengine.storage.machine cimport Lock
 cdef class Serial:
     """What logs the commits of one database, one at a time."""
 
-    cdef Commit _log_alone(self, list changes, operations, expect, bint synced, once):
+    cdef Commit _log_alone(self, list changes, operations, expect, bint synced, Once once):
         """Do `_log` under the commit lock."""
         cdef Lock lock = self._db.commit_lock
         lock.take()
@@ -15,5 +15,5 @@ cdef class Serial:
         finally:
             lock.give()
 
-    cdef Commit _log(self, list changes, operations, expect, bint synced, once):
+    cdef Commit _log(self, list changes, operations, expect, bint synced, Once once):
         raise NotImplementedError

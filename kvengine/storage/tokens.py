@@ -9,7 +9,7 @@ the next owner knows the tokens of all that it replays. What has left the log is
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final, NamedTuple
+from typing import Final
 
 from kvengine.storage.wal.format import MAX_TOKEN
 
@@ -17,15 +17,19 @@ MOST_TOKENS: Final = 65_536
 """How many tokens an owner remembers."""
 
 
-class Once(NamedTuple):
+class Once:
     """That a commit is to be made at most once.
 
     ``since``: None for the first attempt. For a later one, a stamp that the client knew before it
     sent the first: the stamp of what that may have made is greater.
     """
 
-    token: bytes
-    since: int | None
+    __slots__ = ("since", "token")
+
+    def __init__(self, token: bytes, since: int | None) -> None:
+        """Raise TypeError or ValueError if ``token`` can be none."""
+        self.token: bytes = check_token(token)
+        self.since: int | None = since
 
 
 class AlreadyCommitted(Exception):

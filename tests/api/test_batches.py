@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import kvengine
+from kvengine import Batch, ValueTooLarge
 from kvengine.fs.memory import MemoryFileSystem
+from kvengine.storage.batch import batch_of
 from kvengine.storage.clock import ManualClock
 
 Settle = Callable[[kvengine.Engine], kvengine.Engine]
@@ -178,3 +181,54 @@ def test_a_batch_of_many_objects_is_one_commit(db: kvengine.Engine, settle: Sett
     assert db.stats().commits == commits + 1
     db = settle(db)
     assert sum(1 for _ in db.object_keys("s")) == 5000
+
+
+ASSIGNED: dict[str, dict[str, bytes | None]] = {
+    "plain": {"a": b"1", "b": None},
+    "empty": {},
+    "a wide name": {"ä": b"1", "a": None},
+    "nothing but clears": {"a": None, "c": None},
+}
+
+
+@pytest.mark.parametrize("entries", ASSIGNED.values(), ids=ASSIGNED)
+@pytest.mark.parametrize("before", ["nothing", "an entry", "a clear", "an expiry"])
+def test_entries_of_an_object_that_are_assigned_are_set_and_cleared(
+    entries: dict[str, bytes | None], before: str
+) -> None:
+    """As the owner of a directory does with those that another process sends."""
+
+    def begun() -> Batch:
+        batch = Batch()
+        if before == "an entry":
+            batch.set("s", "k", "a", b"0")
+        elif before == "a clear":
+            batch.clear_all("s", "k")
+        elif before == "an expiry":
+            batch.expire("s", "k", ttl=10)
+        return batch
+
+    one, other = begun(), begun()
+    one._assign("s", "k", dict(entries))
+    for state_key, value in entries.items():
+        if value is None:
+            other.clear("s", "k", state_key)
+        else:
+            other.set("s", "k", state_key, value)
+    assert len(one) == len(other)
+    one.set("s", "k", "b", b"2")
+    other.set("s", "k", "b", b"2")
+    assert one.operations == other.operations
+
+
+@pytest.mark.parametrize("service", ["s", "ä"])
+@pytest.mark.parametrize("value", ["text", 7, bytes(11)])
+def test_what_cannot_be_assigned_raises(service: str, value: Any) -> None:
+    """A wrong value, one over the limit, and a batch that was written."""
+    batch = batch_of(limit=10)
+    wrong = ValueTooLarge if type(value) is bytes else TypeError
+    with pytest.raises(wrong):
+        batch._assign(service, "k", {"a": b"1", "b": value})
+    batch.close()
+    with pytest.raises(kvengine.KVEngineError, match="written"):
+        batch._assign(service, "k", {"a": b"1"})
