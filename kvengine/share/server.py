@@ -69,6 +69,9 @@ _LARGE = 256 * 1024
 _MOST_AT_ONCE = 64
 """Requests of one connection that are answered in a round."""
 
+_SMALL = 4096
+"""Bytes of an answer that may be held back until others of the same round are made."""
+
 _GRACE = 2.0
 """Seconds that `stop` gives to requests that have begun."""
 
@@ -167,6 +170,8 @@ class Server:
         self._unsent = self._unfinished = 0
         self._postponed: list[_Connection] = []
         self._polling = BusyPolling()
+        self._holds_back = False
+        self._held: list[tuple[_Connection, list[bytes | bytearray]]] = []
         self._is_listening = True
         self.look: Callable[[], object] | None = None
         """Called about once a second, in the thread that serves."""
@@ -233,7 +238,9 @@ class Server:
     def _serve(self, seconds: float) -> None:
         """Do what the sockets call for; return after so many seconds if that is nothing."""
         self._polling.look(self._selector.fileno(), False)
-        for key, mask in self._selector.select(seconds):
+        ready = self._selector.select(seconds)
+        self._holds_back = len(ready) > 1
+        for key, mask in ready:
             connection = key.data
             if type(connection) is not _Connection:
                 self._do(connection)
@@ -241,6 +248,8 @@ class Server:
                 self._do(self._go_on, connection)
             else:
                 self._do(self._receive, connection)
+        self._holds_back = False
+        self._send_held()
 
     def _pause(self) -> float:
         """Return the seconds after which something is due, whatever comes."""
@@ -508,7 +517,7 @@ class Server:
             request = requests.decode(data)
             client = connection.client
             if client is None or type(request) is Join or connection.listens:
-                self._send(connection, wire.answer(self._join(connection, request)))
+                self._answer(connection, wire.answer(self._join(connection, request)))
                 return
             client.holdings.heard = monotonic()
             store = self._living()
@@ -517,10 +526,10 @@ class Server:
                 if len(data) < _LARGE and self._begin_write(store, connection, request):
                     return
             elif kind not in SLOW and len(data) < _LARGE:
-                self._send(connection, wire.answer(answer(store, client.holdings, request)))
+                self._answer(connection, wire.answer(answer(store, client.holdings, request)))
                 return
         except Exception as error:
-            self._send(connection, wire.refusal(error))
+            self._answer(connection, wire.refusal(error))
             return
         self._in_thread(connection, client.holdings, request)
 
@@ -541,7 +550,7 @@ class Server:
         try:
             workers.submit(work)
         except RuntimeError as error:
-            self._send(connection, wire.refusal(error))
+            self._answer(connection, wire.refusal(error))
             return
         self._begin(connection)
 
@@ -578,7 +587,7 @@ class Server:
         durable = (asked.durability or store.options.durability) == "sync"
         if not store._may_wait(asked.durability):
             parts = wire.answer(answer(store, self._of(connection), asked))
-            self._send(connection, parts)
+            self._answer(connection, parts)
             return True
         if not durable or not store._may_begin():
             return False
@@ -598,7 +607,7 @@ class Server:
             raise
         if commit is None:
             self._ended(connection, asked, True)
-            self._send(connection, wire.answer(batch.stamp or 0))
+            self._answer(connection, wire.answer(batch.stamp or 0))
             return True
         self._begin(connection)
         synced = partial(self._synced, connection, asked, commit.stamp)
@@ -708,6 +717,29 @@ class Server:
             self._send(client.listener, [wire.frame(event)])
 
     # --- sending
+
+    def _answer(self, connection: _Connection, parts: list[bytes | bytearray]) -> None:
+        """Send the answer to a request, or hold it back until those that came with it are done.
+
+        A client that is woken may get the core of this thread: better once, after all of them.
+        """
+        if (
+            self._holds_back
+            and len(parts) == 1
+            and len(parts[0]) <= _SMALL
+            and not connection.unsent
+        ):
+            self._held.append((connection, parts))
+            return
+        self._send_held()
+        self._send(connection, parts)
+
+    def _send_held(self) -> None:
+        """Send the answers that were held back, in the order of their requests."""
+        if self._held:
+            held, self._held = self._held, []
+            for connection, parts in held:
+                self._send(connection, parts)
 
     def _send(self, connection: _Connection, parts: list[bytes | bytearray]) -> None:
         if not connection.is_open:

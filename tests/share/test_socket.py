@@ -456,3 +456,31 @@ def test_access_gets_over_an_owner_that_ended_and_files_that_were_away(tmp_path:
             access.refresh()
             assert access.mode == "live" and access.store.set("s", "k", "n", b"2")
             assert db.get("s", "k", "n") == b"2"
+
+
+def test_answers_of_one_round_come_in_order(owner: kvengine.Engine) -> None:
+    """Small answers wait until all requests of a round are done, and large ones do not."""
+    values = [b"small", bytes(10_000), b"more", bytes(3_000_000), b"last"]
+    for number, value in enumerate(values):
+        owner.set("s", "k", f"{number}", value)
+    serving = owner._access
+    assert serving is not None
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        assert go.wait(30)
+
+    with RawClient(owner.path) as one, RawClient(owner.path) as other:
+        serving._soon(hold)
+        assert held.wait(30)
+        for number in range(len(values)):
+            one.send("get", None, "s", "k", f"{number}")
+        one.send("get", None, "s", "k", 7)
+        other.send("get", None, "s", "k", "4")
+        go.set()
+        assert other.answer() == b"last"
+        assert [one.answer() for _ in values] == values
+        with pytest.raises(TypeError):
+            one.answer()
+        assert one.ask("get", None, "s", "k", "0") == b"small"
