@@ -87,9 +87,38 @@ def _status(place: int) -> os.stat_result:
 
 
 def is_allowed(connection: socket.socket) -> bool:
-    """Return whether the peer is of this user, or root."""
+    """Return whether the peer is of this user, or root.
+
+    Where the system does not tell who it is, the mode of the socket has kept others out.
+    """
+    try:
+        return peer_user(connection) in (0, os.geteuid(), None)
+    except OSError:  # it has left already
+        return False
+
+
+def peer_user(connection: socket.socket) -> int | None:
+    """Return the user of the process at the other end, None if the system does not tell.
+
+    Raise OSError if the other end has gone, on some systems.
+    """
     kind = getattr(socket, "SO_PEERCRED", None)
-    if kind is None:
-        return True  # the mode of the socket says it
-    given = connection.getsockopt(socket.SOL_SOCKET, kind, struct.calcsize("3i"))
-    return struct.unpack("3i", given)[1] in (0, os.geteuid())
+    if kind is not None:
+        given = connection.getsockopt(socket.SOL_SOCKET, kind, struct.calcsize("3i"))
+        user: int = struct.unpack("3i", given)[1]
+        return user
+    return _peer_of_bsd(connection.fileno(), None)
+
+
+def _peer_of_bsd(fd: int, library: str | None) -> int | None:
+    """Ask getpeereid(3), which macOS and the BSDs have, and libbsd on Linux."""
+    try:
+        import ctypes
+
+        getpeereid = ctypes.CDLL(library, use_errno=True).getpeereid
+    except (ImportError, AttributeError, OSError):
+        return None
+    user, group = ctypes.c_uint32(), ctypes.c_uint32()
+    if getpeereid(fd, ctypes.byref(user), ctypes.byref(group)):
+        raise OSError(ctypes.get_errno(), "getpeereid failed")
+    return user.value

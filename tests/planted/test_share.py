@@ -112,7 +112,9 @@ BUGS: dict[str, tuple[str, Change]] = {
         HOSTILE,
         Change(
             "share/server.py",
-            "self._answer(connection, wire.refusal(error))\n            return\n        self._begin",
+            "self._answer(connection, wire.refusal(error))\n"
+            "            return\n"
+            "        self._begin",
             "self._begin(connection)\n"
             "            self._finish(connection, wire.refusal(error))\n"
             "            return\n"

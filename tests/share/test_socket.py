@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes.util
+import errno
 import os
 import signal
 import socket
@@ -19,7 +21,7 @@ import pytest
 import kvengine
 from kvengine import DatabaseClosed, DatabaseLocked, KVEngineError, OutcomeUnknown, Unavailable
 from kvengine.inspection.access import Access
-from kvengine.share import server, wire
+from kvengine.share import server, transport, wire
 from kvengine.share.opening import reach
 from kvengine.share.owner import OwnerSilent
 from kvengine.share.store import SharedStore
@@ -484,3 +486,47 @@ def test_answers_of_one_round_come_in_order(owner: kvengine.Engine) -> None:
         with pytest.raises(TypeError):
             one.answer()
         assert one.ask("get", None, "s", "k", "0") == b"small"
+
+
+@pytest.mark.parametrize("way", ["SO_PEERCRED", "getpeereid"])
+def test_the_system_tells_who_is_at_the_other_end(way: str) -> None:
+    """By an option of the socket, or by a function of macOS and BSD, which libbsd has here."""
+    one, other = socket.socketpair()
+    with one, other:
+        if way == "SO_PEERCRED":
+            assert transport.peer_user(one) == os.geteuid()
+            return
+        library = ctypes.util.find_library("bsd")
+        if library is None:
+            pytest.skip("NOT TESTED: it takes libbsd")
+        assert transport._peer_of_bsd(one.fileno(), library) == os.geteuid()
+        with pytest.raises(OSError, match="getpeereid"):
+            transport._peer_of_bsd(-1, library)
+
+
+def test_without_an_answer_the_mode_of_the_socket_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        monkeypatch.delattr(socket, "SO_PEERCRED")
+        assert transport.peer_user(one) is None  # glibc has no getpeereid
+        assert transport.is_allowed(one)
+
+
+def test_who_has_left_already_is_not_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: socket.socket) -> int:
+        raise OSError(errno.ENOTCONN, "getpeereid failed")
+
+    one, other = socket.socketpair()
+    with one, other:
+        monkeypatch.setattr(transport, "peer_user", gone)
+        assert not transport.is_allowed(one)
+
+
+@pytest.mark.parametrize(("user", "is_allowed"), [(0, True), (1234, False)])
+def test_others_are_refused(monkeypatch: pytest.MonkeyPatch, user: int, is_allowed: bool) -> None:
+    """Root may connect, and nobody else but the owner's user."""
+    one, other = socket.socketpair()
+    with one, other:
+        monkeypatch.setattr(transport, "peer_user", lambda _: user)
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        assert transport.is_allowed(one) is is_allowed
