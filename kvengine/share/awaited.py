@@ -286,10 +286,11 @@ class _WalkToCome:
         return self
 
     def __next__(self) -> Any:
-        if self._is_closed:
-            raise StopIteration
-        if self._walk is None:
+        if self._walk is None and not self._is_closed:
             self._walk = self._begin()
+        if self._is_closed:  # maybe only now, by the event loop
+            self.close()
+            raise StopIteration
         return next(self._walk)
 
     def close(self) -> None:
@@ -334,7 +335,11 @@ class Snapshot(_Walks):
         self._source.close()
 
     async def __aenter__(self) -> Self:
-        await self._waits.run(self._source.begin)
+        try:
+            await self._waits.run(self._source.begin)
+        except asyncio.CancelledError:  # the thread that takes it goes on
+            self._source.close()
+            raise
         return self
 
     async def __aexit__(

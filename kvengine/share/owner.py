@@ -124,7 +124,8 @@ class RemoteOwner:
         self._idle: list[Link] = []
         self._open: weakref.WeakSet[Link | _Place] = weakref.WeakSet()
         """Connections of threads. One that an interrupt has dropped leaves it by itself."""
-        self._lent: set[Link] = set()
+        self._lent: set[weakref.ref[Link]] = set()
+        """Connections of event loops. One that nobody has any more leaves it by itself."""
         self._room = threading.Condition()
         self._untold: deque[Request] = deque()
         self.is_lost: bool = False
@@ -168,15 +169,18 @@ class RemoteOwner:
             link = self._joined(min(GREETING, self.patience))
         except (OSError, OwnerSilent):
             return None
-        self._lent.add(link)
+        self._lent.add(weakref.ref(link, self._lent.discard))
         if self.is_lost:
             link.shut()
         return link
 
     def take_back(self, link: Link) -> None:
         """Close a connection that was lent."""
-        self._lent.discard(link)
+        self._lent.discard(weakref.ref(link))
         link.close()
+
+    def _all_lent(self) -> list[Link]:
+        return [link for each in list(self._lent) if (link := each()) is not None]
 
     @property
     def has_untold(self) -> bool:
@@ -186,7 +190,7 @@ class RemoteOwner:
     def tell_all(self) -> None:
         """Tell the owner what it does not know yet, by a connection of its own if need be."""
         if not (self._idle or self.is_lost):
-            with suppress(Broken):
+            with suppress(Broken, KVEngineError):
                 self._give(self._take())
         self._tell()
 
@@ -329,7 +333,7 @@ class RemoteOwner:
         self.is_lost = True
         self._listener.shut()
         self._listener.close()
-        for link in list(self._lent):
+        for link in self._all_lent():
             link.shut()  # no more: its event loop waits for what it closes
         while self._idle:
             with suppress(IndexError):
@@ -338,7 +342,7 @@ class RemoteOwner:
     def forget(self) -> None:
         """In a forked child: close the copies of the parent's connections, and send nothing."""
         self.is_lost = True
-        for link in (self._listener, *self._lent):
+        for link in (self._listener, *self._all_lent()):
             link.close()
         while self._idle:
             self._idle.pop().close()

@@ -137,6 +137,14 @@ class Pipeline:
             if not (answer.done() or self._loop.is_closed()):
                 answer.set_exception(Broken(True, is_slow))
 
+    def drop(self) -> None:
+        """Let the event loop hang up, if it ever runs again. May be called in any thread."""
+        self._link.shut()
+
+    def __del__(self) -> None:
+        if not getattr(self, "is_broken", True):  # its loop has closed
+            self._owner.take_back(self._link)
+
 
 class Pipelines:
     """The connections of one event loop to one owner. Opened when they are wanted, by a thread."""
@@ -214,3 +222,9 @@ class Pipelines:
         self._is_closed = True
         for each in (*self._reading, *self._writing):
             each.end()
+
+    def __del__(self) -> None:
+        """Hang up for a store that was forgotten: the event loop keeps its connections."""
+        for each in (*self._reading, *self._writing):
+            if not each.is_broken:
+                each.drop()

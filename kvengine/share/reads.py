@@ -172,6 +172,7 @@ class RemoteWalk(Generic[T]):
         self._held = held
         self._decode = decode
         self._number, items = page
+        self._is_closed = False
         self._items = iter(items)
 
     def __iter__(self) -> Self:
@@ -186,10 +187,14 @@ class RemoteWalk(Generic[T]):
                 raise StopIteration
             number, self._number = self._number, None  # one that fails has ended in the owner too
             self._number, items = self._held.ask(requests.Next(number), self._decode)
+            if self._is_closed:  # meanwhile, by another thread
+                self.close()
+                raise StopIteration
             self._items = iter(items)
 
     def close(self) -> None:
         """End the walk. May be called again."""
+        self._is_closed = True  # first: who is just asking looks at this after that
         number, self._number = self._number, None
         self._items = iter(())
         if number is not None:
@@ -259,7 +264,10 @@ class RemoteSnapshot(RemoteReads, Closing):
                 (self._at, self._stamp), owner = self._member.ask_some(
                     requests.OpenSnapshot(), results.snapshot
                 )
-                self._held = Held(self._member, owner, self._check_open)
+                held = self._held = Held(self._member, owner, self._check_open)
+                if self._is_closed:  # meanwhile
+                    self.close()
+                return held
             return self._held
 
     @property
@@ -287,8 +295,8 @@ class RemoteSnapshot(RemoteReads, Closing):
 
     def close(self) -> None:
         """Let the owner forget it. May be called again."""
+        self._is_closed = True  # first: who is just taking it looks at this after that
         held, self._held = self._held, None
-        self._is_closed = True
         if held is not None and self._at is not None and not held.owner.is_lost:
             held.owner.tell(requests.Release(self._at))
 
