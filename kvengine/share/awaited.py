@@ -76,6 +76,7 @@ class Waits(Threads):
         self._asks = Asks()
         self._pipelines: Pipelines | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._telling: asyncio.Future[None] | None = None
         self._is_closing = False
 
     async def read(
@@ -98,7 +99,8 @@ class Waits(Threads):
         expect: Mapping[Name, int] | None = None,
         durability: Durability | None = None,
     ) -> asyncio.Future[int]:
-        return self._begin(self._write(batch, expect, durability))
+        self._check_not_closing()
+        return asyncio.shield(self._begin(self._write(batch, expect, durability)))
 
     async def _write(
         self, batch: Batch, expect: Mapping[Name, int] | None, durability: Durability | None
@@ -170,8 +172,12 @@ class Waits(Threads):
         self.bind()
         self.store._check_open()
         owner = self._member.at_hand
-        if isinstance(owner, RemoteOwner) and owner.has_untold:
-            self.run(owner.tell_all)
+        if (
+            isinstance(owner, RemoteOwner)
+            and owner.has_untold
+            and (self._telling is None or self._telling.done())
+        ):
+            self._telling = self.run(owner.tell_all)
         return owner
 
     def _pipelines_to(self, owner: RemoteOwner) -> Pipelines:
@@ -186,14 +192,18 @@ class Waits(Threads):
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begin work that goes on whoever is cancelled."""
         try:
-            self._check_not_closing()
             task = self.bind().create_task(work)
         except BaseException:
             work.close()
             raise
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, for who waited for it may be cancelled
 
     def _check_not_closing(self) -> None:
         if self._is_closing:
@@ -202,7 +212,7 @@ class Waits(Threads):
     async def finish(self) -> None:
         """Begin nothing more, wait for what has begun, and hang up."""
         self._is_closing = True
-        if self._tasks:
+        while self._tasks:  # sessions that end meanwhile give their objects back
             await asyncio.wait(tuple(self._tasks))
         if self._pipelines is not None:
             await self._pipelines.finish()
@@ -218,6 +228,7 @@ class Waits(Threads):
             found = await self._ask(beginning.name, beginning.request, results.begun)
             session._moment = beginning.settle(found, Asked)
             return
+        self._check_not_closing()
         bell = Bell(self.bind())
         end = math.inf if seconds is None else monotonic() + seconds
         sessions.claim(beginning.name, bell.ring)
@@ -230,6 +241,7 @@ class Waits(Threads):
                 async with asyncio.timeout(min(left, LOOK_AGAIN)):
                     await bell.heard.wait()
             bell.clear()
+            self._check_not_closing()
         session._moment = beginning.settle(begun, Asked)
 
     async def _claim(self, beginning: Beginning) -> Begun | None:
@@ -240,6 +252,7 @@ class Waits(Threads):
 
     def save(self, session: Session, batch: Batch, /) -> asyncio.Future[int]:
         """Begin to commit what a session wrote, if it still has its object."""
+        self._check_not_closing()
         return self._begin(self._save(session, batch, not session._open))
 
     async def _save(self, session: Session, batch: Batch, leaves: bool) -> int:
@@ -252,21 +265,38 @@ class Waits(Threads):
         return stamp
 
     def leave(self, name: Name, /) -> asyncio.Future[None] | None:
-        """Begin to give an object back; None if it is given back already."""
+        """Begin to give an object back; None if it is given back already, or the store is closed.
+
+        A store that is closing does so too: who is cancelled must see that, and no other error.
+        """
         if name not in self._member.claims or self.closed:
             return None
         return self._begin(self._leave(name))
 
     async def _leave(self, name: Name) -> None:
-        claim, owner = self._member.claims.get(name), self._owner()
-        if claim is not None and isinstance(owner, RemoteOwner) and claim.owner in (None, owner):
+        """Give an object back as `Member.give_back` does, without a thread where that can be."""
+        claim, owner = self._member.claims.get(name), self._member.at_hand
+        if (
+            claim is not None
+            and isinstance(owner, RemoteOwner)
+            and claim.is_of(owner)
+            and not self._is_closing
+        ):
             pipeline = self._pipelines_to(owner).reading()
             if pipeline is not None:
-                del self._member.claims[name]
-                with suppress(Broken, KVEngineError):  # the owner is gone, and the claim with it
+                try:
                     await _answer(pipeline, wire.frame(requests.Leave(*name)), results.nothing)
-                return
-        await self.run(self._sessions.leave, name)
+                except Broken as error:
+                    if error.is_slow:
+                        return  # `Member.clean` repeats it
+                except KVEngineError:  # the owner is closing
+                    pass
+                else:
+                    if claim.is_of(owner):  # else the next owner has given it to us meanwhile
+                        self._member.given_back(name)
+                        return
+        with suppress(DatabaseClosed):
+            await self.run(self._sessions.leave, name)
 
 
 async def _answer(pipeline: Pipeline, data: bytes, decode: Callable[[Any], Any]) -> Any:

@@ -83,6 +83,10 @@ class Claim:
         self.owner: Owner | None = None
         self.ring: Callable[[], object] = ring
 
+    def is_of(self, owner: Owner) -> bool:
+        """Return whether no other owner than this has given the object."""
+        return self.owner is None or self.owner is owner
+
 
 class RemoteFeed(Queue):
     """The changes that an owner in another process reports to a watch. It ends with that owner.
@@ -455,6 +459,10 @@ class Member:
                     return
             except KVEngineError:  # the owner is closing, and its claims end with it
                 pass
+        self.given_back(name)
+
+    def given_back(self, name: Name) -> None:
+        """Note that no owner keeps an object for this process."""
         self.claims.pop(name, None)
         self._reclaimed.discard(name)
 

@@ -18,10 +18,10 @@ import pytest
 import kvengine
 import kvengine.aio
 from kvengine.aio.waiting import Threads
-from kvengine.share import wire
+from kvengine.share import requests, wire
 from kvengine.share.awaited import AsyncSharedStore
 from kvengine.share.link import Broken
-from kvengine.share.owner import MOST_LENT, MOST_LINKS
+from kvengine.share.owner import MOST_LENT, MOST_LINKS, RemoteOwner
 from kvengine.share.pipeline import MOST_BYTES, MOST_WRITING, Pipeline
 from kvengine.share.server import MOST_OF_A_CLIENT, Server
 from tests.share.campaign import OWNER, end, kill, start
@@ -183,13 +183,28 @@ def test_a_read_does_not_wait_for_the_sync_of_a_commit(
     assert syncs.is_set()
 
 
-def test_many_loops_leave_connections_to_threads(owner: kvengine.Engine) -> None:
+def test_many_loops_leave_connections_to_threads(
+    owner: kvengine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An owner takes 64 of a client. Loops that get none ask by threads."""
+
+    lent: list[int] = []
+    lend = RemoteOwner.lend
+
+    def noted(self: RemoteOwner) -> Any:
+        found = lend(self)
+        lent.append(len(self._lent))
+        return found
 
     def run(number: int) -> None:
         async def work(db: AsyncSharedStore) -> None:
-            for _ in range(3):
-                await asyncio.gather(*(db.set("s", f"{number} {n}", "n", b"1") for n in range(40)))
+            async with asyncio.timeout(20):
+                while True:
+                    await asyncio.gather(
+                        *(db.set("s", f"{number} {n}", "n", b"1") for n in range(40))
+                    )
+                    if max(lent, default=0) > MOST_WRITING:
+                        break
 
         async def run() -> None:
             db: Any = await kvengine.aio.open(owner.path, share=True)
@@ -198,16 +213,14 @@ def test_many_loops_leave_connections_to_threads(owner: kvengine.Engine) -> None
 
         asyncio.run(run())
 
+    monkeypatch.setattr(RemoteOwner, "lend", noted)
     with kvengine.open(owner.path, share=True) as db:
         threads = [threading.Thread(target=run, args=(number,)) for number in range(6)]
         for thread in threads:
             thread.start()
-        member: Any = db._member  # type: ignore[attr-defined]
-        lent = 0
         while any(thread.is_alive() for thread in threads):
-            lent = max(lent, len(member.at_hand._lent))
             db.get("s", "k", "n")
-        assert MOST_WRITING < lent <= MOST_LENT
+    assert MOST_WRITING < max(lent) <= MOST_LENT
     assert 1 + MOST_LINKS + MOST_LENT <= MOST_OF_A_CLIENT
     assert owner.count("s") == 240
 
@@ -369,6 +382,236 @@ def test_a_store_that_is_forgotten_hangs_up(owner: kvengine.Engine) -> None:
         await until(lambda: pipeline.is_broken)
 
     asyncio.run(run())
+
+
+# --- who is cancelled, and what is forgotten
+
+
+def held_up(monkeypatch: pytest.MonkeyPatch, kind: type) -> tuple[threading.Event, threading.Event]:
+    """Let threads wait before they ask for something.
+
+    Return what is set once one waits, and what to set so that they go on.
+    """
+    waits, may_go = threading.Event(), threading.Event()
+    ask = RemoteOwner.ask
+
+    def late(self: RemoteOwner, request: Any, decode: Any) -> Any:
+        found = ask(self, request, decode)
+        if type(request) is kind:
+            waits.set()
+            assert may_go.wait(30)
+        return found
+
+    monkeypatch.setattr(RemoteOwner, "ask", late)
+    return waits, may_go
+
+
+def test_a_snapshot_that_was_cancelled_as_it_began_is_given_back(
+    owner: kvengine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that took it goes on. It was kept until somebody collected garbage."""
+    waits, may_go = held_up(monkeypatch, requests.OpenSnapshot)
+
+    async def work(db: AsyncSharedStore) -> None:
+        snapshot = db.snapshot()
+        entering = asyncio.create_task(snapshot.__aenter__())
+        await until(waits.is_set)
+        entering.cancel()
+        await asyncio.gather(entering, return_exceptions=True)
+        assert owner.stats().open_snapshots == 1
+        may_go.set()
+        async with asyncio.timeout(10):
+            while owner.stats().open_snapshots:
+                await db.get("s", "k", "n")
+                await asyncio.sleep(0.01)
+
+    connected(owner.path, work)
+
+
+@pytest.mark.parametrize("kind", [requests.ObjectKeys, requests.Next])
+def test_a_walk_that_is_closed_while_a_thread_asks_ends_in_the_owner(
+    owner: kvengine.Engine, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    """An owner keeps 64 walks of a client: those that were left behind would take the room."""
+    with owner.batch() as batch:
+        for number in range(5000):
+            batch.set("s", f"{number}", "n", b"1")
+    waits, may_go = held_up(monkeypatch, kind)
+
+    def held() -> list[Any]:
+        access: Any = owner._access
+        return [walk for each in access._clients.values() for walk in each.holdings._walks]
+
+    async def work(db: AsyncSharedStore) -> None:
+        walk = db.object_keys("s")
+
+        async def all_of_it() -> None:
+            async for _ in walk:
+                pass
+
+        walking = asyncio.create_task(all_of_it())
+        await until(waits.is_set)
+        walking.cancel()
+        await asyncio.gather(walking, return_exceptions=True)
+        await walk.aclose()
+        assert held()
+        may_go.set()
+        async with asyncio.timeout(10):
+            while held():
+                await db.get("s", "k", "n")
+                await asyncio.sleep(0.01)
+
+    connected(owner.path, work)
+
+
+def test_a_commit_that_has_begun_is_made_whoever_is_cancelled(owner: kvengine.Engine) -> None:
+    """And its batch says so, as with the embedded engine."""
+
+    async def work(db: AsyncSharedStore) -> None:
+        batch = kvengine.Batch()
+        batch.set("s", "k", "n", b"1")
+        writing = asyncio.create_task(db.write(batch))
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        assert writing.cancelled()
+        async with asyncio.timeout(10):
+            await until(lambda: batch.stamp)
+        assert batch.stamp == await db.version("s", "k")
+
+    connected(owner.path, work)
+
+
+def test_a_commit_that_fails_after_all_who_waited_are_gone(owner: kvengine.Engine) -> None:
+    """Nobody asks for its error, and asyncio does not report it."""
+    told: list[object] = []
+
+    async def work(db: AsyncSharedStore) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context))
+        batch = kvengine.Batch()
+        batch.set("s", "k", "n", b"1")
+        writing = asyncio.create_task(db.write(batch, expect={("s", "k"): 7}))
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        await until(lambda: not db._waits._tasks)
+        await asyncio.sleep(0.01)
+        gc.collect()
+        assert not await db.exists("s", "k")
+
+    connected(owner.path, work)
+    assert told == []
+
+
+def test_a_session_that_is_cancelled_as_its_store_closes(owner: kvengine.Engine) -> None:
+    """Its task is told that it was cancelled, not that the database is closed: else a timeout, or a
+    group of tasks, would take it for a failure. The object is free.
+    """
+
+    async def hold(db: AsyncSharedStore) -> None:
+        async with db.object("s", "held").session():
+            await asyncio.sleep(60)
+
+    async def want(db: AsyncSharedStore) -> None:
+        async with db.object("s", "wanted").session():
+            pass
+
+    async def run() -> None:
+        with kvengine.open(owner.path, share=True) as other:
+            db: Any = await kvengine.aio.open(owner.path, share=True)
+            await warm(db)
+            with owner.object("s", "wanted").session():
+                tasks = [asyncio.create_task(work(db)) for work in (hold, want)]
+                await until(lambda: len(db._waits._member.claims) == 2)
+                await until(lambda: not db._waits._tasks)
+                closing = asyncio.create_task(db.close())
+                await asyncio.sleep(0)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, closing, return_exceptions=True)
+            assert all(task.cancelled() for task in tasks)
+            assert other._member.claims == {}  # type: ignore[attr-defined]
+            with owner.object("s", "held").session(timeout=0):
+                pass
+
+    asyncio.run(run())
+
+
+def test_what_a_silent_owner_was_not_told_is_told_again(tmp_path: Path) -> None:
+    """A session ends while the owner is stopped. The object counts as claimed until it answers."""
+    owner = start(OWNER, str(tmp_path / "db"), "os")
+
+    async def work(db: AsyncSharedStore) -> None:
+        claims = db.store._member.claims
+        async with db.object("s", "k").session():
+            owner.send_signal(signal.SIGSTOP)
+            await until(lambda: is_stopped(owner.pid))
+            await asyncio.sleep(0.1)  # each of its threads stops by itself
+        assert list(claims) == [("s", "k")]
+        owner.send_signal(signal.SIGCONT)
+        async with asyncio.timeout(20):
+            await until(lambda: not claims)
+        with kvengine.connect(tmp_path / "db") as other, other.object("s", "k").session(timeout=5):
+            pass
+
+    try:
+        connected(tmp_path / "db", work, timeout=0.5)
+    finally:
+        owner.send_signal(signal.SIGCONT)
+        end(owner)
+
+
+def test_one_thread_at_a_time_tells_what_was_dropped(
+    owner: kvengine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many ask meanwhile: all threads together would keep out those that have to ask."""
+    begun: list[object] = []
+    may_go = threading.Event()
+
+    def telling(self: RemoteOwner) -> None:
+        begun.append(self)
+        assert may_go.wait(30)
+
+    async def work(db: AsyncSharedStore) -> None:
+        monkeypatch.setattr(RemoteOwner, "has_untold", True)
+        monkeypatch.setattr(RemoteOwner, "tell_all", telling)
+        try:
+            for _ in range(20):
+                await db.get("s", "k", "n")
+            assert len(begun) == 1
+        finally:
+            may_go.set()
+
+    connected(owner.path, work)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_stores_that_are_forgotten_leave_connections_to_others(
+    owner: kvengine.Engine, goes_on: bool
+) -> None:
+    """Another store of the process keeps the owner; all loops together may have 31 connections."""
+
+    async def forget() -> None:
+        db: Any = await kvengine.aio.open(owner.path, share=True)
+        await warm(db)
+
+    async def forget_many() -> None:
+        for _ in range(3):
+            await forget()
+            gc.collect()
+        async with asyncio.timeout(10):
+            await until(lambda: not remote._lent)
+
+    def forget_all() -> None:
+        asyncio.run(forget_many() if goes_on else forget())
+        gc.collect()
+
+    with kvengine.open(owner.path, share=True) as db:
+        remote: Any = db._member.at_hand  # type: ignore[attr-defined]
+        with pytest.warns(ResourceWarning):
+            forget_all()
+        assert not remote._lent
 
 
 # --- one connection
