@@ -293,7 +293,7 @@ class Waits(Threads):
                     pass
                 else:
                     if claim.is_of(owner):  # else the next owner has given it to us meanwhile
-                        self._member.given_back(name)
+                        self._member.given_back(name, owner)
                         return
         with suppress(DatabaseClosed):
             await self.run(self._sessions.leave, name)

@@ -198,8 +198,6 @@ class Member:
         self._is_closed = False
         self._tokens = count(1)
         self._watch_numbers = count(1)
-        self._reclaimed: set[Name] = set()
-        """Objects that the owner has given to this process as it joined."""
         self._feeds: dict[int, weakref.ref[RemoteFeed]] = {}
 
     # --- asking
@@ -372,10 +370,10 @@ class Member:
     def _settle(self, owner: Owner, claims: Collection[Name]) -> None:
         """Note what was lost with the owner before, and let all ask the one that was found."""
         try:
-            self._reclaimed = {*claims}.difference(owner.joined.lost)
+            owner.reclaimed.update({*claims}.difference(owner.joined.lost))
             self.saw(owner.joined.stamp)
             for name, claim in list(self.claims.items()):
-                if claim.owner is not None and name in self._reclaimed:
+                if claim.owner is not None and name in owner.reclaimed:
                     claim.owner = owner
                 claim.ring()
             self._fail_watches()
@@ -434,7 +432,8 @@ class Member:
         being joined. A session holds its turn in this process as long as it has a claim. So this
         takes the turn first: a session that began meanwhile would lose its object.
         """
-        for name in {*self.claims, *self._reclaimed}:
+        owner = self._owner
+        for name in {*self.claims, *(() if owner is None else owner.reclaimed.copy())}:
             if self.turns.is_taken(name):
                 continue
             turn = Turn()
@@ -450,21 +449,28 @@ class Member:
 
         If that is interrupted, or the owner does not answer, `clean` repeats it later.
         """
-        owner = self._owner
-        if owner is not None and not owner.is_lost:
-            try:
-                owner.ask(requests.Leave(*name), results.nothing)
-            except Broken as error:
-                if error.is_slow:
-                    return
-            except KVEngineError:  # the owner is closing, and its claims end with it
-                pass
-        self.given_back(name)
+        while True:
+            owner = self._owner
+            if owner is not None and not owner.is_lost:
+                try:
+                    owner.ask(requests.Leave(*name), results.nothing)
+                except Broken as error:
+                    if error.is_slow:
+                        return
+                except KVEngineError:  # the owner is closing, and its claims end with it
+                    pass
+            self.given_back(name, owner)
+            if self._owner is owner:  # else the next one may have been told to keep it
+                return
 
-    def given_back(self, name: Name) -> None:
-        """Note that no owner keeps an object for this process."""
+    def given_back(self, name: Name, owner: Owner | None) -> None:
+        """Note that an owner does not keep an object for this process any more.
+
+        The next owner may, if it was joined just now: that is noted with it, for `clean`.
+        """
         self.claims.pop(name, None)
-        self._reclaimed.discard(name)
+        if owner is not None:
+            owner.reclaimed.discard(name)
 
     # --- watches
 

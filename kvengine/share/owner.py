@@ -71,14 +71,16 @@ class Hears(Protocol):
 class Owner(Protocol):
     """An owner of the directory.
 
-    ``joined``: what it said when this process joined. ``is_lost``: whether it owns no longer, or
-    this process has left it.
+    ``joined``: what it said when this process joined. ``reclaimed``: objects that it has given to
+    this process then, as sessions had them under the owner before. ``is_lost``: whether it owns no
+    longer, or this process has left it.
     """
 
     pid: int
     epoch: int
     is_lost: bool
     joined: Joined
+    reclaimed: set[Name]
 
     def ask(self, request: Request, decode: Callable[[Any], Any]) -> Any:
         """Return the result of a request. Raise what the verb raises, Broken without an answer."""
@@ -129,6 +131,7 @@ class RemoteOwner:
         self._room = threading.Condition()
         self._untold: deque[Request] = deque()
         self.is_lost: bool = False
+        self.reclaimed: set[Name] = set()
         greeting = min(GREETING, patience)
         self._listener = self._connect(greeting)
         hello = self._listener.hello
@@ -363,6 +366,7 @@ class LocalOwner:
         self.pid: int = os.getpid()
         self.epoch: int = engine._db.catalog.epoch
         self.is_lost: bool = False
+        self.reclaimed: set[Name] = set()
         self._holdings = Holdings("of this process", engine._host.turns, hearer.hear, reclaiming)
         if engine._access is not None:
             engine._access.look = hearer.clean

@@ -531,7 +531,7 @@ def test_a_session_that_is_cancelled_as_its_store_closes(owner: kvengine.Engine)
                     task.cancel()
                 await asyncio.gather(*tasks, closing, return_exceptions=True)
             assert all(task.cancelled() for task in tasks)
-            assert other._member.claims == {}  # type: ignore[attr-defined]
+            assert other._member.claims == {}
             with owner.object("s", "held").session(timeout=0):
                 pass
 
@@ -608,7 +608,7 @@ def test_stores_that_are_forgotten_leave_connections_to_others(
         gc.collect()
 
     with kvengine.open(owner.path, share=True) as db:
-        remote: Any = db._member.at_hand  # type: ignore[attr-defined]
+        remote: Any = db._member.at_hand
         with pytest.warns(ResourceWarning):
             forget_all()
         assert not remote._lent

@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 import kvengine
+from kvengine.share import requests
 from kvengine.share.link import Broken, Link
 from kvengine.share.opening import _open
+from kvengine.share.owner import RemoteOwner
 from kvengine.share.store import SharedStore
 from tests.share.campaign import OWNER, campaign, end, freeze, kill, start
 from tests.share.races import faults, races
@@ -307,3 +309,31 @@ def test_many_threads_of_a_client_share_its_connections(
         for thread in threads:
             thread.join(60)
         assert db.object("s", "all").get("n") == 200
+
+
+def test_an_object_is_given_back_as_the_next_owner_is_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session ends and asks an owner that was just killed to take its object back.
+
+    Meanwhile another thread has joined the next owner, and has claimed the object once more. It
+    stayed claimed for as long as the process lived: nobody else could have it.
+    """
+    first = start(OWNER, str(tmp_path / "db"), "os")
+    second = start(OWNER, str(tmp_path / "db"), "os")
+    ask = RemoteOwner.ask
+
+    def late(self: RemoteOwner, request: Any, decode: Any) -> Any:
+        if type(request) is not requests.Leave:
+            return ask(self, request, decode)
+        monkeypatch.setattr(RemoteOwner, "ask", ask)
+        kill(first)
+        assert eventually(lambda: db._member.at_hand not in (None, self))  # type: ignore[attr-defined]
+        raise Broken(True)
+
+    with kvengine.connect(tmp_path / "db") as db:
+        with db.object("s", "k").session():
+            monkeypatch.setattr(RemoteOwner, "ask", late)
+        with kvengine.connect(tmp_path / "db") as other, other.object("s", "k").session(timeout=5):
+            pass
+    end(second)
