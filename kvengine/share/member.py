@@ -457,6 +457,7 @@ class Member:
                 except Broken as error:
                     if error.is_slow:
                         return
+                    self.broken(owner, error)  # if it lives, it gives back all we have as we leave
                 except KVEngineError:  # the owner is closing, and its claims end with it
                     pass
             self.given_back(name, owner)

@@ -337,3 +337,27 @@ def test_an_object_is_given_back_as_the_next_owner_is_joined(
         with kvengine.connect(tmp_path / "db") as other, other.object("s", "k").session(timeout=5):
             pass
     end(second)
+
+
+def test_an_object_is_given_back_though_the_connection_broke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner may live: that one connection broke, or it took no more of them.
+
+    It was taken for gone, and kept the object for a session that had ended.
+    """
+    owner = start(OWNER, str(tmp_path / "db"), "os")
+    ask = RemoteOwner.ask
+
+    def broken(self: RemoteOwner, request: Any, decode: Any) -> Any:
+        if type(request) is not requests.Leave:
+            return ask(self, request, decode)
+        monkeypatch.setattr(RemoteOwner, "ask", ask)
+        raise Broken(False)
+
+    with kvengine.connect(tmp_path / "db") as db:
+        with db.object("s", "k").session():
+            monkeypatch.setattr(RemoteOwner, "ask", broken)
+        with kvengine.connect(tmp_path / "db") as other, other.object("s", "k").session(timeout=5):
+            pass
+    end(owner)
