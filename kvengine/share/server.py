@@ -422,8 +422,8 @@ class Server:
         if self._unsent <= _MOST_UNSENT:
             postponed, self._postponed = self._postponed, []
             for connection in postponed:
-                if connection.is_open:
-                    self._take(connection)
+                if connection.is_open:  # not here: one of them may be what is being taken
+                    self._soon(partial(self._take, connection))
 
     def _drop_slowest(self) -> None:
         slow = [each for each in self._connections if each.unsent]
