@@ -154,6 +154,10 @@ class Holdings:
         # It may have come between the two: then nobody has called.
         return self._all_turns.has_come(name, turn)
 
+    def knows(self, name: Name) -> bool:
+        """Return whether this client has an object in a session, or waits for it."""
+        return name in self._turns
+
     def has(self, name: Name) -> bool:
         """Return whether it is the turn of this client on an object."""
         turn = self._turns.get(name)

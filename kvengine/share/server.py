@@ -525,6 +525,9 @@ class Server:
             if kind is requests.Write or kind is requests.Commit:
                 if len(data) < _LARGE and self._begin_write(store, connection, request):
                     return
+            elif isinstance(request, requests.Begin) and len(data) < _LARGE:
+                self._begin_session(store, connection, request)
+                return
             elif kind not in SLOW and len(data) < _LARGE:
                 self._answer(connection, wire.answer(answer(store, client.holdings, request)))
                 return
@@ -532,6 +535,20 @@ class Server:
             self._answer(connection, wire.refusal(error))
             return
         self._in_thread(connection, client.holdings, request)
+
+    def _begin_session(self, store: Served, connection: _Connection, asked: requests.Begin) -> None:
+        """Answer a session that begins, if anybody is there to hear it.
+
+        Whoever has given up on this connection has given the object back on another one, maybe
+        before this request was read. So what nobody hears of must not stay claimed.
+        """
+        holdings, name = self._of(connection), (asked.service, asked.key)
+        was_known = holdings.knows(name)
+        parts = wire.answer(answer(store, holdings, asked))
+        self._send_held()
+        self._send(connection, parts)
+        if not (was_known or connection.is_open):
+            holdings.leave(name)
 
     def _in_thread(self, connection: _Connection, client: Holdings, request: Request) -> None:
         """Answer a request in another thread."""

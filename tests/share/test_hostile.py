@@ -67,6 +67,70 @@ def begin(client: Raw, *state_keys: str, key: str = "k") -> bool:
     return granted
 
 
+# --- requests of connections that were given up
+
+
+@contextmanager
+def standing_still(owner: kvengine.Engine) -> Iterator[None]:
+    """Let the thread that serves do nothing in the block, as that of a stopped owner."""
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        assert go.wait(60)
+
+    serving(owner)._soon(hold)
+    assert held.wait(60)
+    try:
+        yield
+    finally:
+        go.set()
+
+
+BEGIN = "begin", "s", "k", False, 0, ()
+
+
+def test_a_session_that_was_given_up_claims_nothing(owner: kvengine.Engine) -> None:
+    """A client waits for its object in vain, since the owner stands still. It hangs up, and gives
+    the object back on another connection, which the owner reads before the old one."""
+    with RawClient(owner.path) as client, RawClient(owner.path) as other:
+        old = client.another()
+        with standing_still(owner):
+            client.send("leave", "s", "k")
+            with old:
+                old.send(*BEGIN)
+        client.answer()
+        assert eventually(lambda: begin(other), 5)
+
+
+def test_a_session_that_was_given_up_leaves_no_place_in_the_queue(owner: kvengine.Engine) -> None:
+    with RawClient(owner.path) as client, RawClient(owner.path) as other:
+        assert begin(other)
+        old = client.another()
+        with standing_still(owner):
+            client.send("leave", "s", "k")
+            with old:
+                old.send(*BEGIN)
+        client.answer()
+        other.ask("leave", "s", "k")
+        with RawClient(owner.path) as third:
+            assert eventually(lambda: begin(third), 5)
+
+
+def test_a_session_that_was_given_up_takes_nothing_from_the_next(owner: kvengine.Engine) -> None:
+    """The client has begun another session of the object meanwhile."""
+    with RawClient(owner.path) as client, RawClient(owner.path) as other:
+        old = client.another()
+        with standing_still(owner):
+            client.send(*BEGIN)
+            with old:
+                old.send(*BEGIN)
+        assert client.answer()[0]
+        assert eventually(lambda: serving(owner)._busy == 0) and not begin(other)
+        client.ask("get", None, "s", "k", "n")
+        assert not begin(other)
+
+
 # --- frames
 
 
