@@ -22,7 +22,7 @@ from kvengine.aio.waiting import Threads, settled
 from kvengine.aio.watch import Bell, Watch
 from kvengine.arguments import check_completed
 from kvengine.closing import adopt_docstrings
-from kvengine.errors import DatabaseClosed, KVEngineError, OutcomeUnknown
+from kvengine.errors import DatabaseClosed, KVEngineError
 from kvengine.objects.sessions.host import Host
 from kvengine.objects.verbs import ObjectVerbs
 from kvengine.options import Durability
@@ -35,7 +35,7 @@ from kvengine.share.pipeline import MOST_BYTES, Pipeline, Pipelines
 from kvengine.share.reads import RemoteReads, RemoteSnapshot
 from kvengine.share.requests import Begun, Request
 from kvengine.share.sessions import LOOK_AGAIN, Beginning, LateReads, Sessions
-from kvengine.share.store import SharedStore
+from kvengine.share.store import SharedStore, reopen
 from kvengine.storage.batch import Batch, batch_of
 from kvengine.storage.names import Name
 from kvengine.store import Estimate, Limits, SegmentStats, Stats, StoredObject, StoredWorkflow
@@ -108,10 +108,8 @@ class Waits(Threads):
         asked = self.store._writes(batch, expect, durability)
         try:
             stamp: int = await self._commit(Writing(self._member, asked, None))
-        except OutcomeUnknown:
-            raise  # it may be written: it must not be written again
-        except Exception:
-            batch._reopen()
+        except Exception as error:
+            reopen(batch, error)
             raise
         batch.close(stamp)
         return stamp

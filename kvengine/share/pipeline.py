@@ -16,7 +16,6 @@ MOST_WRITING = 16
 MOST_BYTES = 64 * 1024
 """Bytes of a request that goes this way: a longer one would hold up those behind it."""
 
-
 _PAUSE = 1.0
 """Seconds until one more connection is tried after there was none to be had."""
 

@@ -44,6 +44,12 @@ _FORM = 1024
 """Bytes of a request beside its names and values, if it has one operation."""
 
 
+def reopen(batch: Batch, error: BaseException) -> None:
+    """Let a batch be written again after a commit that failed, unless it may be made."""
+    if not isinstance(error, OutcomeUnknown):
+        batch._reopen()
+
+
 class SharedStore(RemoteReads, ObjectVerbs, Closing):
     """The Store on a directory that several processes share. Thread-safe.
 
@@ -191,10 +197,8 @@ class SharedStore(RemoteReads, ObjectVerbs, Closing):
         asked = self._writes(batch, expect, durability)
         try:
             stamp = self._member.write(asked, results.number)
-        except OutcomeUnknown:
-            raise  # it may be written: it must not be written again
-        except BaseException:
-            batch._reopen()
+        except BaseException as error:
+            reopen(batch, error)
             raise
         batch.close(stamp)
         return int(stamp)

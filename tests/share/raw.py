@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
+import kvengine
 from kvengine.share import wire
 from kvengine.share.opening import reach
 from kvengine.share.store import SharedStore
@@ -32,6 +34,24 @@ def eventually(condition: Callable[[], object], seconds: float = 10) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+@contextmanager
+def standing_still(owner: kvengine.Engine) -> Iterator[None]:
+    """Let the thread that serves do nothing in the block, as that of a stopped owner."""
+    serving: Any = owner._access
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        assert go.wait(60)
+
+    serving._soon(hold)
+    assert held.wait(60)
+    try:
+        yield
+    finally:
+        go.set()
 
 
 class Raw:

@@ -25,7 +25,7 @@ from kvengine.share.owner import OwnerSilent
 from kvengine.share.server import Server
 from kvengine.share.store import SharedStore
 from kvengine.share.workers import Workers
-from tests.share.raw import Raw, RawClient, eventually, reached
+from tests.share.raw import Raw, RawClient, eventually, reached, standing_still
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024
@@ -70,48 +70,31 @@ def begin(client: Raw, *state_keys: str, key: str = "k") -> bool:
 # --- requests of connections that were given up
 
 
-@contextmanager
-def standing_still(owner: kvengine.Engine) -> Iterator[None]:
-    """Let the thread that serves do nothing in the block, as that of a stopped owner."""
-    held, go = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        held.set()
-        assert go.wait(60)
-
-    serving(owner)._soon(hold)
-    assert held.wait(60)
-    try:
-        yield
-    finally:
-        go.set()
-
-
 BEGIN = "begin", "s", "k", False, 0, ()
 
 
+def give_up(owner: kvengine.Engine, client: RawClient) -> None:
+    """Let a client wait for its object in vain, since the owner stands still. It hangs up, and
+    gives the object back on another connection, which the owner reads before the old one."""
+    old = client.another()
+    with standing_still(owner):
+        client.send("leave", "s", "k")
+        with old:
+            old.send(*BEGIN)
+    client.answer()
+
+
 def test_a_session_that_was_given_up_claims_nothing(owner: kvengine.Engine) -> None:
-    """A client waits for its object in vain, since the owner stands still. It hangs up, and gives
-    the object back on another connection, which the owner reads before the old one."""
+    """It was claimed by a request that nobody waited for any more."""
     with RawClient(owner.path) as client, RawClient(owner.path) as other:
-        old = client.another()
-        with standing_still(owner):
-            client.send("leave", "s", "k")
-            with old:
-                old.send(*BEGIN)
-        client.answer()
+        give_up(owner, client)
         assert eventually(lambda: begin(other), 5)
 
 
 def test_a_session_that_was_given_up_leaves_no_place_in_the_queue(owner: kvengine.Engine) -> None:
     with RawClient(owner.path) as client, RawClient(owner.path) as other:
         assert begin(other)
-        old = client.another()
-        with standing_still(owner):
-            client.send("leave", "s", "k")
-            with old:
-                old.send(*BEGIN)
-        client.answer()
+        give_up(owner, client)
         other.ask("leave", "s", "k")
         with RawClient(owner.path) as third:
             assert eventually(lambda: begin(third), 5)

@@ -26,7 +26,7 @@ from kvengine.share.opening import reach
 from kvengine.share.owner import OwnerSilent
 from kvengine.share.store import SharedStore
 from tests.share.campaign import freeze
-from tests.share.raw import Raw, RawClient, eventually, reached
+from tests.share.raw import Raw, RawClient, eventually, reached, standing_still
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -465,22 +465,12 @@ def test_answers_of_one_round_come_in_order(owner: kvengine.Engine) -> None:
     values = [b"small", bytes(10_000), b"more", bytes(3_000_000), b"last"]
     for number, value in enumerate(values):
         owner.set("s", "k", f"{number}", value)
-    serving = owner._access
-    assert serving is not None
-    held, go = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        held.set()
-        assert go.wait(30)
-
     with RawClient(owner.path) as one, RawClient(owner.path) as other:
-        serving._soon(hold)
-        assert held.wait(30)
-        for number in range(len(values)):
-            one.send("get", None, "s", "k", f"{number}")
-        one.send("get", None, "s", "k", 7)
-        other.send("get", None, "s", "k", "4")
-        go.set()
+        with standing_still(owner):
+            for number in range(len(values)):
+                one.send("get", None, "s", "k", f"{number}")
+            one.send("get", None, "s", "k", 7)
+            other.send("get", None, "s", "k", "4")
         assert other.answer() == b"last"
         assert [one.answer() for _ in values] == values
         with pytest.raises(TypeError):
